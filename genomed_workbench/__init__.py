@@ -1,0 +1,44 @@
+"""Genomed Workbench: learn, prototype and plan federated AI in hematology.
+
+The one module written by hand: public names are imported when they are first used, so that importing is cheap.
+"""
+
+import os
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Flower reads these when it is first imported: nothing is reported to anyone.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+_PUBLIC = {
+    "data.outcome": ("Survival", "Binary"),
+    "data.problems": ("CohortError", "CohortWarning"),
+    "data.cohort": ("Cohort",),
+    "data.files": ("read_cohort",),
+    "data.registry": ("load_cohort", "cohorts"),
+    "learners.learner": ("Learner", "LearnerError", "DisclosureError", "UndeclaredRelease", "Released", "Block"),
+    "learners.newton": ("NewtonLearner", "SearchStrategy"),
+    "learners.cox": ("CoxPH",),
+    "learners.logistic": ("LogisticRegression",),
+    "federation.sites": ("Federation", "FederationError", "Site"),
+    "federation.engines": ("EngineError", "SiteError"),
+    "federation.run": ("federate", "Run"),
+    "evaluation.compare": ("compare", "Comparison"),
+}
+_WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
