@@ -7,7 +7,7 @@ __all__ = ['ZERO_TIME', 'MISSING_OUTCOME', 'LONGEST_LIFE', 'MOST_LEVELS', 'ENOUG
            'check_header', 'check_roles', 'check_patients', 'check_choice', 'read_outcome', 'kept_patients',
            'check_events', 'check_unit', 'read_features', 'check_features', 'read_site', 'check_others']
 
-# %% ../../nbs/library/data/04_checks.ipynb #1303aad4
+# %% ../../nbs/library/data/04_checks.ipynb #4314c524
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .columns import Fault, Reading, read_event, read_feature, read_names
+from .columns import Fault, Reading, mend_number, read_event, read_feature, read_names
 from .outcome import Outcome, Survival
 from .problems import CohortError, Problem, shown
 
@@ -165,7 +165,7 @@ def check_choice(
     if value not in allowed:
         raise CohortError(f"{name}={value!r} is not a choice; expected one of {', '.join(map(repr, allowed))}.")
 
-# %% ../../nbs/library/data/04_checks.ipynb #0623ef33
+# %% ../../nbs/library/data/04_checks.ipynb #9cd0964d
 def read_outcome(
     frame: pd.DataFrame,
     outcome: Outcome,
@@ -185,6 +185,8 @@ def read_outcome(
             values[name] = reading.values
             if role == "time":
                 findings.stop_cells(name, _negative(frame[name], reading.values))
+        elif not any(problem.column == name for problem in findings.problems):
+            findings.stop(f"the {role} cannot be read as numbers", "numbers", "Check the column and the decimal sign.", column=name)
     return values
 
 # %% ../../nbs/library/data/04_checks.ipynb #4e6b2275
@@ -193,7 +195,7 @@ def _negative(column: pd.Series, time: np.ndarray) -> list[Fault]:
     advice = "Check the dates that the follow-up was computed from."
     return [Fault(int(row), column.iloc[row], "a time of zero or more", advice) for row in np.flatnonzero((time < 0) & ~np.isinf(time))]
 
-# %% ../../nbs/library/data/04_checks.ipynb #c041af67
+# %% ../../nbs/library/data/04_checks.ipynb #b737d246
 def _whole_column(reading: Reading, name: str, role: str, findings: Findings) -> None:
     "Refuse an outcome column that holds nothing or something else than numbers."
     if reading.kind == "empty":
@@ -201,8 +203,8 @@ def _whole_column(reading: Reading, name: str, role: str, findings: Findings) ->
     elif reading.kind == "unusable":
         findings.stop(f"the {role} holds {reading.why}", "numbers", "Compute the time between two dates first, as a number.", column=name)
     elif reading.kind == "text":
-        example = next((value for value in reading.values if isinstance(value, str)), "")
-        findings.stop(f"the {role} holds words such as {shown(example)}", "numbers", "Name the column that holds the follow-up as a number.", column=name, value=example)
+        words = [(row, value) for row, value in enumerate(reading.values) if isinstance(value, str)]
+        findings.stop_cells(name, (Fault(row, value, "a number", mend_number(value)) for row, value in words))
 
 # %% ../../nbs/library/data/04_checks.ipynb #d5971a50
 def kept_patients(
@@ -349,13 +351,13 @@ def _check_variety(name: str, different: int, example: object, findings: Finding
 # %% ../../nbs/library/data/04_checks.ipynb #0c7046a7
 _EXACT = 2.0**53  # whole numbers above this cannot be told apart as floats
 
-# %% ../../nbs/library/data/04_checks.ipynb #6bb054eb
+# %% ../../nbs/library/data/04_checks.ipynb #99834711
 def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
     "Numbers that are names, and numbers that say nothing."
     low, high = (np.fmin.reduce(values), np.fmax.reduce(values)) if values.size else (np.nan, np.nan)
     _check_variety(name, 0 if np.isnan(low) else 1 if low == high else 2, low, findings)
-    if _EXACT < high < np.inf and len(np.unique(values)) * 2 > len(values) and np.all(values[~np.isnan(values)] % 1 == 0):
-        findings.stop(f"it holds whole numbers as long as {high:.0f}", "a measurement", "This looks like an identifier: leave it out of the features, or pass it as id.", column=name)
+    if low > _EXACT and high < np.inf:
+        findings.stop(f"it holds numbers as large as {high:.0f}", "a measurement", "This looks like an identifier: leave it out of the features, or pass it as id.", column=name)
     elif len(values) > ENOUGH_PATIENTS and high - low == len(values) - 1 and np.array_equal(np.sort(values), np.arange(low, high + 1)):
         findings.warnings.append(f"feature {name!r} counts the patients from {low:.0f} to {high:.0f}; if it is a row number, leave it out of the features")
 

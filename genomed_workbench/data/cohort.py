@@ -317,13 +317,14 @@ class Cohort:
         return (f"<div><p><b>{html.escape(self.title or self.name)}</b><br>{html.escape(self.describe)}</p>{self.table_one().to_html()}"
                 f"<p>{html.escape('; '.join(fact for fact in facts if fact))}</p>{f'<ul>{notes}</ul>' if notes else ''}</div>")
 
-# %% ../../nbs/library/data/05_cohort.ipynb #162df43e
+# %% ../../nbs/library/data/05_cohort.ipynb #0b113948
 def _checked(
     frame: pd.DataFrame, outcome: Outcome, site: str | None, features: list[str],
     zero_time: str, missing_outcome: str, event_values: Mapping | None, decimal: str, findings: Findings,
 ) -> tuple[pd.DataFrame, list[str]]:  # the table of the cohort and its features
     "All checks, then the table."
     if len(frame) == 0:
+        findings.raise_if_any()
         findings.stop("there are no patients", "one row per patient below the header", "Check that the file is complete.")
         findings.raise_if_any()
     check_patients(frame, findings)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SEPARATORS', 'NA_VALUES', 'ID_NAMES', 'refuse_other_kinds', 'decoded', 'error_at', 'refuse_binary', 'found_separator',
-           'Table', 'read_table', 'found_decimal', 'found_id', 'read_cohort']
+           'Table', 'read_table', 'found_decimal', 'warn_of_thousands', 'found_id', 'read_cohort']
 
-# %% ../../nbs/library/data/06_files.ipynb #e857b1b9
+# %% ../../nbs/library/data/06_files.ipynb #26ac39b5
 import csv
 import io
+import os
 import re
 import warnings
 from collections import Counter
@@ -70,7 +71,7 @@ def refuse_other_kinds(
             advice = "Was the page saved in place of the file? Download the table itself." if "HTML" in kind else "Export the table as CSV."
             raise CohortError(Problem(path, f"found {kind}", "a CSV, TSV or Parquet table", advice))
 
-# %% ../../nbs/library/data/06_files.ipynb #ef7aa191
+# %% ../../nbs/library/data/06_files.ipynb #7d81f712
 def decoded(
     content: bytes,
     findings: Findings,
@@ -88,9 +89,18 @@ def decoded(
             reason = _where_undecodable(content, error)
             continue
         if name == "cp1252":
+            _refuse_mixture(content, findings, reason)
             findings.warnings.append("the text is not UTF-8 and is read as Western European (cp1252); pass encoding=... if names look wrong")
         return text.removeprefix("\ufeff")
     raise CohortError(Problem(findings.file, f"{reason} cannot be read as text", f"text in {' or '.join(tried)}", "Save the file as UTF-8, or pass encoding=...", row=_row_of(content, error_at(reason))))
+
+# %% ../../nbs/library/data/06_files.ipynb #20523682
+def _refuse_mixture(content: bytes, findings: Findings, reason: str) -> None:
+    "A file that is UTF-8 but for some bytes is damaged: another coding would turn all its other letters into wrong ones."
+    text = content.decode("utf-8", errors="replace")
+    bad = text.count("\ufffd")
+    if sum(not char.isascii() for char in text) > 2 * bad:
+        raise CohortError(Problem(findings.file, f"{reason} is no UTF-8 although the rest of the file is", "text in one encoding", "Save the file as UTF-8 again.", row=_row_of(content, error_at(reason))))
 
 # %% ../../nbs/library/data/06_files.ipynb #1b0c1031
 def _where_undecodable(content: bytes, error: UnicodeError) -> str:
@@ -249,6 +259,21 @@ def found_decimal(
     points = sum(bool(_POINT.fullmatch(cell)) for cell in cells)
     return "," if commas > points else "."
 
+# %% ../../nbs/library/data/06_files.ipynb #93e8d8ab
+_POINTED = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+
+# %% ../../nbs/library/data/06_files.ipynb #e724922c
+def warn_of_thousands(
+    frame: pd.DataFrame,  # columns of texts
+    separator: str,
+    findings: Findings,
+) -> None:
+    "Say aloud that 150.000 is read as 150 where a file with semicolons may mean a hundred and fifty thousand."
+    for name, column in frame.items() if separator == ";" else ():
+        pointed = [cell for cell in column if isinstance(cell, str) and "." in cell]
+        if pointed and all(_POINTED.fullmatch(cell) for cell in pointed):
+            findings.warnings.append(f"column {name!r} holds {shown(pointed[0])}, which is read as {float(pointed[0]):g}; if the point separates thousands, remove it")
+
 # %% ../../nbs/library/data/06_files.ipynb #a8ffa49d
 ID_NAMES = ("patient_id", "patientid", "patient", "patient_number", "id", "pid", "subject_id", "subject", "usubjid", "record_id", "mrn", "__index_level_0__")
 
@@ -269,7 +294,7 @@ def _tidied(column: pd.Series, missing: frozenset[str]) -> pd.Series:
         return pd.Series([None if isinstance(cell, str) and cell in missing else cell for cell in cells], index=column.index, dtype=object, name=column.name)
     return column
 
-# %% ../../nbs/library/data/06_files.ipynb #22fccb70
+# %% ../../nbs/library/data/06_files.ipynb #b867c6e2
 def _frame_of_text(content: bytes, findings: Findings, wanted: Sequence[str], sep: str | None, encoding: str | None) -> tuple[pd.DataFrame, str]:
     "A text table as a frame of texts, and its separator."
     refuse_other_kinds(content, findings.file)
@@ -277,7 +302,8 @@ def _frame_of_text(content: bytes, findings: Findings, wanted: Sequence[str], se
     refuse_binary(text, findings.file)
     if not text.strip():
         raise CohortError(Problem(findings.file, "the file is empty", "a header and one row per patient", "Check that the export went through."))
-    separator = sep or found_separator(text, wanted)
+    text, declared = _declared_separator(text)
+    separator = sep or declared or found_separator(text, wanted)
     if separator is None:
         first = text.strip().splitlines()[0]
         raise CohortError(Problem(findings.file, f"found a single column {shown(first)}", "columns separated by a comma, semicolon, tab or bar", "Pass sep=... if another sign separates them.", row=1, value=first))
@@ -286,6 +312,13 @@ def _frame_of_text(content: bytes, findings: Findings, wanted: Sequence[str], se
     findings.rows = np.array(table.rows, dtype=int)
     frame = pd.DataFrame(dict(enumerate(zip(*table.cells, strict=True))) if table.cells else None, columns=range(len(table.header)), dtype=object)
     return frame.set_axis(table.header, axis=1), separator
+
+# %% ../../nbs/library/data/06_files.ipynb #581febe7
+def _declared_separator(text: str) -> tuple[str, str | None]:
+    "The text without Excel's first line `sep=;`, and what it says; Excel does not count that line as a row."
+    first, _, rest = text.partition("\n")
+    said = re.fullmatch(r"\"?sep=(.)\"?\r?", first)
+    return (rest, said.group(1)) if said else (text, None)
 
 # %% ../../nbs/library/data/06_files.ipynb #faebcfdf
 def _check_names(header: list[str], separator: str, text: str, findings: Findings) -> None:
@@ -318,12 +351,14 @@ def _frame_of_parquet(path: Path, findings: Findings) -> pd.DataFrame:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CohortError(Problem(findings.file, f"the Parquet file cannot be read ({reason[:200]})", "a whole Parquet table", "It may be cut off or damaged: copy or export it again.")) from None
 
-# %% ../../nbs/library/data/06_files.ipynb #3ecc815c
+# %% ../../nbs/library/data/06_files.ipynb #9e06df18
 def _content(path: Path, file: str) -> bytes:
     "The bytes of a file, or a sentence that says why there are none."
     try:
         if path.is_dir():
             raise CohortError(Problem(file, "this is a folder", "a CSV, TSV or Parquet file", "Name the file inside it."))
+        if path.is_block_device() or path.is_char_device():
+            raise CohortError(Problem(file, "this is a device", "a CSV, TSV or Parquet file", "Name a file."))
         return path.read_bytes()
     except FileNotFoundError:
         near = suggestion(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else "Its folder does not exist either."
@@ -342,7 +377,7 @@ def _asked_outcome(time: str | None, event: str | None, outcome: str | Outcome |
         return Survival(time, event, unit)
     raise CohortError(Problem(file, f"found time={time!r}, event={event!r}, outcome={outcome!r}", "time and event (survival), or outcome (yes or no)", "Name the columns that hold the outcome, and only those."))
 
-# %% ../../nbs/library/data/06_files.ipynb #047593bb
+# %% ../../nbs/library/data/06_files.ipynb #2d31386b
 def _with_ids(frame: pd.DataFrame, id: str | bool | None, taken: Sequence[str | None], findings: Findings) -> pd.DataFrame:
     "The frame with the patients' ids as index; row numbers where there is no id."
     name = found_id(list(frame.columns), taken) if id is None or id is True else id or None
@@ -354,9 +389,21 @@ def _with_ids(frame: pd.DataFrame, id: str | bool | None, taken: Sequence[str | 
         findings.stop(f"there is no column {name!r} for the id", "", suggestion(name, frame.columns), column=name, value=name)
         name = None
     if not isinstance(name, str):
+        _tell_copies(frame, findings)
         return frame.set_axis(pd.Index(rows, name="row"), axis=0)
     ids = [None if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell else label(cell) for cell in frame[name]]
     return frame.drop(columns=name).set_axis(pd.Index(ids, dtype=object, name=name.strip()), axis=0)
+
+# %% ../../nbs/library/data/06_files.ipynb #2082e058
+def _tell_copies(frame: pd.DataFrame, findings: Findings) -> None:
+    "Without ids, a row that is an exact copy of another may be the same patient."
+    try:
+        copies = np.flatnonzero(frame.duplicated())
+    except TypeError:  # cells that hold lists: refused further on
+        copies = np.array([], dtype=int)
+    if len(copies):
+        listed = ", ".join(str(findings.row(row)) for row in copies[:5]) + (", ..." if len(copies) > 5 else "")
+        findings.warnings.append(f"{len(copies):,} rows are exact copies of earlier ones (row {listed}) and there is no patient id to tell whether they are the same patients; all are kept")
 
 # %% ../../nbs/library/data/06_files.ipynb #95fc4af6
 def _typed(column: pd.Series, decimal: str) -> pd.Series:
@@ -373,7 +420,7 @@ def _typed(column: pd.Series, decimal: str) -> pd.Series:
     filled = iter(numbers)
     return pd.Series([np.nan if cell is None else next(filled) for cell in column], index=column.index, dtype=float)
 
-# %% ../../nbs/library/data/06_files.ipynb #7e0ee7a2
+# %% ../../nbs/library/data/06_files.ipynb #17fc6b60
 def read_cohort(
     path: str | Path,                              # CSV, TSV or Parquet
     time: str | None = None,                       # column with the follow-up
@@ -393,7 +440,7 @@ def read_cohort(
     **metadata: Any,                               # name, title, disease, units, source, licence, citation, virtual
 ) -> Cohort:
     "Read a file into a cohort, or say everything that is wrong with it."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     findings = Findings(str(path))
     asked = _asked_outcome(time, event, outcome, unit, findings.file)
     chosen = [features] if isinstance(features, str) else None if features is None else list(features)
@@ -422,7 +469,7 @@ def _check_options(sep: str | None, decimal: str | None, file: str) -> None:
     if decimal == "," and sep == ",":
         raise CohortError(Problem(file, "a comma cannot be both the separator and the decimal sign", "two different signs", "Check sep and decimal."))
 
-# %% ../../nbs/library/data/06_files.ipynb #7a1b4240
+# %% ../../nbs/library/data/06_files.ipynb #2f9a0707
 def _read_frame(
     path: Path, findings: Findings, wanted: Sequence[str], sep: str | None, na_values: Sequence[str] | None, decimal: str | None, encoding: str | None,
 ) -> tuple[pd.DataFrame, str]:  # columns of texts or numbers, and the decimal sign
@@ -438,5 +485,8 @@ def _read_frame(
     names = list(frame.columns)
     tidy = [_tidied(frame.iloc[:, place], missing) for place in range(len(names))]
     frame = pd.concat(tidy, axis=1) if tidy else frame
+    frame = frame.set_axis(names, axis=1)
     found = decimal or ("." if is_parquet else found_decimal([column.tolist() for column in tidy], separator))
-    return frame.set_axis(names, axis=1), found
+    if found == "." and decimal is None and not is_parquet:
+        warn_of_thousands(frame, separator, findings)
+    return frame, found

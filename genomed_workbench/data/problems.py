@@ -26,7 +26,7 @@ def shown(
     text = str(value) if isinstance(value, np.generic) and not isinstance(value, str) else repr(value)
     return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
 
-# %% ../../nbs/library/data/02_problems.ipynb #dc1fd9ff
+# %% ../../nbs/library/data/02_problems.ipynb #d5baa92b
 @dataclass(frozen=True, slots=True)
 class Problem:
     "One fault in a file or frame: where it is, what is there, what was expected, how to mend it."
@@ -40,23 +40,24 @@ class Problem:
 
     @property
     def place(self) -> str:
-        "File, row and column, as far as they are known."
-        parts = [self.file]
-        if self.row is not None:
-            parts.append(f"row {self.row}")
-        if self.column is not None:
-            parts.append(f"column {self.column!r}")
-        return ", ".join(parts)
+        "Row and column, as far as they are known."
+        parts = [f"row {self.row}"] if self.row is not None else []
+        return ", ".join([*parts, f"column {self.column!r}"] if self.column is not None else parts)
+
+    @property
+    def text(self) -> str:
+        "The fault without the name of the file."
+        said = f"{self.place}: {self.found}" if self.place else self.found
+        said += f"; expected {self.expected}." if self.expected else "."
+        return f"{said} {self.mend}".rstrip()
 
     def __str__(self) -> str:
-        text = f"{self.place}: {self.found}"
-        text += f"; expected {self.expected}." if self.expected else "."
-        return f"{text} {self.mend}".rstrip()
+        return f"{self.file}{', ' if self.place else ': '}{self.text}"
 
 # %% ../../nbs/library/data/02_problems.ipynb #4d493950
 LISTED = 20  # faults of one kind in one column that the text spells out
 
-# %% ../../nbs/library/data/02_problems.ipynb #60087940
+# %% ../../nbs/library/data/02_problems.ipynb #18dc5a86
 def summary_of(
     problems: Sequence[Problem],
 ) -> str:  # one line a fault, long lists cut
@@ -68,9 +69,9 @@ def summary_of(
         kinds.setdefault((problem.file, problem.column, problem.expected), []).append(problem)
     lines = [f"{problems[0].file}: {len(problems):,} problems, nothing was read."]
     for same in kinds.values():
-        lines += [f"- {problem}" for problem in same[:LISTED]]
+        lines += [f"- {problem.text if problem.file == problems[0].file else problem}" for problem in same[:LISTED]]
         if len(same) > LISTED:
-            lines.append(f"- ... and {len(same) - LISTED:,} more of this kind, up to row {same[-1].row} ({same[-1].place})")
+            lines.append(f"- ... and {len(same) - LISTED:,} more of this kind, the last in {same[-1].place}")
     return "\n".join(lines)
 
 # %% ../../nbs/library/data/02_problems.ipynb #3661bb4d

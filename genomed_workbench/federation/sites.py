@@ -26,7 +26,7 @@ class FederationError(ValueError):
 class FederationWarning(UserWarning):
     "Something about the hospitals that the user should know."
 
-# %% ../../nbs/library/federation/01_sites.ipynb #4d5e6e66
+# %% ../../nbs/library/federation/01_sites.ipynb #c2f46161
 @dataclass
 class Site:
     "One hospital: its patients' rows, divided into training and test."
@@ -34,6 +34,7 @@ class Site:
     cohort: Cohort          # the cohort the rows belong to
     train_rows: np.ndarray  # positions in the cohort
     test_rows: np.ndarray
+    n_events: int           # patients with the event (or a 1)
     seed: int = 0
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)  # blocks prepared for the encoding in use
 
@@ -44,6 +45,7 @@ class Site:
 
     def table(self, rows:np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         "Raw features and outcome of some rows."
+        if len(rows) and len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all(): rows = slice(rows[0], rows[-1] + 1)  # type: ignore[assignment]
         frame = self.cohort.frame.iloc[rows]
         return frame[list(self.cohort.features)], self.cohort.outcome.target(frame)
 
@@ -55,11 +57,12 @@ class Site:
         "Encoded rows ready for a learner; kept for the next round, until another encoding or learner is used."
         if self.kept.get("for") != (encoding, id(learner)): self.kept = {"for": (encoding, id(learner)), "learner": learner}
         if (part, folds) not in self.kept:
-            self.kept[part, folds] = self._prepare(learner, encoding, folds, self.train_rows if part == "train" else self.test_rows)
+            self.kept[part, folds] = self.prepare(learner, encoding, folds, part)
         return self.kept[part, folds]
 
-    def _prepare(self, learner:Learner, encoding:Encoding, folds:int, rows:np.ndarray) -> Block:
-        X, y = self.table(rows)
+    def prepare(self, learner:Learner, encoding:Encoding, folds:int=0, part:str="train") -> Block:
+        "Encode the training (or test) rows; with `folds`, deal the site's own rows to folds of like outcome."
+        X, y = self.table(self.train_rows if part == "train" else self.test_rows)
         y = learner.target(y)
         stratum = y["event"] if y.dtype.names else y
         fold = stratified_folds(stratum, folds, np.random.default_rng([self.seed, 1])) if folds else None
@@ -69,11 +72,6 @@ class Site:
     def n(self) -> int:
         "Patients of this site."
         return len(self.train_rows) + len(self.test_rows)
-
-    @property
-    def n_events(self) -> int:
-        "Patients of this site with the event (or a 1)."
-        return int(events_of(self.cohort)[np.concatenate([self.train_rows, self.test_rows])].sum())
 
 # %% ../../nbs/library/federation/01_sites.ipynb #446ee401
 def events_of(cohort:Cohort) -> np.ndarray:
@@ -93,7 +91,7 @@ def draw_test(
     if k: test[order[np.floor((np.arange(k) + rng.random())*n/k).astype(int)]] = True
     return test
 
-# %% ../../nbs/library/federation/01_sites.ipynb #3995a73a
+# %% ../../nbs/library/federation/01_sites.ipynb #91816233
 @dataclass(frozen=True)
 class Federation:
     "Hospitals that share a cohort's columns, not its rows."
@@ -117,7 +115,7 @@ class Federation:
         for (name, rows), s in zip(self.members.items(), seeds):
             test = given[rows] if given is not None else draw_test(events[rows], self.test_share, np.random.default_rng(s))
             if test.all(): raise FederationError(f"site {name!r} has no training row left: all {len(rows)} of its patients are test rows")
-            sites[name] = Site(name, self.cohort, rows[~test], rows[test], int(s.generate_state(1)[0]))
+            sites[name] = Site(name, self.cohort, rows[~test], rows[test], int(events[rows].sum()), int(s.generate_state(1)[0]))
         object.__setattr__(self, "sites", sites)
 
     def _given_test(self) -> np.ndarray:
@@ -139,8 +137,8 @@ class Federation:
     ) -> "Federation":
         "Hospitals as the cohort's site column has them."
         if cohort.site is None: raise FederationError(f"{cohort.name} has no site column: use Federation.split(cohort, shares=(60, 30, 10)), or name the column with site=...")
-        names = cohort.sites
-        members = {str(s): np.flatnonzero(names == s) for s in sorted(set(names), key=_natural)}
+        members = {str(s): np.sort(rows) for s, rows in pd.Series(np.arange(cohort.n)).groupby(cohort.sites).indices.items()}
+        members = {s: members[s] for s in sorted(members, key=_natural)}
         members, notes = _treat_small(members, min_patients, small)
         return cls(cohort, members, 0.0 if test else test_share, test, seed, notes=notes)
 

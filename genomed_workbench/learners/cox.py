@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CoxBlock', 'on_grid', 'SharedSearch', 'CoxPH']
 
-# %% ../../nbs/library/learners/04_cox.ipynb #ef119350
+# %% ../../nbs/library/learners/04_cox.ipynb #6550c6f5
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from sklearn.base import clone
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, DisclosureError, Released, survival_target, total
 from .newton import NewtonLearner, NewtonSearch, run_search
-from ..statistics.cox import (Increments, RiskOrder, cox_terms, grouped_baseline, shared_curvature, shared_increments,
+from ..statistics.cox import (Increments, RiskOrder, cox_terms_each, grouped_baseline, shared_curvature, shared_increments,
                                               shared_sums)
 
 # %% ../../nbs/library/learners/04_cox.ipynb #38522c6c
@@ -78,7 +78,7 @@ class SharedSearch(NewtonSearch):
         if np.isfinite(value) and value >= self.value[0] - 1e-10*max(1.0, abs(self.value[0])): self.question = "curvature"
         else: self._halve(0)
 
-# %% ../../nbs/library/learners/04_cox.ipynb #c73a93e8
+# %% ../../nbs/library/learners/04_cox.ipynb #d3d10648
 class CoxPH(NewtonLearner):
     """Cox proportional hazards, exact over a federation (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x).
 
@@ -121,7 +121,7 @@ class CoxPH(NewtonLearner):
     def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> CoxBlock:
         "Sort by descending time, once."
         rows = np.argsort(-y["time"], kind="stable")
-        return CoxBlock(Z[rows], y[rows], None if fold is None else fold[rows])
+        return CoxBlock(np.ascontiguousarray(Z[rows]), y[rows], None if fold is None else fold[rows])
 
     def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
         "A shared baseline is one stratum, whatever the sites."
@@ -131,9 +131,9 @@ class CoxPH(NewtonLearner):
         "One table with one baseline may show every step of it."
         return self if self.baseline == "per-site" else clone(self).set_params(disclosure="simulation")
 
-    def terms(self, block:Block, beta:np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        "Partial log-likelihood of one site's rows and its derivatives."
-        return cox_terms(block.X, block.order, beta, self.ties)
+    def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        "Partial log-likelihood of one site's rows and its derivatives, for each candidate."
+        return cox_terms_each(block.X, block.order, betas, self.ties)
 
     def behind(self, block:Block) -> int:
         "Patients ever at risk at an event; those censored before the first one add nothing."

@@ -18,18 +18,18 @@ from .encoding import Encoding
 from .learner import Ask, Block, LearnerError
 from .newton import NewtonLearner, NewtonSearch, run_search
 
-# %% ../../nbs/library/learners/05_logistic.ipynb #4b4d706d
+# %% ../../nbs/library/learners/05_logistic.ipynb #efc69661
 def logistic_terms(
-    X:np.ndarray,     # with a column of ones, shape (n, q)
-    y:np.ndarray,     # 0 or 1, shape (n,)
-    beta:np.ndarray,  # shape (q,)
-) -> tuple[float, np.ndarray, np.ndarray]:
-    "Binomial log-likelihood, gradient (q,), Hessian of minus it (q, q)."
-    eta = X @ beta
+    X:np.ndarray,      # with a column of ones, shape (n, q)
+    y:np.ndarray,      # 0 or 1, shape (n,)
+    betas:np.ndarray,  # one candidate a row, shape (K, q)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Binomial log-likelihoods (K,), gradients (K, q), Hessians of minus them (K, q, q)."
+    eta = X @ betas.T
     p = expit(eta)
-    return float(y @ eta - np.logaddexp(0, eta).sum()), X.T @ (y - p), (X*(p*(1 - p))[:, None]).T @ X
+    return y @ eta - np.logaddexp(0, eta).sum(axis=0), (y[:, None] - p).T @ X, np.matmul(X.T, (p*(1 - p)).T[:, :, None]*X)
 
-# %% ../../nbs/library/learners/05_logistic.ipynb #ca6bbedf
+# %% ../../nbs/library/learners/05_logistic.ipynb #64c5a3ce
 class LogisticRegression(NewtonLearner):
     """Logistic regression, exact over a federation by Newton steps (iteratively reweighted least squares).
 
@@ -65,9 +65,9 @@ class LogisticRegression(NewtonLearner):
     def _penalised(self, q:int) -> np.ndarray:
         return np.append(np.ones(q - 1), 0.0)
 
-    def terms(self, block:Block, beta:np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        "Log-likelihood of one site's rows and its derivatives."
-        return logistic_terms(block.X, block.y, beta)
+    def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        "Log-likelihood of one site's rows and its derivatives, for each candidate."
+        return logistic_terms(block.X, block.y, betas)
 
     def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "LogisticRegression":
         "Run the search, or take the averaged weights."
