@@ -29,7 +29,7 @@ _PUBLIC = {
     "evaluation.compare": ("compare", "Comparison"),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_WHERE)
+__all__ = sorted(_WHERE)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

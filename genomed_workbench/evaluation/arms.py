@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['fit_rows', 'Model', 'survival_at', 'pooled_model', 'isolated_model', 'federated_model']
 
-# %% ../../nbs/library/evaluation/02_arms.ipynb #9fa46d8c
+# %% ../../nbs/library/evaluation/02_arms.ipynb #d7be362f
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from ..data.cohort import Cohort
 from ..federation.run import Run, federate
 from ..federation.sites import Federation, Site
 from ..learners.encoding import Encoding, Summary
-from ..learners.learner import Block, Learner, LearnerError, ask_blocks
+from ..learners.learner import Learner, LearnerError, ask_blocks
 from ..learners.newton import NewtonLearner, tune_penalty
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #b4fc4676

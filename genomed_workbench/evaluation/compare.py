@@ -6,7 +6,8 @@
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
            'Comparison', 'answer_in_words', 'compare']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #bb2ecb82
+# %% ../../nbs/library/evaluation/04_compare.ipynb #aa57a8a5
+import textwrap
 import time
 import warnings
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ def verdict(low:float, high:float) -> str:
     "What the interval of a gain lets one say."
     return "gains" if low > 0 else "loses" if high < 0 else "cannot tell"
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #abcada69
+# %% ../../nbs/library/evaluation/04_compare.ipynb #9d46922c
 @dataclass(frozen=True)
 class Comparison:
     "Isolated, federated, pooled and clinical score, side by side."
@@ -169,14 +170,19 @@ class Comparison:
         sizes = self.federation.table
         gain = self.gain.sort_values("mean", ascending=False, na_position="last")
         gain.index = [f"{s} (n={sizes.n[s]}, {sizes.events[s]} events)" for s in gain.index]
-        return Picture(comparison_figure(_arm_rows(self), gain, self.in_words()[0], METRIC_LABELS[self.headline], self.covers), " ".join(self.in_words()))
+        return Picture(comparison_figure(_arm_rows(self), gain, self.in_words()[0], METRIC_LABELS[self.headline], self.covers,
+                                         _wrapped(self.in_words()[1:3])), " ".join(self.in_words()))
 
     def report(self, path:Any) -> Any:
         "Write one self-contained HTML file."
         from genomed_workbench.evaluation.report import write_report
         return write_report(self, path)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #61f1fbb5
+# %% ../../nbs/library/evaluation/04_compare.ipynb #4c5ebe10
+def _wrapped(sentences:Sequence[str], width:int=50) -> str:
+    "Sentences as short lines, one paragraph each."
+    return "\n\n".join(textwrap.fill(s, width) for s in sentences)
+
 def _says(row:Any) -> str:
     "A mean with its interval as text."
     if not np.isfinite(row.mean): return "no result"

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['ARM_COLOURS', 'VERDICT_COLOURS', 'ARM_LABELS', 'whiskers', 'comparison_figure', 'as_png', 'as_img', 'Picture']
 
-# %% ../../nbs/library/evaluation/03_figures.ipynb #20a0f3ec
+# %% ../../nbs/library/evaluation/03_figures.ipynb #5a7bfadc
 import base64
 import io
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,24 @@ def whiskers(ax:Any, frame:pd.DataFrame, colours:list[str]) -> None:
     ax.invert_yaxis()
     ax.spines[["top", "right"]].set_visible(False)
 
-# %% ../../nbs/library/evaluation/03_figures.ipynb #e3f9a041
+# %% ../../nbs/library/evaluation/03_figures.ipynb #76e2b115
 def comparison_figure(
     arms:pd.DataFrame,   # index = label; columns arm, mean, low, high
     gain:pd.DataFrame,   # index = site; columns mean, low, high, verdict
     title:str,           # the answer in one line
     metric:str,          # axis label
     note:str="",         # what the intervals cover
+    text:str="",         # a few lines below the arms
 ) -> Figure:
     "Arms on the left, gain of each site on the right."
-    height = max(3.2, 1.6 + 0.22*len(gain))
-    figure = Figure(figsize=(9.5, height), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
+    figure = Figure(figsize=(9.5, max(3.4, 1.6 + 0.22*len(gain))), layout="constrained")
+    tall = max(1.0, 0.28*len(gain)/len(arms) - 1)
+    panels = figure.subplot_mosaic([["arms", "gain"], ["words", "gain"]], width_ratios=[1, 1.25], height_ratios=[1, tall])
+    left, right, words = panels["arms"], panels["gain"], panels["words"]
+    words.axis("off")
+    words.text(0, 1, text, va="top", fontsize=9.5, wrap=False, transform=words.transAxes)
     whiskers(left, arms, [ARM_COLOURS[a] for a in arms.arm])
+    left.margins(y=0.25)
     left.set(xlabel=metric, title="How well each way of training ranks patients")
     whiskers(right, gain, [VERDICT_COLOURS[v] for v in gain.verdict])
     right.axvline(0, color="black", lw=0.8, ls=":")
@@ -51,7 +57,7 @@ def comparison_figure(
         if (gain.verdict == verdict).any(): right.plot([], [], "o", color=colour, label=verdict)
     right.legend(frameon=False, fontsize=8, loc="best")
     for ax in (left, right): ax.title.set_fontsize(10)
-    figure.suptitle(title, fontweight="bold", fontsize=11)
+    figure.suptitle(textwrap.fill(title, 85), fontweight="bold", fontsize=11)
     if note: figure.supxlabel(note, fontsize=8, color="#555555")
     return figure
 

@@ -6,9 +6,8 @@
 __all__ = ['SURVIVAL_METRICS', 'BINARY_METRICS', 'HIGHER_IS_BETTER', 'METRIC_LABELS', 'metrics_for', 'TestRows', 'pair_counts',
            'ratio', 'Scores', 'concordance_scores', 'brier_scores']
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #cdd83a58
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #96a928dd
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 

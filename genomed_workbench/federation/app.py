@@ -6,13 +6,13 @@
 __all__ = ['DECLARED', 'SITE_ERROR', 'disclosed_by', 'reply', 'name_the_site', 'encoding_of', 'summary_released',
            'summary_received', 'concordance_released', 'client_app']
 
-# %% ../../nbs/library/federation/02_app.ipynb #9beea1a6
+# %% ../../nbs/library/federation/02_app.ipynb #2561cf7a
 import json
 import time
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
@@ -80,7 +80,7 @@ def name_the_site(site_of:Callable[[Context], Site]) -> Callable[[Message, Conte
             return Message(Error(SITE_ERROR, reason), reply_to=message)
     return mod
 
-# %% ../../nbs/library/federation/02_app.ipynb #e9dcadfa
+# %% ../../nbs/library/federation/02_app.ipynb #7b4eb842
 @lru_cache(maxsize=4)
 def encoding_of(text:str) -> Encoding:
     "The encoding in a message; the same text gives the same object."
@@ -92,7 +92,7 @@ def summary_released(summary:Summary) -> dict[str, Released]:
     return {"n": Released(np.array([float(summary.n)]), summary.n), "known": Released(summary.known.astype(float), few),
             "mean": Released(summary.mean, few), "squares": Released(summary.squares, few), "levels": Released(np.empty(0), few)}
 
-def summary_received(content:RecordDict, numbers:tuple[str, ...]) -> Summary:
+def summary_received(content:Any, numbers:tuple[str, ...]) -> Summary:
     "The summary in a reply."
     a = from_record(content["arrays"])
     return Summary(int(a["n"][0]), numbers, a["known"].astype(int), a["mean"], a["squares"], json.loads(content["config"]["levels"]))
@@ -105,7 +105,7 @@ def concordance_released(learner:Learner, site:Site, beta:np.ndarray, encoding:E
     right, all_ = comparable_pairs(time, event, np.zeros(block.n, dtype=int)).counts(block.X[:, :len(encoding.features)] @ beta[:len(encoding.features)])
     return {"concordant": Released(right, block.n), "comparable": Released(all_, block.n)}
 
-# %% ../../nbs/library/federation/02_app.ipynb #7e435736
+# %% ../../nbs/library/federation/02_app.ipynb #d1d447d4
 def client_app(
     learner:Learner,
     site_of:Callable[[Context], Site],  # where this node finds its patients
@@ -121,7 +121,8 @@ def client_app(
         return reply(message, summary_released(summary), declared, summary.n, index(context), start, ConfigRecord({"levels": json.dumps(summary.levels)}))
 
     def learner_answer(message:Message, context:Context) -> Message:
-        start, config, state = time.perf_counter(), message.content["config"], from_record(message.content["arrays"])
+        start, content = time.perf_counter(), cast(Any, message.content)
+        config, state = content["config"], from_record(content["arrays"])
         for key in ("proximal-mu", "penalty"): state[key] = np.array([config.get(key, 0.0)])
         site = site_of(context)
         block = site.block(learner, encoding_of(config["encoding"]), int(config.get("folds", 0)))
@@ -133,15 +134,17 @@ def client_app(
 
     @app.query("concordance")
     def concordance(message:Message, context:Context) -> Message:
-        start, config, site = time.perf_counter(), message.content["config"], site_of(context)
-        released = concordance_released(learner, site, from_record(message.content["arrays"])["beta"], encoding_of(config["encoding"]))
+        start, content, site = time.perf_counter(), cast(Any, message.content), site_of(context)
+        config = content["config"]
+        released = concordance_released(learner, site, from_record(content["arrays"])["beta"], encoding_of(config["encoding"]))
         return reply(message, released, declared, len(site.test_rows), index(context), start)
 
     @app.evaluate()
     def evaluate(message:Message, context:Context) -> Message:
-        start, config, site = time.perf_counter(), message.content["config"], site_of(context)
+        start, content, site = time.perf_counter(), cast(Any, message.content), site_of(context)
+        config = content["config"]
         block = site.block(learner, encoding_of(config["encoding"]), part="test")
-        loss = learner.answers("loss", block, from_record(message.content["arrays"])) if block.n else {"loss": Released(np.array(0.0), 0)}
+        loss = learner.answers("loss", block, from_record(content["arrays"])) if block.n else {"loss": Released(np.array(0.0), 0)}
         return reply(message, loss, declared, block.n, index(context), start, metrics=("loss",))
 
     return app

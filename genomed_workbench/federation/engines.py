@@ -6,7 +6,7 @@
 __all__ = ['PHASES', 'ABOUT_THE_MESSAGE', 'ENGINES', 'task_identity', 'InProcessGrid', 'SiteError', 'site_error', 'Ledger',
            'Recorder', 'EngineError', 'run_in_process', 'run_on_ray', 'quiet_flower']
 
-# %% ../../nbs/library/federation/03_engines.ipynb #cca6fc3b
+# %% ../../nbs/library/federation/03_engines.ipynb #79560962
 import json
 import logging
 import time
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -38,12 +38,12 @@ def task_identity(run_id:int=1) -> Iterator[None]:
     finally:
         for n, value in zip(names, before): setattr(TaskIdentity, n, value)
 
-# %% ../../nbs/library/federation/03_engines.ipynb #e3e721d8
+# %% ../../nbs/library/federation/03_engines.ipynb #be64046e
 class InProcessGrid(Grid):
     "A Flower Grid whose nodes are calls of one ClientApp: no sockets, no polling, fixed node ids, replies in node order."
 
     def __init__(self, app:ClientApp, nodes:int):
-        self.app, self._ids, self._sent, self._count = app, list(range(2, nodes + 2)), {}, 0
+        self.app, self._ids, self._sent, self._count = app, list(range(2, nodes + 2)), dict[str, Message](), 0
         self._contexts = {i: Context(run_id=1, node_id=i, node_config={"partition-id": k, "num-partitions": nodes}, state=RecordDict(), run_config={})
                           for k, i in enumerate(self._ids)}
 
@@ -102,7 +102,7 @@ def site_error(error:Error) -> SiteError:
     if not isinstance(told, dict) or "site" not in told: return SiteError("unknown", error.reason or f"error code {error.code}")
     return SiteError(told["site"], f"{told['type']}: {told['message']}", told["traceback"])
 
-# %% ../../nbs/library/federation/03_engines.ipynb #40825d6b
+# %% ../../nbs/library/federation/03_engines.ipynb #64e0d0de
 PHASES = {"query.summaries": "summaries", "query.concordance": "test", "train": "train", "evaluate": "evaluate"}
 ABOUT_THE_MESSAGE = ("num-examples", "site", "seconds", "behind")
 
@@ -110,9 +110,10 @@ class Ledger:
     "What left the sites: per record name its shape, type, bytes, how often, and the fewest patients behind a number."
 
     def __init__(self, declared:dict[str, str]):
-        self.declared, self.entries, self.replies, self.fewest_rows = declared, {}, 0, None
+        self.declared, self.entries, self.replies = declared, dict[str, list[Any]](), 0
+        self.fewest_rows: int | None = None
 
-    def enter(self, content:RecordDict) -> None:
+    def enter(self, content:Any) -> None:
         "Book one reply; an undeclared record stops the run."
         metrics, arrays = content["metrics"], content.get("arrays", {})
         records = [(k, a.shape, a.dtype, len(a.data)) for k, a in arrays.items()]
@@ -138,13 +139,13 @@ class Ledger:
         frame = pd.DataFrame(rows, columns=["name", "what", "shape", "dtype", "bytes", "times", "fewest_patients"])
         return frame.astype({"fewest_patients": "Int64"})
 
-# %% ../../nbs/library/federation/03_engines.ipynb #b56af513
+# %% ../../nbs/library/federation/03_engines.ipynb #e2a8586e
 class Recorder(Grid):
     "Wraps a Grid: history, disclosure, progress, and errors that stop."
 
     def __init__(self, grid:Grid, sites:list[str], declared:dict[str, str], tick:Callable[[int, str], None]|None=None):
         self.grid, self.names, self.tick = grid, sites, tick
-        self.ledger, self.rounds, self.rows, self.config = Ledger(declared), 0, [], {}
+        self.ledger, self.rounds, self.rows = Ledger(declared), 0, list[tuple[Any, ...]]()
 
     def set_run(self, run:FlowerRun) -> None:
         "Passed on."
@@ -176,7 +177,7 @@ class Recorder(Grid):
         "Send, wait, keep the books; replies in site order."
         sent = list(messages)
         if not sent: return []
-        kind, config = sent[0].metadata.message_type, sent[0].content.get("config", {})
+        kind, config = sent[0].metadata.message_type, cast(Any, sent[0].content.get("config", {}))
         if kind == "train": self.rounds += 1
         if self.tick: self.tick(self.rounds, kind)
         replies = list(self.grid.send_and_receive(sent, timeout=timeout))
@@ -194,11 +195,11 @@ class Recorder(Grid):
         "Stop at an error; else book what came, in site order."
         for m in replies:
             if m.has_error(): raise site_error(m.error)
-        replies.sort(key=lambda m: int(m.content["metrics"]["site"]))
+        replies.sort(key=lambda m: int(cast(Any, m.content)["metrics"]["site"]))
         for m in replies: self._book(m.content, phase, down)
         return replies
 
-    def _book(self, content:RecordDict, phase:str, down:int) -> None:
+    def _book(self, content:Any, phase:str, down:int) -> None:
         "History rows of one reply: the rows used, then every single number among its records."
         self.ledger.enter(content)
         metrics, arrays = content["metrics"], content.get("arrays", {})
@@ -212,7 +213,7 @@ class Recorder(Grid):
         "One row a site, round, phase and metric; seconds and bytes stand once a message, on its `rows` line."
         return pd.DataFrame(self.rows, columns=["round", "site", "phase", "metric", "value", "seconds", "bytes_up", "bytes_down"])
 
-# %% ../../nbs/library/federation/03_engines.ipynb #8a7ade1d
+# %% ../../nbs/library/federation/03_engines.ipynb #13ec8183
 class EngineError(RuntimeError):
     "The engine cannot run here; the message says what to install or choose."
 
@@ -226,7 +227,7 @@ def run_on_ray(server:ServerApp, client:ClientApp, nodes:int) -> None:
     try: import ray
     except ImportError: raise EngineError('the engine "ray" needs Flower\'s simulation: pip install "genomed-workbench[ray]"') from None
     from flwr.simulation import run_simulation
-    quiet = {"init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+    quiet: Any = {"init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     with quiet_flower():
         try: run_simulation(server, client, nodes, backend_config=quiet)
         finally: ray.shutdown()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Job', 'Run', 'pack', 'unpack', 'federate']
 
-# %% ../../nbs/library/federation/04_run.ipynb #74234ed8
+# %% ../../nbs/library/federation/04_run.ipynb #b3c50bdd
 import copy
 import importlib
 import json
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ from ..learners.encoding import Encoding, pool, warn_constant
 from ..learners.learner import Answers, Learner
 from ..learners.newton import NewtonLearner, SearchStrategy, from_record, to_record, tune_penalty
 
-# %% ../../nbs/library/federation/04_run.ipynb #3d108ca3
+# %% ../../nbs/library/federation/04_run.ipynb #bce68ad9
 class Job:
     "What the ServerApp does, over any grid."
 
@@ -78,9 +78,9 @@ class Job:
     def _tune(self) -> None:
         "Choose the penalty by cross-validation inside the training rows of all sites."
         assert isinstance(self.learner, NewtonLearner)
-        drive = lambda search: self.drive(search, self.folds, SearchStrategy(search))
+        def drive(search:Any) -> Any: return self.drive(search, self.folds, SearchStrategy(search))
         self.tuning = tune_penalty(self.learner, self.encoding, lambda q, s: self.ask(q, s, self.folds), self.folds, drive)
-        self.learner.set_params(penalty=float(self.tuning.idxmax()))
+        self.learner.set_params(penalty=float(cast(float, self.tuning.idxmax())))
 
 # %% ../../nbs/library/federation/04_run.ipynb #2c2c8973
 def _config(values:dict[str, Any]) -> Any:
@@ -230,11 +230,11 @@ def federate(
                type(strategy).__name__ if strategy else "SearchStrategy", seed, job.recorder.rounds, getattr(fitted, "converged_", None),
                time.perf_counter() - start, job.tuning, {p: version(p) for p in ("flwr", "numpy", "pandas", "scikit-learn")})
 
-# %% ../../nbs/library/federation/04_run.ipynb #eb42d1d8
+# %% ../../nbs/library/federation/04_run.ipynb #1ca90f87
 def _own(strategy:Strategy|None, federation:Federation) -> Strategy|None:
     "A copy of the user's strategy that does not ask for an evaluation when there is nothing to test on."
     if strategy is None: return None
-    mine = copy.deepcopy(strategy)
+    mine: Any = copy.deepcopy(strategy)
     if not len(federation.test_rows) and hasattr(mine, "fraction_evaluate"): mine.fraction_evaluate, mine.min_evaluate_nodes = 0.0, 0
     return mine
 

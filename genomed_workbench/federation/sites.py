@@ -91,7 +91,7 @@ def draw_test(
     if k: test[order[np.floor((np.arange(k) + rng.random())*n/k).astype(int)]] = True
     return test
 
-# %% ../../nbs/library/federation/01_sites.ipynb #91816233
+# %% ../../nbs/library/federation/01_sites.ipynb #f68b1a5b
 @dataclass(frozen=True)
 class Federation:
     "Hospitals that share a cohort's columns, not its rows."
@@ -153,7 +153,7 @@ class Federation:
         repeat:int=0,
     ) -> "Federation":
         "Made-up hospitals: patients of one cohort dealt to sites of chosen sizes, alike or unlike."
-        shift = dict(shift or {})
+        given, shift = shift, dict(shift or {})
         rng = np.random.default_rng([seed, repeat, 7])
         sizes = _sizes(cohort.n, shares, shift.pop("size", None), rng)
         missing = shift.pop("missing", {})
@@ -161,7 +161,8 @@ class Federation:
         members = {f"hospital-{i + 1}": np.sort(rows) for i, rows in enumerate(np.split(order, cuts))}
         changed, notes = _blank(cohort, members, missing)
         notes = (f"hospitals made up by splitting {cohort.name}", *notes)
-        remake = lambda r: cls.split(cohort, shares, test_share, seed, {**shift, "missing": missing}, test, r)
+
+        def remake(r:int) -> "Federation": return cls.split(cohort, shares, test_share, seed, given, test, r)
         return cls(changed, members, 0.0 if test else test_share, test, seed, repeat, notes, remake)
 
     def redraw(self, repeat:int, redraw_sites:bool=False) -> "Federation":
@@ -223,8 +224,8 @@ def _merge(members:dict[str, np.ndarray], few:dict[str, int], least:int) -> tupl
     warnings.warn(note, FederationWarning, stacklevel=4)
     return out, (note,)
 
-# %% ../../nbs/library/federation/01_sites.ipynb #d2d8fccd
-def _sizes(n:int, shares:Sequence[float]|int, concentration:float|None, rng:np.random.Generator) -> np.ndarray:
+# %% ../../nbs/library/federation/01_sites.ipynb #65d76084
+def _sizes(n:int, shares:Any, concentration:float|None, rng:np.random.Generator) -> np.ndarray:
     "How many patients each hospital gets: largest remainders, at least two each."
     if isinstance(shares, (int, np.integer)):
         if shares < 2: raise FederationError(f"shares={shares}: expected at least two hospitals")
@@ -247,7 +248,7 @@ def _at_least_two(sizes:np.ndarray) -> np.ndarray:
     while sizes.min() < 2 < sizes.max(): sizes[sizes.argmin()] += 1; sizes[sizes.argmax()] -= 1
     return sizes
 
-# %% ../../nbs/library/federation/01_sites.ipynb #d663d315
+# %% ../../nbs/library/federation/01_sites.ipynb #bb6a1078
 def _ranks(values:np.ndarray) -> np.ndarray:
     "Ranks scaled to 0 .. 1; missing values in the middle."
     return pd.Series(values).rank(method="average", pct=True).fillna(0.5).to_numpy()
@@ -279,9 +280,9 @@ def _blank(cohort:Cohort, members:dict[str, np.ndarray], missing:Mapping[Any, Se
     frame, notes = cohort.frame.copy(), []
     for key, columns in missing.items():
         name = f"hospital-{key + 1}" if isinstance(key, int) else str(key)
-        columns = [columns] if isinstance(columns, str) else list(columns)
-        unknown = [c for c in columns if c not in cohort.features]
-        if name not in members or unknown: raise FederationError(f"shift missing {key!r}: {columns}: expected a hospital among {', '.join(members)} and features of the cohort")
-        for c in columns: frame.iloc[members[name], frame.columns.get_loc(c)] = np.nan
-        notes.append(f"{name} does not measure {', '.join(columns)}")
+        lacking = [columns] if isinstance(columns, str) else list(columns)
+        unknown = [c for c in lacking if c not in cohort.features]
+        if name not in members or unknown: raise FederationError(f"shift missing {key!r}: {lacking}: expected a hospital among {', '.join(members)} and features of the cohort")
+        for c in lacking: frame.iloc[members[name], frame.columns.get_loc(c)] = np.nan
+        notes.append(f"{name} does not measure {', '.join(lacking)}")
     return replace(cohort, frame=frame), tuple(notes)

@@ -51,13 +51,14 @@ def on_grid(
     out["event"] = y["event"] & (y["time"] <= g[-1])
     return out
 
-# %% ../../nbs/library/learners/04_cox.ipynb #268d51b7
+# %% ../../nbs/library/learners/04_cox.ipynb #b771f574
 class SharedSearch(NewtonSearch):
     "Newton's method for one Cox model with one baseline for all sites: sums, then curvature."
 
     def __init__(self, features:Sequence[str], penalty:float, ties:str, times:np.ndarray, max_rounds:int):
         super().__init__(features, np.ones(len(features), bool), [penalty], max_rounds=2*max_rounds)
         self.ties, self.times, self.question = ties, times, "sums"
+        self.now: tuple[float, np.ndarray, np.ndarray]
 
     def state(self) -> dict[str, np.ndarray]:
         "Trial coefficients and common times; for the curvature, the hazard that goes with them."
@@ -71,14 +72,14 @@ class SharedSearch(NewtonSearch):
             self.rounds, self.question = self.rounds + 1, "sums"
             return self._move(0, self.now[0], self.now[1], total(answers, "curvature") - self.now[2], float(total(answers, "patients")[0]))
         sums = {k: total(answers, k) for k in answers[0] if k != "patients"}
-        *now, self.increments = shared_increments(sums, self.ties)
-        self.now, self.rounds = now, self.rounds + 1
+        loglik, gradient, outer, self.increments = shared_increments(sums, self.ties)
+        self.now, self.rounds = (loglik, gradient, outer), self.rounds + 1
         patients = float(total(answers, "patients")[0])
         value = self.now[0] - 0.5*(self.penalties[0]*patients*self.trial[0]**2).sum()
         if np.isfinite(value) and value >= self.value[0] - 1e-10*max(1.0, abs(self.value[0])): self.question = "curvature"
         else: self._halve(0)
 
-# %% ../../nbs/library/learners/04_cox.ipynb #d3d10648
+# %% ../../nbs/library/learners/04_cox.ipynb #e108111c
 class CoxPH(NewtonLearner):
     """Cox proportional hazards, exact over a federation (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x).
 
@@ -131,20 +132,21 @@ class CoxPH(NewtonLearner):
         "One table with one baseline may show every step of it."
         return self if self.baseline == "per-site" else clone(self).set_params(disclosure="simulation")
 
-    def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def terms(self, block:Any, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Partial log-likelihood of one site's rows and its derivatives, for each candidate."
         return cox_terms_each(block.X, block.order, betas, self.ties)
 
-    def behind(self, block:Block) -> int:
+    def behind(self, block:Any) -> int:
         "Patients ever at risk at an event; those censored before the first one add nothing."
         return int(block.order.at_risk[-1]) if len(block.order.at_risk) else block.n
 
-    def answer(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
         "The answers of every Newton learner, those of a shared baseline, and the baseline itself."
         if question == "event_times": return {"event_times": self._simulated(block.order.times, block.order.tied)}
         if question == "sums": return self._risk_sums(block, state["beta"], state["times"])
         if question == "curvature":
-            part = shared_curvature(block.X, block.order, state["beta"], *block.common(state["times"])[2:0:-1], state["hazard"], state["take_back"])
+            _, position, before = block.common(state["times"])
+            part = shared_curvature(block.X, block.order, state["beta"], before, position, state["hazard"], state["take_back"])
             return {"curvature": Released(part, self.behind(block)), "patients": Released(np.array([float(block.n)]), block.n)}
         if question == "baseline": return self._baseline(block, state["beta"])
         return super().answer(question, block, state)
@@ -156,7 +158,7 @@ class CoxPH(NewtonLearner):
                                   "or disclosure='simulation' if no real hospital is behind these rows.")
         return Released(times, int(tied.min(initial=1)))
 
-    def _risk_sums(self, block:Block, beta:np.ndarray, times:np.ndarray) -> dict[str, Released]:
+    def _risk_sums(self, block:Any, beta:np.ndarray, times:np.ndarray) -> dict[str, Released]:
         "First half-round, refused where a cell of the time grid is too small."
         at_risk, position, _ = block.common(times)
         sums = shared_sums(block.X, block.order, beta, at_risk, position, self.ties == "efron")
@@ -172,7 +174,7 @@ class CoxPH(NewtonLearner):
         return (f"fewer than min_cell={self.min_cell} patients leave or have their event in the interval(s) of time_grid that end at "
                 f"{', '.join(f'{t:g}' for t in sorted(small)[:8])}. Choose a coarser time_grid, or disclosure='simulation'.")
 
-    def _baseline(self, block:Block, beta:np.ndarray) -> dict[str, Released]:
+    def _baseline(self, block:Any, beta:np.ndarray) -> dict[str, Released]:
         "The site's own baseline hazard, in groups of at least `min_cell` events."
         cell = 1 if self.disclosure == "simulation" else self.min_cell
         knots, hazard, events = grouped_baseline(block.X, block.order, beta, cell, self.ties)

@@ -46,10 +46,10 @@ class Summary:
         counts = [*self.known[self.known > 0], *(v for column in self.levels.values() for v in column.values())]
         return int(min(counts, default=self.n))
 
-# %% ../../nbs/library/learners/01_encoding.ipynb #50cc5849
+# %% ../../nbs/library/learners/01_encoding.ipynb #2228525f
 def pool(summaries:list[Summary]) -> Summary:
     "The summary of all rows together, from the summaries of the parts."
-    first, known = summaries[0], sum(s.known for s in summaries)
+    first, known = summaries[0], np.sum([s.known for s in summaries], axis=0)
     mean = np.divide(sum(s.known*s.mean for s in summaries), known, out=np.zeros(len(first.numbers)), where=known > 0)
     squares = sum(s.squares + s.known*(s.mean - mean)**2 for s in summaries)
     levels: dict[str, dict[str, int]] = {}
@@ -59,7 +59,7 @@ def pool(summaries:list[Summary]) -> Summary:
             for level, n in counts.items(): into[level] = into.get(level, 0) + n
     return Summary(sum(s.n for s in summaries), first.numbers, known, mean, squares, levels)
 
-# %% ../../nbs/library/learners/01_encoding.ipynb #b247bf5d
+# %% ../../nbs/library/learners/01_encoding.ipynb #5aca6f2f
 class EncodingWarning(UserWarning):
     "A column could not be used, or a value was not known when the encoding was made."
 
@@ -78,7 +78,7 @@ class Encoding:
     def of(cls, summary:Summary, columns:tuple[str, ...]) -> "Encoding":
         "The encoding that a (pooled) summary implies."
         where = {c: i for i, c in enumerate(summary.numbers)}
-        levels = {c: sorted(summary.levels.get(c, {}), key=lambda k, c=c: (-summary.levels[c][k], k)) for c in columns if c not in where}
+        levels = {c: _by_frequency(summary.levels.get(c, {})) for c in columns if c not in where}
         rows = [row for c in columns for row in (_number_row(summary, c, where[c]) if c in where else _level_rows(summary, c, levels[c]))]
         kept = [(name, m, s) for name, m, s in rows if s > 1e-12*max(1.0, abs(m))]
         return cls(tuple(columns), {c: float(summary.mean[i]) for c, i in where.items()}, levels, tuple(r[0] for r in kept),
@@ -120,7 +120,11 @@ class Encoding:
         found = {c: sorted({str(v) for v in X[c].dropna().unique()} - set(known)) for c, known in self.levels.items() if c in X}
         return {c: v for c, v in found.items() if v}
 
-# %% ../../nbs/library/learners/01_encoding.ipynb #cbf760d9
+# %% ../../nbs/library/learners/01_encoding.ipynb #6b2f22c6
+def _by_frequency(counts:dict[str, int]) -> list[str]:
+    "Levels, the most frequent first, equal ones by name."
+    return [level for level, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
 def _number_row(summary:Summary, column:str, i:int) -> list[tuple[str, float, float]]:
     "A number column after filling with its mean: same mean, spread over all rows."
     sd = float(np.sqrt(summary.squares[i]/max(summary.n - 1, 1)))

@@ -84,7 +84,7 @@ def survival_target(
     if (out["time"] < 0).any(): raise ValueError(f"y holds a negative time ({out['time'].min():g})")
     return out
 
-# %% ../../nbs/library/learners/02_learner.ipynb #819cba82
+# %% ../../nbs/library/learners/02_learner.ipynb #99534446
 Answers = list[dict[str, np.ndarray]]
 Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
@@ -102,7 +102,7 @@ class Learner(BaseEstimator):
         "What a site computes when it is asked `question` in the global `state`."
 
     @abstractmethod
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None) -> "Learner":
+    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "Learner":
         "What the server makes of the answers; `drive` runs a search to its end, through a strategy if there is one."
 
     @abstractmethod

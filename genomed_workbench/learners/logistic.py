@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['logistic_terms', 'LogisticRegression']
 
-# %% ../../nbs/library/learners/05_logistic.ipynb #c5e8e235
+# %% ../../nbs/library/learners/05_logistic.ipynb #6197c6e7
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.special import expit
 
 from .encoding import Encoding
-from .learner import Ask, Block, LearnerError
+from .learner import Ask, Block
 from .newton import NewtonLearner, NewtonSearch, run_search
 
 # %% ../../nbs/library/learners/05_logistic.ipynb #efc69661

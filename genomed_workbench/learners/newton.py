@@ -23,7 +23,7 @@ from scipy import stats
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, Learner, LearnerError, Released, total
 
-# %% ../../nbs/library/learners/03_newton.ipynb #5f97c9ec
+# %% ../../nbs/library/learners/03_newton.ipynb #b612ca86
 class NewtonSearch:
     "Newton's method with step halving for one or more ridge-penalised candidates at once."
     question = "newton"
@@ -41,9 +41,9 @@ class NewtonSearch:
         self.folds = np.full(K, -1) if folds is None else np.asarray(folds)
         self.trial, self.best = np.zeros((K, q)), np.zeros((K, q))
         self.value, self.loglik, self.patients = np.full(K, -np.inf), np.full(K, np.nan), np.zeros(K)
-        self.hessian, self.gains = np.zeros((K, q, q)), [[] for _ in range(K)]
+        self.hessian, self.gains = np.zeros((K, q, q)), [list[float]() for _ in range(K)]
         self.active, self.converged, self.halvings = np.ones(K, bool), np.zeros(K, bool), np.zeros(K, int)
-        self.identified, self.rounds, self.first_diagonal = np.ones(q, bool), 0, None
+        self.identified, self.rounds, self.first_diagonal = np.ones(q, bool), 0, np.zeros(0)
 
     @property
     def done(self) -> bool:
@@ -59,7 +59,7 @@ class NewtonSearch:
         self.rounds += 1
         loglik, gradient, hessian, patients = (total(answers, k) for k in ("loglik", "gradient", "hessian", "patients"))
         for row, k in enumerate(np.flatnonzero(self.active)):
-            self._move(k, float(loglik[row]), gradient[row], hessian[row], float(patients[row]))
+            self._move(int(k), float(loglik[row]), gradient[row], hessian[row], float(patients[row]))
 
     def _move(self, k:int, loglik:float, gradient:np.ndarray, hessian:np.ndarray, patients:float) -> None:
         "Accept the trial of candidate `k` and step on, or go half the way back."
@@ -67,7 +67,7 @@ class NewtonSearch:
         value = loglik - 0.5*(ridge*self.trial[k]**2).sum()
         if not np.isfinite(value) or value < self.value[k] - 1e-10*max(1.0, abs(self.value[k])): return self._halve(k)
         self.best[k], self.value[k], self.loglik[k], self.patients[k], self.hessian[k] = self.trial[k], value, loglik, patients, hessian
-        if self.first_diagonal is None: self._look(hessian, ridge)
+        if not len(self.first_diagonal): self._look(hessian, ridge)
         step, gain = self._step(gradient - ridge*self.trial[k], hessian + np.diag(ridge))
         self._watch(k, gain, hessian)
         self.halvings[k] = 0
@@ -112,7 +112,7 @@ class NewtonSearch:
             raise LearnerError(self._separation(hessian))
 
     def _separation(self, hessian:np.ndarray) -> str:
-        left = np.diag(hessian)/np.where(self.first_diagonal > 0, self.first_diagonal, 1) if self.first_diagonal is not None else np.diag(hessian)
+        left = np.diag(hessian)/np.where(self.first_diagonal > 0, self.first_diagonal, 1)
         names = [self.features[i] for i in np.argsort(left) if left[i] < 0.05] or [self.features[int(np.argmin(left))]]
         return (f"the fit runs away to infinity: {', '.join(names[:5])} separate(s) those with the event from those without. "
                 f"Pass a penalty, e.g. penalty=0.01, or leave the feature out.")

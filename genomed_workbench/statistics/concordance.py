@@ -48,7 +48,7 @@ def pairs_of(
         earlier.append(np.full(len(js), i, dtype=np.int32)); later.append(js.astype(np.int32))
     return (np.concatenate(earlier), np.concatenate(later)) if earlier else (np.empty(0, np.int32), np.empty(0, np.int32))
 
-# %% ../../nbs/library/statistics/02_concordance.ipynb #ad45fc8a
+# %% ../../nbs/library/statistics/02_concordance.ipynb #55bf1144
 def comparable_pairs(
     time:np.ndarray,               # follow-up, any unit, shape (n,)
     event:np.ndarray,              # 1 where the event was seen, shape (n,)
@@ -62,8 +62,8 @@ def comparable_pairs(
         rows = np.flatnonzero(group == g)
         i, j = pairs_of(time[rows], event[rows])
         found.append((rows[i], rows[j], np.full(len(i), g)))
-    i, j, g = (np.concatenate(part) for part in zip(*found))
-    return Pairs(i, j, g, np.ones(len(i)) if weight is None else weight[i], groups)
+    earlier, later, of = (np.concatenate(part) for part in zip(*found))
+    return Pairs(earlier, later, of, np.ones(len(earlier)) if weight is None else weight[earlier], groups)
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #69ece04b
 def harrell_c(

@@ -89,7 +89,7 @@ def risk_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
     if not len(order.at_risk): return values[:0]
     return np.cumsum(np.add.reduceat(values[:order.at_risk[-1]], np.concatenate([[0], order.at_risk[:-1]]), axis=0), axis=0)
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #6558c3a9
+# %% ../../nbs/library/statistics/01_cox.ipynb #ec7fc3f6
 def cox_terms_each(
     X:np.ndarray,      # covariates in the sorted order of `order`, shape (n, p)
     order:RiskOrder,
@@ -109,12 +109,13 @@ def cox_terms_each(
 
 def _risk_means(X:np.ndarray, w:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
     "Weighted mean covariates of those at risk at each event, one candidate after the other, shape (K, d, p)."
-    out = np.empty((w.shape[1], len(inc.which), X.shape[1]))
-    for k, weight in enumerate(w.T):
-        wX = weight[:, None]*X
+    out, room = np.empty((w.shape[1], len(inc.which), X.shape[1])), max(1, 100_000//max(X.size, 1))
+    for k in range(0, w.shape[1], room):
+        some = slice(k, k + room)
+        wX = w[:, some, None]*X[:, None, :]
         means = risk_sums(wX, order)[inc.which]
-        if inc.share.any(): means -= inc.share*group_sums(wX, order)[inc.which]
-        np.divide(means, inc.phi[:, k, None], out=out[k])
+        if inc.share.any(): means -= inc.share[:, :, None]*group_sums(wX, order)[inc.which]
+        out[some] = (means/inc.phi[:, some, None]).transpose(1, 0, 2)
     return out
 
 def cox_terms(X:np.ndarray, order:RiskOrder, beta:np.ndarray, ties:str="efron") -> tuple[float, np.ndarray, np.ndarray]:

@@ -1,0 +1,54 @@
+# make demo   environment, install, the main job on real patients
+# make test   environment, install, every check and test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# versions that were tested together, for the Python they were tested with; CONSTRAINTS= takes the newest ones instead
+CONSTRAINTS ?= $(shell $(PYTHON) -c "import sys; print('.ci/constraints.txt' if sys.version_info[:2] == (3, 11) else '')")
+
+.PHONY: setup demo test lab export clean-notebooks run-notebooks readme check types drift
+
+setup: $(READY)
+
+$(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version). Pass PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/genomed demo
+
+test: setup drift check types
+	$(BIN)/python -m pytest
+
+lab: setup
+	$(BIN)/genomed lab
+
+# notebooks -> genomed_workbench/*.py
+export: setup
+	$(BIN)/nbdev-export
+
+# strip execution counts and editor metadata; outputs stay
+clean-notebooks: setup
+	$(BIN)/nbdev-clean
+
+# run every notebook and store its outputs
+run-notebooks: setup
+	$(BIN)/jupyter nbconvert --to notebook --inplace --execute $$(git ls-files 'nbs/*.ipynb')
+	$(BIN)/nbdev-clean
+
+readme: setup
+	$(BIN)/python .ci/render_readme.py
+
+# exported code, clean notebooks and README must be what the notebooks say
+drift: setup
+	@$(BIN)/python .ci/drift.py
+
+check: setup
+	$(BIN)/ruff check genomed_workbench tests setup.py .ci
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy

