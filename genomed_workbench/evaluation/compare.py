@@ -225,7 +225,7 @@ def _abroad(c:Comparison, metric:str) -> list[str]:
     return [f"A model of one hospital alone scores {home:.3f} at home; on everybody's patients {everywhere['mean'].mean():.3f} on average and "
             f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against {c.value('federated', 'all')['mean']:.3f} together (simulation only)."]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #94dde8ff
+# %% ../../nbs/library/evaluation/04_compare.ipynb #3184ec37
 def compare(
     federation:Federation,
     learner:Learner,                    # a template: every arm trains its own copy
@@ -255,9 +255,9 @@ def compare(
     for r in tqdm(range(repeats), desc="comparing", unit=" repeats", disable=not progress, delay=1.0):
         drawn = federation if repeats == 1 else federation.redraw(r, redraw_sites)
         done.append(run_repeat(drawn, learner, settings, settings["bootstrap"]))
-    return _gather(done, federation, learner, settings, (*notes, *_impossible(done)), time.perf_counter() - start)
+    return _gather(done, federation, learner, settings, (*notes, *_impossible(done), *_left_open(done)), time.perf_counter() - start)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #915bc5e1
+# %% ../../nbs/library/evaluation/04_compare.ipynb #b75a7e78
 def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:int) -> tuple[Federation, tuple[str, ...]]:
     "Refuse what cannot be compared; leave out of every arm the rows that a clinical score cannot use."
     from dataclasses import replace
@@ -287,6 +287,13 @@ def _impossible(done:list[Repeat]) -> tuple[str, ...]:
     "Which isolated models could not be fitted, how often and why."
     failed = pd.DataFrame([(m.trained_on, m.why) for r in done for m in r.models if m.why], columns=["site", "why"])
     return tuple(f"{site} alone could not be fitted in {len(rows)} of {len(done)} repeats: {rows.why.iloc[0]}" for site, rows in failed.groupby("site"))
+def _left_open(done:list[Repeat]) -> tuple[str, ...]:
+    "Features that the federated model could not use: the same for everyone, or constant wherever patients are compared."
+    learners = [m.learner for r in done for m in r.models if m.arm == "federated"]
+    constant = sorted({f for learner in learners for f in learner.encoding_.constant})
+    unknown = sorted({f for learner in learners for f in getattr(learner, "unidentified_", [])})
+    said = [f"left out, because the same for every training row: {', '.join(constant)}"] if constant else []
+    return (*said, *([f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so its effect cannot be told from the hospitals' own"] if unknown else []))
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #de843f04
 def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:dict[str, Any], notes:tuple[str, ...], seconds:float) -> Comparison:

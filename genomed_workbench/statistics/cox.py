@@ -89,7 +89,7 @@ def risk_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
     if not len(order.at_risk): return values[:0]
     return np.cumsum(np.add.reduceat(values[:order.at_risk[-1]], np.concatenate([[0], order.at_risk[:-1]]), axis=0), axis=0)
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #ec7fc3f6
+# %% ../../nbs/library/statistics/01_cox.ipynb #99f1c51a
 def cox_terms_each(
     X:np.ndarray,      # covariates in the sorted order of `order`, shape (n, p)
     order:RiskOrder,
@@ -97,6 +97,10 @@ def cox_terms_each(
     ties:str="efron",  # "efron" or "breslow"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # log-likelihoods (K,), gradients (K, p), Hessians of minus the log-likelihood (K, p, p)
     "Cox partial log-likelihood of one stratum and its derivatives (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x)."
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"): return _terms_each(X, order, betas, ties)
+
+def _terms_each(X:np.ndarray, order:RiskOrder, betas:np.ndarray, ties:str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "The arithmetic; a beta so wild that weights vanish gives a log-likelihood that is not finite, which a search steps back from."
     eta = X @ betas.T
     shift = eta.max(axis=0, initial=0.0)
     w = np.exp(eta - shift)
