@@ -195,7 +195,7 @@ def _arm_rows(comparison:Comparison) -> pd.DataFrame:
     rows = rows.assign(order=rows.arm.map(list(ARM_LABELS).index)).sort_values("order")
     return rows.set_index(pd.Index([r.trained_on if r.arm == "clinical score" else ARM_LABELS[r.arm] for r in rows.itertuples()]))[["arm", "mean", "low", "high"]]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #ef35f885
+# %% ../../nbs/library/evaluation/04_compare.ipynb #d1d50971
 def answer_in_words(c:Comparison) -> list[str]:
     "The comparison as plain sentences."
     m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
@@ -208,9 +208,15 @@ def answer_in_words(c:Comparison) -> list[str]:
         f"The gain over all {len(c.gain)} hospitals is {overall['mean']:+.3f} ({_range(overall)}).",
         f"For {can_tell} of {len(c.gain)} hospitals one can tell: {counts.get('gains', 0)} gain, {counts.get('loses', 0)} lose; for {counts.get('cannot tell', 0)} the data "
         f"do not say. (Of {len(c.gain)} such intervals {(1 - c.settings['level'])*len(c.gain):.1f} would exclude zero by chance alone.)",
-        f"A pooled table would give {pool['mean']:.3f}: the federation loses {abs(fed['mean'] - pool['mean']):.1g} against it.",
+        _against_pooled(fed["mean"], pool["mean"]),
         *_abroad(c, m),
     ]
+
+def _against_pooled(federated:float, pooled:float) -> str:
+    "What keeping the patients at home costs."
+    gap = federated - pooled
+    return (f"One pooled table would give the same, {pooled:.3f}: keeping the patients at home costs nothing here." if abs(gap) < 5e-4 else
+            f"One pooled table would give {pooled:.3f}: training over the federation differs from it by {gap:+.3f}.")
 
 def _range(row:pd.Series) -> str:
     "An interval in words."

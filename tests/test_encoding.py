@@ -1,0 +1,257 @@
+"Federated preprocessing gives the numbers of one pooled table; the oracle is pandas (and exact fractions) on the pooled rows."
+import json
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import COHORTS, as_cohort, federate, made_up, measure, standardised, training_table
+
+import genomed_workbench as gw
+from genomed_workbench.learners.encoding import Encoding, EncodingWarning, Summary, pool
+
+
+def together(X: pd.DataFrame, *cuts: int) -> Encoding:
+    "The encoding of sites that hold consecutive rows of `X`."
+    parts = np.split(np.arange(len(X)), list(cuts) or [len(X) // 2, len(X) // 2 + 10])
+    return Encoding.of(pool([Summary.of(X.iloc[rows]) for rows in parts]), tuple(X.columns))
+
+
+def check(label: str, encoding: Encoding, X: pd.DataFrame, bar: float = 1e-12) -> None:
+    "Fills, means, scales and the matrix against pandas on all rows, relative to the scale of each column."
+    numbers = [c for c in X.columns if pd.api.types.is_numeric_dtype(X[c])]
+    known = X[numbers].astype(float)
+    scale = np.maximum(known.abs().max().fillna(1.0), 1e-300)
+    measure(f"{label}: fill", [encoding.numbers[c] for c in numbers] / scale, known.mean().fillna(0.0) / scale, bar)
+    filled = known.fillna(known.mean())
+    kept = [c for c in numbers if c in encoding.features]
+    where = [encoding.features.index(c) for c in kept]
+    measure(f"{label}: scale", encoding.sd[where] / filled[kept].std(), np.ones(len(kept)), bar)
+    expected = standardised(X)
+    assert list(expected.columns) == list(encoding.features)
+    measure(f"{label}: matrix", encoding.transform(X), expected, 1e-9 if bar > 1e-12 else 1e-11)
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_registered_cohorts(name, federation_of):
+    federation = federation_of(name)
+    X, _, _ = training_table(federation)
+    encoding = Encoding.of(pool([s.summary() for s in federation.sites.values()]), tuple(X.columns))
+    check(f"{name}, federated - pandas", encoding, X)
+
+
+def test_through_messages_it_is_the_same_to_the_last_bit(federation_of):
+    "What travels as Flower records and JSON equals what stays in the process."
+    federation = federation_of("leukemia-nw-england")
+    run = federate(federation, gw.CoxPH(penalty=0.01))
+    direct = Encoding.of(pool([s.summary() for s in federation.sites.values()]), federation.cohort.features)
+    assert run.learner.encoding_.to_json() == direct.to_json()
+
+
+def test_test_rows_play_no_part():
+    X, y = made_up(200)
+    federation = gw.Federation.split(as_cohort(X, y), (60, 40), test_share=0.3, seed=1)
+    other = X.copy()
+    other.iloc[federation.test_rows] = 1e6
+    shifted = gw.Federation.split(as_cohort(other, y), (60, 40), test_share=0.3, seed=1)
+    assert (shifted.test_rows == federation.test_rows).all()
+    texts = {federate(f, gw.CoxPH(), test=False).learner.encoding_.to_json() for f in (federation, shifted)}
+    assert len(texts) == 1
+
+
+@pytest.fixture
+def patients() -> pd.DataFrame:
+    "Numbers, booleans and categories with missing values, 120 rows."
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"hemoglobin": rng.normal(9.8, 2, 120), "platelets": rng.lognormal(5, 1, 120), "count": rng.poisson(3, 120),
+                      "mutated": rng.random(120) < 0.3, "sex": rng.choice(["female", "male"], 120), "stage": rng.choice(["I", "II", "III"], 120, p=[0.2, 0.5, 0.3])})
+    X.loc[rng.choice(120, 25, replace=False), "hemoglobin"] = np.nan
+    X.loc[rng.choice(120, 10, replace=False), "sex"] = None
+    return X.assign(stage=X["stage"].astype("category"))
+
+
+def test_missing_values_and_levels(patients):
+    check("mixed columns, federated - pandas", together(patients), patients)
+    assert not np.isnan(together(patients).transform(patients)).any()
+
+
+def test_a_missing_number_is_the_mean_and_a_missing_level_the_most_frequent_one(patients):
+    encoding = together(patients)
+    gone = patients.iloc[:1].assign(hemoglobin=np.nan, sex=None)
+    often = patients["sex"].value_counts().index[0]
+    filled = gone.assign(hemoglobin=patients["hemoglobin"].mean(), sex=often)
+    np.testing.assert_allclose(encoding.transform(gone), encoding.transform(filled), atol=1e-13)
+
+
+def test_constant_at_one_site(patients):
+    X = patients.copy()
+    X.loc[:59, ["platelets", "sex"]] = [200.0, "male"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check("constant at one site, federated - pandas", together(X, 60), X)
+
+
+def test_constant_everywhere(patients):
+    X = patients.assign(platelets=200.0, sex="male", mutated=True)
+    encoding = together(X)
+    assert set(encoding.constant) == {"platelets", "sex", "mutated"} and not set(encoding.constant) & set(encoding.features)
+    check("constant everywhere, federated - pandas", encoding, X)
+    y = made_up(120)[1]
+    federation = gw.Federation.split(as_cohort(patients[["hemoglobin", "platelets"]], y), (60, 40), test_share=0.0)
+    federation.cohort.frame["platelets"] = 200.0
+    with pytest.warns(EncodingWarning, match="platelets"):
+        federate(federation, gw.CoxPH())
+    with pytest.warns(EncodingWarning, match="platelets"):
+        gw.CoxPH().fit(X[["hemoglobin", "platelets"]], y)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e6 + 0.1, 1e-9, 5e15])
+def test_a_constant_is_found_whatever_its_value(value):
+    "Rounding makes the mean of a constant differ from it by an ulp; it must still count as constant, federated and pooled."
+    X = pd.DataFrame({"a": np.full(101, value), "b": np.arange(101.0)})
+    assert together(X).features == together(X, 1, 3).features == Encoding.of(Summary.of(X), ("a", "b")).features == ("b",)
+
+
+def test_missing_altogether_at_one_site(patients):
+    X = patients.copy()
+    X.loc[:59, "hemoglobin"] = np.nan
+    X.loc[60:, "sex"] = None
+    check("missing at one site, federated - pandas", together(X, 60), X)
+
+
+def test_missing_altogether_everywhere(patients):
+    X = patients.assign(hemoglobin=np.nan, sex=None)
+    encoding = together(X)
+    assert {"hemoglobin", "sex"} <= set(encoding.constant)
+    assert np.isfinite(encoding.transform(X)).all() and json.loads(encoding.to_json())
+
+
+def test_a_level_that_only_one_site_has(patients):
+    X = patients.copy()
+    X["stage"] = X["stage"].astype(object)
+    X.loc[100:, "stage"] = "IV"
+    check("level at one site only, federated - pandas", together(X, 100), X)
+
+
+@pytest.mark.parametrize("offset", [1e6, -1e6, 1e9])
+def test_large_offsets_keep_their_digits(offset):
+    "Mean 1e6, sd 1: sums of squares would lose twelve digits. Oracle: exact fractions."
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame({"a": rng.normal(size=300) + offset})
+    encoding = together(X, 7, 150)
+    exact = [Fraction(float(v)) for v in X["a"]]
+    mean = sum(exact) / 300
+    variance = sum((v - mean) ** 2 for v in exact) / 299
+    measure(f"offset {offset:g}: mean - fractions, relative", encoding.mean / float(mean), 1.0 + np.zeros(1), 1e-15)
+    measure(f"offset {offset:g}: sd - fractions, relative", encoding.sd / float(variance) ** 0.5, np.ones(1), 1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9, 1e-14])
+def test_scales_keep_their_digits(scale):
+    X = pd.DataFrame({"a": np.random.default_rng(2).normal(size=100) * scale})
+    encoding = together(X)
+    assert encoding.features == ("a",), "a column is not constant because its unit is small"
+    measure(f"scale {scale:g}: sd - pandas, relative", encoding.sd / X["a"].std(), np.ones(1), 1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_division_gives_the_same_numbers(seed):
+    "Random sizes of sites, random missing values and levels; oracle: the summary of all rows."
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(12, 90))
+    X = pd.DataFrame({"a": rng.normal(size=n) * 10 ** rng.uniform(-6, 6), "b": rng.integers(0, 3, n), "c": rng.choice(list("xyz"), n)})
+    X.loc[rng.random(n) < 0.3, "a"] = np.nan
+    X.loc[rng.random(n) < 0.3, "c"] = None
+    cuts = np.sort(rng.choice(np.arange(1, n), min(n - 1, int(rng.integers(1, 8))), replace=False))
+    parts, whole = together(X, *cuts), Encoding.of(Summary.of(X), tuple(X.columns))
+    assert (parts.features, parts.levels, parts.constant) == (whole.features, whole.levels, whole.constant)
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(parts.sd, whole.sd, rtol=1e-12)
+
+
+def test_text_carries_every_bit(patients):
+    encoding = together(patients)
+    again = Encoding.from_json(encoding.to_json())
+    assert (again.transform(patients) == encoding.transform(patients)).all() and again.to_json() == encoding.to_json()
+
+
+# What arrives at prediction time
+
+
+def test_columns_are_found_by_name(patients):
+    encoding = together(patients)
+    shuffled = patients[patients.columns[::-1]].assign(more=1)
+    assert (encoding.transform(shuffled) == encoding.transform(patients)).all()
+    with pytest.raises(ValueError, match="hemoglobin"):
+        encoding.transform(patients.drop(columns="hemoglobin"))
+
+
+def test_a_level_nobody_trained_on_is_said():
+    X, y = made_up(100)
+    model = gw.CoxPH().fit(X.assign(sex=["female", "male"] * 50), y)
+    with pytest.warns(EncodingWarning, match=r"sex.*unheard"):
+        model.predict(X[:2].assign(sex="unheard"))
+
+
+def test_predicting_changes_neither_frame_nor_model(patients):
+    encoding, before = together(patients), patients.copy(deep=True)
+    text = encoding.to_json()
+    encoding.transform(patients)
+    pd.testing.assert_frame_equal(patients, before)
+    assert encoding.to_json() == text
+    numbers = patients[["platelets"]]
+    only = together(numbers)
+    kept = numbers.copy(deep=True)
+    assert not np.shares_memory(only.transform(numbers), numbers.to_numpy())
+    pd.testing.assert_frame_equal(numbers, kept)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean"])
+def test_nullable_columns_of_pandas(dtype):
+    rng = np.random.default_rng(3)
+    values = pd.Series(rng.integers(0, 2, 80)).astype(dtype)
+    values[::7] = pd.NA
+    X = pd.DataFrame({"a": values, "b": rng.normal(size=80)})
+    plain = pd.DataFrame({"a": values.astype("Float64").to_numpy(float, na_value=np.nan), "b": X["b"]})
+    np.testing.assert_allclose(together(X).transform(X), together(plain).transform(plain), atol=1e-13)
+
+
+def test_a_frame_whose_columns_have_no_text_names():
+    "scikit-learn users pass pd.DataFrame(array): columns 0, 1, ..."
+    X, y = made_up(100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = gw.CoxPH().fit(pd.DataFrame(X.to_numpy()), y)
+    np.testing.assert_allclose(model.coef_, gw.CoxPH().fit(X, y).coef_)
+    np.testing.assert_allclose(model.predict(pd.DataFrame(X.to_numpy())), gw.CoxPH().fit(X, y).predict(X))
+
+
+def test_numbers_in_an_array_of_objects_are_numbers():
+    "frame.to_numpy() of mixed columns has dtype object: 100 different ages must not become 100 categories."
+    X, y = made_up(100)
+    model = gw.CoxPH().fit(X.to_numpy().astype(object), y)
+    np.testing.assert_allclose(model.coef_, gw.CoxPH().fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_refused_in_words(value):
+    X, y = made_up(50)
+    X.iloc[3, 0] = value
+    with pytest.raises(ValueError, match=r"(?i)f0.*inf|inf.*f0"):
+        gw.CoxPH().fit(X, y)
+
+
+def test_two_columns_of_the_same_name_are_refused():
+    X, y = made_up(50)
+    with pytest.raises(ValueError, match="f0"):
+        gw.CoxPH().fit(pd.concat([X, X[["f0"]]], axis=1), y)
+
+
+def test_a_column_named_like_a_level_is_not_mixed_up():
+    X, y = made_up(120)
+    X = X.assign(sex=["female", "male", "male"] * 40, **{"sex=female": X["f0"] * 2 + 1})
+    encoding = together(X)
+    Z = encoding.transform(X)
+    assert Z.shape[1] == 4 and len(set(encoding.features)) == 4
+    assert np.linalg.matrix_rank(Z[:, [encoding.features.index("f1")]]) == 1 and not np.allclose(Z[:, -1], Z[:, -2])
