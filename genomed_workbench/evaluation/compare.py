@@ -28,7 +28,7 @@ from ..learners.learner import Learner
 from ..learners.newton import UnidentifiedWarning
 from ..statistics.intervals import corrected_interval
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #2c7cbe58
+# %% ../../nbs/library/evaluation/04_compare.ipynb #0d775ba8
 @dataclass
 class Repeat:
     "All models of one draw of test rows, and what each earned."
@@ -41,19 +41,21 @@ class Repeat:
 def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, rounds:int, strategy:Any, scores:Sequence[str]) -> tuple[list[Model], Any]:
     "Every arm's models: pooled, federated, one isolated model a site, and the clinical scores."
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", (EncodingWarning))
-        warnings.simplefilter("ignore", (UnidentifiedWarning))
+        warnings.simplefilter("ignore", EncodingWarning)
+        warnings.simplefilter("ignore", UnidentifiedWarning)
         federated, run = federated_model(federation, learner, folds, engine=engine, rounds=rounds, strategy=strategy)
         models = [pooled_model(federation, learner, folds), federated]
         models += [isolated_model(s, learner, folds) for s in federation.sites.values()]
     return models + [Model("clinical score", s, None) for s in scores], run
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #0e72f54c
+# %% ../../nbs/library/evaluation/04_compare.ipynb #88d7c52d
 def predictions(models:list[Model], federation:Federation, test:TestRows) -> list[tuple[np.ndarray, np.ndarray]]:
     "Risk and probability of every model for every test row; a clinical score is its own risk and has no probability."
     frame, names = federation.cohort.frame.iloc[test.rows], np.array(list(federation.sites))[test.group]
     X = frame[list(federation.cohort.features)]
-    return [(frame[m.trained_on].to_numpy(dtype=float), np.full(len(X), np.nan)) if m.arm == "clinical score" else m.predict(X, names, test.horizon) for m in models]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EncodingWarning)  # a hospital alone has not seen every level that the others have
+        return [(frame[m.trained_on].to_numpy(dtype=float), np.full(len(X), np.nan)) if m.arm == "clinical score" else m.predict(X, names, test.horizon) for m in models]
 
 def score_models(predicted:list[tuple[np.ndarray, np.ndarray]], test:TestRows, metrics:Sequence[str], kind:str,
                  multiplicity:np.ndarray|None=None) -> list[dict[str, Scores]]:

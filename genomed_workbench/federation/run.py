@@ -35,7 +35,7 @@ from ..learners.encoding import Encoding, pool, warn_constant
 from ..learners.learner import Answers, Learner
 from ..learners.newton import NewtonLearner, SearchStrategy, from_record, to_record, tune_penalty
 
-# %% ../../nbs/library/federation/04_run.ipynb #bce68ad9
+# %% ../../nbs/library/federation/04_run.ipynb #44783185
 class Job:
     "What the ServerApp does, over any grid."
 
@@ -72,12 +72,12 @@ class Job:
         config = {"encoding": self.text, "folds": folds, "question": "weights", "penalty": float(getattr(self.learner, "penalty", 0.0))}
         exact = isinstance(chosen, SearchStrategy)
         start = {"weights": np.zeros(len(search.features))}
-        result = chosen.start(self.recorder, to_record(start), 4*search.max_rounds if exact else self.rounds, train_config=_config(config), evaluate_config=_config(config))
+        result = chosen.start(self.recorder, to_record(start), search.max_rounds if exact else self.rounds, train_config=_config(config), evaluate_config=_config(config))
         return None if exact else from_record(result.arrays)["weights"]
 
     def _tune(self) -> None:
         "Choose the penalty by cross-validation inside the training rows of all sites."
-        assert isinstance(self.learner, NewtonLearner)
+        if not isinstance(self.learner, NewtonLearner): raise ValueError(f"tune={self.folds}: {type(self.learner).__name__} has no penalty to choose; pass tune=0")
         def drive(search:Any) -> Any: return self.drive(search, self.folds, SearchStrategy(search))
         self.tuning = tune_penalty(self.learner, self.encoding, lambda q, s: self.ask(q, s, self.folds), self.folds, drive)
         self.learner.set_params(penalty=float(cast(float, self.tuning.idxmax())))
@@ -97,7 +97,7 @@ def _fixed_chance(seed:int) -> Iterator[None]:
     try: yield
     finally: random.setstate(before)
 
-# %% ../../nbs/library/federation/04_run.ipynb #da8c9d57
+# %% ../../nbs/library/federation/04_run.ipynb #80b1c1f4
 @dataclass
 class Run:
     "A trained learner and the record of how it was trained."
@@ -129,6 +129,7 @@ class Run:
         if target.exists() and not overwrite: raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        draft.chmod(0o755)  # readable like any folder; mkdtemp makes it private
         about = {k: getattr(self, k) for k in ("cohort", "engine", "strategy", "seed", "rounds", "converged", "seconds", "versions")}
         about["learner"] = {"class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}", "params": pack(self.learner.get_params()),
                             "fitted": {k: pack(v) for k, v in vars(self.learner).items() if k.endswith("_") and not k.startswith("_")}}

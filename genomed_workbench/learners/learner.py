@@ -6,7 +6,8 @@
 __all__ = ['Answers', 'Ask', 'Released', 'UndeclaredRelease', 'DisclosureError', 'LearnerError', 'Block', 'as_frame',
            'survival_target', 'Learner', 'ask_blocks', 'total']
 
-# %% ../../nbs/library/learners/02_learner.ipynb #13151442
+# %% ../../nbs/library/learners/02_learner.ipynb #c5037207
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from .encoding import Encoding, Summary, warn_constant
+from .encoding import Encoding, EncodingWarning, Summary, warn_constant
 
 # %% ../../nbs/library/learners/02_learner.ipynb #d1e66318
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def survival_target(
     if (out["time"] < 0).any(): raise ValueError(f"y holds a negative time ({out['time'].min():g})")
     return out
 
-# %% ../../nbs/library/learners/02_learner.ipynb #99534446
+# %% ../../nbs/library/learners/02_learner.ipynb #94934de0
 Answers = list[dict[str, np.ndarray]]
 Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
@@ -144,6 +145,10 @@ class Learner(BaseEstimator):
         X = as_frame(X, self.encoding_.columns)
         if X.shape[1] != len(self.encoding_.columns) and not set(self.encoding_.columns) <= set(X.columns):
             raise ValueError(f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {len(self.encoding_.columns)} features as input")
+        unknown = self.encoding_.unknown_levels(X)
+        if unknown:
+            warnings.warn("levels that no training patient had are taken as the reference level: " + "; ".join(f"{c}: {', '.join(v)}" for c, v in unknown.items()),
+                          EncodingWarning, stacklevel=3)
         return self.encoding_.transform(X)
 
     def _checked(self, X:Any, y:Any) -> tuple[pd.DataFrame, np.ndarray]:
