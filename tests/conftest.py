@@ -146,17 +146,19 @@ def _moments(Z: np.ndarray, w: np.ndarray) -> tuple[float, np.ndarray, np.ndarra
 
 
 def textbook_fit(Z: np.ndarray, time: np.ndarray, event: np.ndarray, ties: str, stratum: np.ndarray | None = None, penalty: float = 0.0) -> np.ndarray:
-    "Plain Newton steps on the textbook formulas; parameters without information stay 0."
-    beta = np.zeros(Z.shape[1])
-    for _ in range(25):
-        _, g, H = textbook_cox(Z, time, event, beta, ties, stratum)
-        on = np.diag(H) > 1e-9
-        step = np.zeros(len(beta))
-        H = H + penalty * len(Z) * np.eye(len(beta))
-        step[on] = np.linalg.solve(H[np.ix_(on, on)], (g - penalty * len(Z) * beta)[on])
-        beta = beta + step
+    "Newton steps on the textbook formulas, halved where the likelihood falls; parameters without information stay 0."
+    beta, ridge = np.zeros(Z.shape[1]), penalty * len(Z)
+    for _ in range(60):
+        ll, g, H = textbook_cox(Z, time, event, beta, ties, stratum)
+        on, step = np.diag(H) > 1e-9, np.zeros(len(beta))
+        H = H + ridge * np.eye(len(beta))
+        step[on] = np.linalg.solve(H[np.ix_(on, on)], (g - ridge * beta)[on])
         if np.abs(step).max() < 1e-11:
-            return beta
+            return beta + step
+        value = ll - ridge / 2 * beta @ beta
+        while textbook_cox(Z, time, event, beta + step, ties, stratum)[0] - ridge / 2 * (beta + step) @ (beta + step) < value - 1e-9:
+            step = step / 2
+        beta = beta + step
     raise AssertionError("the textbook did not converge")
 
 

@@ -10,7 +10,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 import genomed_workbench as gw
 from genomed_workbench.learners.cox import on_grid
-from genomed_workbench.learners.newton import UnidentifiedWarning
+from genomed_workbench.learners.newton import PENALTIES, UnidentifiedWarning, stratified_folds
 from genomed_workbench.statistics.cox import RiskOrder, cox_terms, grouped_baseline, round_times, shared_curvature, shared_increments, shared_sums
 
 PENALTY = {"leukemia-nw-england": 0.0, "transplant-4-hospitals": 0.0, "ipssm-study": 0.01}
@@ -116,6 +116,8 @@ def test_federated_equals_lifelines(name, mode, run_of, federation_of):
     sd = pd.Series(run.learner.encoding_.sd, index=run.learner.encoding_.features)[ours.index]
     measure(f"{name}, {mode}: federated - lifelines, coefficients", ours["coef"] * sd, reference.params_[ours.index], 1e-6)
     measure(f"{name}, {mode}: federated - lifelines, standard errors", ours["se"] * sd, reference.standard_errors_[ours.index], 1e-6)
+    if learner.penalty == 0:
+        measure(f"{name}, {mode}: federated - lifelines, log-likelihood", run.learner.loglik_, reference.log_likelihood_, 1e-6)
     measure(f"{name}, {mode}: federated - lifelines, p", ours["p"], reference.summary["p"][ours.index], 1e-6)
 
 
@@ -585,21 +587,21 @@ def test_tuning_chooses_the_same_penalty_federated_and_by_hand():
     X, y = made_up(120, 4, 11)
     federation = in_hospitals(X, y, np.repeat(["A", "B"], [80, 40]))
     run = federate(federation, gw.CoxPH(), tune=3)
-    Z = standardised(X)
-    from genomed_workbench.learners.newton import stratified_folds
-
-    folds, site = np.empty(120, int), np.repeat(["A", "B"], [80, 40])
-    for s in "AB":
-        folds[site == s] = stratified_folds(y["event"][site == s], 3, np.random.default_rng([federation.sites[s].seed, 1]))
-    scores = pd.Series(0.0, index=run.tuning.index)
-    for penalty in scores.index:
-        for f in range(3):
-            keep = folds != f
-            beta = textbook_fit(Z.to_numpy()[keep], y["time"][keep], y["event"][keep], "efron", site[keep], penalty)
-            scores[penalty] += textbook_cox(Z.to_numpy(), y["time"], y["event"], beta, "efron", site)[0]
-            scores[penalty] -= textbook_cox(Z.to_numpy()[keep], y["time"][keep], y["event"][keep], beta, "efron", site[keep])[0]
+    scores = _cross_validated(X, y, federation.cohort.sites, federation)
     measure("tuning: cross-validated log-likelihood - by hand", run.tuning, scores, 1e-4)
     assert run.learner.penalty == scores.idxmax()
+
+
+def test_a_feature_of_a_few_patients_in_one_fold_is_tuned_as_any_other():
+    "Oracle: cross-validation by hand. All carriers are in fold 0: without that fold nothing is known of the feature, with it all is."
+    X, y = made_up(120, 2, 13)
+    site = np.repeat(["A", "B"], [80, 40])
+    federation = in_hospitals(X, y, site)
+    folds = _folds(y, federation)
+    first = np.flatnonzero(folds == 0)
+    X = X.assign(mutated=np.isin(np.arange(120), first[y["event"][first]][::4]) * 1.0)
+    run = federate(in_hospitals(X, y, site), gw.CoxPH(), tune=3)
+    measure("tuning, a rare feature: cross-validated log-likelihood - by hand", run.tuning, _cross_validated(X, y, site, federation), 1e-4)
 
 
 def test_a_shared_baseline_is_tuned_by_its_own_likelihood():
@@ -618,19 +620,25 @@ def test_a_shared_baseline_is_tuned_by_its_own_likelihood():
     measure("tuning a shared baseline: cross-validated log-likelihood - by hand", run.tuning, one_stratum, 1e-3)
 
 
-def _cross_validated(X, y, stratum, federation):
-    from genomed_workbench.learners.newton import PENALTIES, stratified_folds
-
-    Z, site, folds = standardised(X).to_numpy(), federation.cohort.sites, np.empty(len(X), int)
+def _folds(y, federation):
+    "The fold of each patient: dealt at the sites, stratified by event, from the seed of the site."
+    folds = np.empty(len(y), int)
     for name, s in federation.sites.items():
-        folds[site == name] = stratified_folds(y["event"][site == name], 3, np.random.default_rng([s.seed, 1]))
-    scores = pd.Series(0.0, index=pd.Index(PENALTIES))
+        here = federation.cohort.sites == name
+        folds[here] = stratified_folds(y["event"][here], 3, np.random.default_rng([s.seed, 1]))
+    return folds
+
+
+def _cross_validated(X, y, stratum, federation):
+    "Cross-validated log-likelihood of every penalty from separate textbook fits."
+    Z, folds, scores = standardised(X).to_numpy(), _folds(y, federation), pd.Series(0.0, index=pd.Index(PENALTIES))
     for penalty in PENALTIES:
         for f in range(3):
             keep = folds != f
             part = None if stratum is None else stratum[keep]
             beta = textbook_fit(Z[keep], y["time"][keep], y["event"][keep], "efron", part, penalty)
-            scores[penalty] += textbook_cox(Z, y["time"], y["event"], beta, "efron", stratum)[0] - textbook_cox(Z[keep], y["time"][keep], y["event"][keep], beta, "efron", part)[0]
+            scores[penalty] += textbook_cox(Z, y["time"], y["event"], beta, "efron", stratum)[0]
+            scores[penalty] -= textbook_cox(Z[keep], y["time"][keep], y["event"][keep], beta, "efron", part)[0]
     return scores
 
 

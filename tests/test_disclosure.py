@@ -12,7 +12,8 @@ Numbers that nobody can change are ignored.
 """
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,7 @@ def odd_site(kind: str) -> tuple[pd.DataFrame, np.ndarray]:
     return X, y
 
 
-@lru_cache(maxsize=None)
+@cache
 def changed_sites(site: tuple[int, int] | str, binary: bool = False, missing: bool = False) -> tuple[Rows, list[tuple[int, str, Rows]]]:
     "A site, and the same site after every change of one patient: (patient, kind of change, rows)."
     X, y = odd_site(site) if isinstance(site, str) else small_site(*site, binary=binary, missing=missing)
@@ -107,7 +108,7 @@ def changed_sites(site: tuple[int, int] | str, binary: bool = False, missing: bo
     return Rows(X, y, np.arange(len(X))), changed
 
 
-@lru_cache(maxsize=None)
+@cache
 def common_times(site: tuple[int, int] | str) -> tuple[float, ...]:
     "Event times of the federation, descending: those that this site has after any change, and a few of other sites."
     before, after = changed_sites(site)
@@ -482,8 +483,8 @@ def test_a_reply_without_its_account_is_stopped_in_words(content):
 class SpyRecorder(Recorder):
     "Keeps every reply and the question it answered."
 
-    contents: list[RecordDict] = []
-    asked: set[str] = set()
+    contents: ClassVar[list[RecordDict]] = []
+    asked: ClassVar[set[str]] = set()
 
     def send_and_receive(self, messages, *, timeout=None):
         sent = list(messages)

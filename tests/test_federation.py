@@ -1,4 +1,5 @@
 "Hospitals of a cohort, what `split` makes of it, and the record of a run on disk."
+import contextlib
 import copy
 import json
 import os
@@ -372,7 +373,7 @@ def same(a, b) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and (a.dtype == object and a.tolist() == b.tolist() or a.tobytes() == b.tobytes())
+        return a.dtype == b.dtype and a.shape == b.shape and (a.tolist() == b.tolist() if a.dtype == object else a.tobytes() == b.tobytes())
     if isinstance(a, pd.DataFrame):
         try:
             pd.testing.assert_frame_equal(a, b, check_exact=True)
@@ -438,10 +439,8 @@ def test_a_stop_in_the_middle_leaves_a_whole_record(step, kind, runs, tmp_path, 
 
     monkeypatch.setattr(os, "replace", dying)
     monkeypatch.setattr(os, "rename", dying)
-    try:
+    with contextlib.suppress(Killed):
         runs["tuned"].save(target, overwrite=True)
-    except Killed:
-        pass
     monkeypatch.undo()
     assert gw.Run.load(target).cohort == runs["tuned"].cohort, "neither the old nor the new record is there"
     runs["tuned"].save(target, overwrite=True)

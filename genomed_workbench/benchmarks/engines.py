@@ -6,7 +6,7 @@
 __all__ = ['Trained', 'local_steps', 'standardised', 'bare_numpy', 'clocked_average', 'by_flower', 'tables_of', 'task',
            'race_engines', 'engines']
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #3c834be4
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #50cca6fb
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,26 +15,25 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from scipy.special import expit
 from tqdm.auto import tqdm
 
 from .patients import made_up_cohort
-from .result import Benchmark, Figure, Lap, race
+from .result import Benchmark, Figure, Lap, race, this_machine
 from ..federation.run import Run, federate
 from ..federation.sites import Federation
 from ..learners.logistic import LogisticRegression
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #2ec18ffb
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #269eda0d
 @dataclass
 class Trained:
     "What a contestant returns: the weights, and when each round began."
-    weights: np.ndarray      # shape (features + 1,), the intercept last
-    rounds: list[float]      # clock at the start of each round
+    weights: np.ndarray   # shape (features + 1,), the intercept last
+    rounds: list[float]   # clock at the start of each round
     messages: int = 0
-    site_seconds: float = 0.0  # computing time at the sites, as they say themselves
 
 def local_steps(
     X:np.ndarray,       # standardised, with a column of ones, shape (n, q)
@@ -45,7 +44,9 @@ def local_steps(
     "Gradient steps on one hospital's mean log-likelihood, as long as its curvature at the start allows."
     p, beta, n = expit(X @ start), start, len(y)
     rate = 1/(np.linalg.eigvalsh((X*(p*(1 - p))[:, None]).T @ X)[-1]/n + 1e-9)
-    for _ in range(steps): beta = beta + rate*(X.T @ (y - expit(X @ beta))/n)
+    for _ in range(steps):
+        beta = beta + rate*((y - p) @ X/n)
+        p = expit(X @ beta)
     return beta
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #0656e2da
@@ -73,7 +74,7 @@ def bare_numpy(
         weights = share @ np.array([local_steps(X, y, weights, steps) for X, y in zip(blocks, outcomes, strict=True)])
     return Trained(weights, began)
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #ddd2dfb9
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #71c240d3
 def clocked_average() -> tuple[FedAvg, list[float]]:
     "Flower's FedAvg, and the list in which it notes the start of each round."
     began: list[float] = []
@@ -88,7 +89,7 @@ def by_flower(federation:Federation, rounds:int, engine:str) -> Trained:
     "The task through Flower's messages, on one of the engines."
     strategy, began = clocked_average()
     run: Run = federate(federation, LogisticRegression(local_steps=5), rounds=rounds, strategy=strategy, engine=engine, progress=False)
-    return Trained(run.learner.beta_, began, int((run.history.metric == "rows").sum()), float(run.history.seconds.sum()))
+    return Trained(run.learner.beta_, began, int((run.history.metric == "rows").sum()))
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #7e17bc1d
 def tables_of(federation:Federation) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +128,7 @@ def _row(task:str, engine:str, lap:Lap, bare:Lap, sites:int) -> dict[str, Any]:
             "messages": done.messages, "above_numpy_ms_a_message": above, "times_numpy": lap.median/bare.median,
             "difference": float(np.abs(done.weights - bare.result.weights).max()), "runs": len(lap.seconds)}
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #4d9fa1e3
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #ab18cea6
 def engines(
     rounds:int=20,
     sites:int=10,
@@ -142,23 +143,24 @@ def engines(
 ) -> Benchmark:
     "Bare numpy, the engine in this process and Flower's Ray simulation on the same task, start included."
     if quick: rounds, sites, patients, heavy, repeats, ray = 3, 3, 60, 300, 2, False
+    machine = this_machine()
     settings = dict(rounds=rounds, sites=sites, patients=patients, heavy=heavy, features=features, repeats=repeats, quick=quick, seed=seed)
     why = "" if ray and find_spec("ray") else "Ray was left out: " + ('it is not installed (pip install "genomed-workbench[ray]")' if ray else "not asked for")
     with tqdm(total=4*repeats + (not why), desc="engines", disable=not progress, leave=False) as bar:
         light = race_engines(f"{patients} rows a site", task(sites, patients, features, seed), rounds, ["inprocess", *([] if why else ["ray"])], repeats, bar.update)
         full = race_engines(f"{heavy} rows a site", task(sites, heavy, features, seed), rounds, ["inprocess"], repeats, bar.update)
     return Benchmark("engines", "What does Flower cost above bare numpy, and Ray above the engine in this process?", light + full,
-                     _figures(light, full, bars=not quick), settings, [why] if why else [])
+                     _figures(light, full, quick), settings, [why] if why else [], machine)
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #4a7859f2
-def _figures(light:list[dict[str, Any]], heavy:list[dict[str, Any]], bars:bool) -> dict[str, Figure]:
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #170ec4ea
+def _figures(light:list[dict[str, Any]], heavy:list[dict[str, Any]], quick:bool) -> dict[str, Figure]:
     "Ratios and overhead; the bars are for the full task."
-    by = {row["engine"]: row for row in light}
+    by, (bare, full) = {row["engine"]: row for row in light}, heavy
     ray = by["ray"]["seconds"]/by["inprocess"]["seconds"] if "ray" in by else None
-    bar = lambda value: value if bars else None
+    ours = "the engine in this process"
     return {
-        "ray_over_inprocess": Figure("Ray takes longer than the engine in this process, start included, by", ray, "x", bar(50), more=True),
-        "overhead_ms": Figure("the engine in this process costs above numpy, a message", by["inprocess"]["above_numpy_ms_a_message"], "ms", bar(0.5)),
-        "heavy_over_numpy": Figure(f"where a step takes {heavy[0]['step_ms']:.2g} ms, the engine in this process takes longer than numpy by", heavy[1]["times_numpy"], "x", bar(2.0)),
+        "ray_over_inprocess": Figure(f"Ray takes longer than {ours}, start included, by", ray, "x", None if quick else 50, more=True),
+        "overhead_ms": Figure(f"{ours} costs above numpy, a message", by["inprocess"]["above_numpy_ms_a_message"], "ms", None if quick else 0.5),
+        "heavy_over_numpy": Figure(f"where a step takes {bare['step_ms']:.2g} ms, {ours} takes longer than numpy by", full["times_numpy"], "x", None if quick else 2.0),
         "difference": Figure("largest difference between any two sets of coefficients", max(row["difference"] for row in light + heavy), "", 1e-10),
     }

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from ..data.cohort import Cohort
 from ..data.outcome import Binary, Outcome, Survival
 
-# %% ../../nbs/library/benchmarks/00_patients.ipynb #db3cbdb2
+# %% ../../nbs/library/benchmarks/00_patients.ipynb #b1087b0f
 CAUSES = 5       # hidden causes that correlate the features
 LOADING = 0.6    # correlation of a latent feature with its cause
 
@@ -33,13 +33,13 @@ def fill_features(
     p, n = block.shape
     causes, total = rng.standard_normal((CAUSES, n)), np.zeros(n)
     carriers = np.linspace(0.30, 0.05, p - p//2)
-    for j, (row, effect) in enumerate(zip(block, effects(p), strict=True)):
-        rng.standard_normal(out=row)
-        row *= np.sqrt(1 - LOADING**2)
-        row += LOADING*causes[j % CAUSES]
-        if j >= p//2: np.greater(row, norm.isf(carriers[j - p//2]), out=row)
-        total += effect*row
-        if j < p//2: row *= 1 + j % 3; row += 10*(j % 4)
+    for j, effect in enumerate(effects(p)):
+        rng.standard_normal(out=block[j])
+        block[j] *= np.sqrt(1 - LOADING**2)
+        block[j] += LOADING*causes[j % CAUSES]
+        if j >= p//2: np.greater(block[j], norm.isf(carriers[j - p//2]), out=block[j])
+        total += effect*block[j]
+        if j < p//2: block[j] = 10*(j % 4) + (1 + j % 3)*block[j]
     return total
 
 # %% ../../nbs/library/benchmarks/00_patients.ipynb #ef8289c0
@@ -65,9 +65,9 @@ def survival_times(
     if decimals is not None: years = np.ceil(years*10**decimals)/10**decimals
     return np.maximum(years, 1e-6), (death <= end).astype(float)
 
-# %% ../../nbs/library/benchmarks/00_patients.ipynb #18cd25e7
+# %% ../../nbs/library/benchmarks/00_patients.ipynb #3a3040d8
 def made_up_cohort(
-    sizes:Sequence[int],     # patients at each hospital
+    sizes:Sequence[int]|np.ndarray,  # patients at each hospital
     features:int,
     kind:str="survival",     # or "binary"
     seed:int=0,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Figure', 'plain', 'this_machine', 'Benchmark', 'Lap', 'race']
 
-# %% ../../nbs/library/benchmarks/00_result.ipynb #f6c229b3
+# %% ../../nbs/library/benchmarks/00_result.ipynb #a2c0e48e
 import html
 import json
 import os
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_info, threadpool_limits
 
 # %% ../../nbs/library/benchmarks/00_result.ipynb #f54095af
 @dataclass(frozen=True)
@@ -49,16 +50,15 @@ def plain(value:Any) -> Any:
     if isinstance(value, np.generic): value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
-# %% ../../nbs/library/benchmarks/00_result.ipynb #a14af48e
+# %% ../../nbs/library/benchmarks/00_result.ipynb #12203a30
 def this_machine() -> dict[str, Any]:
     "Where the numbers were taken."
-    from threadpoolctl import threadpool_info
     threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count(), "blas_threads": max(threads, default=None), "load": load,
             "python": platform.python_version()} | {name: version(name) for name in ("flwr", "numpy", "pandas")}
 
-# %% ../../nbs/library/benchmarks/00_result.ipynb #31a5c93b
+# %% ../../nbs/library/benchmarks/00_result.ipynb #d3d1a147
 @dataclass(frozen=True)
 class Benchmark:
     "What a benchmark measured: rows side by side, and the figures drawn from them."
@@ -68,7 +68,7 @@ class Benchmark:
     figures: dict[str, Figure]
     settings: dict[str, Any]
     notes: list[str] = field(default_factory=list)     # what was left out, and why
-    machine: dict[str, Any] = field(default_factory=this_machine)
+    machine: dict[str, Any] = field(default_factory=this_machine)  # as it was before the start, if the benchmark asked then
 
     @property
     def table(self) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def _sentence(figure:Figure) -> str:
     bar = "" if figure.bar is None else f" (bar: at {'least' if figure.more else 'most'} {figure.bar:g}, {'met' if figure.met else 'missed'})"
     return f"{figure.what}: {figure.value:.3g}{' ' + figure.unit if figure.unit else ''}{bar}"
 
-# %% ../../nbs/library/benchmarks/00_result.ipynb #952a463e
+# %% ../../nbs/library/benchmarks/00_result.ipynb #39bc9fc2
 @dataclass(frozen=True)
 class Lap:
     "The times of one contestant, and what its last run returned."
@@ -123,13 +123,12 @@ def race(
     warm:bool=True,                              # one run of each beforehand that does not count
     tick:Callable[[], Any]=lambda: None,         # called after each counted run
 ) -> dict[str, Lap]:
-    "Run the contestants in turn, several times."
-    if warm:
-        for work in contestants.values(): work()
+    "Run the contestants in turn, several times, each with one thread of linear algebra."
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     results: dict[str, Any] = {}
-    for _ in range(repeats):
-        for name, work in contestants.items():
+    with threadpool_limits(limits=1, user_api="blas"):
+        if warm: results = {name: work() for name, work in contestants.items()}
+        for name, work in list(contestants.items())*repeats:
             start = time.perf_counter()
             results[name] = work()
             seconds[name].append(time.perf_counter() - start)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DIAGONAL', 'OTHERS', 'peak_bytes', 'point', 'point_apart', 'growth', 'scale']
 
-# %% ../../nbs/library/benchmarks/03_scale.ipynb #8faf0cab
+# %% ../../nbs/library/benchmarks/03_scale.ipynb #ede297bf
 import json
 import os
 import subprocess
@@ -19,7 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .patients import made_up_cohort
-from .result import Benchmark, Figure
+from .result import Benchmark, Figure, this_machine
 from ..federation.run import federate
 from ..federation.sites import Federation
 from ..learners.cox import CoxPH
@@ -56,13 +56,15 @@ def point(
             "cohort_seconds": made, "federation_seconds": divided, "site_seconds": spent, "messages": messages, "overhead_ms_a_message": (run.seconds - spent)/messages*1e3,
             "peak_gb": peak_bytes()/1e9, "idle_gb": idle/1e9, "kilobytes_up": float(run.history.bytes_up.sum())/1e3}
 
-# %% ../../nbs/library/benchmarks/03_scale.ipynb #00488662
+# %% ../../nbs/library/benchmarks/03_scale.ipynb #d931125c
 def point_apart(**options:int) -> dict[str, Any]:
     "The same in a process of its own."
     code = "import json, sys; from genomed_workbench.benchmarks.scale import point; print(json.dumps(point(**json.loads(sys.argv[1])), default=float))"
     path = os.pathsep.join(p for p in sys.path if p)
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, json.dumps(options)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
-    if done.returncode: raise RuntimeError(f"the point {options} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'exit status {done.returncode}, perhaps out of memory'}")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, json.dumps(options)], capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}, perhaps out of memory"]
+        raise RuntimeError(f"the point {options} failed: {said[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 # %% ../../nbs/library/benchmarks/03_scale.ipynb #c3760e85
@@ -74,7 +76,7 @@ def growth(
     n, value = (np.log([row[k] for row in rows]) for k in ("patients", what))
     return float(np.polyfit(n, value, 1)[0]) if len(set(n)) > 1 else None
 
-# %% ../../nbs/library/benchmarks/03_scale.ipynb #379d25d3
+# %% ../../nbs/library/benchmarks/03_scale.ipynb #29e2cac2
 DIAGONAL = ((30_000, 30), (100_000, 100), (300_000, 300), (1_000_000, 1000))
 OTHERS = ((30_000, 1000), (100_000, 10), (100_000, 1000), (1_000_000, 10), (1_000_000, 100))
 
@@ -88,22 +90,20 @@ def scale(
 ) -> Benchmark:
     "Exact Cox over a grid of patients and sites: seconds, peak memory, rounds, growth in patients."
     points = tuple(grid) if grid else ((600, 3), (1200, 6), (1200, 3)) if quick else DIAGONAL + OTHERS
-    rows = []
+    machine, rows = this_machine(), []
     for patients, sites in tqdm(points, desc="scale", unit=" points", disable=not progress, leave=False):
         runs = [point_apart(patients=patients, sites=sites, features=5 if quick else features, seed=seed) for _ in range(repeats)]
         rows.append(min(runs, key=lambda r: r["seconds"]) | {"runs": repeats})
     settings = dict(features=5 if quick else features, grid=[list(p) for p in points], repeats=repeats, quick=quick, seed=seed)
-    return Benchmark("scale", "How do time and memory of the exact Cox model grow?", rows, _figures(rows, bars=not quick), settings)
+    return Benchmark("scale", "How do time and memory of the exact Cox model grow?", rows, _figures(rows), settings, machine=machine)
 
-# %% ../../nbs/library/benchmarks/03_scale.ipynb #e07315d0
-def _figures(rows:list[dict[str, Any]], bars:bool) -> dict[str, Figure]:
-    "The largest point, and the exponent along the diagonal."
+# %% ../../nbs/library/benchmarks/03_scale.ipynb #9cd935a5
+def _figures(rows:list[dict[str, Any]]) -> dict[str, Figure]:
+    "The largest point, and the exponent along the diagonal; the bars are for a million patients at a thousand sites."
     most = max(rows, key=lambda r: (r["patients"], r["sites"]))
     diagonal = [r for r in rows if r["rows_a_site"] == most["rows_a_site"]]
-    promised = bars and (most["patients"], most["sites"]) == DIAGONAL[-1]
-    bar = lambda value: value if promised else None
-    size = f"{most['patients']:,} patients at {most['sites']:,} sites"
-    return {"seconds": Figure(f"exact Cox to convergence, {size}", most["seconds"], "s", bar(15)),
-            "peak_gb": Figure(f"peak memory of the whole process, {size}", most["peak_gb"], "GB", bar(2.5)),
-            "exponent": Figure(f"exponent of the time in patients, {most['rows_a_site']:,} rows a site", growth(diagonal), "", bar(1.1)),
+    full, size = (most["patients"], most["sites"]) == DIAGONAL[-1], f"{most['patients']:,} patients at {most['sites']:,} sites"
+    return {"seconds": Figure(f"exact Cox to convergence, {size}", most["seconds"], "s", 15 if full else None),
+            "peak_gb": Figure(f"peak memory of the whole process, {size}", most["peak_gb"], "GB", 2.5 if full else None),
+            "exponent": Figure(f"exponent of the time in patients, {most['rows_a_site']:,} rows a site", growth(diagonal), "", 1.1 if full else None),
             "all_converged": Figure("points that converged, of all", sum(r["converged"] for r in rows)/len(rows), "", 1.0, more=True)}

@@ -7,7 +7,7 @@ __all__ = ['OPTIONS', 'app', 'Json', 'Quiet', 'Debug', 'Seed', 'FILE', 'HOSPITAL
            'as_options', 'in_words', 'spoken', 'start', 'show', 'carry_out', 'demo', 'cohorts', 'run', 'bench',
            'webinars', 'free_port', 'lab_command', 'lab', 'serve', 'main']
 
-# %% ../../nbs/library/cli/02_app.ipynb #a2f5687c
+# %% ../../nbs/library/cli/02_app.ipynb #cbc5784a
 import ast
 import json
 import os
@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import resources
 from pathlib import Path
@@ -29,7 +29,7 @@ import typer
 if TYPE_CHECKING:
     from genomed_workbench.cli.job import Result
 
-# %% ../../nbs/library/cli/02_app.ipynb #e42dc7a4
+# %% ../../nbs/library/cli/02_app.ipynb #d1667694
 def say(text:str) -> None:
     "A line on stderr."
     typer.echo(text, err=True)
@@ -38,10 +38,14 @@ OPTIONS = ("time", "event", "outcome", "site", "features", "id", "unit", "event_
            "small", "min_patients", "shares", "test_share", "penalty", "ties", "baseline", "disclosure", "time_grid", "scores", "repeats", "rounds")
 _ARGUMENT = re.compile(rf"\b({'|'.join(OPTIONS)})=('[^']*'|\"[^\"]*\"|\{{[^}}]*\}}|\[[^\]]*\]|\([^)]*\)|\.\.\.|[\w.+-]*\w)")
 
-def as_options(message:str) -> str:
+def as_options(
+    message:str,
+    typed:Sequence[str]=(),  # what was typed: an option that stands there already as it is needs no telling
+) -> str:                    # a sentence, or nothing
     "The arguments that a message speaks of, as options of the command line."
-    found = dict.fromkeys(f"{'--na' if name == 'na_values' else '--' + name.replace('_', '-')} {_spelled(value)}".rstrip() for name, value in _ARGUMENT.findall(message))
-    return f"On the command line: {', '.join(found)}" if found else ""
+    found = {("--na" if name == "na_values" else f"--{name.replace('_', '-')}", _spelled(value)): None for name, value in _ARGUMENT.findall(message)}
+    told = [f"{option} {value}".rstrip() for option, value in found if (option, value) not in zip(typed, typed[1:])]
+    return f"On the command line: {', '.join(told)}" if told else ""
 
 def _spelled(value:str) -> str:
     "A Python value as it is written after an option."
@@ -49,9 +53,9 @@ def _spelled(value:str) -> str:
     try: meant = ast.literal_eval(value)
     except (ValueError, SyntaxError): return value
     if isinstance(meant, dict): return ",".join(f"{k}={v}" for k, v in meant.items())
-    return ",".join(map(str, meant)) if isinstance(meant, (list, tuple)) else str(meant)
+    return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in (meant if isinstance(meant, (list, tuple)) else [meant]))
 
-# %% ../../nbs/library/cli/02_app.ipynb #64c92df1
+# %% ../../nbs/library/cli/02_app.ipynb #0380d435
 def in_words(error:Exception) -> tuple[str, int]:
     "What to say about an error, and the exit status."
     from genomed_workbench.cli.job import OptionError
@@ -75,7 +79,7 @@ def spoken(debug:bool) -> Iterator[None]:
         if debug: say(traceback.format_exc())
         text, status = in_words(error)
         say(f"error: {text}")
-        if hint := as_options(text): say(hint)
+        if hint := as_options(text, sys.argv): say(hint)
         raise typer.Exit(status) from None
 
 # %% ../../nbs/library/cli/02_app.ipynb #f72697b8
@@ -285,7 +289,7 @@ def bench(
         with redirect_stdout(sys.stderr): found = measure(name, quick=quick, progress=not quiet)
         typer.echo(found.to_json() if json_ else str(found))
 
-# %% ../../nbs/library/cli/02_app.ipynb #13906f47
+# %% ../../nbs/library/cli/02_app.ipynb #a2c5858c
 def webinars(folder:Path|None) -> Path:
     "The folder to open: the one that was asked for, the webinars of a checkout, or where we stand."
     if folder is not None and not folder.is_dir(): raise ValueError(f"--folder {folder}: there is no such folder.")
@@ -303,12 +307,13 @@ def free_port(wanted:int|None) -> int:
 
 def lab_command(folder:Path, port:int, browser:bool) -> list[str]:
     "How JupyterLab is started."
-    quiet = ["--ServerApp.log_level=WARN", "--ServerApp.answer_yes=True", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    quiet = ["--ServerApp.log_level=WARN", "--LabApp.log_level=WARN", "--ServerApp.answer_yes=True", "--LabApp.news_url=None",
+             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
             *quiet, *as_root, *([] if browser else ["--no-browser"])]
 
-# %% ../../nbs/library/cli/02_app.ipynb #4bc677f4
+# %% ../../nbs/library/cli/02_app.ipynb #b7907c54
 @app.command()
 def lab(
     folder:Annotated[Path|None, typer.Option(metavar="DIR", help="Folder to open. Default: the webinars, or where you stand.")]=None,
@@ -329,8 +334,11 @@ def serve(command:list[str], environment:dict[str, str]) -> int:
     server = subprocess.Popen(command, env=environment)
     try: return server.wait()
     except KeyboardInterrupt:
-        try: server.wait(timeout=10)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt): server.kill()
+        for stop in (lambda: None, server.terminate, server.kill):
+            stop()
+            try: server.wait(timeout=3)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt): continue
+            break
         say("JupyterLab stopped")
         return 0
 

@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['FILE_ONLY', 'LEARNERS', 'COX_ONLY', 'STRATEGIES', 'FOLDS', 'WRITTEN', 'OptionError', 'one_of', 'numbers_of',
            'names_of', 'coding_of', 'open_cohort', 'without_scores', 'option_of', 'make_federation', 'make_learner',
-           'make_strategy', 'Result', 'work', 'plain', 'record', 'own_version', 'as_json', 'check_folder',
-           'write_folder', 'heard']
+           'make_strategy', 'Result', 'work', 'plain', 'record', 'as_json', 'check_folder', 'write_folder', 'heard']
 
-# %% ../../nbs/library/cli/00_job.ipynb #cd4a1dbf
+# %% ../../nbs/library/cli/00_job.ipynb #dac168dd
 import json
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from ..data.registry import cards, load_cohort
 from ..data.storage import write_bytes_atomically, write_text_atomically
 from ..evaluation.compare import Comparison, compare
 from ..evaluation.figures import as_png
-from ..evaluation.report import write_report
+from ..evaluation.report import own_version, rounds_of, write_report
 from ..federation.engines import ENGINES
 from ..federation.run import Run, federate
 from ..federation.sites import Federation
@@ -39,7 +38,7 @@ from ..learners.cox import CoxPH
 from ..learners.learner import Learner
 from ..learners.logistic import LogisticRegression
 
-# %% ../../nbs/library/cli/00_job.ipynb #cc1e9efe
+# %% ../../nbs/library/cli/00_job.ipynb #ee1bb72e
 class OptionError(ValueError):
     "An option of the command line that cannot be meant so."
 
@@ -49,8 +48,9 @@ def one_of(
     known:Sequence[str],
 ) -> str:                 # the value, if it is known
     "A choice among names."
-    if value not in known: raise OptionError(f"{option} {value!r} is not known; expected {' or '.join(known)}. {suggestion(value, known)}")
-    return value
+    if value in known: return value
+    near = suggestion(value, known)
+    raise OptionError(f"{option} {value!r} is not known; expected {', '.join(known[:-1])} or {known[-1]}.{f' {near}' if near.startswith('Did') else ''}")
 
 def numbers_of(
     option:str,
@@ -142,7 +142,7 @@ def _shares(text:str) -> list[float]:
     if len(shares) < 2: raise OptionError(f"--shares {text!r}: expected the sizes of at least two hospitals, such as 60,30,10.")
     return shares
 
-# %% ../../nbs/library/cli/00_job.ipynb #6c6836cf
+# %% ../../nbs/library/cli/00_job.ipynb #c76c0302
 LEARNERS: dict[str, type[Learner]] = {"cox": CoxPH, "logistic": LogisticRegression}
 COX_ONLY = ("ties", "baseline", "disclosure", "time_grid")
 
@@ -165,7 +165,8 @@ def _cox_options(options:dict[str, Any]) -> dict[str, Any]:
     "The arguments of a Cox model, checked."
     for name, known in (("ties", ("efron", "breslow")), ("baseline", ("per-site", "shared")), ("disclosure", ("protected", "simulation"))):
         if name in options: one_of(option_of(name), options[name], known)
-    if "time_grid" in options: options = options | {"time_grid": sorted(numbers_of("--time-grid", options["time_grid"]))}
+    if "time_grid" in options: options = options | {"time_grid": sorted(set(numbers_of("--time-grid", options["time_grid"])))}
+    if len(options.get("time_grid", (0, 1))) < 2: raise OptionError("--time-grid: expected at least two different times, such as 0.5,1,2,5.")
     if options.get("baseline") == "shared" and options.get("disclosure") != "simulation" and "time_grid" not in options:
         raise OptionError("--baseline shared needs the times of single patients' events. Give coarse common times (--time-grid 0.25,0.5,1,2,5), "
                           "or say --disclosure simulation if no real hospital is behind these rows.")
@@ -179,7 +180,7 @@ def make_strategy(name:str) -> Strategy|None:
     make = STRATEGIES[one_of("--strategy", name, list(STRATEGIES))]
     return None if make is None else make()
 
-# %% ../../nbs/library/cli/00_job.ipynb #adb7f682
+# %% ../../nbs/library/cli/00_job.ipynb #b4bfb70e
 FOLDS = 5
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class Result:
     @property
     def notes(self) -> list[str]:
         "What was left out or could not be done, each once."
-        stopped = [f"the federated model did not converge in {self.run.rounds} rounds; allow more (--rounds)"] if self.run.converged is False else []
+        stopped = ["the federated model did not converge; allow more rounds"] if self.run.converged is False else []
         return list(dict.fromkeys([*self.federation.cohort.notes, *self.federation.notes, *(self.comparison.notes if self.comparison else ()), *stopped]))
 
 def work(
@@ -213,7 +214,7 @@ def work(
     found = compare(federation, learner, repeats, tune=tune, scores=scores, folds=FOLDS, engine=engine, rounds=rounds, strategy=strategy, progress=progress)
     return Result(found.federation, found.run, found)
 
-# %% ../../nbs/library/cli/00_job.ipynb #4af7f0e8
+# %% ../../nbs/library/cli/00_job.ipynb #bb1237ad
 def plain(value:Any) -> Any:
     "Arrays, frames and numpy numbers as JSON values; NaN and infinity as None."
     if isinstance(value, dict): return {str(k): plain(v) for k, v in value.items()}
@@ -229,27 +230,23 @@ def record(
 ) -> dict[str, Any]:
     "Everything about a result that a program may want."
     run, c, cohort = result.run, result.comparison, result.federation.cohort
+    rounds, tuning = rounds_of(run)
     return plain({
         "cohort": cohort.name, "virtual": cohort.virtual, "n": cohort.n, "events": cohort.n_events, "features": cohort.features,
         "sites": result.federation.table.reset_index(names="name")[["name", "n", "events"]],
         "model": next((k for k, learner in LEARNERS.items() if type(run.learner) is learner), type(run.learner).__name__), "penalty": getattr(run.learner, "penalty", None),
-        "engine": run.engine, "strategy": {"SearchStrategy": "newton"}.get(run.strategy, run.strategy.lower()), "rounds": run.rounds,
+        "engine": run.engine, "strategy": {"SearchStrategy": "newton"}.get(run.strategy, run.strategy.lower()), "rounds": rounds, "tuning_rounds": tuning,
         "converged": run.converged, "seconds": run.seconds, "seed": result.federation.seed, "version": own_version(),
         "answer": c.in_words() if c else [], "intervals": c.covers if c else None,
         "arms": c.table if c else [], "gain": c.gain.reset_index() if c else [], "overall": c.overall.reset_index() if c else [],
         "coefficients": run.learner.summary_["coef"].to_dict(), "disclosed": run.disclosed, "notes": result.notes, "warnings": warned,
     })
 
-def own_version() -> str:
-    "The version of this package."
-    try: return version("genomed-workbench")
-    except PackageNotFoundError: return "not installed"
-
 def as_json(value:Any) -> str:
     "One JSON object."
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
-# %% ../../nbs/library/cli/00_job.ipynb #df7b1420
+# %% ../../nbs/library/cli/00_job.ipynb #b252dc22
 WRITTEN = ("report.html", "result.json", "table.csv", "gain.csv", "figure.png", "run")
 
 def check_folder(
@@ -259,6 +256,8 @@ def check_folder(
     out = Path(out).expanduser()
     blocked = next((p for p in (out, *out.parents) if p.exists() and not p.is_dir()), None)
     if blocked: raise OptionError(f"--out {out}: {blocked} is a file, not a folder. Choose another folder.")
+    stands = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not os.access(stands, os.W_OK): raise OptionError(f"--out {out}: you may not write to {stands}. Choose another folder.")
     others = sorted(p.name for p in out.iterdir() if p.name not in WRITTEN) if out.exists() else []
     if others: raise OptionError(f"--out {out}: the folder holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which this command did not write. Choose another folder, or empty it.")
     if out.exists() and any(out.iterdir()) and not _ours(out):

@@ -28,7 +28,7 @@ from ..learners.learner import Learner
 from ..learners.newton import UnidentifiedWarning
 from ..statistics.intervals import corrected_interval
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #0d775ba8
+# %% ../../nbs/library/evaluation/04_compare.ipynb #38578eef
 @dataclass
 class Repeat:
     "All models of one draw of test rows, and what each earned."
@@ -43,7 +43,7 @@ def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, ro
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)
         warnings.simplefilter("ignore", UnidentifiedWarning)
-        federated, run = federated_model(federation, learner, folds, engine=engine, rounds=rounds, strategy=strategy)
+        federated, run = federated_model(federation, learner, folds, engine=engine, rounds=rounds, strategy=strategy, seed=federation.seed)
         models = [pooled_model(federation, learner, folds), federated]
         models += [isolated_model(s, learner, folds) for s in federation.sites.values()]
     return models + [Model("clinical score", s, None) for s in scores], run
@@ -180,8 +180,8 @@ class Comparison:
         from genomed_workbench.evaluation.report import write_report
         return write_report(self, path)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #4c5ebe10
-def _wrapped(sentences:Sequence[str], width:int=50) -> str:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #fe12f786
+def _wrapped(sentences:Sequence[str], width:int=44) -> str:
     "Sentences as short lines, one paragraph each."
     return "\n\n".join(textwrap.fill(s, width) for s in sentences)
 
@@ -197,11 +197,12 @@ def _arm_rows(comparison:Comparison) -> pd.DataFrame:
     rows = rows.assign(order=rows.arm.map(list(ARM_LABELS).index)).sort_values("order")
     return rows.set_index(pd.Index([r.trained_on if r.arm == "clinical score" else ARM_LABELS[r.arm] for r in rows.itertuples()]))[["arm", "mean", "low", "high"]]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #d1d50971
+# %% ../../nbs/library/evaluation/04_compare.ipynb #5e4e5f5a
 def answer_in_words(c:Comparison) -> list[str]:
     "The comparison as plain sentences."
     m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
     fed, iso, pool = (c.value(a) for a in ("federated", "isolated", "pooled"))
+    if not np.isfinite(overall["mean"]): return [f"The test patients allow no comparison: no two of them at one hospital can be compared by the {name}."]
     counts = c.gain.verdict.value_counts()
     can_tell = int(counts.get("gains", 0) + counts.get("loses", 0))
     first = {"gains": "Training together helps", "loses": "Training together hurts", "cannot tell": "One cannot tell whether training together helps"}[overall.verdict]

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['METRIC_WORDS', 'ARM_WORDS', 'STYLE', 'MACROS', 'PAGE', 'estimate', 'few_digits', 'chance', 'Table', 'arms_table',
            'metrics_table', 'metric_name', 'hospitals_table', 'few_or_none', 'full_table', 'coefficient_name',
-           'coefficients_table', 'penalties_table', 'few_patients', 'patients_table', 'disclosed_in_words',
-           'disclosed_table', 'settings_table', 'versions_table', 'own_version', 'banners', 'remarks', 'linked',
-           'cohort_facts', 'model_in_words', 'contents', 'write_report']
+           'coefficients_table', 'ratio_cells', 'penalties_table', 'few_patients', 'patients_table',
+           'disclosed_in_words', 'disclosed_table', 'settings_table', 'versions_table', 'own_version', 'banners',
+           'remarks', 'linked', 'cohort_facts', 'model_in_words', 'rounds_of', 'contents', 'write_report']
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #411b7d76
 import base64
@@ -102,7 +102,7 @@ def full_table(c:Comparison) -> Table:
     return Table("Every result; tested on \"within\": inside hospitals, weighted by comparable pairs; \"all\": all test patients together (simulation only)",
                  ("Model", "Tested on", "Metric", "Mean", "Low", "High", "Repeats"), rows, 3)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #a1c78ae0
+# %% ../../nbs/library/evaluation/05_report.ipynb #f4167a84
 def coefficient_name(feature:str, run:Run, cohort:Cohort) -> str:
     "A feature in words: with its unit, or against which category."
     for column, levels in run.learner.encoding_.levels.items():
@@ -113,15 +113,21 @@ def coefficient_name(feature:str, run:Run, cohort:Cohort) -> str:
 def coefficients_table(run:Run, cohort:Cohort) -> Table:
     "Hazard or odds ratios of the federated model."
     ratio = run.learner.ratio
-    rows = [(coefficient_name(str(r.Index), run, cohort), few_digits(getattr(r, ratio)), f"{few_digits(r.low)} to {few_digits(r.high)}" if np.isfinite(r.low) else "not known", chance(r.p))
-            for r in run.learner.summary_.itertuples()]
+    rows = [(coefficient_name(str(r.Index), run, cohort), *ratio_cells(getattr(r, ratio), r.low, r.high), chance(r.p)) for r in run.learner.summary_.itertuples()]
     return Table(f"The model learned together: {ratio.replace('_', ' ')} for one unit more of a variable", ("Variable", ratio.replace("_", " ").capitalize(), "95% interval", "p"), rows)
+
+def ratio_cells(ratio:float, low:float, high:float) -> tuple[str, str]:
+    "A ratio and its interval, with more digits the nearer it is to 1."
+    if not np.isfinite(ratio): return "not known", "not known"
+    digits = 3 if abs(ratio - 1) >= 0.01 else 4 if abs(ratio - 1) >= 0.001 else 5
+    shown = [f"{v:.{digits}f}" if 0.01 <= v < 1000 else f"{v:.3g}" for v in (ratio, low, high)]
+    return shown[0], f"{shown[1]} to {shown[2]}" if np.isfinite(low) else "not known"
 
 def penalties_table(c:Comparison) -> Table:
     "The penalty of each model over the repeats."
     spread = c.penalties.quantile([0, .5, 1])
     rows = [(str(name), *(few_digits(v) for v in spread[name])) for name in c.penalties]
-    return Table("Penalty of each model over the repeats (ridge per patient, on standardised coefficients)", ("Model", "Smallest", "Median", "Largest"), rows)
+    return Table("Penalty of each model over the repeats; ridge per patient, on standardised coefficients", ("Model", "Smallest", "Median", "Largest"), rows)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #e7f1cb0e
 def few_patients(text:str) -> str:
@@ -134,7 +140,7 @@ def patients_table(cohort:Cohort) -> Table:
     rows = [("number of patients" if summary == "n" else f"{variable}: {summary}", few_patients(value)) for (variable, summary), value in zip(one.index, one.iloc[:, 0])]
     return Table("Table 1: all patients", ("Variable", "Value"), rows)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #e4059d29
+# %% ../../nbs/library/evaluation/05_report.ipynb #bfbdd1f7
 def disclosed_in_words(run:Run) -> list[str]:
     "What left the sites, in sentences."
     told = run.disclosed.dropna(subset=["fewest_patients"])
@@ -150,13 +156,14 @@ def disclosed_table(run:Run) -> Table:
     "Every kind of value that left a site."
     rows = [(r.name, r.what, r.shape.replace("(", "").rstrip(",)") or "1", f"{r.times:,}", f"{r.bytes:,}", "none" if pd.isna(r.fewest_patients) else f"{r.fewest_patients:,}")
             for r in run.disclosed.itertuples(index=False)]
-    return Table("What left the hospitals while the federated model was trained", ("Name", "What it is", "Largest shape", "Times", "Bytes", "Fewest patients behind one number"), rows, 2)
+    return Table("What left the hospitals while the federated model was trained; fewest patients: behind any one of the numbers",
+                 ("Name", "What it is", "Largest shape", "Times", "Bytes", "Fewest patients"), rows, 2)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #39054405
+# %% ../../nbs/library/evaluation/05_report.ipynb #7269d8d8
 def settings_table(c:Comparison) -> Table:
     "Everything needed to do it again."
     s, f = c.settings, c.federation
-    rows = {"Learner": " ".join(repr(c.learner).split()), "Federated by": f"{c.run.strategy}, engine {c.run.engine}, at most {s['rounds']} rounds",
+    rows = {"Learner": " ".join(repr(c.learner).split()), "Federated by": f"{'exact Newton steps' if c.run.strategy == 'SearchStrategy' else c.run.strategy}, engine {c.run.engine}, at most {s['rounds']} rounds",
             "Test rows": f"given by the column {f.test}" if f.test else f"{f.test_share:.0%} of every hospital, drawn anew in each repeat",
             "Repeats": f"{s['repeats']}" + (f", bootstrap of {s['bootstrap']} draws" if s["bootstrap"] else ""), "Seed": f"{s['seed']}",
             "Penalty": f"chosen by every model inside its own training rows ({s['folds']}-fold cross-validation)" if s["tune"] else f"{getattr(c.learner, 'penalty', 'none')}, the same for every model",
@@ -192,7 +199,7 @@ def linked(text:str) -> Markup:
     "A text whose DOIs can be clicked; everything in it is escaped."
     return Markup(re.sub(r"doi:(10\.[0-9]{4,9}/[A-Za-z0-9._;()/-]*[A-Za-z0-9])", r'<a href="https://doi.org/\1">doi:\1</a>', str(escape(text))))
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #f2d73485
+# %% ../../nbs/library/evaluation/05_report.ipynb #a3f86271
 STYLE = """
 :root { --ink: #1b1f24; --soft: #4d5560; --line: #d5dae0; --tint: #f4f6f8; --blue: #005a8f; --red: #a33b00; }
 * { box-sizing: border-box; }
@@ -208,18 +215,18 @@ figcaption { color: var(--soft); font-size: .9rem; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; min-width: 55%; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 .4rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; vertical-align: top; font-variant-numeric: tabular-nums; }
 thead th { border-bottom: 2px solid #8a939e; vertical-align: bottom; }
-.text { text-align: left; overflow-wrap: anywhere; } tbody th { font-weight: 500; }
+thead th { white-space: normal; } .text { text-align: left; white-space: normal; overflow-wrap: break-word; } tbody .text { min-width: 5.5rem; max-width: 24rem; } tbody th { font-weight: 500; }
 td.gains { color: var(--blue); font-weight: 700; } td.loses { color: var(--red); font-weight: 700; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; font-size: .95rem; } dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; color: var(--blue); } a { color: var(--blue); }
 footer { margin-top: 3rem; border-top: 2px solid var(--line); padding-top: .6rem; font-size: .9rem; color: var(--soft); }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; } }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; } tr, figure, .banner { break-inside: avoid; } thead { display: table-header-group; } .wide { overflow: visible; } }
+@media print { html { font-size: 9pt; } body { max-width: none; padding: 0; } table { font-size: .85rem; } h2 { break-after: avoid; } tr, figure, .banner { break-inside: avoid; } thead { display: table-header-group; } .wide { overflow: visible; } }
 """
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #c87d7c1e
+# %% ../../nbs/library/evaluation/05_report.ipynb #0b9ab973
 MACROS = """
 {% macro draw(table) %}
 <div class="wide" role="region" aria-label="{{ table.caption }}" tabindex="0"><table>
@@ -229,7 +236,7 @@ MACROS = """
 <tr>{% for cell in row %}{% if loop.first %}<th scope="row" class="text">{{ cell }}</th>{% else %}<td{% if loop.index0 < table.texts %} class="text"{% elif loop.last and cell in ("gains", "loses") %} class="{{ cell }}"{% endif %}>{{ cell }}</td>{% endif %}{% endfor %}</tr>{% endfor %}
 </tbody></table></div>
 {% endmacro %}
-{% macro fold(table) %}<details><summary>{{ table.caption }} ({{ "{:,}".format(table.rows | length) }} rows)</summary>{{ draw(table) }}</details>{% endmacro %}
+{% macro fold(table) %}<details><summary>{{ table.caption.split(";")[0] }} ({{ "{:,}".format(table.rows | length) }} rows)</summary>{{ draw(table) }}</details>{% endmacro %}
 """
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #4fca0a09
@@ -288,7 +295,7 @@ PAGE = MACROS + """
 </html>
 """
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #3e98c688
+# %% ../../nbs/library/evaluation/05_report.ipynb #224f1c26
 def cohort_facts(cohort:Cohort) -> list[tuple[str, Any]]:
     "What is known of a cohort, leaving out what is not."
     facts = [("Cohort", cohort.title or cohort.name), ("Patients", f"{'virtual (made up)' if cohort.virtual else 'real'}, {cohort.n:,}, {cohort.n_events:,} with the event"),
@@ -298,9 +305,15 @@ def cohort_facts(cohort:Cohort) -> list[tuple[str, Any]]:
 def model_in_words(c:Comparison) -> str:
     "Which rows, which penalty, which intervals."
     run, penalty = c.run, getattr(c.run.learner, "penalty", 0)
-    told = {True: f"It converged after {run.rounds} rounds of messages{', tuning included' if c.settings['tune'] else ''}.", False: f"It did not converge in {run.rounds} rounds.", None: f"It was averaged over {run.rounds} rounds."}[run.converged]
+    rounds, tuning = rounds_of(run)
+    told = {True: f"It converged after {rounds} rounds of messages", False: f"It did not converge in {rounds} rounds", None: f"Its weights were averaged over {rounds} rounds"}[run.converged]
     ridge = f"A penalty of {penalty:g} pulls the ratios towards 1 and their Wald intervals with them." if penalty else "No penalty; Wald intervals."
-    return f"The federated model of the first draw, learned from the {int(run.sites.train.sum()):,} training rows of {len(run.sites)} hospitals. {told} {ridge}"
+    return f"The federated model of the first draw, learned from the {int(run.sites.train.sum()):,} training rows of {len(run.sites)} hospitals. {told}{f'; {tuning} rounds before them chose the penalty' if tuning else ''}. {ridge}"
+
+def rounds_of(run:Run) -> tuple[int, int]:
+    "Rounds that trained the model, and rounds before it that chose the penalty."
+    counts = [run.history["round"][run.history.phase == phase].nunique() for phase in ("train", "tune")]
+    return counts[0], counts[1]
 
 def contents(c:Comparison) -> dict[str, Any]:
     "Everything that the page shows."

@@ -11,18 +11,19 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-# %% ../../nbs/library/statistics/04_intervals.ipynb #0fcaadc1
+# %% ../../nbs/library/statistics/04_intervals.ipynb #4f9ca786
 def corrected_interval(
     values:np.ndarray,        # one result a repeat, NaN where it could not be computed, shape (R,)
     test_to_train:float,      # test rows divided by training rows in one repeat
     level:float=0.95,
 ) -> tuple[float, float, float, int]:  # mean, low, high, repeats used
-    "Corrected resampled t interval (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366); NaN ends with fewer than two results."
+    "Corrected resampled t interval (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366); NaN ends with fewer than two different results."
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     n = len(values)
     if n == 0: return np.nan, np.nan, np.nan, 0
     if n == 1: return float(values[0]), np.nan, np.nan, 1
+    if values.std() == 0: return float(values[0]), np.nan, np.nan, n  # equal results say nothing of their spread
     half = stats.t.ppf((1 + level)/2, n - 1)*values.std(ddof=1)*np.sqrt(1/n + test_to_train)
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half), n
 
