@@ -36,8 +36,7 @@ clean-notebooks: setup
 
 # run every notebook and store its outputs
 run-notebooks: setup
-	$(BIN)/jupyter nbconvert --to notebook --inplace --execute $$(git ls-files 'nbs/*.ipynb')
-	$(BIN)/nbdev-clean
+	$(BIN)/python .ci/run_notebooks.py
 
 readme: setup
 	$(BIN)/python .ci/render_readme.py

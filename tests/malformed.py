@@ -1,5 +1,5 @@
 "Kinds of malformed files: (name, writer(folder) -> (path, keywords of read_cohort), what the message must contain)."
-# ruff: noqa: E501 - one case a line reads best
+
 import gzip
 import zipfile
 from collections.abc import Callable

@@ -1,5 +1,5 @@
 "Registered cohorts, frames that become cohorts, and the promises of Cohort."
-# ruff: noqa: E501 - one case a line reads best
+
 import dataclasses
 import hashlib
 import os

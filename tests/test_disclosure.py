@@ -147,7 +147,7 @@ def concordance_release(learner, beta):
         else:
             frame, asked = rows.X.assign(case=rows.y), gw.Binary("case")
         site = gw.Site("A", gw.Cohort(frame, asked, tuple(rows.X.columns)), np.arange(0), np.arange(len(frame)), 0)
-        return {k: (np.asarray(r.value, float), r.patients) for k, r in concordance_released(learner, site, beta, ENCODING).items()}
+        return {k: (np.asarray(r.value, float), r.patients) for k, r in concordance_released(site, beta, ENCODING).items()}
 
     return release
 

@@ -1,5 +1,5 @@
 "Malformed files end in one message that says where and what to mend; well-formed variants all mean the same."
-# ruff: noqa: E501 - one case a line reads best
+
 import io
 import warnings
 

@@ -112,7 +112,7 @@ def verdict(low:float, high:float) -> str:
     "What the interval of a gain lets one say."
     return "gains" if low > 0 else "loses" if high < 0 else "cannot tell"
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #9d46922c
+# %% ../../nbs/library/evaluation/04_compare.ipynb #eda88048
 @dataclass(frozen=True)
 class Comparison:
     "Isolated, federated, pooled and clinical score, side by side."
@@ -138,7 +138,8 @@ class Comparison:
         "What the intervals cover, in words."
         level = f"{self.settings['level']:.0%}"
         if self.settings["bootstrap"]: return f"{level} intervals: other test patients of the same hospitals (bootstrap of {self.settings['bootstrap']} draws, one split)"
-        return (f"{level} intervals: another split of these patients into training and test rows "
+        dealt = ", and another dealing of the patients to hospitals" if self.settings["redraw_sites"] else ""
+        return (f"{level} intervals: another split of these patients into training and test rows{dealt} "
                 f"({self.settings['repeats']} repeats, Nadeau-Bengio correction); not patients of other hospitals")
 
     def value(self, arm:str, tested_on:str="within", metric:str|None=None, trained_on:str|None=None) -> pd.Series:
@@ -197,7 +198,7 @@ def _arm_rows(comparison:Comparison) -> pd.DataFrame:
     rows = rows.assign(order=rows.arm.map(list(ARM_LABELS).index)).sort_values("order")
     return rows.set_index(pd.Index([r.trained_on if r.arm == "clinical score" else ARM_LABELS[r.arm] for r in rows.itertuples()]))[["arm", "mean", "low", "high"]]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #5e4e5f5a
+# %% ../../nbs/library/evaluation/04_compare.ipynb #284b0035
 def answer_in_words(c:Comparison) -> list[str]:
     "The comparison as plain sentences."
     m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
@@ -209,7 +210,7 @@ def answer_in_words(c:Comparison) -> list[str]:
     return [
         f"{first}: {name} within hospitals {fed['mean']:.3f} together, {iso['mean']:.3f} alone.",
         f"The gain over all {len(c.gain)} hospitals is {overall['mean']:+.3f} ({_range(overall)}).",
-        f"For {can_tell} of {len(c.gain)} hospitals one can tell: {counts.get('gains', 0)} gain, {counts.get('loses', 0)} lose; for {counts.get('cannot tell', 0)} the data "
+        f"For {can_tell} of {len(c.gain)} hospitals one can tell (gains: {counts.get('gains', 0)}, loses: {counts.get('loses', 0)}); for {counts.get('cannot tell', 0)} the data "
         f"do not say. (Of {len(c.gain)} such intervals {(1 - c.settings['level'])*len(c.gain):.1f} would exclude zero by chance alone.)",
         _against_pooled(fed["mean"], pool["mean"]),
         *_abroad(c, m),

@@ -30,7 +30,7 @@ def metrics_for(kind:str, wanted:tuple[str, ...]|None) -> tuple[str, ...]:
     if unknown or not chosen: raise ValueError(f"metrics={list(chosen)!r}: expected some of {', '.join(known)} for a {kind} outcome")
     return chosen
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #c455307e
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #d599b1de
 @dataclass(frozen=True)
 class TestRows:
     "The test rows of a federation with everything that scoring needs."
@@ -57,7 +57,7 @@ class TestRows:
             if m == "brier": continue
             own = _weights(m, time, event, [(group == g, c) for g, c in enumerate(curves)])
             all_ = _weights(m, time, event, [(np.ones(len(rows), bool), censoring_curve(*_time_and_event(cohort, federation.train_rows)))])
-            inside[m], across[m] = _padded(comparable_pairs(time, event, group, own), len(sites)), comparable_pairs(time, event, weight=all_)
+            inside[m], across[m] = comparable_pairs(time, event, group, own, len(sites)), comparable_pairs(time, event, weight=all_)
         return cls(rows, group, time, event, inside, across, curves, horizon)
 
     @property
@@ -65,7 +65,7 @@ class TestRows:
         "Number of sites."
         return len(self.censoring)
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #e09bf3e9
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #ca96e202
 def _time_and_event(cohort:Cohort, rows:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Time and event; for a binary outcome a 1 is an event at time 0 and a 0 is event-free at time 1."
     y = cohort.outcome.target(cohort.frame.iloc[rows])
@@ -77,10 +77,6 @@ def _weights(metric:str, time:np.ndarray, event:np.ndarray, curves:list[tuple[np
     out = np.zeros(len(time))
     for mask, curve in curves: out[mask] = uno_weights(time[mask], event[mask], curve)
     return out
-
-def _padded(pairs:Pairs, groups:int) -> Pairs:
-    "Count every site, also those whose test rows hold no pair."
-    return Pairs(pairs.earlier, pairs.later, pairs.group, pairs.weight, groups)
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #2bb2d01e
 def pair_counts(pairs:Pairs, risk:np.ndarray, multiplicity:np.ndarray|None=None) -> tuple[np.ndarray, np.ndarray]:

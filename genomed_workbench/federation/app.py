@@ -97,15 +97,17 @@ def summary_received(content:Any, numbers:tuple[str, ...]) -> Summary:
     a = from_record(content["arrays"])
     return Summary(int(a["n"][0]), numbers, a["known"].astype(int), a["mean"], a["squares"], json.loads(content["config"]["levels"]))
 
-# %% ../../nbs/library/federation/02_app.ipynb #8ad6bfd3
-def concordance_released(learner:Learner, site:Site, beta:np.ndarray, encoding:Encoding) -> dict[str, Released]:
+# %% ../../nbs/library/federation/02_app.ipynb #066d398b
+def concordance_released(site:Site, beta:np.ndarray, encoding:Encoding) -> dict[str, Released]:
     "Concordant and comparable pairs among the site's test rows (a binary outcome compares a 1 with a 0)."
-    block = site.block(learner, encoding, part="test")
-    time, event = (block.y["time"], block.y["event"]) if block.y.dtype.names else (1 - block.y, block.y)
-    right, all_ = comparable_pairs(time, event, np.zeros(block.n, dtype=int)).counts(block.X[:, :len(encoding.features)] @ beta[:len(encoding.features)])
-    return {"concordant": Released(right, block.n), "comparable": Released(all_, block.n)}
+    X, y = site.table(site.test_rows)
+    time, event = (y["time"], y["event"]) if y.dtype.names else (1 - y, y)
+    pairs = comparable_pairs(time, event, groups=1)
+    right, all_ = pairs.counts(encoding.transform(X) @ beta[:len(encoding.features)])
+    paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later]))) or len(y)
+    return {"concordant": Released(right, paired), "comparable": Released(all_, paired)}
 
-# %% ../../nbs/library/federation/02_app.ipynb #d1d447d4
+# %% ../../nbs/library/federation/02_app.ipynb #9784b7a2
 def client_app(
     learner:Learner,
     site_of:Callable[[Context], Site],  # where this node finds its patients
@@ -136,7 +138,7 @@ def client_app(
     def concordance(message:Message, context:Context) -> Message:
         start, content, site = time.perf_counter(), cast(Any, message.content), site_of(context)
         config = content["config"]
-        released = concordance_released(learner, site, from_record(content["arrays"])["beta"], encoding_of(config["encoding"]))
+        released = concordance_released(site, from_record(content["arrays"])["beta"], encoding_of(config["encoding"]))
         return reply(message, released, declared, len(site.test_rows), index(context), start)
 
     @app.evaluate()

@@ -97,7 +97,7 @@ def _fixed_chance(seed:int) -> Iterator[None]:
     try: yield
     finally: random.setstate(before)
 
-# %% ../../nbs/library/federation/04_run.ipynb #80b1c1f4
+# %% ../../nbs/library/federation/04_run.ipynb #7c111392
 @dataclass
 class Run:
     "A trained learner and the record of how it was trained."
@@ -121,7 +121,8 @@ class Run:
                 f"{self.history.bytes_up.sum()/1e3:.0f} kB left the sites, {self.seconds:.2f} s ({self.engine}, {self.strategy})")
 
     def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>{self.learner.summary_.to_html(float_format='{:.3f}'.format)}"
+        table = self.learner.summary_.assign(p=[f"{p:.3f}" if p >= 0.001 else "<0.001" if p < 0.001 else "" for p in self.learner.summary_.p])
+        return f"<p>{self!r}</p>{table.to_html(float_format='{:.3f}'.format)}"
 
     def save(self, folder:str|Path, overwrite:bool=False) -> Path:
         "Write the whole record to a folder: all or nothing."
@@ -129,14 +130,20 @@ class Run:
         if target.exists() and not overwrite: raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            self._write(draft)
+            _swap(draft, target)
+        finally: shutil.rmtree(draft, ignore_errors=True)
+        return target
+
+    def _write(self, draft:Path) -> None:
+        "All files of the record."
         draft.chmod(0o755)  # readable like any folder; mkdtemp makes it private
         about = {k: getattr(self, k) for k in ("cohort", "engine", "strategy", "seed", "rounds", "converged", "seconds", "versions")}
         about["learner"] = {"class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}", "params": pack(self.learner.get_params()),
                             "fitted": {k: pack(v) for k, v in vars(self.learner).items() if k.endswith("_") and not k.startswith("_")}}
         (draft/"run.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         for name, frame in self._frames().items(): frame.to_parquet(draft/f"{name}.parquet")
-        _swap(draft, target)
-        return target
 
     def _frames(self) -> dict[str, pd.DataFrame]:
         "The tables of the record."
@@ -146,8 +153,9 @@ class Run:
     @classmethod
     def load(cls, folder:str|Path) -> "Run":
         "Read a record back: the same numbers to the last bit."
-        source = Path(folder)
-        if not (source/"run.json").exists(): raise FileNotFoundError(f"{source} holds no run.json; expected a folder written by Run.save")
+        source = Path(folder) if Path(folder).exists() else _aside(Path(folder))
+        missing = [n for n in ("run.json", "history.parquet", "disclosed.parquet", "sites.parquet") if not (source/n).exists()]
+        if missing: raise FileNotFoundError(f"{folder} holds no {', '.join(missing)}; expected a folder written by Run.save")
         about = json.loads((source/"run.json").read_text(encoding="utf-8"))
         frames = {k: pd.read_parquet(source/f"{k}.parquet") for k in ("history", "disclosed", "sites", "tuning") if (source/f"{k}.parquet").exists()}
         tuning = frames.pop("tuning")["log-likelihood"] if "tuning" in frames else None
@@ -168,7 +176,7 @@ class Run:
         right.set(title="What left the sites", xlabel="round (0: before training)", ylabel="kB")
         return figure
 
-# %% ../../nbs/library/federation/04_run.ipynb #e1f09799
+# %% ../../nbs/library/federation/04_run.ipynb #521ad94f
 def pack(value:Any) -> Any:
     "Arrays, frames and encodings as plain JSON values that keep every bit."
     if isinstance(value, Encoding): return {"encoding": value.to_json()}
@@ -200,12 +208,21 @@ def _learner(about:dict[str, Any]) -> Learner:
 
 def _swap(draft:Path, target:Path) -> None:
     "Put a finished draft in the place of the target."
-    old = target.with_name(f".{target.name}-old")
-    if target.exists(): os.replace(target, old)
-    os.replace(draft, target)
+    old = _aside(target)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(target, old)
+    try: os.replace(draft, target)
+    except BaseException:
+        if old.exists() and not target.exists(): os.replace(old, target)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../../nbs/library/federation/04_run.ipynb #5f00ac70
+def _aside(target:Path) -> Path:
+    "Where the old record stands while the new one takes its place; `load` looks there too, should the machine stop in between."
+    return target.with_name(f".{target.name}-old")
+
+# %% ../../nbs/library/federation/04_run.ipynb #25517587
 def federate(
     federation:Federation,
     learner:Learner,               # a template; the one you pass is not changed
@@ -218,6 +235,9 @@ def federate(
     progress:bool=True,            # a bar, if the run takes longer than a second
 ) -> Run:
     "Train a learner over a federation with Flower."
+    if not isinstance(learner, Learner): raise ValueError(f"learner={learner!r}: expected a learner such as CoxPH()")
+    if strategy is not None and not isinstance(strategy, Strategy): raise ValueError(f"strategy={strategy!r}: expected one of Flower's strategies, such as FedAvg()")
+    if not isinstance(tune, (int, np.integer)) or tune < 0 or tune == 1: raise ValueError(f"tune={tune!r}: expected 0, or a number of folds from 2 up")
     if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
     if not isinstance(rounds, (int, np.integer)) or rounds < 1: raise ValueError(f"rounds={rounds!r}: expected a whole number from 1 up")
     if learner.kind != federation.cohort.kind:

@@ -91,7 +91,7 @@ def draw_test(
     if k: test[order[np.floor((np.arange(k) + rng.random())*n/k).astype(int)]] = True
     return test
 
-# %% ../../nbs/library/federation/01_sites.ipynb #f68b1a5b
+# %% ../../nbs/library/federation/01_sites.ipynb #38703406
 @dataclass(frozen=True)
 class Federation:
     "Hospitals that share a cohort's columns, not its rows."
@@ -105,8 +105,18 @@ class Federation:
     remake: Any = field(default=None, repr=False, compare=False)  # how to draw the membership anew, for `split`
     sites: dict[str, Site] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
-        if not 0 <= self.test_share < 1: raise FederationError(f"test_share={self.test_share}: expected a share from 0 up to, not including, 1")
+    def __getstate__(self) -> dict[str, Any]:
+        "Sites are made anew where the federation arrives: theirs are rows of this very cohort."
+        return {k: v for k, v in self.__dict__.items() if k not in ("sites", "remake")} | {"remake": None}
+
+    def __setstate__(self, state:dict[str, Any]) -> None:
+        "Bring back the fields, then the sites."
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.test_share) or not 0 <= self.test_share < 1: raise FederationError(f"test_share={self.test_share}: expected a share from 0 up to, not including, 1")
+        if not _is_whole(self.seed) or self.seed < 0: raise FederationError(f"seed={self.seed!r}: expected a whole number from 0 up")
         if len(self.members) < 2: raise FederationError(f"a federation needs at least two sites; found {len(self.members)}: {', '.join(self.members)}")
         events = events_of(self.cohort)
         given = self._given_test() if self.test else None
@@ -153,7 +163,11 @@ class Federation:
         repeat:int=0,
     ) -> "Federation":
         "Made-up hospitals: patients of one cohort dealt to sites of chosen sizes, alike or unlike."
+        if shift is not None and not isinstance(shift, Mapping): raise FederationError(f"shift={shift!r}: expected a dictionary such as {{'outcome': 0.5}}")
+        if not _is_whole(seed) or seed < 0: raise FederationError(f"seed={seed!r}: expected a whole number from 0 up")
         given, shift = shift, dict(shift or {})
+        for key in ("covariate", "missing"):
+            if not isinstance(shift.get(key, {}), Mapping): raise FederationError(f"shift {key}={shift[key]!r}: expected a dictionary, see the table in the documentation")
         rng = np.random.default_rng([seed, repeat, 7])
         sizes = _sizes(cohort.n, shares, shift.pop("size", None), rng)
         missing = shift.pop("missing", {})
@@ -196,7 +210,15 @@ class Federation:
         notes = "".join(f"<li>{n}</li>" for n in self.notes)
         return f"<p>{self!r}</p><ul>{notes}</ul>{self.table.to_html()}"
 
-# %% ../../nbs/library/federation/01_sites.ipynb #d6bcc9dc
+# %% ../../nbs/library/federation/01_sites.ipynb #cc63a80a
+def _is_number(value:Any) -> bool:
+    "A finite number, and not a truth value."
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+def _is_whole(value:Any) -> bool:
+    "A whole number, and not a truth value."
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
 def _natural(name:Any) -> tuple[int, float, str]:
     "Sort key: numbers by value, texts by letter."
     text = str(name)
@@ -224,22 +246,23 @@ def _merge(members:dict[str, np.ndarray], few:dict[str, int], least:int) -> tupl
     warnings.warn(note, FederationWarning, stacklevel=4)
     return out, (note,)
 
-# %% ../../nbs/library/federation/01_sites.ipynb #65d76084
+# %% ../../nbs/library/federation/01_sites.ipynb #1298ec0b
 def _sizes(n:int, shares:Any, concentration:float|None, rng:np.random.Generator) -> np.ndarray:
     "How many patients each hospital gets: largest remainders, at least two each."
-    if isinstance(shares, (int, np.integer)):
-        if shares < 2: raise FederationError(f"shares={shares}: expected at least two hospitals")
-        if concentration is not None and not concentration > 0: raise FederationError(f"shift size={concentration!r}: expected a positive number")
-        shares = np.ones(shares) if concentration is None else rng.dirichlet(np.full(shares, concentration))
+    asked = shares
+    if _is_whole(shares):
+        if not 2 <= shares <= n//2: raise FederationError(f"shares={shares}: expected at least two hospitals, and at least two of the {n} patients for each")
+        if concentration is not None and (not _is_number(concentration) or concentration <= 0): raise FederationError(f"shift size={concentration!r}: expected a positive number")
+        shares = np.ones(shares) if concentration is None else np.maximum(rng.dirichlet(np.full(shares, concentration)), 1e-9)
     elif concentration is not None: raise FederationError("shift 'size' draws the sizes itself: pass shares as a number of hospitals, e.g. shares=5")
     try: w = np.asarray(shares, dtype=float)
     except (TypeError, ValueError): raise FederationError(f"shares={shares!r}: expected numbers such as (60, 30, 10)") from None
-    if w.ndim != 1 or len(w) < 2 or not np.isfinite(w).all() or (w <= 0).any(): raise FederationError(f"shares={tuple(shares)!r}: expected at least two positive numbers")
+    if w.ndim != 1 or len(w) < 2 or not np.isfinite(w).all() or (w <= 0).any(): raise FederationError(f"shares={asked!r}: expected at least two positive numbers such as (60, 30, 10), or a number of hospitals")
     exact = w/w.sum()*n
     sizes = np.floor(exact).astype(int)
     sizes[np.argsort(sizes - exact, kind="stable")[:n - sizes.sum()]] += 1
-    if isinstance(concentration, (int, float)): sizes = _at_least_two(sizes)
-    if sizes.min() < 2: raise FederationError(f"shares={tuple(shares)!r} of {n} patients leave a hospital with {sizes.min()}; expected at least two each")
+    if concentration is not None: sizes = _at_least_two(sizes)
+    if sizes.min() < 2: raise FederationError(f"shares={asked!r} of {n} patients leave a hospital with {sizes.min()}; expected at least two each")
     return sizes
 
 def _at_least_two(sizes:np.ndarray) -> np.ndarray:
@@ -248,7 +271,7 @@ def _at_least_two(sizes:np.ndarray) -> np.ndarray:
     while sizes.min() < 2 < sizes.max(): sizes[sizes.argmin()] += 1; sizes[sizes.argmax()] -= 1
     return sizes
 
-# %% ../../nbs/library/federation/01_sites.ipynb #bb6a1078
+# %% ../../nbs/library/federation/01_sites.ipynb #ad8b10d8
 def _ranks(values:np.ndarray) -> np.ndarray:
     "Ranks scaled to 0 .. 1; missing values in the middle."
     return pd.Series(values).rank(method="average", pct=True).fillna(0.5).to_numpy()
@@ -262,7 +285,7 @@ def _position(cohort:Cohort, shift:dict[str, Any], rng:np.random.Generator) -> n
         pulls.append((strength, -_ranks(values.to_numpy(dtype=float) if pd.api.types.is_numeric_dtype(values) else values.astype("category").cat.codes.to_numpy(float))))
     if shift: raise FederationError(f"shift: unknown {', '.join(map(repr, shift))}; expected outcome, covariate, size, missing")
     for strength, _ in pulls:
-        if not isinstance(strength, (int, float)) or not 0 <= strength <= 1: raise FederationError(f"shift strength {strength!r}: expected a number from 0 to 1")
+        if not _is_number(strength) or not 0 <= strength <= 1: raise FederationError(f"shift strength {strength!r}: expected a number from 0 to 1")
     noise = rng.random(cohort.n)
     left = np.prod([1 - s for s, _ in pulls]) if pulls else 1.0
     return left*noise + sum(s*p for s, p in pulls)

@@ -59,7 +59,7 @@ def pool(summaries:list[Summary]) -> Summary:
             for level, n in counts.items(): into[level] = into.get(level, 0) + n
     return Summary(sum(s.n for s in summaries), first.numbers, known, mean, squares, levels)
 
-# %% ../../nbs/library/learners/01_encoding.ipynb #5aca6f2f
+# %% ../../nbs/library/learners/01_encoding.ipynb #9cfa8d9e
 class EncodingWarning(UserWarning):
     "A column could not be used, or a value was not known when the encoding was made."
 
@@ -80,7 +80,9 @@ class Encoding:
         where = {c: i for i, c in enumerate(summary.numbers)}
         levels = {c: _by_frequency(summary.levels.get(c, {})) for c in columns if c not in where}
         rows = [row for c in columns for row in (_number_row(summary, c, where[c]) if c in where else _level_rows(summary, c, levels[c]))]
-        kept = [(name, m, s) for name, m, s in rows if s > 1e-12*max(1.0, abs(m))]
+        twice = {name for name, *_ in rows if [r[0] for r in rows].count(name) > 1} if levels else set()
+        if twice: raise ValueError(f"two features would both be called {', '.join(sorted(twice))}: a column is named like a level of another; rename it")
+        kept = [(name, m, s) for name, m, s in rows if s > 1e-12*abs(m)]
         return cls(tuple(columns), {c: float(summary.mean[i]) for c, i in where.items()}, levels, tuple(r[0] for r in kept),
                    np.array([r[1] for r in kept]), np.array([r[2] for r in kept]), tuple(r[0] for r in rows if r not in kept))
 

@@ -6,7 +6,7 @@
 __all__ = ['Answers', 'Ask', 'Released', 'UndeclaredRelease', 'DisclosureError', 'LearnerError', 'Block', 'as_frame',
            'survival_target', 'Learner', 'ask_blocks', 'total']
 
-# %% ../../nbs/library/learners/02_learner.ipynb #c5037207
+# %% ../../nbs/library/learners/02_learner.ipynb #0d456c30
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -58,17 +59,19 @@ class Block:
             self.parts["fold", fold] = type(self)(self.X[keep], self.y[keep], self.fold[keep])
         return self.parts["fold", fold]
 
-# %% ../../nbs/library/learners/02_learner.ipynb #51580ce7
+# %% ../../nbs/library/learners/02_learner.ipynb #474a76e4
 def as_frame(
     X:Any,                     # DataFrame, or array of shape (n, columns)
     like:Sequence[str]=(),     # column names of the training data, for arrays
 ) -> pd.DataFrame:
     "A frame of raw columns; an array gets the names x0, x1, ..."
-    if isinstance(X, pd.DataFrame): return X
+    if isinstance(X, pd.DataFrame): return X if all(isinstance(c, str) for c in X.columns) else X.set_axis([str(c) for c in X.columns], axis=1)
+    if sparse.issparse(X): raise TypeError("Sparse data was passed for X, but dense data is required. Use X.toarray().")
     values = np.asarray(X)
+    if np.iscomplexobj(values): raise ValueError("Complex data not supported: X holds complex numbers")
     if values.ndim != 2: raise ValueError(f"X has {values.ndim} dimension(s); expected a table of shape (patients, columns). Reshape your data.")
     names = list(like) if len(like) == values.shape[1] else [f"x{i}" for i in range(values.shape[1])]
-    return pd.DataFrame(values, columns=names)
+    return pd.DataFrame(values, columns=names).infer_objects()
 
 def survival_target(
     y:Any,  # structured array with one boolean and one number field
@@ -82,10 +85,10 @@ def survival_target(
     out = np.empty(len(y), dtype=[("event", bool), ("time", float)])
     out["event"], out["time"] = y[event], y[time]
     if not np.isfinite(out["time"]).all(): raise ValueError("y holds a time that is missing or infinite")
-    if (out["time"] < 0).any(): raise ValueError(f"y holds a negative time ({out['time'].min():g})")
+    if (out["time"] < 0).any(): raise ValueError("y holds a negative time; expected times from 0 up")
     return out
 
-# %% ../../nbs/library/learners/02_learner.ipynb #94934de0
+# %% ../../nbs/library/learners/02_learner.ipynb #ed3ff3f0
 Answers = list[dict[str, np.ndarray]]
 Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
@@ -129,11 +132,15 @@ class Learner(BaseEstimator):
         site:Any=None,  # hospital of each row; matters where the baseline differs by hospital
     ) -> "Learner":
         "Learn from one table."
+        named = isinstance(X, pd.DataFrame)
         X, y = self._checked(X, y)
+        if site is not None and len(np.asarray(site)) != len(X): raise ValueError(f"site has {len(np.asarray(site))} values for {len(X)} rows; expected the hospital of each row")
         encoding = Encoding.of(Summary.of(X), tuple(map(str, X.columns)))
         warn_constant(encoding)
         blocks = self.blocks(encoding.transform(X), y, None if site is None else np.asarray(site).astype(str))
-        return self.train(encoding, ask_blocks(self.at_home(), blocks), list(blocks))
+        self.train(encoding, ask_blocks(self.at_home(), blocks), list(blocks))
+        if not named and hasattr(self, "feature_names_in_"): del self.feature_names_in_
+        return self
 
     def at_home(self) -> "Learner":
         "The learner as it answers where all rows lie in one table and nothing crosses a wall."
@@ -142,8 +149,8 @@ class Learner(BaseEstimator):
     def encoded(self, X:Any) -> np.ndarray:
         "Raw columns as this fitted learner sees them, shape (n, p)."
         if not hasattr(self, "encoding_"): raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call 'fit' first, or train it with federate().")
-        X = as_frame(X, self.encoding_.columns)
-        if X.shape[1] != len(self.encoding_.columns) and not set(self.encoding_.columns) <= set(X.columns):
+        named, X = isinstance(X, pd.DataFrame), as_frame(X, self.encoding_.columns)
+        if not named and X.shape[1] != len(self.encoding_.columns):
             raise ValueError(f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {len(self.encoding_.columns)} features as input")
         unknown = self.encoding_.unknown_levels(X)
         if unknown:
@@ -152,8 +159,14 @@ class Learner(BaseEstimator):
         return self.encoding_.transform(X)
 
     def _checked(self, X:Any, y:Any) -> tuple[pd.DataFrame, np.ndarray]:
-        "Frame and outcome of the same, positive length."
-        X, y = as_frame(X), self.target(y)
+        "Frame and outcome of the same, positive length, and numbers that are finite."
+        X = as_frame(X)
+        if not X.shape[1]: raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+        endless = [c for c, t in zip(X.columns, X.dtypes) if t.kind == "f" and np.isinf(X[c].to_numpy()).any()]
+        if endless: raise ValueError(f"X holds infinity in {', '.join(endless)}; expected finite numbers, or NaN where a value is missing")
+        odd = [(c, type(v).__name__) for c, t in zip(X.columns, X.dtypes) if t == object for v in X[c] if not isinstance(v, (str, int, float, np.generic, type(None), type(pd.NA)))]
+        if odd: raise TypeError(f"argument must be a string or a number: column {odd[0][0]} holds a {odd[0][1]}")
+        y = self.target(y)
         if len(X) != len(y): raise ValueError(f"X has {len(X)} rows and y has {len(y)}: inconsistent numbers of samples")
         if not len(X): raise ValueError("X holds 0 sample(s): there is nothing to learn from")
         return X, y

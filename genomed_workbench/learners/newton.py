@@ -23,7 +23,7 @@ from scipy import stats
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, Learner, LearnerError, Released, total
 
-# %% ../../nbs/library/learners/03_newton.ipynb #b612ca86
+# %% ../../nbs/library/learners/03_newton.ipynb #e08f6827
 class NewtonSearch:
     "Newton's method with step halving for one or more ridge-penalised candidates at once."
     question = "newton"
@@ -43,7 +43,7 @@ class NewtonSearch:
         self.value, self.loglik, self.patients = np.full(K, -np.inf), np.full(K, np.nan), np.zeros(K)
         self.hessian, self.gains = np.zeros((K, q, q)), [list[float]() for _ in range(K)]
         self.active, self.converged, self.halvings = np.ones(K, bool), np.zeros(K, bool), np.zeros(K, int)
-        self.identified, self.rounds, self.first_diagonal = np.ones(q, bool), 0, np.zeros(0)
+        self.identified, self.rounds, self.first_diagonal = np.ones((K, q), bool), 0, np.full((K, q), np.nan)
 
     @property
     def done(self) -> bool:
@@ -67,8 +67,8 @@ class NewtonSearch:
         value = loglik - 0.5*(ridge*self.trial[k]**2).sum()
         if not np.isfinite(value) or value < self.value[k] - 1e-10*max(1.0, abs(self.value[k])): return self._halve(k)
         self.best[k], self.value[k], self.loglik[k], self.patients[k], self.hessian[k] = self.trial[k], value, loglik, patients, hessian
-        if not len(self.first_diagonal): self._look(hessian, ridge)
-        step, gain = self._step(gradient - ridge*self.trial[k], hessian + np.diag(ridge))
+        if np.isnan(self.first_diagonal[k]).any(): self._look(k, hessian, ridge)
+        step, gain = self._step(k, gradient - ridge*self.trial[k], hessian + np.diag(ridge))
         self._watch(k, gain, hessian)
         self.halvings[k] = 0
         self.trial[k] = self.best[k] + step
@@ -81,22 +81,23 @@ class NewtonSearch:
         self.trial[k] = (self.trial[k] + self.best[k])/2
         if self.halvings[k] > 40: self.active[k] = False
 
-    def _step(self, gradient:np.ndarray, hessian:np.ndarray) -> tuple[np.ndarray, float]:
+    def _step(self, k:int, gradient:np.ndarray, hessian:np.ndarray) -> tuple[np.ndarray, float]:
         "Newton's step over the identified parameters, and the gain it promises."
-        on, step = np.flatnonzero(self.identified), np.zeros(len(gradient))
+        on, step = np.flatnonzero(self.identified[k]), np.zeros(len(gradient))
         if len(on):
             try: step[on] = np.linalg.solve(hessian[np.ix_(on, on)], gradient[on])
-            except np.linalg.LinAlgError: raise LearnerError(self._separation(hessian)) from None
+            except np.linalg.LinAlgError: raise LearnerError(self._separation(k, hessian)) from None
         return step, float(gradient @ step)/2
 
-    def _look(self, hessian:np.ndarray, ridge:np.ndarray) -> None:
+    def _look(self, k:int, hessian:np.ndarray, ridge:np.ndarray) -> None:
         "At the first answer: which parameters can the data tell apart at all?"
-        self.first_diagonal = np.diag(hessian).copy()
-        self.identified = self.first_diagonal > 1e-9*max(self.first_diagonal.max(initial=0.0), 1e-300)
-        on = np.flatnonzero(self.identified)
+        diagonal = self.first_diagonal[k] = np.diag(hessian)
+        self.identified[k] = diagonal > 1e-9*max(diagonal.max(initial=0.0), 1e-300)
+        on = np.flatnonzero(self.identified[k])
         if not len(on) or (ridge[on] > 0).all(): return
-        scale = np.sqrt(self.first_diagonal[on])
-        values, vectors = np.linalg.eigh(hessian[np.ix_(on, on)]/np.outer(scale, scale))
+        held = hessian + np.diag(ridge)
+        scale = np.sqrt(np.diag(held)[on])
+        values, vectors = np.linalg.eigh(held[np.ix_(on, on)]/np.outer(scale, scale))
         if values[0] < 1e-10: raise LearnerError(self._collinear(on, vectors[:, 0]))
 
     def _collinear(self, on:np.ndarray, vector:np.ndarray) -> str:
@@ -109,10 +110,10 @@ class NewtonSearch:
         self.gains[k].append(gain)
         g = self.gains[k][-4:]
         if self.penalties[k] == 0 and len(g) == 4 and g[0] < 1e-2 and g[-1] > 1e-16 and all(b > 0.1*a for a, b in zip(g, g[1:])):
-            raise LearnerError(self._separation(hessian))
+            raise LearnerError(self._separation(k, hessian))
 
-    def _separation(self, hessian:np.ndarray) -> str:
-        left = np.diag(hessian)/np.where(self.first_diagonal > 0, self.first_diagonal, 1)
+    def _separation(self, k:int, hessian:np.ndarray) -> str:
+        left = np.diag(hessian)/np.where(self.first_diagonal[k] > 0, self.first_diagonal[k], 1)
         names = [self.features[i] for i in np.argsort(left) if left[i] < 0.05] or [self.features[int(np.argmin(left))]]
         return (f"the fit runs away to infinity: {', '.join(names[:5])} separate(s) those with the event from those without. "
                 f"Pass a penalty, e.g. penalty=0.01, or leave the feature out.")
@@ -154,7 +155,7 @@ def from_record(record:Any) -> dict[str, np.ndarray]:
     "A Flower record as named numpy arrays, read-only."
     return {k: from_array(v) for k, v in record.items()}
 
-# %% ../../nbs/library/learners/03_newton.ipynb #e0fee99c
+# %% ../../nbs/library/learners/03_newton.ipynb #6d1738ed
 def run_search(search:Any, ask:Ask) -> None:
     "Ask and absorb until the search is done."
     while not search.done: search.absorb(ask(search.question, search.state()))
@@ -167,27 +168,28 @@ def ratio_table(
 ) -> pd.DataFrame:
     "Coefficients with Wald intervals and p values."
     half = stats.norm.ppf((1 + level)/2)*se
-    return pd.DataFrame({"coef": coef, "se": se, ratio: np.exp(coef), "low": np.exp(coef - half), "high": np.exp(coef + half),
-                         "p": 2*stats.norm.sf(np.abs(coef/se))}).rename_axis("feature")
+    with np.errstate(over="ignore"):  # per unit of a variable in a tiny unit a ratio may be beyond all numbers
+        return pd.DataFrame({"coef": coef, "se": se, ratio: np.exp(coef), "low": np.exp(coef - half), "high": np.exp(coef + half),
+                             "p": 2*stats.norm.sf(np.abs(coef/se))}).rename_axis("feature")
 
-# %% ../../nbs/library/learners/03_newton.ipynb #83c7b602
+# %% ../../nbs/library/learners/03_newton.ipynb #d44beda5
 class UnidentifiedWarning(UserWarning):
     "The data cannot say what a feature does; its coefficient is left open."
 
 def standard_errors(search:NewtonSearch, k:int=0) -> np.ndarray:
     "From the inverse of the penalised Hessian at the solution; NaN for what is not identified, shape (q,)."
-    on, out = np.flatnonzero(search.identified), np.full(len(search.features), np.nan)
+    on, out = np.flatnonzero(search.identified[k]), np.full(len(search.features), np.nan)
     hessian = search.hessian[k] + np.diag(search.penalties[k]*search.patients[k]*search.penalised)
     if len(on): out[on] = np.sqrt(np.diag(np.linalg.inv(hessian[np.ix_(on, on)])))
     return out
 
-# %% ../../nbs/library/learners/03_newton.ipynb #070010b6
+# %% ../../nbs/library/learners/03_newton.ipynb #8706f9c3
 class NewtonLearner(Learner):
     "Ridge-penalised maximum likelihood, exact over a federation; subclasses give `terms`."
     declares: ClassVar[dict[str, str]] = {
         "loglik": "log-likelihood of the site's training rows",
-        "gradient": "its gradient, one number a parameter",
-        "hessian": "its Hessian, one number a pair of parameters",
+        "gradient": "gradient of the log-likelihood, one number a parameter",
+        "hessian": "Hessian of the log-likelihood, one number a pair of parameters",
         "patients": "number of training rows used",
         "held_out": "log-likelihood gained by the rows of the fold left out",
         "weights": "model weights after training at the site",
@@ -213,10 +215,10 @@ class NewtonLearner(Learner):
         "Newton's sums, the score of the folds left out, or weights moved by local training."
         if question == "newton": return self._sums(block, state["beta"], state["fold"])
         if question == "score": return self._held_out(block, state["beta"], state["fold"])
-        if question == "loss": return {"loss": Released(np.array(-self.terms(block, state["weights"][None])[0][0]/block.n), block.n)}
+        if question == "loss": return {"loss": Released(np.array(-self.terms(block, state["weights"][None])[0][0]/block.n), self.behind(block))}
         if question == "weights":
             moved = self._local(block, state["weights"], float(state["penalty"][0]), float(state["proximal-mu"][0]))
-            return {"weights": Released(moved, block.n)} | self.answer("loss", block, state)
+            return {"weights": Released(moved, self.behind(block))} | self.answer("loss", block, state)
         raise ValueError(f"{type(self).__name__} has no answer to {question!r}")
 
     def _sums(self, block:Block, betas:np.ndarray, folds:np.ndarray) -> dict[str, Released]:
@@ -227,24 +229,42 @@ class NewtonLearner(Learner):
             mine, part = folds == f, block.without(int(f))
             loglik[mine], gradient[mine], hessian[mine] = self.terms(part, betas[mine])
             patients[mine] = part.n
-        few = min(self.behind(block.without(int(f))) for f in left_out)
+        parts = [part for f in left_out if (part := block.without(int(f))).n]
+        few = min([self.behind(part) for part in parts] + self._fold_sizes(block, left_out), default=block.n)  # a fold's own sums follow by subtraction
         return {"loglik": Released(loglik, few), "gradient": Released(gradient, few), "hessian": Released(hessian, few),
-                "patients": Released(patients, int(patients.min()))}
+                "patients": Released(patients, min((part.n for part in parts), default=block.n))}
 
     def _held_out(self, block:Block, betas:np.ndarray, folds:np.ndarray) -> dict[str, Released]:
         "What the rows left out add to the log-likelihood (Verweij and van Houwelingen 1993, doi:10.1002/sim.4780122407)."
         gained = self.terms(block, betas)[0]
         for f in np.unique(folds): gained[folds == f] -= self.terms(block.without(int(f)), betas[folds == f])[0]
-        return {"held_out": Released(gained, min(block.n - block.without(int(f)).n for f in np.unique(folds)))}
+        return {"held_out": Released(gained, min(self._fold_sizes(block, folds), default=block.n))}
+
+    def _fold_sizes(self, block:Block, folds:np.ndarray) -> list[int]:
+        "Patients in each fold that is left out and not empty."
+        return [size for f in np.unique(folds) if (size := block.n - block.without(int(f)).n)]
 
     def _local(self, block:Block, start:np.ndarray, penalty:float, mu:float) -> np.ndarray:
         "A few gradient steps on the site's own penalised likelihood, held near the start by the proximal term `mu`."
         on = self._penalised(len(start))
         beta, n = start.copy(), block.n
         rate = 1/(np.linalg.eigvalsh(self.terms(block, start[None])[2][0])[-1]/n + penalty + mu + 1e-9)
+        value, slope = self._objective(block, beta, start, penalty*on, mu)
         for _ in range(self.local_steps):
-            beta = beta + rate*(self.terms(block, beta[None])[1][0]/n - penalty*on*beta - mu*(beta - start))
+            for _ in range(40):  # a step that makes things worse is halved: the curvature elsewhere may be larger than at the start
+                trial = beta + rate*slope
+                better, next_slope = self._objective(block, trial, start, penalty*on, mu)
+                if better >= value: break
+                rate /= 2
+            else: break
+            beta, value, slope = trial, better, next_slope
         return beta
+
+    def _objective(self, block:Block, beta:np.ndarray, start:np.ndarray, ridge:np.ndarray, mu:float) -> tuple[float, np.ndarray]:
+        "The site's own penalised log-likelihood per patient, with the proximal term, and its gradient."
+        loglik, gradient, _ = self.terms(block, beta[None])
+        value = float(loglik[0])/block.n - 0.5*(ridge*beta**2).sum() - 0.5*mu*((beta - start)**2).sum()
+        return (value if np.isfinite(value) else -np.inf), gradient[0]/block.n - ridge*beta - mu*(beta - start)
 
     def _penalised(self, q:int) -> np.ndarray:
         "Where the ridge applies, shape (q,)."
@@ -257,7 +277,8 @@ class NewtonLearner(Learner):
         self.beta_ = search.best[0] if weights is None else weights
         self.converged_, self.n_rounds_ = bool(search.converged[0]) if exact else None, search.rounds
         self.loglik_ = float(search.loglik[0]) if exact else float("nan")
-        self.unidentified_ = [f for f, known in zip(encoding.features, search.identified) if not known] if exact else []
+        self.unidentified_ = [f for f, known in zip(encoding.features, search.identified[0]) if not known] if exact else []
+        if not np.isfinite(self.beta_).all(): raise LearnerError("the averaged weights are not finite: training at the sites diverged; pass a penalty or fewer local_steps")
         self.coef_ = self.beta_[:p]/encoding.sd
         shown = pd.Series(self.coef_, index=list(encoding.features)).where(~np.isin(encoding.features, self.unidentified_))
         self.summary_ = ratio_table(shown, (standard_errors(search) if exact else np.full(p, np.nan))[:p]/encoding.sd, self.ratio)
@@ -267,9 +288,9 @@ class NewtonLearner(Learner):
         "Warn of what the data could not tell."
         if self.unidentified_:
             warnings.warn(f"no coefficient for {', '.join(self.unidentified_)}: constant among the patients who are compared (with a baseline "
-                          f"per site: inside every hospital). Its effect cannot be told from the hospitals' own.", UnidentifiedWarning, stacklevel=6)
+                          f"per site: inside every hospital). Its effect cannot be told from the hospitals' own.", UnidentifiedWarning, stacklevel=5)
         if exact and not self.converged_:
-            warnings.warn(f"not converged after {search.rounds} rounds; allow more rounds", UnidentifiedWarning, stacklevel=6)
+            warnings.warn(f"not converged after {search.rounds} rounds; allow more rounds", UnidentifiedWarning, stacklevel=5)
 
 # %% ../../nbs/library/learners/03_newton.ipynb #08a1a07d
 PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)

@@ -48,16 +48,18 @@ def pairs_of(
         earlier.append(np.full(len(js), i, dtype=np.int32)); later.append(js.astype(np.int32))
     return (np.concatenate(earlier), np.concatenate(later)) if earlier else (np.empty(0, np.int32), np.empty(0, np.int32))
 
-# %% ../../nbs/library/statistics/02_concordance.ipynb #55bf1144
+# %% ../../nbs/library/statistics/02_concordance.ipynb #760d4d89
 def comparable_pairs(
     time:np.ndarray,               # follow-up, any unit, shape (n,)
     event:np.ndarray,              # 1 where the event was seen, shape (n,)
     group:np.ndarray|None=None,    # pairs are made inside groups 0 .. groups-1 only, shape (n,)
     weight:np.ndarray|None=None,   # weight of a pair by its earlier patient, shape (n,); None counts each once
+    groups:int|None=None,          # how many groups there are, also those without a patient; None takes those seen
 ) -> Pairs:
     "Comparable pairs inside each group; patients of weight 0 begin no pair."
     group = np.zeros(len(time), dtype=int) if group is None else np.asarray(group)
-    groups, found = int(group.max(initial=-1)) + 1, []
+    groups = int(group.max(initial=0)) + 1 if groups is None else groups
+    found = []
     for g in range(groups):
         rows = np.flatnonzero(group == g)
         i, j = pairs_of(time[rows], event[rows])

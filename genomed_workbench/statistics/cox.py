@@ -45,7 +45,7 @@ def tie_shares(
     if ties != "efron": raise ValueError(f"ties={ties!r}: expected 'efron' or 'breslow'")
     return which, (np.arange(len(which)) - np.repeat(np.cumsum(tied) - tied, tied)) / tied[which]
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #057f0af0
+# %% ../../nbs/library/statistics/01_cox.ipynb #31be11fd
 @dataclass(frozen=True)
 class Increments:
     "What each event contributes: the denominator of its question, the hazard it adds, and what Efron takes back from those tied with it."
@@ -65,18 +65,18 @@ class Increments:
 
 def add_up(values:np.ndarray, tied:np.ndarray) -> np.ndarray:
     "Sum the rows of `values` (one an event) over the events of each event time, shape (k, ...); 0 where there is none."
-    out, some = np.zeros((len(tied), *values.shape[1:])), np.flatnonzero(tied)
+    out, some = np.zeros((len(tied), *values.shape[1:]), values.dtype), np.flatnonzero(tied)
     if len(some): out[some] = np.add.reduceat(values, (np.cumsum(tied) - tied)[some], axis=0)
     return out
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #459aebcf
+# %% ../../nbs/library/statistics/01_cox.ipynb #724ca586
 def lived_hazard(
     order:RiskOrder,
     hazard:np.ndarray,     # baseline hazard added at each event time, shape (k, ...)
     take_back:np.ndarray,  # Efron's exemption at each event time, shape (k, ...)
 ) -> np.ndarray:           # shape (n, ...), in the sorted order
     "Cumulative baseline hazard each patient lived through, the exemption of the tied deducted."
-    lived = np.concatenate([np.cumsum(hazard[::-1], axis=0)[::-1], np.zeros((1, *hazard.shape[1:]))])[order.before]
+    lived = np.concatenate([np.cumsum(hazard[::-1], axis=0)[::-1], np.zeros((1, *hazard.shape[1:]), hazard.dtype)])[order.before]
     lived[order.deaths] -= np.repeat(take_back, order.tied, axis=0)
     return lived
 
@@ -89,7 +89,7 @@ def risk_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
     if not len(order.at_risk): return values[:0]
     return np.cumsum(np.add.reduceat(values[:order.at_risk[-1]], np.concatenate([[0], order.at_risk[:-1]]), axis=0), axis=0)
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #99f1c51a
+# %% ../../nbs/library/statistics/01_cox.ipynb #ee7cbf8f
 def cox_terms_each(
     X:np.ndarray,      # covariates in the sorted order of `order`, shape (n, p)
     order:RiskOrder,
@@ -103,13 +103,17 @@ def _terms_each(X:np.ndarray, order:RiskOrder, betas:np.ndarray, ties:str) -> tu
     "The arithmetic; a beta so wild that weights vanish gives a log-likelihood that is not finite, which a search steps back from."
     eta = X @ betas.T
     shift = eta.max(axis=0, initial=0.0)
-    w = np.exp(eta - shift)
+    w = _weights(eta - shift)
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
-    v = w*lived_hazard(order, inc.hazard, inc.take_back)
+    v = (w*lived_hazard(order, inc.hazard, inc.take_back)).astype(float)
     means = _risk_means(X, w, order, inc)
-    loglik = eta[order.deaths].sum(axis=0) - np.log(inc.phi).sum(axis=0) - shift*len(inc.phi)
+    loglik = (eta[order.deaths].sum(axis=0) - np.log(inc.phi).sum(axis=0) - shift*len(inc.phi)).astype(float)
     gradient = X[order.deaths].sum(axis=0) - v.T @ X
     return loglik, gradient, np.matmul(X.T, v.T[:, :, None]*X) - np.matmul(means.transpose(0, 2, 1), means)
+
+def _weights(eta:np.ndarray) -> np.ndarray:
+    "exp(eta), in extended precision where a risk ratio beyond e^600 would vanish in a double."
+    return np.exp(eta if eta.min(initial=0.0) > -600 else eta.astype(np.longdouble))
 
 def _risk_means(X:np.ndarray, w:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
     "Weighted mean covariates of those at risk at each event, one candidate after the other, shape (K, d, p)."
@@ -187,7 +191,7 @@ def round_times(
     grid = np.concatenate([np.arange(10, 100)*10.0**(d - 1) for d in decades])
     return grid[:np.searchsorted(grid, latest, side="left") + 1]
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #1a796e11
+# %% ../../nbs/library/statistics/01_cox.ipynb #2e57d41e
 def grouped_baseline(
     X:np.ndarray,       # covariates in the sorted order, shape (n, p)
     order:RiskOrder,
@@ -196,21 +200,21 @@ def grouped_baseline(
     ties:str="efron",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # knots ascending, cumulative hazard there, events in each interval
     "Cumulative baseline hazard of a patient with X = 0 (Breslow's estimator, Efron's if so chosen) at knots at least `cell` events apart."
-    w = np.exp(X @ beta)
+    w = _weights(X @ beta)
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
-    times, hazard, events = order.times[::-1], np.cumsum(inc.hazard[::-1]), np.cumsum(order.tied[::-1])
+    times, hazard, events = order.times[::-1], np.cumsum(inc.hazard[::-1]).astype(float), np.cumsum(order.tied[::-1])
     if cell <= 1: return times, hazard, order.tied[::-1]
     if not len(times) or events[-1] < cell: return np.empty(0), np.empty(0), np.empty(0, dtype=int)
-    grid = round_times(times[-1], times[0]/2)
+    positive = times[times > 0]
+    grid = round_times(times[-1], positive[0]/2 if len(positive) else 1e-6)
     upto = np.searchsorted(times, grid, side="right")
     seen = np.append(0, events)[upto]
     return _knots(grid, seen, np.append(0.0, hazard)[upto], cell)
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #6d703156
+# %% ../../nbs/library/statistics/01_cox.ipynb #87b2fbaa
 def _knots(grid:np.ndarray, seen:np.ndarray, hazard:np.ndarray, cell:int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Keep a grid time each time `cell` more events have been seen; the last knot closes the follow-up, merged if too few remain."
+    "Keep a grid time each time `cell` more events have been seen; the last few events, fewer than `cell`, are not released."
     keep, last = [], 0
     for k, n in enumerate(seen):
         if n - last >= cell: keep.append(k); last = n
-    keep[-1] = int(np.searchsorted(seen, seen[-1], side="left")) if seen[-1] > last else keep[-1]
     return grid[keep], hazard[keep], np.diff(seen[keep], prepend=0)

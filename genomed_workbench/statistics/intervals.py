@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-# %% ../../nbs/library/statistics/04_intervals.ipynb #4f9ca786
+# %% ../../nbs/library/statistics/04_intervals.ipynb #1547456e
 def corrected_interval(
     values:np.ndarray,        # one result a repeat, NaN where it could not be computed, shape (R,)
     test_to_train:float,      # test rows divided by training rows in one repeat
@@ -23,7 +23,7 @@ def corrected_interval(
     n = len(values)
     if n == 0: return np.nan, np.nan, np.nan, 0
     if n == 1: return float(values[0]), np.nan, np.nan, 1
-    if values.std() == 0: return float(values[0]), np.nan, np.nan, n  # equal results say nothing of their spread
+    if np.ptp(values) <= 1e-12*np.abs(values).max(): return float(values[0]), np.nan, np.nan, n  # equal results say nothing of their spread
     half = stats.t.ppf((1 + level)/2, n - 1)*values.std(ddof=1)*np.sqrt(1/n + test_to_train)
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half), n
 
