@@ -88,7 +88,7 @@ def survival_target(
     if (out["time"] < 0).any(): raise ValueError("y holds a negative time; expected times from 0 up")
     return out
 
-# %% ../../nbs/library/learners/02_learner.ipynb #ed3ff3f0
+# %% ../../nbs/library/learners/02_learner.ipynb #780df3b5
 Answers = list[dict[str, np.ndarray]]
 Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
@@ -164,7 +164,8 @@ class Learner(BaseEstimator):
         if not X.shape[1]: raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
         endless = [c for c, t in zip(X.columns, X.dtypes) if t.kind == "f" and np.isinf(X[c].to_numpy()).any()]
         if endless: raise ValueError(f"X holds infinity in {', '.join(endless)}; expected finite numbers, or NaN where a value is missing")
-        odd = [(c, type(v).__name__) for c, t in zip(X.columns, X.dtypes) if t == object for v in X[c] if not isinstance(v, (str, int, float, np.generic, type(None), type(pd.NA)))]
+        odd = [(c, type(v).__name__) for c, t in zip(X.columns, X.dtypes) if t.kind == "O" and t != "category"
+               for v in X[c] if not isinstance(v, (str, int, float, np.generic, type(None), type(pd.NA)))]
         if odd: raise TypeError(f"argument must be a string or a number: column {odd[0][0]} holds a {odd[0][1]}")
         y = self.target(y)
         if len(X) != len(y): raise ValueError(f"X has {len(X)} rows and y has {len(y)}: inconsistent numbers of samples")
