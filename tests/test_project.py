@@ -96,7 +96,8 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     there = str(tmp_path / "env" / "bin" / "python")
     constraints = ROOT / ".ci" / "constraints.txt"
     pin = ["-c", str(constraints)] if sys.version_info[:2] == (3, 11) else []
-    subprocess.run([there, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pin, str(wheel)], check=True)
+    install = [there, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pin, str(wheel)]
+    subprocess.run(install, check=True, cwd=tmp_path)  # not in the checkout: its egg-info would pass for an installation
     seen = python("""
         import json, genomed_workbench as gw
         from pathlib import Path

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from ..data.cohort import Cohort
 from ..data.outcome import Binary, Outcome, Survival
 
-# %% ../../nbs/library/benchmarks/00_patients.ipynb #b1087b0f
+# %% ../../nbs/library/benchmarks/00_patients.ipynb #de5eb65b
 CAUSES = 5       # hidden causes that correlate the features
 LOADING = 0.6    # correlation of a latent feature with its cause
 
@@ -29,10 +29,10 @@ def fill_features(
     block:np.ndarray,           # written to, shape (features, n)
     rng:np.random.Generator,
 ) -> np.ndarray:                # what the features do together, shape (n,)
-    "Draw correlated features in place: measurements first, then mutations with 5 to 30 % carriers."
+    "Draw correlated features in place: measurements first, then mutations with 30 down to 2 % carriers."
     p, n = block.shape
     causes, total = rng.standard_normal((CAUSES, n)), np.zeros(n)
-    carriers = np.linspace(0.30, 0.05, p - p//2)
+    carriers = np.geomspace(0.30, 0.02, p - p//2)
     for j, effect in enumerate(effects(p)):
         rng.standard_normal(out=block[j])
         block[j] *= np.sqrt(1 - LOADING**2)
