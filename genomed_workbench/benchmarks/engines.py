@@ -111,7 +111,7 @@ def task(sites:int, patients:int, features:int, seed:int=0) -> Federation:
     "Hospitals with `patients` rows each; every row trains."
     return Federation.by_site(made_up_cohort([patients]*sites, features, kind="binary", seed=seed), test_share=0.0, min_patients=2)
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #b654a728
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #9de0a76d
 def race_engines(
     name:str,                    # of the task
     federation:Federation,
@@ -134,18 +134,18 @@ def _row(task:str, engine:str, lap:Lap, bare:Lap, sites:int) -> dict[str, Any]:
     rounds = len(done.rounds)
     per_round = median(np.diff(done.rounds)) if rounds > 1 else float("nan")
     above = (lap.median - bare.median)/done.messages*1e3 if done.messages else float("nan")
-    return {"task": task, "engine": engine, "seconds": lap.median, "per_round_ms": per_round*1e3, "step_ms": bare.median/(rounds*sites)*1e3,
+    return {"task": task, "engine": engine, "seconds": lap.median, "quickest": min(lap.seconds), "per_round_ms": per_round*1e3, "step_ms": bare.median/(rounds*sites)*1e3,
             "messages": done.messages, "above_numpy_ms_a_message": above, "times_numpy": lap.median/bare.median,
             "difference": float(np.abs(done.weights - bare.result.weights).max()), "runs": len(lap.seconds)}
 
-# %% ../../nbs/library/benchmarks/01_engines.ipynb #ab18cea6
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #862115ca
 def engines(
     rounds:int=20,
     sites:int=10,
     patients:int=500,      # at each site, in the first task
     heavy:int=10_000,      # the same in the second task
     features:int=20,
-    repeats:int=7,         # runs of numpy and of the engine in this process; Ray runs once
+    repeats:int=11,        # runs of numpy and of the engine in this process; Ray runs once
     ray:bool=True,         # False leaves Ray out
     quick:bool=False,      # a tiny task that shows the form of the result, without Ray
     seed:int=0,
