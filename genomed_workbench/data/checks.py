@@ -69,7 +69,7 @@ def suggestion(
     listed = ", ".join(repr(one) for one in known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
     return f"Did you mean {close!r}?" if close is not None else f"There is: {listed}."
 
-# %% ../../nbs/library/data/04_checks.ipynb #dfa855e1
+# %% ../../nbs/library/data/04_checks.ipynb #a90c44fc
 def check_header(
     frame: Any,          # what should be a DataFrame
     findings: Findings,
@@ -84,7 +84,8 @@ def check_header(
         findings.stop(f"the column name {name!r} is not a text", "texts as column names", "Use frame.columns = frame.columns.map(str).")
     for name in dict.fromkeys(frame.columns[frame.columns.duplicated()]):
         findings.stop("this name is given to more than one column", "each name once", "Rename or remove one of them.", column=str(name))
-    frame = frame.loc[:, ~frame.columns.duplicated()]
+    if not frame.columns.is_unique:
+        frame = frame.loc[:, ~frame.columns.duplicated()]
     return frame if all(isinstance(name, str) for name in frame.columns) else frame.set_axis(frame.columns.map(str), axis=1)
 
 # %% ../../nbs/library/data/04_checks.ipynb #f78a24c4

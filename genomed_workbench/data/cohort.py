@@ -129,7 +129,7 @@ def _feature_rows(name: str, values: pd.Series, unit: str, yes_or_no: bool) -> d
     missing = int(values.isna().sum())
     return rows | ({(name, "missing"): f"{missing:,}"} if missing else {})
 
-# %% ../../nbs/library/data/05_cohort.ipynb #9a64eeaf
+# %% ../../nbs/library/data/05_cohort.ipynb #b2db6df0
 @dataclass(frozen=True, eq=False, repr=False)
 class Cohort:
     "Patients, what is asked about them, and where they come from."
@@ -180,9 +180,9 @@ class Cohort:
         metadata["notes"] = (*metadata.get("notes", ()), *findings.notes)
         return cls(table, outcome, tuple(chosen), site, **metadata)
 
-    @property
+    @cached_property
     def X(self) -> pd.DataFrame:
-        "The features; numbers are float, levels are categories, unknown is NaN. All numbers: a read-only view, not a copy."
+        "The features; numbers are float, levels are categories, unknown is NaN. Made once and kept: copy it before you change it."
         block = _side_by_side(self.frame, self.features)
         if block is None:
             return self.frame[list(self.features)]

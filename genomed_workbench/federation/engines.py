@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['IDENTITY', 'PHASES', 'ABOUT_THE_MESSAGE', 'ENGINES', 'kept_identity', 'task_identity', 'InProcessGrid', 'SiteError',
-           'site_error', 'Ledger', 'Recorder', 'EngineError', 'run_in_process', 'run_on_ray', 'quiet_flower']
+           'site_error', 'Ledger', 'Recorder', 'EngineError', 'one_thread', 'run_in_process', 'run_on_ray',
+           'quiet_flower']
 
-# %% ../../nbs/library/federation/03_engines.ipynb #79560962
+# %% ../../nbs/library/federation/03_engines.ipynb #89ebd464
 import json
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from math import prod
 from typing import Any, cast
 
@@ -23,6 +25,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.task_identity import TaskIdentity
+from threadpoolctl import ThreadpoolController
 
 from ..learners.learner import UndeclaredRelease
 from ..learners.newton import from_array, to_record
@@ -232,13 +235,22 @@ class Recorder(Grid):
         "One row a site, round, phase and metric; seconds and bytes stand once a message, on its `rows` line."
         return pd.DataFrame(self.rows, columns=["round", "site", "phase", "metric", "value", "seconds", "bytes_up", "bytes_down"])
 
-# %% ../../nbs/library/federation/03_engines.ipynb #48fffa72
+# %% ../../nbs/library/federation/03_engines.ipynb #0e9c967c
 class EngineError(RuntimeError):
     "The engine cannot run here; the message says what to install or choose."
 
+@lru_cache(maxsize=1)
+def _linear_algebra() -> ThreadpoolController:
+    "The libraries of linear algebra in this process, looked up once."
+    return ThreadpoolController()
+
+def one_thread() -> AbstractContextManager[Any]:
+    "Sites are many and their matrices small: threads that share one of them wait for each other longer than they compute."
+    return _linear_algebra().limit(limits=1, user_api="blas")
+
 def run_in_process(server:ServerApp, client:ClientApp, nodes:int) -> None:
     "Both apps in the calling process."
-    with task_identity(), quiet_flower():
+    with task_identity(), quiet_flower(), one_thread():
         server(InProcessGrid(client, nodes), Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={}))
 
 def run_on_ray(server:ServerApp, client:ClientApp, nodes:int) -> None:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Job', 'Run', 'pack', 'unpack', 'federate']
 
-# %% ../../nbs/library/federation/04_run.ipynb #b3c50bdd
+# %% ../../nbs/library/federation/04_run.ipynb #23c157ff
 import copy
 import importlib
 import json
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -222,7 +223,7 @@ def _aside(target:Path) -> Path:
     "Where the old record stands while the new one takes its place; `load` looks there too, should the machine stop in between."
     return target.with_name(f".{target.name}-old")
 
-# %% ../../nbs/library/federation/04_run.ipynb #25517587
+# %% ../../nbs/library/federation/04_run.ipynb #a88a0f85
 def federate(
     federation:Federation,
     learner:Learner,               # a template; the one you pass is not changed
@@ -249,9 +250,14 @@ def federate(
     fitted = job.learner
     return Run(fitted, job.recorder.history(), job.recorder.ledger.frame(), federation.table, federation.cohort.name, engine,
                type(strategy).__name__ if strategy else "SearchStrategy", seed, job.recorder.rounds, getattr(fitted, "converged_", None),
-               time.perf_counter() - start, job.tuning, {p: version(p) for p in ("flwr", "numpy", "pandas", "scikit-learn")})
+               time.perf_counter() - start, job.tuning, dict(_versions()))
 
-# %% ../../nbs/library/federation/04_run.ipynb #1ca90f87
+# %% ../../nbs/library/federation/04_run.ipynb #bbd1ea3d
+@lru_cache(maxsize=1)
+def _versions() -> tuple[tuple[str, str], ...]:
+    "Of the packages that the numbers depend on; looked up once, for it takes milliseconds."
+    return tuple((name, version(name)) for name in ("flwr", "numpy", "pandas", "scikit-learn"))
+
 def _own(strategy:Strategy|None, federation:Federation) -> Strategy|None:
     "A copy of the user's strategy that does not ask for an evaluation when there is nothing to test on."
     if strategy is None: return None

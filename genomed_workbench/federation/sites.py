@@ -26,7 +26,7 @@ class FederationError(ValueError):
 class FederationWarning(UserWarning):
     "Something about the hospitals that the user should know."
 
-# %% ../../nbs/library/federation/01_sites.ipynb #c2f46161
+# %% ../../nbs/library/federation/01_sites.ipynb #4231d3f7
 @dataclass
 class Site:
     "One hospital: its patients' rows, divided into training and test."
@@ -46,8 +46,7 @@ class Site:
     def table(self, rows:np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         "Raw features and outcome of some rows."
         if len(rows) and len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all(): rows = slice(rows[0], rows[-1] + 1)  # type: ignore[assignment]
-        frame = self.cohort.frame.iloc[rows]
-        return frame[list(self.cohort.features)], self.cohort.outcome.target(frame)
+        return self.cohort.X.iloc[rows], self.cohort.outcome.target(self.cohort.frame.iloc[rows])
 
     def summary(self) -> Summary:
         "Sums and counts of the training rows."

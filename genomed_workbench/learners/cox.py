@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CoxBlock', 'on_grid', 'SharedSearch', 'survival', 'CoxPH']
 
-# %% ../../nbs/library/learners/04_cox.ipynb #6550c6f5
+# %% ../../nbs/library/learners/04_cox.ipynb #40b7447f
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from sklearn.base import clone
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, DisclosureError, Released, survival_target, total
 from .newton import NewtonLearner, NewtonSearch, run_search
-from ..statistics.cox import (Increments, RiskOrder, cox_terms_each, grouped_baseline, shared_curvature, shared_increments,
+from ..statistics.cox import (Increments, RiskOrder, cox_slope, cox_terms_each, grouped_baseline, shared_curvature, shared_increments,
                                               shared_sums)
 
 # %% ../../nbs/library/learners/04_cox.ipynb #38522c6c
@@ -87,7 +87,7 @@ def survival(
     "exp(-e^risk * hazard), without a detour over infinity for extreme patients."
     with np.errstate(divide="ignore", over="ignore"): return np.exp(-np.exp(risk[:, None] + np.log(cumulative)))
 
-# %% ../../nbs/library/learners/04_cox.ipynb #cf67731d
+# %% ../../nbs/library/learners/04_cox.ipynb #24416bd5
 class CoxPH(NewtonLearner):
     """Cox proportional hazards, exact over a federation (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x).
 
@@ -143,6 +143,10 @@ class CoxPH(NewtonLearner):
     def terms(self, block:Any, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Partial log-likelihood of one site's rows and its derivatives, for each candidate."
         return cox_terms_each(block.X, block.order, betas, self.ties)
+
+    def slope(self, block:Any, beta:np.ndarray) -> tuple[float, np.ndarray]:
+        "Log-likelihood and gradient, without the Hessian."
+        return cox_slope(block.X, block.order, beta, self.ties)
 
     def behind(self, block:Any) -> int:
         "Patients with an event, or at risk at one if those are fewer: with a single event its patient's covariates follow from the sums and the site's means."

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-# %% ../../nbs/library/learners/01_encoding.ipynb #3a9bb378
+# %% ../../nbs/library/learners/01_encoding.ipynb #efb3653d
 def number_columns(X:pd.DataFrame) -> list[str]:
     "Names of the columns that hold numbers or booleans; everything else is categories."
     return [c for c, t in zip(X.columns, X.dtypes) if t.kind in "biuf"]
@@ -33,10 +33,7 @@ class Summary:
         "Summarise a frame of raw columns; numbers and booleans are numbers, everything else is categories."
         numbers = number_columns(X)
         values = (X if len(numbers) == X.shape[1] else X[numbers]).to_numpy(dtype=float)
-        missing = np.isnan(values)
-        known = len(X) - missing.sum(axis=0)
-        mean = np.divide(np.where(missing, 0.0, values).sum(axis=0), known, out=np.zeros(len(numbers)), where=known > 0)
-        squares = (np.where(missing, 0.0, values - mean)**2).sum(axis=0)
+        known, mean, squares = _moments(values)
         levels = {c: {str(k): int(v) for k, v in X[c].value_counts().items() if v} for c in X.columns if c not in numbers}
         return cls(len(X), tuple(numbers), known, mean, squares, levels)
 
@@ -46,7 +43,21 @@ class Summary:
         counts = [*self.known[self.known > 0], *(v for column in self.levels.values() for v in column.values())]
         return int(min(counts, default=self.n))
 
-# %% ../../nbs/library/learners/01_encoding.ipynb #2228525f
+# %% ../../nbs/library/learners/01_encoding.ipynb #20346abf
+def _moments(values:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Of each column of shape (n, q): how many values are known, their mean (0 where none is), the sum of squared deviations from it."
+    n, q = values.shape
+    mean = values.sum(axis=0)/max(n, 1)
+    if np.isfinite(mean).all(): return np.full(q, n), mean, _squares(values - mean)
+    missing = np.isnan(values)
+    known = n - missing.sum(axis=0)
+    mean = np.divide(np.where(missing, 0.0, values).sum(axis=0), known, out=np.zeros(q), where=known > 0)
+    return known, mean, _squares(np.where(missing, 0.0, values - mean))
+
+def _squares(deviations:np.ndarray) -> np.ndarray:
+    "Sum of squares of each column."
+    return np.einsum("ij,ij->j", deviations, deviations)
+
 def pool(summaries:list[Summary]) -> Summary:
     "The summary of all rows together, from the summaries of the parts."
     first, known = summaries[0], np.sum([s.known for s in summaries], axis=0)

@@ -38,7 +38,7 @@ class LogisticSearch(NewtonSearch):
             raise LearnerError(f"only one class: every training row has the outcome {int(gradient[-1] > 0)}, so there is nothing to tell apart")
         super()._move(k, loglik, gradient, hessian, patients)
 
-# %% ../../nbs/library/learners/05_logistic.ipynb #e1f37803
+# %% ../../nbs/library/learners/05_logistic.ipynb #f8d08338
 class LogisticRegression(NewtonLearner):
     """Logistic regression, exact over a federation by Newton steps (iteratively reweighted least squares).
 
@@ -81,6 +81,11 @@ class LogisticRegression(NewtonLearner):
     def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Log-likelihood of one site's rows and its derivatives, for each candidate."
         return logistic_terms(block.X, block.y, betas)
+
+    def slope(self, block:Block, beta:np.ndarray) -> tuple[float, np.ndarray]:
+        "Log-likelihood and gradient X'(y - p), without the Hessian."
+        eta = block.X @ beta
+        return float(block.y @ eta - np.logaddexp(0, eta).sum()), (block.y - expit(eta)) @ block.X
 
     def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "LogisticRegression":
         "Run the search, or take the averaged weights."

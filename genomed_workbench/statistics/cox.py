@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RiskOrder', 'tie_shares', 'Increments', 'add_up', 'lived_hazard', 'group_sums', 'risk_sums', 'cox_terms_each',
-           'cox_terms', 'shared_sums', 'shared_increments', 'shared_curvature', 'round_times', 'grouped_baseline']
+           'cox_slope', 'cox_terms', 'shared_sums', 'shared_increments', 'shared_curvature', 'round_times',
+           'grouped_baseline']
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #e29f5f4b
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def tie_shares(
     if ties != "efron": raise ValueError(f"ties={ties!r}: expected 'efron' or 'breslow'")
     return which, (np.arange(len(which)) - np.repeat(np.cumsum(tied) - tied, tied)) / tied[which]
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #31be11fd
+# %% ../../nbs/library/statistics/01_cox.ipynb #b0f645b0
 @dataclass(frozen=True)
 class Increments:
     "What each event contributes: the denominator of its question, the hazard it adds, and what Efron takes back from those tied with it."
@@ -60,6 +61,7 @@ class Increments:
         "From the weight at risk `s0`, the weight of the tied `d0` and the number `tied`, shapes (k, ...), (k, ...) and (k,)."
         which, share = tie_shares(tied, ties)
         share = share.reshape(-1, *[1]*(s0.ndim - 1))
+        if not share.any(): return cls(which, share, s0[which], add_up(1/s0[which], tied), np.zeros_like(s0))
         phi = s0[which] - share*d0[which]
         return cls(which, share, phi, add_up(1/phi, tied), add_up(share/phi, tied))
 
@@ -69,7 +71,7 @@ def add_up(values:np.ndarray, tied:np.ndarray) -> np.ndarray:
     if len(some): out[some] = np.add.reduceat(values, (np.cumsum(tied) - tied)[some], axis=0)
     return out
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #724ca586
+# %% ../../nbs/library/statistics/01_cox.ipynb #73ea3210
 def lived_hazard(
     order:RiskOrder,
     hazard:np.ndarray,     # baseline hazard added at each event time, shape (k, ...)
@@ -86,10 +88,9 @@ def group_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
 
 def risk_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
     "Sum of `values` (sorted order, shape (n, ...)) over those at risk at each event time, shape (k, ...)."
-    if not len(order.at_risk): return values[:0]
-    return np.cumsum(np.add.reduceat(values[:order.at_risk[-1]], np.concatenate([[0], order.at_risk[:-1]]), axis=0), axis=0)
+    return np.cumsum(values, axis=0)[order.at_risk - 1]
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #ee7cbf8f
+# %% ../../nbs/library/statistics/01_cox.ipynb #50f57cd2
 def cox_terms_each(
     X:np.ndarray,      # covariates in the sorted order of `order`, shape (n, p)
     order:RiskOrder,
@@ -97,41 +98,56 @@ def cox_terms_each(
     ties:str="efron",  # "efron" or "breslow"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # log-likelihoods (K,), gradients (K, p), Hessians of minus the log-likelihood (K, p, p)
     "Cox partial log-likelihood of one stratum and its derivatives (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x)."
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"): return _terms_each(X, order, betas, ties)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        loglik, gradient, w, v, inc = _weighed(X, order, betas, ties)
+        return loglik, gradient, _hessians(X, w, v, order, inc)
 
-def _terms_each(X:np.ndarray, order:RiskOrder, betas:np.ndarray, ties:str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "The arithmetic; a beta so wild that weights vanish gives a log-likelihood that is not finite, which a search steps back from."
+def cox_slope(X:np.ndarray, order:RiskOrder, beta:np.ndarray, ties:str="efron") -> tuple[float, np.ndarray]:
+    "Log-likelihood and gradient (p,) at a single beta, without the cost of the Hessian."
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"): loglik, gradient, *_ = _weighed(X, order, beta[None], ties)
+    return float(loglik[0]), gradient[0]
+
+def _weighed(X:np.ndarray, order:RiskOrder, betas:np.ndarray, ties:str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Increments]:
+    "Log-likelihoods and gradients, the weights w and v, and the increments; a beta so wild that weights vanish gives a log-likelihood that is not finite."
     eta = X @ betas.T
     shift = eta.max(axis=0, initial=0.0)
-    w = _weights(eta - shift)
+    w, seen = _weights(eta - shift), np.zeros((len(X), 1))
+    seen[order.deaths] = 1
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
-    v = (w*lived_hazard(order, inc.hazard, inc.take_back)).astype(float)
-    means = _risk_means(X, w, order, inc)
-    loglik = (eta[order.deaths].sum(axis=0) - np.log(inc.phi).sum(axis=0) - shift*len(inc.phi)).astype(float)
-    gradient = X[order.deaths].sum(axis=0) - v.T @ X
-    return loglik, gradient, np.matmul(X.T, v.T[:, :, None]*X) - np.matmul(means.transpose(0, 2, 1), means)
+    v = (w*lived_hazard(order, inc.hazard, inc.take_back)).astype(float, copy=False)
+    loglik = eta[order.deaths].sum(axis=0) - np.log(inc.phi).sum(axis=0) - shift*len(inc.phi)
+    return loglik.astype(float, copy=False), (seen - v).T @ X, w, v, inc
 
 def _weights(eta:np.ndarray) -> np.ndarray:
     "exp(eta), in extended precision where a risk ratio beyond e^600 would vanish in a double."
     return np.exp(eta if eta.min(initial=0.0) > -600 else eta.astype(np.longdouble))
 
-def _risk_means(X:np.ndarray, w:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
-    "Weighted mean covariates of those at risk at each event, one candidate after the other, shape (K, d, p)."
-    out, room = np.empty((w.shape[1], len(inc.which), X.shape[1])), max(1, 100_000//max(X.size, 1))
-    for k in range(0, w.shape[1], room):
-        some = slice(k, k + room)
-        wX = w[:, some, None]*X[:, None, :]
-        means = risk_sums(wX, order)[inc.which]
-        if inc.share.any(): means -= inc.share[:, :, None]*group_sums(wX, order)[inc.which]
-        out[some] = (means/inc.phi[:, some, None]).transpose(1, 0, 2)
+def _hessians(X:np.ndarray, w:np.ndarray, v:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
+    "X' diag(v) X - M'M of each candidate, a few candidates at a time, in one block of memory; shape (K, p, p)."
+    out, room = np.empty((w.shape[1], X.shape[1], X.shape[1])), max(1, 100_000//max(X.size, 1))
+    for k in range(0, len(out), room):
+        rows = v.T[k:k + room, :, None]*X
+        out[k:k + room] = np.matmul(X.T, rows)
+        means = _risk_sums(np.multiply(w.T[k:k + room, :, None], X, out=rows if w.dtype == rows.dtype else None), order, inc)
+        means /= inc.phi.T[k:k + room, :, None]
+        means = means.astype(float, copy=False)
+        out[k:k + room] -= np.matmul(means.transpose(0, 2, 1), means)
     return out
+
+def _risk_sums(wX:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
+    "Weighted sums over those at risk at each event, less its share of the tied, shape (K, d, p); overwrites `wX` of shape (K, n, p)."
+    late = np.flatnonzero(inc.share)
+    tied = np.add.reduceat(wX[:, order.deaths], order.first, axis=1) if len(late) else None
+    sums = np.cumsum(wX, axis=1, out=wX)[:, (order.at_risk - 1)[inc.which]]
+    if tied is not None: sums[:, late] -= inc.share[late]*tied[:, inc.which[late]]
+    return sums
 
 def cox_terms(X:np.ndarray, order:RiskOrder, beta:np.ndarray, ties:str="efron") -> tuple[float, np.ndarray, np.ndarray]:
     "`cox_terms_each` for a single beta of shape (p,): log-likelihood, gradient (p,), Hessian (p, p)."
     loglik, gradient, hessian = cox_terms_each(X, order, beta[None], ties)
     return float(loglik[0]), gradient[0], hessian[0]
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #fe2dcac6
+# %% ../../nbs/library/statistics/01_cox.ipynb #0deb168c
 def shared_sums(
     X:np.ndarray,         # covariates in the sorted order, shape (n, p)
     order:RiskOrder,
@@ -144,7 +160,8 @@ def shared_sums(
     eta = X @ beta
     w = np.exp(eta)
     both = np.column_stack([w, w[:, None]*X])
-    s = np.vstack([np.zeros(both.shape[1]), np.cumsum(both, axis=0)])[at_risk]
+    s = np.cumsum(both, axis=0)[at_risk - 1] if len(X) else np.zeros((len(at_risk), both.shape[1]))
+    s[at_risk == 0] = 0
     tied = np.zeros(len(at_risk), dtype=int)
     tied[position] = order.tied
     out = {"at_risk_sums": s, "event_counts": tied, "event_totals": np.append(eta[order.deaths].sum(), X[order.deaths].sum(axis=0))}
@@ -153,16 +170,18 @@ def shared_sums(
         out["tied_sums"][position] = group_sums(both, order)
     return out
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #ce59dbe5
+# %% ../../nbs/library/statistics/01_cox.ipynb #6982402e
 def shared_increments(
     sums:dict[str, np.ndarray],  # the sums of all sites, added up
     ties:str,                    # "efron" or "breslow"
 ) -> tuple[float, np.ndarray, np.ndarray, Increments]:  # log-likelihood, gradient (p,), sum of the outer products of the means (p, p), increments
     "What the server makes of the first half-round."
     s, tied = sums["at_risk_sums"], sums["event_counts"].astype(int)
-    d = sums.get("tied_sums", np.zeros_like(s))
+    d = sums.get("tied_sums", s)
     inc = Increments.of(s[:, 0], d[:, 0], tied, ties)
-    means = (s[inc.which, 1:] - inc.share[:, None]*d[inc.which, 1:])/inc.phi[:, None]
+    means, late = s[inc.which, 1:], np.flatnonzero(inc.share)
+    if len(late): means[late] -= inc.share[late, None]*d[inc.which[late], 1:]
+    means /= inc.phi[:, None]
     total = sums["event_totals"]
     return float(total[0] - np.log(inc.phi).sum()), total[1:] - means.sum(axis=0), means.T @ means, inc
 
