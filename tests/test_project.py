@@ -26,7 +26,7 @@ def settings() -> configparser.SectionProxy:
 def python(code: str, executable: str = sys.executable, **env: str) -> str:
     "What a fresh interpreter prints, away from the checkout."
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "GENOMED_DATA")} | env
-    done = subprocess.run([executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd="/", env=clean, check=False)
+    done = subprocess.run([executable, "-I", "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd="/", env=clean, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -96,8 +96,8 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     there = str(tmp_path / "env" / "bin" / "python")
     constraints = ROOT / ".ci" / "constraints.txt"
     pin = ["-c", str(constraints)] if sys.version_info[:2] == (3, 11) else []
-    install = [there, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pin, str(wheel)]
-    subprocess.run(install, check=True, cwd=tmp_path)  # not in the checkout: its egg-info would pass for an installation
+    install = [there, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pin, str(wheel)]
+    subprocess.run(install, check=True, cwd=tmp_path)  # isolated: the checkout's egg-info, on the path of some engine's workers, would pass for an installation
     seen = python("""
         import json, genomed_workbench as gw
         from pathlib import Path
@@ -108,5 +108,5 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     where, n, virtual, converged, names = json.loads(seen.splitlines()[-1])
     assert where.startswith(str(tmp_path)) and n > 100 and virtual and converged
     assert "leukemia-nw-england" in names
-    refused = subprocess.run([there, "-c", "import genomed_workbench as gw; gw.load_cohort('leukemia-nw-england')"], capture_output=True, text=True, cwd="/", check=False)
+    refused = subprocess.run([there, "-I", "-c", "import genomed_workbench as gw; gw.load_cohort('leukemia-nw-england')"], capture_output=True, text=True, cwd="/", check=False)
     assert refused.returncode != 0 and "pip install" in refused.stderr.splitlines()[-1]
