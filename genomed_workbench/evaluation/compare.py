@@ -6,12 +6,12 @@
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
            'Comparison', 'answer_in_words', 'compare']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #aa57a8a5
+# %% ../../nbs/library/evaluation/04_compare.ipynb #3146c42e
 import textwrap
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -267,10 +267,9 @@ def compare(
         done.append(run_repeat(drawn, learner, settings, settings["bootstrap"]))
     return _gather(done, federation, learner, settings, (*notes, *_impossible(done), *_left_open(done)), time.perf_counter() - start)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #b75a7e78
+# %% ../../nbs/library/evaluation/04_compare.ipynb #449d551f
 def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:int) -> tuple[Federation, tuple[str, ...]]:
     "Refuse what cannot be compared; leave out of every arm the rows that a clinical score cannot use."
-    from dataclasses import replace
     if not len(federation.test_rows): raise FederationError("there are no test rows to compare on: make the federation with test_share=0.2, or test='column'")
     if not isinstance(repeats, (int, np.integer)) or repeats < 1: raise ValueError(f"repeats={repeats!r}: expected a whole number from 1 up")
     if federation.test and repeats > 1: raise FederationError(f"the test rows are given by the column {federation.test!r}: they cannot be redrawn, so pass repeats=1")
@@ -305,7 +304,7 @@ def _left_open(done:list[Repeat]) -> tuple[str, ...]:
     said = [f"left out, because the same for every training row: {', '.join(constant)}"] if constant else []
     return (*said, *([f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so its effect cannot be told from the hospitals' own"] if unknown else []))
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #de843f04
+# %% ../../nbs/library/evaluation/04_compare.ipynb #13479ee5
 def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:dict[str, Any], notes:tuple[str, ...], seconds:float) -> Comparison:
     "Tables, gains and penalties from all repeats."
     scores = np.array([r.scores for r in done])          # repeats x models x (sites, within, all) x metrics
@@ -319,7 +318,7 @@ def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:
     penalties = pd.DataFrame([{(f"{m.arm}: {m.trained_on}"): m.penalty for m in r.models if m.arm != "clinical score"} for r in done]).rename_axis("repeat")
     if scores.shape[0] == 1 and draws is None: notes = (*notes, "one repeat: no intervals")
     return Comparison(table, *_gains(scores, draws, models, names, settings, ratios), federation, learner, settings, done[0].run, penalties, notes, seconds,
-                      {p: version(p) for p in ("flwr", "numpy", "pandas", "scikit-learn", "lifelines")})
+                      done[0].run.versions | {"lifelines": version("lifelines")})
 
 def _test_to_train(federation:Federation) -> np.ndarray:
     "Test rows by training rows: each site, within, all."

@@ -6,13 +6,13 @@
 __all__ = ['SURVIVAL_METRICS', 'BINARY_METRICS', 'HIGHER_IS_BETTER', 'METRIC_LABELS', 'metrics_for', 'TestRows', 'pair_counts',
            'ratio', 'Scores', 'concordance_scores', 'brier_scores']
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #96a928dd
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #3ae8032f
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.cohort import Cohort
-from ..federation.sites import Federation
+from ..federation.sites import Federation, time_and_event
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.survival import StepCurve, brier_terms, censoring_curve
 
@@ -65,11 +65,10 @@ class TestRows:
         "Number of sites."
         return len(self.censoring)
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #ca96e202
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #f7b31bb0
 def _time_and_event(cohort:Cohort, rows:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Time and event; for a binary outcome a 1 is an event at time 0 and a 0 is event-free at time 1."
-    y = cohort.outcome.target(cohort.frame.iloc[rows])
-    return (y["time"], y["event"].astype(float)) if y.dtype.names else (1.0 - y, y)
+    "Time and event of some rows of a cohort."
+    return time_and_event(cohort.outcome.target(cohort.frame.iloc[rows]))
 
 def _weights(metric:str, time:np.ndarray, event:np.ndarray, curves:list[tuple[np.ndarray, StepCurve]]) -> np.ndarray|None:
     "Weight of a pair by its earlier patient: 1 for Harrell and the AUC, Uno's otherwise."

@@ -6,7 +6,7 @@
 __all__ = ['DECLARED', 'SITE_ERROR', 'disclosed_by', 'reply', 'name_the_site', 'encoding_of', 'summary_released',
            'summary_received', 'concordance_released', 'client_app']
 
-# %% ../../nbs/library/federation/02_app.ipynb #2561cf7a
+# %% ../../nbs/library/federation/02_app.ipynb #6cd987a6
 import json
 import time
 import traceback
@@ -19,7 +19,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, Record
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from .sites import Site
+from .sites import Site, time_and_event
 from ..learners.encoding import Encoding, Summary
 from ..learners.learner import Learner, Released, UndeclaredRelease
 from ..learners.newton import from_record, to_record
@@ -97,12 +97,11 @@ def summary_received(content:Any, numbers:tuple[str, ...]) -> Summary:
     a = from_record(content["arrays"])
     return Summary(int(a["n"][0]), numbers, a["known"].astype(int), a["mean"], a["squares"], json.loads(content["config"]["levels"]))
 
-# %% ../../nbs/library/federation/02_app.ipynb #066d398b
+# %% ../../nbs/library/federation/02_app.ipynb #7a736d6d
 def concordance_released(site:Site, beta:np.ndarray, encoding:Encoding) -> dict[str, Released]:
     "Concordant and comparable pairs among the site's test rows (a binary outcome compares a 1 with a 0)."
     X, y = site.table(site.test_rows)
-    time, event = (y["time"], y["event"]) if y.dtype.names else (1 - y, y)
-    pairs = comparable_pairs(time, event, groups=1)
+    pairs = comparable_pairs(*time_and_event(y), groups=1)
     right, all_ = pairs.counts(encoding.transform(X) @ beta[:len(encoding.features)])
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later]))) or len(y)
     return {"concordant": Released(right, paired), "comparable": Released(all_, paired)}

@@ -112,7 +112,7 @@ def site_error(error:Error) -> SiteError:
     if not isinstance(told, dict) or "site" not in told: return SiteError("unknown", error.reason or f"error code {error.code}")
     return SiteError(told["site"], f"{told['type']}: {told['message']}", told["traceback"])
 
-# %% ../../nbs/library/federation/03_engines.ipynb #2a86271d
+# %% ../../nbs/library/federation/03_engines.ipynb #67a8b520
 PHASES = {"query.summaries": "summaries", "query.concordance": "test", "train": "train", "evaluate": "evaluate"}
 ABOUT_THE_MESSAGE = ("num-examples", "site", "seconds", "behind")
 
@@ -135,7 +135,7 @@ class Ledger:
         if "config" in content: records += [(k, (), "text", len(str(v))) for k, v in content["config"].items()]
         self.replies, n = self.replies + 1, int(metrics["num-examples"])
         self.fewest_rows = n if self.fewest_rows is None else min(n, self.fewest_rows)
-        behind = metrics.get("behind", [])
+        behind = metrics["behind"]
         if len(behind) != len(records): raise UndeclaredRelease(f"a site sent {[r[0] for r in records]} but declared patients behind {len(behind)} of them")
         for (name, shape, dtype, size), patients in zip(records, behind): self._add(name, shape, dtype, size, patients)
 
@@ -153,7 +153,7 @@ class Ledger:
         frame = pd.DataFrame(rows, columns=["name", "what", "shape", "dtype", "bytes", "times", "fewest_patients"])
         return frame.astype({"fewest_patients": "Int64"})
 
-# %% ../../nbs/library/federation/03_engines.ipynb #ed180209
+# %% ../../nbs/library/federation/03_engines.ipynb #b6a6a876
 class Recorder(Grid):
     "Wraps a Grid: history, disclosure, progress, and errors that stop."
 
@@ -200,7 +200,7 @@ class Recorder(Grid):
         out = self._keep(replies, phase, sum(r.count_bytes() for r in sent[0].content.values()))
         silent = {m.metadata.dst_node_id for m in sent} - {m.metadata.src_node_id for m in replies}
         if silent: raise SiteError(self._named(silent), "no reply" + (f" within {timeout:g} seconds" if timeout else ""))
-        self.node_of |= {m.metadata.src_node_id: self.names[int(cast(Any, m.content)["metrics"]["site"])] for m in out} if not self.node_of else {}
+        if not self.node_of: self.node_of = {m.metadata.src_node_id: self.names[int(cast(Any, m.content)["metrics"]["site"])] for m in out}
         return out
 
     def _named(self, nodes:set[int]) -> str:

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['Job', 'Run', 'pack', 'unpack', 'federate']
 
-# %% ../../nbs/library/federation/04_run.ipynb #23c157ff
+# %% ../../nbs/library/federation/04_run.ipynb #3193b063
 import copy
 import importlib
 import json
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -23,7 +24,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from flwr.app import Context
+from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Strategy
 from sklearn.base import clone
@@ -32,11 +33,11 @@ from tqdm.auto import tqdm
 from .app import client_app, disclosed_by, summary_received
 from .engines import ENGINES, EngineError, Recorder
 from .sites import Federation
-from ..learners.encoding import Encoding, pool, warn_constant
+from ..learners.encoding import Encoding, number_columns, pool, warn_constant
 from ..learners.learner import Answers, Learner
 from ..learners.newton import NewtonLearner, SearchStrategy, from_record, to_record, tune_penalty
 
-# %% ../../nbs/library/federation/04_run.ipynb #44783185
+# %% ../../nbs/library/federation/04_run.ipynb #0f867eee
 class Job:
     "What the ServerApp does, over any grid."
 
@@ -57,7 +58,7 @@ class Job:
     def _encode(self) -> Encoding:
         "Means, scales and levels from one round of sums and counts."
         columns = self.federation.cohort.features
-        numbers = tuple(c for c in columns if pd.api.types.is_numeric_dtype(self.federation.cohort.frame[c]))
+        numbers = tuple(number_columns(self.federation.cohort.X))
         replies = self.recorder.ask("query.summaries", {})
         encoding = Encoding.of(pool([summary_received(m.content, numbers) for m in replies]), tuple(columns))
         warn_constant(encoding, stacklevel=8)
@@ -70,10 +71,10 @@ class Job:
     def drive(self, search:Any, folds:int=0, strategy:Strategy|None=None) -> np.ndarray|None:
         "Run a search through its strategy, or train by the strategy the user gave; then return its weights."
         chosen = strategy or self.strategy or SearchStrategy(search)
-        config = {"encoding": self.text, "folds": folds, "question": "weights", "penalty": float(getattr(self.learner, "penalty", 0.0))}
+        config: Any = {"encoding": self.text, "folds": folds, "question": "weights", "penalty": float(getattr(self.learner, "penalty", 0.0))}
         exact = isinstance(chosen, SearchStrategy)
         start = {"weights": np.zeros(len(search.features))}
-        result = chosen.start(self.recorder, to_record(start), search.max_rounds if exact else self.rounds, train_config=_config(config), evaluate_config=_config(config))
+        result = chosen.start(self.recorder, to_record(start), search.max_rounds if exact else self.rounds, train_config=ConfigRecord(config), evaluate_config=ConfigRecord(config))
         return None if exact else from_record(result.arrays)["weights"]
 
     def _tune(self) -> None:
@@ -83,22 +84,16 @@ class Job:
         self.tuning = tune_penalty(self.learner, self.encoding, lambda q, s: self.ask(q, s, self.folds), self.folds, drive)
         self.learner.set_params(penalty=float(cast(float, self.tuning.idxmax())))
 
-# %% ../../nbs/library/federation/04_run.ipynb #2c2c8973
-def _config(values:dict[str, Any]) -> Any:
-    "A Flower config record."
-    from flwr.app import ConfigRecord
-    return ConfigRecord(values)
-
+# %% ../../nbs/library/federation/04_run.ipynb #3b695f9f
 @contextmanager
 def _fixed_chance(seed:int) -> Iterator[None]:
     "Flower samples nodes with Python's own random numbers: seed them, and put back what was there."
-    import random
     before = random.getstate()
     random.seed(seed)
     try: yield
     finally: random.setstate(before)
 
-# %% ../../nbs/library/federation/04_run.ipynb #7c111392
+# %% ../../nbs/library/federation/04_run.ipynb #0389eb3b
 @dataclass
 class Run:
     "A trained learner and the record of how it was trained."
@@ -166,7 +161,7 @@ class Run:
         "Log-likelihood (or loss) of each round and bytes sent by all sites, as a figure."
         from matplotlib.figure import Figure
         training = self.history[self.history.phase == "train"]
-        shown = next((m for m in ("loglik", "event_totals", "loss") if m in set(training.metric)), "rows")
+        shown = next((m for m in ("loglik", "loss") if m in set(training.metric)), "rows")
         by_round = training[training.metric == shown].groupby("round").value.sum() if shown != "loss" else training[training.metric == shown].groupby("round").value.mean()
         figure = Figure(figsize=(8, 3), layout="constrained")
         left, right = figure.subplots(1, 2)
