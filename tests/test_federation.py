@@ -514,7 +514,8 @@ def test_values_survive_packing(value):
 
 def test_a_run_draws_and_describes_itself(runs):
     for kind, run in runs.items():
-        figure = run.plot()
+        picture = run.plot()
+        figure = picture.figure
         assert len(figure.axes) == 2 and all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in figure.axes), kind
         assert "sites" in repr(run) and "<table" in run._repr_html_()
         assert set(run.versions) >= {"flwr", "numpy"}

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
-           'Comparison', 'answer_in_words', 'compare']
+           'Comparison', 'answer_in_words', 'compare', 'headline_values']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #3146c42e
+# %% ../../nbs/library/evaluation/04_compare.ipynb #0641827d
 import textwrap
 import time
 import warnings
@@ -17,18 +17,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from .arms import Model, federated_model, isolated_model, pooled_model
-from .figures import ARM_LABELS, Picture, comparison_figure
+from .figures import comparison_figure
 from .metrics import HIGHER_IS_BETTER, METRIC_LABELS, Scores, TestRows, brier_scores, concordance_scores, metrics_for
+from ..federation.engines import Listener, Step
+from ..federation.run import listening
 from ..federation.sites import Federation, FederationError
 from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner
 from ..learners.newton import UnidentifiedWarning
 from ..statistics.intervals import corrected_interval
+from ..statistics.pictures import ARM_LABELS, Picture
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #38578eef
+# %% ../../nbs/library/evaluation/04_compare.ipynb #db4489ed
 @dataclass
 class Repeat:
     "All models of one draw of test rows, and what each earned."
@@ -38,14 +40,15 @@ class Repeat:
     test: TestRows
     draws: np.ndarray | None = None  # the same once per bootstrap draw, in front
 
-def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, rounds:int, strategy:Any, scores:Sequence[str]) -> tuple[list[Model], Any]:
+def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, rounds:int, strategy:Any, scores:Sequence[str],
+               tell:Listener|None=None) -> tuple[list[Model], Any]:
     "Every arm's models: pooled, federated, one isolated model a site, and the clinical scores."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)
         warnings.simplefilter("ignore", UnidentifiedWarning)
-        federated, run = federated_model(federation, learner, folds, engine=engine, rounds=rounds, strategy=strategy, seed=federation.seed)
-        models = [pooled_model(federation, learner, folds), federated]
-        models += [isolated_model(s, learner, folds) for s in federation.sites.values()]
+        federated, run = federated_model(federation, learner, folds, tell, engine=engine, rounds=rounds, strategy=strategy, seed=federation.seed)
+        models = [pooled_model(federation, learner, folds, tell), federated]
+        models += [isolated_model(s, learner, folds, tell) for s in federation.sites.values()]
     return models + [Model("clinical score", s, None) for s in scores], run
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #88d7c52d
@@ -81,15 +84,17 @@ def score_table(models:list[Model], scored:list[dict[str, Scores]], names:list[s
         home.append(Scores(part, whole, float("nan")).row())
     return np.concatenate([rows, np.array(home)[None]]).transpose(0, 2, 1)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #5cec24d6
-def run_repeat(federation:Federation, learner:Learner, settings:dict[str, Any], bootstrap:int) -> Repeat:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #edf17a4e
+def run_repeat(federation:Federation, learner:Learner, settings:dict[str, Any], bootstrap:int, tell:Listener|None=None) -> Repeat:
     "Train and score once; with `bootstrap`, also score that many redraws of the test rows."
+    def scored(multiplicity:np.ndarray|None=None) -> np.ndarray:
+        if tell: tell(Step("score"))
+        return score_table(models, score_models(predicted, test, metrics, kind, multiplicity), names, metrics)
     metrics, names, kind = settings["metrics"], list(federation.sites), federation.cohort.kind
     test = TestRows.of(federation, metrics, settings["horizon"])
-    models, run = train_arms(federation, learner, settings["folds"], settings["engine"], settings["rounds"], settings["strategy"], settings["scores"])
+    models, run = train_arms(federation, learner, settings["folds"], settings["engine"], settings["rounds"], settings["strategy"], settings["scores"], tell)
     predicted = predictions(models, federation, test)
-    table = score_table(models, score_models(predicted, test, metrics, kind), names, metrics)
-    draws = [score_table(models, score_models(predicted, test, metrics, kind, times), names, metrics) for times in _redraws(test, bootstrap, settings["seed"])]
+    table, draws = scored(), [scored(times) for times in _redraws(test, bootstrap, settings["seed"])]
     return Repeat(models, table, run, test, np.array(draws) if draws else None)
 
 def _redraws(test:TestRows, draws:int, seed:int) -> list[np.ndarray]:
@@ -181,8 +186,8 @@ class Comparison:
         from genomed_workbench.evaluation.report import write_report
         return write_report(self, path)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #fe12f786
-def _wrapped(sentences:Sequence[str], width:int=44) -> str:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #56abac8c
+def _wrapped(sentences:Sequence[str], width:int=40) -> str:
     "Sentences as short lines, one paragraph each."
     return "\n\n".join(textwrap.fill(s, width) for s in sentences)
 
@@ -235,7 +240,7 @@ def _abroad(c:Comparison, metric:str) -> list[str]:
     return [f"A model of one hospital alone scores {home:.3f} at home; on everybody's patients {everywhere['mean'].mean():.3f} on average and "
             f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against {c.value('federated', 'all')['mean']:.3f} together (simulation only)."]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #3184ec37
+# %% ../../nbs/library/evaluation/04_compare.ipynb #ca399d58
 def compare(
     federation:Federation,
     learner:Learner,                    # a template: every arm trains its own copy
@@ -252,7 +257,7 @@ def compare(
     redraw_sites:bool=False,            # deal the hospitals of a split anew in each repeat
     level:float=0.95,
     bootstrap:int=500,                  # draws where the test rows are given (or repeats=1)
-    progress:bool=True,
+    progress:bool|Listener=True,        # a bar; or a function that is told each `Step` and may raise `Stopped`
 ) -> Comparison:
     "Train isolated, federated and pooled on the same rows and put them side by side."
     start = time.perf_counter()
@@ -261,11 +266,24 @@ def compare(
     settings = {"repeats": repeats, "seed": federation.seed, "tune": tune, "scores": tuple(scores), "metrics": chosen, "level": level, "folds": folds if tune else 0,
                 "engine": engine, "rounds": rounds, "strategy": strategy, "horizon": _horizon(federation, horizon), "bootstrap": bootstrap if repeats == 1 else 0,
                 "redraw_sites": redraw_sites}
-    done = []
-    for r in tqdm(range(repeats), desc="comparing", unit=" repeats", disable=not progress, delay=1.0):
-        drawn = federation if repeats == 1 else federation.redraw(r, redraw_sites)
-        done.append(run_repeat(drawn, learner, settings, settings["bootstrap"]))
+    done: list[Repeat] = []
+    with listening(progress, "comparing", " repeats", lambda step: step.phase == "repeat", repeats) as tell:
+        for r in range(repeats):
+            drawn = federation if repeats == 1 else federation.redraw(r, redraw_sites)
+            inner = None if tell is None else _in_repeat(tell, r + 1, repeats)
+            done.append(run_repeat(drawn, learner, settings, settings["bootstrap"], inner))
+            if inner: inner(Step("repeat", found=headline_values(done[-1])))
     return _gather(done, federation, learner, settings, (*notes, *_impossible(done), *_left_open(done)), time.perf_counter() - start)
+
+# %% ../../nbs/library/evaluation/04_compare.ipynb #bd659b5d
+def _in_repeat(tell:Listener, repeat:int, repeats:int) -> Listener:
+    "A listener that also learns which repeat a step belongs to."
+    return lambda step: tell(replace(step, repeat=repeat, repeats=repeats))
+
+def headline_values(done:Repeat) -> dict[str, float]:
+    "The headline metric within hospitals of one repeat, by arm; a clinical score by its own name."
+    names = [m.trained_on if m.arm == "clinical score" else m.arm for m in done.models] + ["isolated"]
+    return {name: float(done.scores[k, -2, 0]) for k, name in enumerate(names) if name != "isolated" or k == len(names) - 1}
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #449d551f
 def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:int) -> tuple[Federation, tuple[str, ...]]:
