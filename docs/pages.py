@@ -1,0 +1,179 @@
+"""The words of the pages that no notebook holds: tables of contents, API pages, data-set cards."""
+from pathlib import Path
+from typing import Any
+
+import genomed_workbench as gw
+from genomed_workbench.learn.lesson import SERIES, Lesson
+
+ROOMS = {
+    "clinic": "What a hematologist knows: dictionaries, units, scores.",
+    "statistics": "Pure functions on arrays, and on sums that hospitals can add up.",
+    "data": "From a file to a cohort, or to a list of all that is wrong with it.",
+    "learners": "Models that can be trained over hospitals.",
+    "federation": "Hospitals, the app that runs at each, and the engines that pass messages.",
+    "evaluation": "Alone, together, pooled: compared with intervals, drawn and reported.",
+    "benchmarks": "What it costs, measured side by side.",
+    "nodes": "Real nodes.",
+    "privacy": "What the numbers could give away.",
+    "synthetic": "Sharing without sharing.",
+    "trust": "Calibration, explanation, fairness.",
+    "planning": "What it takes to keep a federation going.",
+    "learn": "Lessons, exercises, quizzes, progress, slides.",
+    "workbench": "The panel for researchers.",
+    "cli": "The command line.",
+}
+WAYS_IN = """:::{container} ways-in
+- [**Learn**](webinars/index.md) Webinars with exercises, pictures that move and quizzes. No statistics needed to begin.
+- [**Bring your file**](howto/01_bring_your_file.ipynb) From the table you have to an answer, on your own computer.
+- [**Library**](library/index.md) How it works inside, chapter by chapter, with the code at work.
+- [**Data**](data/index.md) Real cohorts and made-up ones: what is in them, and where they come from.
+:::"""
+Chapter = tuple[Path, str, str, str]  # notebook, module, title, quoted line
+
+
+def cell(text: str) -> str:
+    "Text in a cell of a Markdown table."
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def grid(heads: list[str], rows: list[list[str]]) -> str:
+    "A Markdown table."
+    return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def tree(entries: list[str], caption: str = "") -> str:
+    "A hidden table of contents: it makes the sidebar."
+    told = f":caption: {caption}\n" if caption else ""
+    return f"```{{toctree}}\n:hidden:\n{told}\n" + "\n".join(entries) + "\n```"
+
+
+def chapters_index(listed: dict[str, list[Chapter]]) -> str:
+    "The library: every chapter, from the ground floor up."
+    parts = ["# Library", "> The package, written to be read: one notebook is one module, and each shows its code at work.",
+             "Rooms stand on floors; a room uses only the rooms below it. Read from here downwards and nothing comes before it has been explained."]
+    for room, rows in listed.items():
+        parts += [f"## {room}", ROOMS.get(room, ""), "\n".join(f"- [{title}]({room}/{path.name}): {quote}" for path, _, title, quote in rows)]
+        parts.append(tree([f"{room}/{path.stem}" for path, *_ in rows], room))
+    return "\n\n".join(parts) + "\n"
+
+
+def api_page(module: str, title: str, quote: str, chapter: str) -> str:
+    "One module: what it holds, from its docstrings."
+    leaf = module.rpartition(".")[2]
+    return "\n\n".join([f"# {leaf}", f"> {quote}", f"{{.in-lab}}\n`genomed_workbench.{module}` is written and explained in the chapter [{title}]({chapter}).",
+                        f"```{{eval-rst}}\n.. automodule:: genomed_workbench.{module}\n   :members:\n```"]) + "\n"
+
+
+def first_line(thing: Any) -> str:
+    "The first line of a docstring."
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def api_index(listed: dict[str, list[Chapter]]) -> str:
+    "What one gets with `import genomed_workbench as gw`, then every module."
+    public = [[f'<span id="genomed_workbench.{name}"></span>[`gw.{name}`](#{where(name)}.{name})', first_line(getattr(gw, name))] for name in gw.__all__]
+    parts = ["# API", "> Every public name, from the docstrings.", "```python\nimport genomed_workbench as gw\n```", "## What `gw` holds",
+             grid(["name", "what it is"], public), "## Modules"]
+    for room, rows in listed.items():
+        pages = {module: f"{room}/{module.removeprefix(room + '.')}" for _, module, *_ in rows}
+        links = [[f"[`{module}`]({pages[module]}.md)", quote] for _, module, _, quote in rows]
+        parts += [f"### {room}", grid(["module", "what it is for"], links), tree(list(pages.values()), room)]
+    return "\n\n".join(parts) + "\n"
+
+
+def where(name: str) -> str:
+    "The module that defines a public name."
+    return f"genomed_workbench.{gw._WHERE[name]}"
+
+
+HOW_TO_DO = """Read a lesson here, or do it in JupyterLab, where answers are checked, pictures move and your progress is kept. From a clone of the repository:
+
+```bash
+make lab
+```
+
+From an installation, into a folder of your own. Work of yours in it is never overwritten:
+
+```bash
+genomed lab --folder my-course
+```"""
+
+
+def learn_index(found: list[tuple[str, Lesson]], others: list[tuple[str, str, str]]) -> str:
+    "The lessons by series, then what else lies beside them."
+    parts = ["# Learn", "> Webinars that check themselves: a question, something to touch, something to try, a quiz.", HOW_TO_DO]
+    for series, title in SERIES.items():
+        rows = [(name.removeprefix("webinars/"), lesson) for name, lesson in found if lesson.about.series == series]
+        if rows:
+            parts += [f"## Series {series}: {title}" if series else f"## {title}", lesson_table(rows)]
+            parts += [tree([name.removesuffix(".ipynb") for name, _ in rows], title)]
+    if others:
+        parts += ["## Beside the lessons", "\n".join(f"- [{title}]({name}): {quote}" for name, title, quote in others)]
+        parts += [tree([name.removesuffix(".ipynb") for name, *_ in others], "Beside the lessons")]
+    return "\n\n".join(parts) + "\n"
+
+
+def lesson_table(rows: list[tuple[str, Lesson]]) -> str:
+    "The lessons of one series."
+    return grid(["lesson", "the question", "minutes", "exercises"],
+                [[f"[{one.title}]({name})", one.about.question, str(one.about.minutes), str(len(one.exercises))] for name, one in rows])
+
+
+def howto_index(listed: list[tuple[str, str, str]]) -> str:
+    "The how-to pages: file, title, quoted line."
+    links = "\n".join(f"- [{title}]({name}){': ' + quote if quote else ''}" for name, title, quote in listed)
+    return f"# How to\n\n> One task a page, with code that runs.\n\n{links}\n\n{tree([name.removesuffix('.ipynb') for name, *_ in listed])}\n"
+
+
+def counted(card: dict[str, Any]) -> str:
+    "Patients, events and hospitals in one line."
+    sites = f"{card['sites']} hospitals" if card["sites"] else "no hospitals: split it with `Federation.split`"
+    loaded = f" ({card['n_loaded']:,} with {card['events_loaded']:,} events are loaded)" if card["n_loaded"] != card["n"] else ""
+    return f"{card['n']:,} patients, {card['events']:,} events{loaded}, {sites}"
+
+
+def data_index(cards: dict[str, dict[str, Any]]) -> str:
+    "All registered cohorts."
+    rows = [[f"[{name}]({name}.md)", card["title"], f"{card['n']:,}", f"{card['events']:,}", str(card["sites"] or "none: split it"),
+             "**made up**" if card["virtual"] else "real", ", ".join(card["outcomes"])] for name, card in cards.items()]
+    told = "No row of a real patient is kept in this project. The cards tell where the tables come from; they are read from there, on your computer."
+    return "\n\n".join(["# Data", "> What can be loaded by name: where it comes from, under which licence, what is in it and what was left out.",
+                        grid(["name", "what it is", "patients", "events", "hospitals", "real or made up", "outcomes"], rows), told, tree(list(cards))]) + "\n"
+
+
+def load_lines(card: dict[str, Any]) -> str:
+    "How to load a cohort."
+    other = [name for name in card["outcomes"]][1:]
+    lines = ["import genomed_workbench as gw", "", f'cohort = gw.load_cohort("{card["name"]}")']
+    return "\n".join([*lines, *(f'cohort = gw.load_cohort("{card["name"]}", outcome="{name}")' for name in other)])
+
+
+MADE_UP = "{.in-lab}\n**These patients are made up.** Nobody can be harmed by sharing them, and nothing medical can be learned from them."
+
+
+def card_page(card: dict[str, Any]) -> str:
+    "One card."
+    parts = [f"# {card['title']}", f"> `{card['name']}`: {counted(card)}.", MADE_UP if card["virtual"] else "", *card_facts(card),
+             "## Load it", how_to_install(card["loader"]["install"]), f"```python\n{load_lines(card)}\n```", *card_columns(card)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def card_facts(card: dict[str, Any]) -> list[str]:
+    "What, whence, under which licence."
+    facts = {"What": card["disease"], "How many": counted(card), "Source": card["source"], "Licence": card["licence"], "Cite": card["citation"]}
+    return [f"{name}\n: {value}" for name, value in {**facts, **({"More": f"<{card['url']}>"} if card["url"] else {})}.items()]
+
+
+def card_columns(card: dict[str, Any]) -> list[str]:
+    "Outcomes, columns, hospitals, and what was left out."
+    outcomes = [[f"`{name}`", one["description"], one.get("unit", "yes or no")] for name, one in card["outcomes"].items()]
+    told = {one["name"]: "; ".join(filter(None, (one["label"], one.get("description", "")))) for one in card["features"]}
+    columns = [[f"`{one['name']}`", told[one["name"]], one.get("unit", ""), one["kind"]] for one in card["features"]]
+    site = [f"**Hospitals:** `{card['site']['name']}`, {card['site']['description']}."] if "site" in card else []
+    return ["## Outcomes", grid(["name", "what it is", "unit"], outcomes), "## Columns", grid(["column", "meaning", "unit", "kind"], columns), *site,
+            "## Left out, and why", grid(["column", "why"], [[one["column"], one["why"]] for one in card["left_out"]])]
+
+
+def how_to_install(text: str) -> str:
+    "What to do before a cohort can be loaded."
+    return "" if text.startswith("nothing") else f"First: `{text}`" if text.startswith("pip ") else f"First: {text}."
