@@ -7,14 +7,14 @@ READY := $(VENV)/.ready
 # versions that were tested together, for the Python they were tested with; CONSTRAINTS= takes the newest ones instead
 CONSTRAINTS ?= $(shell $(PYTHON) -c "import sys; print('.ci/constraints.txt' if sys.version_info[:2] == (3, 11) else '')")
 
-.PHONY: setup demo test lab export clean-notebooks run-notebooks readme check types drift
+.PHONY: setup demo test lab docs export clean-notebooks run-notebooks readme check types drift
 
 setup: $(READY)
 
 $(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version). Pass PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,docs,voila,dev]"
 	@touch $@
 
 demo: setup
@@ -25,6 +25,10 @@ test: setup drift check types
 
 lab: setup
 	$(BIN)/genomed lab
+
+# the site: docs/_build/html/index.html; a warning is an error (the tests build it too, elsewhere)
+docs: setup
+	$(BIN)/python docs/build.py
 
 # notebooks -> genomed_workbench/*.py
 export: setup
@@ -46,7 +50,7 @@ drift: setup
 	@$(BIN)/python .ci/drift.py
 
 check: setup
-	$(BIN)/ruff check genomed_workbench tests setup.py .ci
+	$(BIN)/ruff check genomed_workbench tests docs setup.py .ci
 	$(BIN)/lint-imports
 
 types: setup

@@ -10,11 +10,19 @@ _config.read(HERE / "settings.ini", encoding="utf-8")
 cfg = _config["DEFAULT"]
 
 
+def data_packages(name: str, folder: str) -> dict[str, str]:
+    "A folder of the repository that travels inside the package, and those below it: their names there, where they lie."
+    below = sorted(p.name for p in (HERE / folder).iterdir() if p.is_dir() and p.name.isidentifier() and not p.name.startswith("__"))
+    return {name: folder, **{f"{name}.{one}": f"{folder}/{one}" for one in below}}
+
+
 def lines(key: str) -> list[str]:
     "The non-empty lines of a setting."
     return [line.strip() for line in cfg.get(key, "").splitlines() if line.strip()]
 
 
+datasets = data_packages(f"{cfg['lib_path']}.datasets", "datasets")
+lessons = data_packages(f"{cfg['lib_path']}.lessons", "nbs/webinars")
 extras = {key.removesuffix("_requirements"): lines(key) for key in cfg if key.endswith("_requirements")}
 
 setup(
@@ -24,9 +32,10 @@ setup(
     author=cfg["author"],
     keywords=cfg["keywords"],
     python_requires=f">={cfg['min_python']}",
-    packages=[*find_packages(include=[f"{cfg['lib_path']}*"]), f"{cfg['lib_path']}.datasets"],
-    package_dir={f"{cfg['lib_path']}.datasets": "datasets"},
-    package_data={f"{cfg['lib_path']}.datasets": ["*/card.toml", "*/*.csv"], cfg["lib_path"]: ["py.typed"]},
+    packages=[*find_packages(include=[f"{cfg['lib_path']}*"]), *datasets, *lessons],
+    package_dir=datasets | lessons,
+    package_data={cfg["lib_path"]: ["py.typed"], **{name: ["*/card.toml", "*/*.csv"] for name in datasets},
+                  **{name: ["*"] if name.endswith("._slides") else ["*.ipynb", "*.csv"] for name in lessons}},
     install_requires=lines("requirements"),
     extras_require=extras,
     entry_points={"console_scripts": lines("console_scripts")},

@@ -1,6 +1,7 @@
 """Run notebooks from top to bottom, each in a real kernel and in its own folder, and store their outputs.
 
-Widgets and progress bars are not stored: without their kernel they would show as an error. Without arguments: every notebook below nbs/.
+Widgets and progress bars are not stored: without their kernel they would show as an error; what a widget says in HTML for that case stays.
+Without arguments: every notebook below nbs/.
 """
 import sys
 import time
@@ -22,10 +23,18 @@ def run(path: Path) -> float:
     client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
+            cell.outputs = [out for out in map(without_widget, cell.outputs) if out is not None]
     nbformat.write(notebook, path)
     nbdev_clean(fname=str(path))
     return time.perf_counter() - start
+
+
+def without_widget(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    "An output without its widget: the HTML that stands for it, or nothing."
+    data = output.get("data", {})
+    if data.pop(WIDGET, None) is not None and "text/html" not in data:
+        return None
+    return output
 
 
 def main(names: list[str]) -> None:

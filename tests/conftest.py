@@ -1,16 +1,21 @@
 "Cohorts loaded once a session, made-up patients, textbook formulas that serve as oracles, and a list of measured differences."
 import os
 import random
+import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
+from browser import QUIET, ROOT, chromium, free_port, quiet_settings, served
 
 import genomed_workbench as gw
+from genomed_workbench.learn.folder import prepare_folder
 
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
 MEASURED: dict[str, float] = {}
@@ -193,3 +198,44 @@ def as_cohort(X: pd.DataFrame, y: np.ndarray, site: Any = None, name: str = "mad
 def in_hospitals(X: pd.DataFrame, y: np.ndarray, site: Any, **options: Any) -> gw.Federation:
     "A federation of made-up patients; every row trains unless asked otherwise."
     return gw.Federation.by_site(as_cohort(X, y, site), **{"small": "keep", "test_share": 0.0, **options})
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    "The address of a JupyterLab that serves a copy of the notebooks and a trainee's folder with the lessons, one for all browser tests."
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "nbs", home / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    prepare_folder(home / "nbs" / "lessons")
+    port = free_port()
+    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+               "--ServerApp.password=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={home / 'nbs'}",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    with served([sys.executable, "-m", "jupyterlab", *options], f"http://127.0.0.1:{port}/api/status", home, quiet_settings(home / "settings")):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    "A headless Chromium, or a skip that says what is missing."
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium found: apt-get install chromium, or set GENOMED_CHROMIUM to a Chromium or Chrome")
+    with playwright.sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=path, args=QUIET)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    "A fresh page that notes errors of its console and requests to other hosts."
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    one = context.new_page()
+    one.set_default_timeout(60_000)
+    one.errors, one.abroad = [], []
+    one.on("console", lambda m: one.errors.append(m.text) if m.type == "error" else None)
+    one.on("pageerror", lambda e: one.errors.append(str(e)))
+    context.on("request", lambda r: one.abroad.append(r.url) if urlsplit(r.url).scheme.startswith(("http", "ws")) and urlsplit(r.url).hostname != "127.0.0.1" else None)
+    yield one
+    context.close()

@@ -16,9 +16,10 @@ import pytest
 from malformed import HEADER, MALFORMED, changed, good_rows, text_of
 from typer.testing import CliRunner
 
-from genomed_workbench.cli.app import app, main
+from genomed_workbench.cli.app import app, lab_environment, lesson_id, main, serve
 from genomed_workbench.cli.job import open_cohort
 from genomed_workbench.federation.run import Run
+from genomed_workbench.learn.lesson import lessons
 
 GENOMED = [sys.executable, "-c", "from genomed_workbench.cli.app import main; main()"]
 QUICK = ["--repeats", "2", "--features", "age,wbc"]
@@ -142,13 +143,15 @@ def test_bad_names(genomed, patients):
     refused(genomed("run", patients, *COLUMNS, "--model", "logistic"), "survival")
     refused(genomed("nothing"), "nothing")
     refused(genomed("bench", "nothing"), "nothing", "engines")
-    refused(genomed("lab", "--folder", "nowhere"), "nowhere", "no such folder")
+    refused(genomed("lab", "--folder", patients), "patients.csv is a file", "expected a folder")
+    assert patients.read_text() == text_of(good_rows(120))
 
 
-def test_a_taken_port_is_refused(genomed):
+def test_a_taken_port_is_refused(genomed, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        refused(genomed("lab", "--no-browser", "--port", taken.getsockname()[1]), "--port", "Choose another")
+        refused(genomed("lab", "--no-browser", "--folder", tmp_path / "lessons", "--port", taken.getsockname()[1]), "--port", "Choose another")
+    assert not (tmp_path / "lessons").exists()
 
 
 def test_a_file_with_the_name_of_a_cohort(tmp_path, monkeypatch):
@@ -304,7 +307,7 @@ def test_cohorts(genomed):
 def test_version_and_bare_call(genomed):
     assert re.fullmatch(r"genomed \d+\.\d+\.\d+\n", genomed("--version")[1])
     status, out, _ = genomed()
-    assert status == 0 and all(command in out for command in ("demo", "cohorts", "run", "bench", "lab"))
+    assert status == 0 and all(command in out for command in ("demo", "cohorts", "run", "bench", "lessons", "lab"))
 
 
 def test_bench(genomed):
@@ -367,20 +370,107 @@ def test_ctrl_c_ends_with_130(tmp_path):
     assert process.returncode == 130 and out == b"" and b"interrupted" in err and b"Traceback" not in err and not (tmp_path / "out").exists()
 
 
+# --- lessons and their folder
+
+def test_the_list_of_lessons(genomed):
+    status, out, err = genomed("lessons", "--json")
+    listed = json.loads(out)["lessons"]
+    assert status == 0 and err == "" and [one["id"] for one in listed] == list(lessons())
+    assert all(one["minutes"] > 0 and one["exercises"] == len(lessons()[one["id"]].exercises) and 3 <= len(one["objectives"]) <= 5 for one in listed)
+    status, out, _ = genomed("lessons")
+    assert status == 0 and all(one["title"] in out and f"{one['minutes']} minutes" in out for one in listed) and "genomed lab" in out
+
+
+@pytest.mark.parametrize(("asked", "found"), [("1.1", "1.1"), ("0", "0"), ("00", "0"), ("01", "1.1"), ("02", "1.2"), ("READING", "1.2"), ("why train", "1.1"), (" judge ", "1.3")])
+def test_a_lesson_by_any_of_its_names(asked, found):
+    assert lesson_id(asked) == found
+
+
+def test_lessons_that_are_not_there(genomed):
+    for asked in ("9", "surgery", "1.", "", " ", "_"):
+        refused(genomed("lessons", "slides", asked), "no lesson", "There are", "1.1 (Why train together?)", "0 (Your first federation)")
+    refused(genomed("lessons", "guide", "a"), "more than one lesson", "These fit", "1.2 (Reading a cohort)")
+    refused(genomed("lessons", "guide"), "N")
+    refused(genomed("lessons", "nothing"), "nothing")
+
+
+@pytest.mark.parametrize("what", ["slides", "guide"])
+def test_slides_and_guide_are_written(genomed, tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = genomed("lessons", what, "01")
+    assert status == 0 and out == f"{what} of lesson 1.1: {what}-1.1.html\n" and "Why train together?" in (tmp_path / f"{what}-1.1.html").read_text(encoding="utf-8")
+    status, out, _ = genomed("lessons", what, "1.1", "--out", tmp_path / "deeper" / "page.html", "--json")
+    assert status == 0 and json.loads(out) == {"lesson": "1.1", what: str(tmp_path / "deeper" / "page.html")} and (tmp_path / "deeper" / "page.html").is_file()
+    refused(genomed("lessons", what, "1.1", "--out", tmp_path), "this is a folder", "page.html")
+    refused(genomed("lessons", what, "1.1", "--out", tmp_path / "page.pdf"), "ends in .html")
+    status, out, err = genomed("lessons", what, "1.1", "--out", tmp_path / f"{what}-1.1.html" / "page.html")
+    assert status == 1 and out == "" and "error: " in err and "Traceback" not in err
+
+
+@pytest.fixture
+def lab_calls(monkeypatch):
+    "`genomed lab` without its server: what would have been started."
+    calls = []
+    monkeypatch.setattr("genomed_workbench.cli.app.serve", lambda command, environment, log=None: calls.append((command, environment, log)) or 0)
+    return calls
+
+
+def test_lab_prepares_the_folder_and_says_so(genomed, tmp_path, monkeypatch, lab_calls):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = genomed("lab", "--no-browser")
+    place = tmp_path / "genomed-lessons"
+    assert status == 0 and err == "" and out.splitlines()[0] == f"Lessons in {place}" and "  new: " in out and (place / "start.ipynb").is_file() and "/lab/tree/start.ipynb?token=" in out
+    (command, environment, log), = lab_calls
+    assert "--LabApp.default_url=/lab/tree/start.ipynb" in command and f"--ServerApp.root_dir={place}" in command and "--no-browser" in command and log.parent.is_dir()
+    assert environment["JUPYTER_TOKEN"] in out and environment["JUPYTER_CONFIG_PATH"].startswith(str(place / ".genomed"))
+    overrides = json.loads((place / ".genomed" / "jupyter" / "labconfig" / "default_setting_overrides.json").read_text())
+    assert overrides["@jupyterlab/notebook-extension:tracker"]["windowingMode"] == "none"
+    (place / "start.ipynb").write_text("mine")
+    (place / "glossary.ipynb").unlink()
+    monkeypatch.chdir(place / "series1")
+    out = genomed("lab", "--no-browser")[1]
+    assert out.splitlines()[:3] == [f"Lessons in {place}", "  here again: glossary.ipynb", "  yours, left as they are: start.ipynb"], "started inside of a folder for lessons, that folder is meant"
+    assert (place / "start.ipynb").read_text() == "mine"
+    assert genomed("lab", "--no-browser", "--folder", tmp_path / "other" / "place")[1].startswith(f"Lessons in {tmp_path / 'other' / 'place'}\n  new: ")
+
+
+def test_lab_keeps_other_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "theirs")
+    assert lab_environment(tmp_path, "secret")["JUPYTER_CONFIG_PATH"].split(os.pathsep) == [str(tmp_path / ".genomed" / "jupyter"), "theirs"]
+
+
+def test_lab_on_a_full_disk_is_a_failure(genomed, tmp_path, monkeypatch, lab_calls):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr("genomed_workbench.learn.folder.write_bytes_atomically", full)
+    status, out, err = genomed("lab", "--folder", tmp_path / "lessons")
+    assert status == 1 and out == "" and "disk is full" in err and "Traceback" not in err and not lab_calls
+
+
+def test_a_server_that_fails_says_why(tmp_path, capfd):
+    assert serve([sys.executable, "-c", "import sys; print('no port left', file=sys.stderr); sys.exit(3)"], dict(os.environ), tmp_path / "log.txt") == 1
+    assert "no port left" in (said := capfd.readouterr().err) and "log.txt" in said and "status 3" in said
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_lab_answers_and_stops(tmp_path):
-    with subprocess.Popen([*GENOMED, "lab", "--no-browser", "--folder", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen([*GENOMED, "lab", "--no-browser", "--folder", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(2)]
-        address, token = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/lab\?token=(\w+)", lines[1]).groups()
+        lines = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            lines.append(process.stdout.readline().strip())
+            assert lines[-1]
+        address, token = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/lab/tree/start\.ipynb\?token=(\w+)", lines[-2]).groups()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for _ in range(300):
+        for _ in range(600):
             try:
-                page = opener.open(f"{address}/lab?token={token}", timeout=5).read().decode()
+                page = opener.open(f"{address}/lab/tree/start.ipynb?token={token}", timeout=5).read().decode()
                 break
             except OSError:
                 time.sleep(0.1)
+        settings = json.loads(opener.open(f"{address}/lab/api/settings/@jupyterlab/notebook-extension:tracker?token={token}", timeout=20).read())
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        said = process.communicate(timeout=30)[1]
     assert lines[0].endswith(str(tmp_path)) and "JupyterLab" in page and '"news": {"disabled": true}' in page and process.returncode == 0
+    assert settings["schema"]["properties"]["windowingMode"]["default"] == "none" and said == "stopped\n"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,15 @@ def test_the_package_swallows_no_errors():
 
 @pytest.mark.slow
 def test_the_wheel_works_in_an_empty_environment(tmp_path):
-    "Build the wheel, install it with its own requirements where nothing else is, and load the made-up cohort that travels in it."
+    "Build the wheel, install it with its own requirements where nothing else is, load the made-up cohort and put out the lessons that travel in it."
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True)
     (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        carried = {name.partition("/lessons/")[2] for name in packed.namelist() if "/lessons/" in name}
+    source = ROOT / "nbs" / "webinars"
+    checkpoint = ".ipynb_checkpoints"
+    assert carried >= {p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file() and checkpoint not in p.parts} and not [name for name in carried if checkpoint in name]
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
     there = str(tmp_path / "env" / "bin" / "python")
     constraints = ROOT / ".ci" / "constraints.txt"
@@ -108,5 +114,16 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     where, n, virtual, converged, names = json.loads(seen.splitlines()[-1])
     assert where.startswith(str(tmp_path)) and n > 100 and virtual and converged
     assert "leukemia-nw-england" in names
+    put_out = python(f"""
+        import json
+        from genomed_workbench.learn.folder import prepare_folder
+        print(json.dumps(prepare_folder({str(tmp_path / "mine")!r}).new))
+    """, there)
+    assert set(json.loads(put_out.splitlines()[-1])) == {name for name in carried if not name.startswith("_")} and "series1/01_why_train_together.ipynb" in carried
+    genomed = str(tmp_path / "env" / "bin" / "genomed")
+    lessons = json.loads(subprocess.run([genomed, "lessons", "--json"], capture_output=True, text=True, check=True, cwd="/").stdout)["lessons"]
+    assert {"0", "1.1", "1.2", "1.3"} <= {one["id"] for one in lessons}
+    for what in ("slides", "guide"):
+        subprocess.run([genomed, "lessons", what, "1.1", "--out", str(tmp_path / f"{what}.html")], capture_output=True, check=True, cwd="/")
     refused = subprocess.run([there, "-I", "-c", "import genomed_workbench as gw; gw.load_cohort('leukemia-nw-england')"], capture_output=True, text=True, cwd="/", check=False)
     assert refused.returncode != 0 and "pip install" in refused.stderr.splitlines()[-1]
