@@ -6,12 +6,12 @@
 __all__ = ['FILE', 'VERSION', 'MAKER', 'PAUSE', 'ProgressError', 'ProgressWarning', 'now', 'seconds_between', 'find_progress',
            'empty', 'read_progress', 'Progress']
 
-# %% ../../nbs/library/learn/01_progress.ipynb #47cbeb3f
+# %% ../../nbs/library/learn/01_progress.ipynb #b01a364e
 import json
 import os
 import warnings
 from collections.abc import Callable
-from datetime import datetime, UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class ProgressError(ValueError):
 class ProgressWarning(UserWarning):
     "Progress could not be kept."
 
-# %% ../../nbs/library/learn/01_progress.ipynb #a8779fe8
+# %% ../../nbs/library/learn/01_progress.ipynb #8594d21b
 def now() -> str:
     "The present moment, to the second, in UTC."
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TEMPLATE', 'make_template', 'panel_notebook', 'page_command', 'page_environment']
 
-# %% ../../nbs/library/workbench/06_page.ipynb #350a7b98
+# %% ../../nbs/library/workbench/06_page.ipynb #ab87c827
 import json
 import os
 import sys
