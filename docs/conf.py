@@ -18,7 +18,6 @@ language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "arguments"]
 root_doc = "index"
-templates_path = [str(DOCS / "_templates")]
 default_role = "code"
 nitpicky = True
 # autodoc writes the bases of a class as references; those of other packages are not on this site

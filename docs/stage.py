@@ -24,7 +24,7 @@ PICTURE = re.compile(r"data:image/(png|jpeg);base64,([A-Za-z0-9+/=\s]+)")
 STARTS = {"Learn": "webinars/index", "Library": "library/index", "API": "api/index", "Glossary": "webinars/glossary", "Data": "data/index",
           "How to": "howto/index"}
 PLACES = {"datasets": "data/index.md", "nbs/library": "library/index.md", "nbs/webinars": "webinars/index.md", "nbs/howto": "howto/index.md",
-          "nbs/index.ipynb": "index.ipynb", "nbs/workbench.ipynb": "library/index.md", "LICENSE": "licence.md"}
+          "nbs/index.ipynb": "index.ipynb", "LICENSE": "licence.md"}
 
 
 def slug(title: str) -> str:
