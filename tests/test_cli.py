@@ -307,7 +307,7 @@ def test_cohorts(genomed):
 def test_version_and_bare_call(genomed):
     assert re.fullmatch(r"genomed \d+\.\d+\.\d+\n", genomed("--version")[1])
     status, out, _ = genomed()
-    assert status == 0 and all(command in out for command in ("demo", "cohorts", "run", "bench", "lessons", "lab"))
+    assert status == 0 and all(command in out for command in ("demo", "cohorts", "run", "bench", "lessons", "lab", "panel"))
 
 
 def test_bench(genomed):
@@ -474,3 +474,30 @@ def test_lab_answers_and_stops(tmp_path):
         said = process.communicate(timeout=30)[1]
     assert lines[0].endswith(str(tmp_path)) and "JupyterLab" in page and '"news": {"disabled": true}' in page and process.returncode == 0
     assert settings["schema"]["properties"]["windowingMode"]["default"] == "none" and said == "stopped\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_panel_answers_and_stops(tmp_path):
+    with subprocess.Popen([*GENOMED, "panel", "--no-browser"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        opener, page = urllib.request.build_opener(urllib.request.ProxyHandler({})), ""
+        for _ in range(600):
+            try:
+                page = opener.open(lines[1], timeout=60).read().decode()
+                break
+            except OSError:
+                time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", lines[1]) and lines[2] == "Ctrl-C stops it."
+    assert "The workbench" in page and "Traceback" not in page and "cdn.jsdelivr" not in page
+    assert process.returncode == 0 and said == "stopped\n" and "gw.Workbench()" in (tmp_path / "workbench.ipynb").read_text()
+
+
+def test_panel_without_voila_says_what_to_install(genomed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("genomed_workbench.workbench.page.find_spec", lambda name: None)
+    status, out, err = genomed("panel")
+    assert status == 1 and out == "" and "genomed-workbench[voila]" in err and not (tmp_path / "workbench.ipynb").exists()
