@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import genomed_workbench as gw
-from genomed_workbench.learn.lesson import SERIES, Lesson
+from genomed_workbench.learn.lesson import SERIES, Lesson, series_title
 
 ROOMS = {
     "clinic": "What a hematologist knows: dictionaries, units, scores.",
@@ -105,7 +105,7 @@ def learn_index(found: list[tuple[str, Lesson]], others: list[tuple[str, str, st
     for series, title in SERIES.items():
         rows = [(name.removeprefix("webinars/"), lesson) for name, lesson in found if lesson.about.series == series]
         if rows:
-            parts += [f"## Series {series}: {title}" if series else f"## {title}", lesson_table(rows)]
+            parts += [f"## {series_title(series)}", lesson_table(rows)]
             parts += [tree([name.removesuffix(".ipynb") for name, _ in rows], title)]
     if others:
         parts += ["## Beside the lessons", "\n".join(f"- [{title}]({name}): {quote}" for name, title, quote in others)]

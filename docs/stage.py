@@ -275,11 +275,12 @@ def about_chapter(module: str, api: str) -> str:
 def stage_lessons(stage: Stage) -> None:
     "Lessons, and the other notebooks beside them; the start notebook is for JupyterLab, here the list of lessons is its like."
     there = [path for path in sorted((ROOT / "nbs" / "webinars").rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts and path.stem != "start"]
-    for path in there:
-        if not is_lesson(read(path)) and any(re.search(r"\blesson\.(key|questions)\(", cell.source) for cell in read(path).cells):
+    books = {path: read(path) for path in there}
+    for path, book in books.items():
+        if not is_lesson(book) and any(re.search(r"\blesson\.(key|questions)\(", cell.source) for cell in book.cells):
             raise LessonError(f"{path.name}: it has answer keys, but its first cell is not a raw cell tagged 'lesson', so they would be shown on the site.")
     names = {path: str(path.relative_to(ROOT / "nbs")) for path in there}
-    found = {path: read_lesson(path) for path in there if is_lesson(read(path))}
+    found = {path: read_lesson(path) for path, book in books.items() if is_lesson(book)}
     for path, name in names.items():
         stage.notebook(name, lesson_page(found[path]) if path in found else glossary_page(path) if path.stem == "glossary" else plain(path))
     inside = sorted(((names[path], lesson) for path, lesson in found.items()), key=lambda one: (one[1].about.series, one[1].about.number))

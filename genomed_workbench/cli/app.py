@@ -84,14 +84,14 @@ def spoken(debug:bool) -> Iterator[None]:
         if hint := as_options(text, sys.argv): say(hint)
         raise typer.Exit(status) from None
 
-# %% ../../nbs/library/cli/02_app.ipynb #f72697b8
+# %% ../../nbs/library/cli/02_app.ipynb #22b0dd2b
 app = typer.Typer(name="genomed", add_completion=False, pretty_exceptions_enable=False, help="Learn, prototype and plan federated AI in hematology.")
 
 def _version(wanted:bool) -> None:
     "Say the version and stop."
     if not wanted: return
-    from importlib.metadata import version
-    typer.echo(f"genomed {version('genomed-workbench')}")
+    from genomed_workbench.data.version import own_version
+    typer.echo(f"genomed {own_version()}")
     raise typer.Exit()
 
 @app.callback(invoke_without_command=True)

@@ -7,7 +7,7 @@ __all__ = ['FILE_ONLY', 'LEARNERS', 'COX_ONLY', 'STRATEGIES', 'FOLDS', 'WRITTEN'
            'names_of', 'coding_of', 'open_cohort', 'without_scores', 'option_of', 'make_federation', 'make_learner',
            'make_strategy', 'Result', 'work', 'plain', 'record', 'as_json', 'check_folder', 'write_folder', 'heard']
 
-# %% ../../nbs/library/cli/00_job.ipynb #dac168dd
+# %% ../../nbs/library/cli/00_job.ipynb #3ce86a36
 import json
 import math
 import os
@@ -23,6 +23,7 @@ import pandas as pd
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Strategy
 
 from ..data.checks import suggestion
+from ..data.columns import coding_in
 from ..data.cohort import Cohort
 from ..data.files import read_cohort
 from ..data.outcome import Survival
@@ -30,7 +31,8 @@ from ..data.registry import cards, load_cohort
 from ..data.storage import write_bytes_atomically, write_text_atomically
 from ..evaluation.compare import Comparison, compare
 from ..evaluation.figures import as_png
-from ..evaluation.report import own_version, rounds_of, write_report
+from ..data.version import own_version
+from ..evaluation.report import rounds_of, write_report
 from ..federation.engines import ENGINES
 from ..federation.run import Run, federate
 from ..federation.sites import Federation
@@ -38,7 +40,7 @@ from ..learners.cox import CoxPH
 from ..learners.learner import Learner
 from ..learners.logistic import LogisticRegression
 
-# %% ../../nbs/library/cli/00_job.ipynb #ee1bb72e
+# %% ../../nbs/library/cli/00_job.ipynb #89a2a9ac
 class OptionError(ValueError):
     "An option of the command line that cannot be meant so."
 
@@ -71,10 +73,8 @@ def names_of(text:str|None) -> list[str]|None:
 def coding_of(text:str|None) -> dict[str, int]|None:
     "The coding of an event from a list such as alive=0,dead=1."
     if text is None: return None
-    pairs = [p.rpartition("=") for p in text.split(",")]
-    if any(not name.strip() or code.strip() not in ("0", "1") for name, _, code in pairs):
-        raise OptionError(f"--event-values {text!r}: expected each value with 0 or 1, such as alive=0,dead=1.")
-    return {name.strip(): int(code) for name, _, code in pairs}
+    if (coding := coding_in(text)) is None: raise OptionError(f"--event-values {text!r}: expected each value with 0 or 1, such as alive=0,dead=1.")
+    return coding
 
 # %% ../../nbs/library/cli/00_job.ipynb #a45a02db
 FILE_ONLY = ("id", "sep", "decimal", "na_values", "encoding", "event_values")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_number', 'mend_number', 'is_almost_number', 'Fault', 'Reading', 'Distinct', 'is_blank', 'distinct', 'read_feature',
-           'label', 'read_names', 'read_event']
+           'label', 'read_names', 'coding_in', 'read_event']
 
 # %% ../../nbs/library/data/03_columns.ipynb #30072e97
 import datetime
@@ -258,6 +258,16 @@ def read_names(
     faults = [Fault(int(row), "", "the name of a site", "Write the hospital, or leave this patient out of the file.")
               for row in np.flatnonzero(cells.codes < 0)]
     return Reading("text", _levels(cells), faults)
+
+# %% ../../nbs/library/data/03_columns.ipynb #97dcfc8b
+def coding_in(
+    text: str,  # as a person types it, such as alive=0, dead=1
+) -> dict[str, int] | None:
+    "The coding of an event; None where a value lacks its name, or its 0 or 1."
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    if any(not name.strip() or code.strip() not in ("0", "1") for name, _, code in pairs):
+        return None
+    return {name.strip(): int(code) for name, _, code in pairs}
 
 # %% ../../nbs/library/data/03_columns.ipynb #4a3dca1c
 _EVENT_WORDS = {"0": 0.0, "1": 1.0, "true": 1.0, "false": 0.0}

@@ -6,7 +6,7 @@
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
            'Comparison', 'answer_in_words', 'compare', 'headline_values']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #0641827d
+# %% ../../nbs/library/evaluation/04_compare.ipynb #39899ae0
 import textwrap
 import time
 import warnings
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .arms import Model, federated_model, isolated_model, pooled_model
+from .arms import Model, federated_model, isolated_model, pooled_model, without_fit_warnings
 from .figures import comparison_figure
 from .metrics import HIGHER_IS_BETTER, METRIC_LABELS, Scores, TestRows, brier_scores, concordance_scores, metrics_for
 from ..federation.engines import Listener, Step
@@ -26,11 +26,10 @@ from ..federation.run import listening
 from ..federation.sites import Federation, FederationError
 from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner
-from ..learners.newton import UnidentifiedWarning
 from ..statistics.intervals import corrected_interval
 from ..statistics.pictures import ARM_LABELS, Picture
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #db4489ed
+# %% ../../nbs/library/evaluation/04_compare.ipynb #e6da0a90
 @dataclass
 class Repeat:
     "All models of one draw of test rows, and what each earned."
@@ -43,9 +42,7 @@ class Repeat:
 def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, rounds:int, strategy:Any, scores:Sequence[str],
                tell:Listener|None=None) -> tuple[list[Model], Any]:
     "Every arm's models: pooled, federated, one isolated model a site, and the clinical scores."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EncodingWarning)
-        warnings.simplefilter("ignore", UnidentifiedWarning)
+    with without_fit_warnings():
         federated, run = federated_model(federation, learner, folds, tell, engine=engine, rounds=rounds, strategy=strategy, seed=federation.seed)
         models = [pooled_model(federation, learner, folds, tell), federated]
         models += [isolated_model(s, learner, folds, tell) for s in federation.sites.values()]

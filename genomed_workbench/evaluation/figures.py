@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['whiskers', 'comparison_figure']
 
-# %% ../../nbs/library/evaluation/03_figures.ipynb #d16b608c
+# %% ../../nbs/library/evaluation/03_figures.ipynb #58c6e27d
 import textwrap
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..statistics.pictures import ARM_COLOURS, VERDICT_COLOURS
+from ..statistics.pictures import ARM_COLOURS, VERDICT_COLOURS, tidy
 from ..statistics.pictures import ARM_LABELS as ARM_LABELS
 from ..statistics.pictures import Picture as Picture
 from ..statistics.pictures import as_img as as_img
 from ..statistics.pictures import as_png as as_png
 
-# %% ../../nbs/library/evaluation/03_figures.ipynb #dd16757a
+# %% ../../nbs/library/evaluation/03_figures.ipynb #beba5cb9
 def whiskers(ax:Any, frame:pd.DataFrame, colours:list[str]) -> None:
     "Means with intervals, one row each, first row on top; a missing interval leaves the point alone."
     for y, (row, colour) in enumerate(zip(frame.itertuples(), colours)):
@@ -27,7 +27,7 @@ def whiskers(ax:Any, frame:pd.DataFrame, colours:list[str]) -> None:
         ax.plot(row.mean, y, "o", color=colour, ms=6)
     ax.set_yticks(range(len(frame)), frame.index)
     ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
 
 # %% ../../nbs/library/evaluation/03_figures.ipynb #76e2b115
 def comparison_figure(

@@ -6,8 +6,7 @@
 __all__ = ['ARMS', 'TEST_SHARE', 'YOURS', 'deal_hospitals', 'score_deal', 'LearningCurve', 'check_sizes', 'size_in_words',
            'worth_in_words', 'curve_figure', 'learning_curve']
 
-# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #6a4310d6
-import warnings
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #8fb992ad
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,22 +17,20 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..data.cohort import Cohort
-from .arms import federated_model, isolated_model, pooled_model
-from .figures import ARM_COLOURS, Picture
+from .arms import federated_model, isolated_model, pooled_model, without_fit_warnings
 from .metrics import METRIC_LABELS, metrics_for
-from ..federation.sites import Federation, FederationError, time_and_event
+from ..federation.sites import Federation, FederationError, hospital_name, time_and_event
 from ..learners.cox import CoxPH
-from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner
 from ..learners.logistic import LogisticRegression
-from ..learners.newton import UnidentifiedWarning
 from ..statistics.concordance import comparable_pairs
 from ..statistics.intervals import corrected_interval
+from ..statistics.pictures import ARM_COLOURS, Picture, tidy
 
-# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #8e28e17c
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #6b61f108
 ARMS = ("isolated", "federated", "pooled")
 TEST_SHARE = 0.2
-YOURS = "hospital-1"
+YOURS = hospital_name(0)
 
 def deal_hospitals(
     cohort:Cohort,
@@ -47,7 +44,7 @@ def deal_hospitals(
     rest = (cohort.n - patients)/others
     return Federation.split(cohort, [patients, *[rest]*others], test_share=TEST_SHARE, seed=seed, shift=shift, repeat=deal)
 
-# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #dab36d41
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #0ef68856
 def score_deal(
     federation:Federation,
     learner:Learner,          # a template: every arm trains its own copy
@@ -56,9 +53,7 @@ def score_deal(
     "Score of your model alone, of the federated and of the pooled one on the test patients of all hospitals (simulation only)."
     cohort, rows = federation.cohort, federation.test_rows
     pairs = comparable_pairs(*time_and_event(cohort.outcome.target(cohort.frame.iloc[rows])))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EncodingWarning)
-        warnings.simplefilter("ignore", UnidentifiedWarning)
+    with without_fit_warnings():
         models = [isolated_model(federation.sites[YOURS], learner, folds), federated_model(federation, learner, folds, rounds=50, seed=federation.seed)[0],
                   pooled_model(federation, learner, folds)]
         X = cohort.X.iloc[rows]
@@ -169,7 +164,7 @@ def worth_in_words(gain:pd.Series) -> str:
     "What joining is worth for each size."
     return f"What joining is worth, in pairs of 100: {', '.join(f'{100*g:+.0f} with {n} patients' for n, g in gain.items())}."
 
-# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #7d030537
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #7c91ac35
 def curve_figure(
     kept:Mapping[int, pd.DataFrame],  # size -> deals
     patients:int|None,                # the size that stands out; None for all alike
@@ -198,7 +193,7 @@ def _dress(ax:Any, kept:Mapping[int, pd.DataFrame], upto:int, metric:str) -> Non
            title=f"Alone and together: {max(map(len, kept.values()))} deals for each size of hospital",
            xlabel="patients at your hospital", ylabel=f"pairs in the right order, of 100\n100 x {METRIC_LABELS[metric]}")
     ax.legend(frameon=False, loc="lower right", ncols=3, fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #a3e7abd0
 def learning_curve(

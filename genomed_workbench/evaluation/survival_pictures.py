@@ -6,7 +6,7 @@
 __all__ = ['INK', 'ACCENT', 'FAINT', 'follow_up_picture', 'kaplan_meier_picture', 'calibration_picture', 'calibration_in_words',
            'spread_in_words', 'patient_picture', 'hazard_ratio_of', 'pair_picture']
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #29fdf27a
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #f93601a6
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,22 +15,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..statistics.pictures import ARM_COLOURS, ARM_LABELS, Picture
+from ..statistics.pictures import ARM_COLOURS, ARM_LABELS, Picture, tidy
 from ..statistics.survival import StepCurve, kaplan_meier
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #ccb89d37
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #2a3be4fa
 INK, ACCENT, FAINT = "#333333", "#A85B00", "#999999"  # the data, what stands out, what is there for comparison
-
-def _tidy(ax:Any, **labels:Any) -> None:
-    "Labels, and no frame above and to the right."
-    ax.set(**labels)
-    ax.spines[["top", "right"]].set_visible(False)
 
 def _of_100(share:float) -> str:
     "A share as people count."
     return f"{100*share:.0f} of 100"
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #157b8afc
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #b6953b10
 def _lanes(ax:Any, time:np.ndarray, event:np.ndarray, names:Sequence[str], unit:str, accent:str|None) -> None:
     "One line a patient, the first on top."
     for y, (t, e, name) in enumerate(zip(time, event, names)):
@@ -42,7 +37,7 @@ def _lanes(ax:Any, time:np.ndarray, event:np.ndarray, names:Sequence[str], unit:
     ax.figure.legend(frameon=False, fontsize=9, loc="outside lower left", ncols=2)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    _tidy(ax, xlim=(0, max(time)*1.05), xlabel=f"{unit} since diagnosis")
+    tidy(ax, xlim=(0, max(time)*1.05), xlabel=f"{unit} since diagnosis")
 
 def _fates(time:np.ndarray, event:np.ndarray, names:Sequence[str], unit:str) -> str:
     "Each patient in words."
@@ -62,7 +57,7 @@ def follow_up_picture(
     ax.set_title(title)
     return Picture(figure, _fates(np.asarray(time, float), np.asarray(event), names, unit))
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #ac7a3b46
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #a88f646f
 def kaplan_meier_picture(
     time:Sequence[float],   # shape (n,), a handful
     event:Sequence[int],    # 1 where the patient died, shape (n,)
@@ -77,7 +72,7 @@ def kaplan_meier_picture(
     _lanes(left, t, e, names, unit, accent)
     left.set_title("Who was followed how long")
     _steps(right, t, e, curve)
-    _tidy(right, xlim=(0, max(t)*1.05), ylim=(0, 1.05), xlabel=f"{unit} since diagnosis", ylabel="share alive", title="The Kaplan-Meier curve")
+    tidy(right, xlim=(0, max(t)*1.05), ylim=(0, 1.05), xlabel=f"{unit} since diagnosis", ylabel="share alive", title="The Kaplan-Meier curve")
     words = ", ".join(f"{_of_100(s)} after {at:g}" for at, s in zip(curve.times, curve.values))
     return Picture(figure, f"{_fates(t, e, names, unit)} The curve of those alive: 100 of 100 at the start{', ' + words if words else ', and it never drops'} {unit if words else ''}".rstrip() + ".")
 
@@ -91,7 +86,7 @@ def _steps(ax:Any, time:np.ndarray, event:np.ndarray, curve:StepCurve) -> None:
         ax.annotate(f"× {at_risk - deaths}/{at_risk}", (at, share), xytext=(5, 7), textcoords="offset points", fontsize=10, color=INK)
     if len(lost): ax.legend(frameon=False, fontsize=9, loc="upper right")
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #de555c09
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #d8708a22
 def calibration_picture(
     table:pd.DataFrame,                # of statistics.calibration.calibration_by_group
     horizon:str="one year",            # in words
@@ -110,7 +105,7 @@ def calibration_picture(
     ax.legend(frameon=False, fontsize=9, loc="upper left")
     ax.set_aspect("equal")
     for axis in (ax.xaxis, ax.yaxis): axis.set_major_formatter(PercentFormatter(1.0))
-    _tidy(ax, xlim=(0, 1), ylim=(0, 1), xlabel=f"predicted: alive after {horizon}", ylabel=f"observed: alive after {horizon}", title=title)
+    tidy(ax, xlim=(0, 1), ylim=(0, 1), xlabel=f"predicted: alive after {horizon}", ylabel=f"observed: alive after {horizon}", title=title)
     return Picture(figure, calibration_in_words(table, horizon))
 
 def calibration_in_words(table:pd.DataFrame, horizon:str="one year") -> str:
@@ -119,7 +114,7 @@ def calibration_in_words(table:pd.DataFrame, horizon:str="one year") -> str:
             f"{'' if np.isnan(row.low) else f' ({100*row.low:.0f} to {100*row.high:.0f})'}" for row in table.itertuples()]
     return f"Alive after {horizon}, in {len(table)} groups from the lowest to the highest risk: {'; '.join(said)}."
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #3fa46db9
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #5dd70fa5
 def spread_in_words(
     times:np.ndarray,     # ascending, shape (m,)
     survival:np.ndarray,  # falling from 1, shape (m,)
@@ -160,10 +155,10 @@ def patient_picture(
     _dots(ax, times, survival, ARM_COLOURS[arm])
     ax.legend(frameon=False, fontsize=9)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _tidy(ax, xlim=(0, times[-1]), ylim=(0, 1.02), xlabel=f"{unit} since diagnosis", ylabel="alive", title=title)
+    tidy(ax, xlim=(0, times[-1]), ylim=(0, 1.02), xlabel=f"{unit} since diagnosis", ylabel="alive", title=title)
     return Picture(figure, f"{title}: {spread_in_words(times, survival, unit)}.")
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #28a50f14
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #cbbd65ee
 def hazard_ratio_of(
     concordance:float,  # chance that the patient of higher risk dies first, 0.5 up to, not including, 1
 ) -> float:
@@ -187,7 +182,7 @@ def pair_picture(
     left.fill_between(times, *fates.values(), color=FAINT, alpha=.2, lw=0)
     left.legend(frameon=False, fontsize=9)
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _tidy(left, xlim=(0, until), ylim=(0, 1), xlabel=f"{unit} since diagnosis", ylabel="alive", title=f"Two patients, hazard ratio {ratio:.1f}")
+    tidy(left, xlim=(0, until), ylim=(0, 1), xlabel=f"{unit} since diagnosis", ylabel="alive", title=f"Two patients, hazard ratio {ratio:.1f}")
     wrong = _hundred_pairs(right, concordance)
     figure.suptitle(f"C-index {concordance:.2f}: in {wrong} of 100 such pairs, \u201chigh risk\u201d outlives \u201clow risk\u201d", fontweight="bold")
     said = "; ".join(f"{name.capitalize()}: {spread_in_words(times, survival, unit)}" for name, survival in fates.items())

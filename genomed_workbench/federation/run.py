@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHOWN', 'Job', 'Run', 'training_curve', 'run_figure', 'run_in_words', 'pack', 'unpack', 'federate', 'listening']
 
-# %% ../../nbs/library/federation/04_run.ipynb #eb9ad9cd
+# %% ../../nbs/library/federation/04_run.ipynb #3b366509
 import copy
 import importlib
 import json
@@ -37,7 +37,7 @@ from .sites import Federation
 from ..learners.encoding import Encoding, number_columns, pool, warn_constant
 from ..learners.learner import Answers, Learner
 from ..learners.newton import NewtonLearner, SearchStrategy, from_record, to_record, tune_penalty
-from ..statistics.pictures import ARM_COLOURS, Picture
+from ..statistics.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/federation/04_run.ipynb #439ef897
 class Job:
@@ -177,7 +177,7 @@ class Run:
         sent = self.history.groupby("round").bytes_up.sum()/1e3
         return Picture(run_figure(shown, by_round, sent), run_in_words(shown, by_round, sent))
 
-# %% ../../nbs/library/federation/04_run.ipynb #a48bc662
+# %% ../../nbs/library/federation/04_run.ipynb #ed9714db
 SHOWN = {"loglik": "log-likelihood, all sites", "loss": "mean loss per patient", "rows": "training rows, all sites"}
 
 def training_curve(history:pd.DataFrame) -> tuple[str, pd.Series]:
@@ -196,7 +196,7 @@ def run_figure(shown:str, by_round:pd.Series, sent:pd.Series) -> Any:
     left.set(title="What the sites reported", xlabel="round", ylabel=SHOWN[shown])
     right.bar(sent.index, sent, color="#999999")
     right.set(title="What left the sites", xlabel="round (0: before training)", ylabel="kB")
-    for ax in (left, right): ax.spines[["top", "right"]].set_visible(False)
+    for ax in (left, right): tidy(ax)
     return figure
 
 def run_in_words(shown:str, by_round:pd.Series, sent:pd.Series) -> str:

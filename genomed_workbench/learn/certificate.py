@@ -8,7 +8,7 @@ __all__ = ['BRAND', 'TITLE', 'PLAINLY', 'WHY', 'MONTHS', 'LOOK', 'WHOLE', 'ROOMY
            'about_lesson', 'certificate', 'as_page', 'stripe_colours', 'Sheet', 'fallbacks', 'letters_missing',
            'as_picture']
 
-# %% ../../nbs/library/learn/11_certificate.ipynb #7683b3ed
+# %% ../../nbs/library/learn/11_certificate.ipynb #7eac5e9c
 import html
 import io
 import math
@@ -25,13 +25,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ..data.storage import write_bytes_atomically, write_text_atomically
+from ..data.version import own_version
 from ..evaluation.figures import ARM_COLOURS
-from .folder import own_version
-from .lesson import SERIES, lessons
+from .lesson import SERIES, lessons, series_title
 from .progress import Progress
 from .start import QUIZ_MARK, Standing, standing
 
-# %% ../../nbs/library/learn/11_certificate.ipynb #b4ec3521
+# %% ../../nbs/library/learn/11_certificate.ipynb #fe24c349
 class CertificateError(ValueError):
     "There is no certificate yet, and why."
 
@@ -57,14 +57,14 @@ class Certificate:
     def summary(self) -> str:
         "What was done, in a sentence."
         ones = self.standings
-        right, asked = (sum(pair[i] for s in ones for pair in s.quizzes.values()) for i in (0, 1))
+        right, asked = (sum(s.answers[i] for s in ones) for i in (0, 1))
         return (f"{len(ones)} lessons, {sum(s.exercises for s in ones)} of {sum(s.exercises for s in ones)} exercises solved, {right} of {asked} quiz questions answered rightly "
                 f"({sum(s.first for s in ones)} at the first try), {_hours(sum(s.minutes for s in ones))} at work")
 
     @property
     def head(self) -> str:
         "The series."
-        return SERIES[self.series] if not self.series else f"Series {self.series}: {SERIES[self.series]}"
+        return series_title(self.series)
 
     @property
     def foot(self) -> str:
@@ -96,7 +96,7 @@ def _hours(minutes:float) -> str:
 
 def about_lesson(s:Standing) -> tuple[str, str]:
     "The title of a lesson, and how it went."
-    right, asked = (sum(pair[i] for pair in s.quizzes.values()) for i in (0, 1))
+    right, asked = s.answers
     return s.lesson.title, f"{s.solved} of {s.exercises} exercises  ·  quiz {right} of {asked}  ·  {_hours(s.minutes)}"
 
 # %% ../../nbs/library/learn/11_certificate.ipynb #4913afd3

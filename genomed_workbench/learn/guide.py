@@ -6,7 +6,7 @@
 __all__ = ['MORE_STYLE', 'PAGE', 'Told', 'told', 'Timed', 'timetable', 'by_section', 'in_words', 'Task', 'tasks', 'quizzes',
            'loaded', 'checklist', 'write_guide']
 
-# %% ../../nbs/library/learn/08_guide.ipynb #f0708381
+# %% ../../nbs/library/learn/08_guide.ipynb #52495660
 import ast
 import html
 import re
@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from ..data.registry import cohorts
 from ..data.storage import write_text_atomically
-from ..evaluation.report import STYLE, own_version
+from ..data.version import own_version
+from ..evaluation.report import HEAD, STYLE
 from .lesson import SERIES, Exercise, Lesson, LessonError, Teach, lessons, read_lesson
 from .prose import as_html, as_line
 from .slides import Asked, asked_or_error, clock, code_html, code_style, quiz_cells, slides_of, spent
@@ -162,18 +163,8 @@ td.text, th.text { white-space: normal; } dfn { font-style: normal; border-botto
 @media print { .task, .mistakes, .question { break-inside: avoid; } h2, h3, h4 { break-after: avoid; } a { text-decoration: none; color: inherit; } }
 """
 
-# %% ../../nbs/library/learn/08_guide.ipynb #6e8a01f1
-PAGE = """
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{{ lesson.title }}: instructor's guide</title>
-<style>{{ style }}</style>
-</head>
-<body>
+# %% ../../nbs/library/learn/08_guide.ipynb #68d6e5f9
+PAGE = HEAD + """<body>
 <header>
 <p class="soft">Instructor's guide. Not for trainees: it holds every solution.</p>
 <h1>{{ lesson.title }}</h1>
@@ -216,7 +207,7 @@ PAGE = """
 </html>
 """
 
-# %% ../../nbs/library/learn/08_guide.ipynb #a1cf8513
+# %% ../../nbs/library/learn/08_guide.ipynb #6acb05db
 def write_guide(
     which:str|Path,          # an id such as "1.1", or the path of a lesson's notebook
     out:str|Path|None=None,  # the file to write; by default guide-1.1.html in the present folder
@@ -227,7 +218,7 @@ def write_guide(
     printer = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     printer.filters["line"] = lambda text: Markup(as_line(text))
     page = printer.from_string(PAGE.lstrip()).render(
-        lesson=lesson, series=SERIES[lesson.about.series], parts=timetable(lesson), tasks=list(tasks(lesson)), quizzes=asked, questions=sum(map(len, asked.values())),
+        heading=f"{lesson.title}: instructor's guide", lesson=lesson, series=SERIES[lesson.about.series], parts=timetable(lesson), tasks=list(tasks(lesson)), quizzes=asked, questions=sum(map(len, asked.values())),
         checklist=checklist(lesson), made=date.today().isoformat(), version=own_version(), in_words=in_words, spent=spent,
         style=Markup(STYLE + code_style() + MORE_STYLE))
     return write_text_atomically(out or f"guide-{lesson.id}.html", page)

@@ -75,7 +75,7 @@ def _put_aside(path:Path) -> Path:
     os.replace(path, aside)
     return aside
 
-# %% ../../nbs/library/learn/01_progress.ipynb #e2fb4285
+# %% ../../nbs/library/learn/01_progress.ipynb #abdf1def
 class Progress:
     "The progress of one trainee: in a file, or in memory where there is no folder for it."
 
@@ -152,6 +152,10 @@ class Progress:
     def tries(self, lesson:str, exercise:str) -> int:
         "How often an exercise was checked."
         return self.lesson(lesson)["exercises"].get(exercise, {}).get("tries", 0)
+
+    def solved(self, lesson:str) -> set[str]:
+        "The exercises of a lesson that were passed, by name."
+        return {name for name, one in self.lesson(lesson)["exercises"].items() if "passed" in one}
 
     def lesson(self, lesson:str) -> dict[str, Any]:
         "What is known of a lesson: opened, last, seconds, exercises, quizzes."

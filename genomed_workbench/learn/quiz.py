@@ -29,7 +29,7 @@ class Feedback:
         head = f'<strong style="color: {colour}; background: #fff; padding: 0 .2em">{word}</strong> ' if word else ""
         return f'<div role="status" style="margin: .2em 0 .6em; line-height: 1.45">{head}{"<br>".join(html.escape(line) for line in self.lines)}</div>'
 
-# %% ../../nbs/library/learn/03_quiz.ipynb #83e50b6e
+# %% ../../nbs/library/learn/03_quiz.ipynb #d01ad500
 @dataclass(frozen=True)
 class One:
     "A question with one right option."
@@ -51,7 +51,7 @@ class One:
 
     def static(self) -> str:
         "Every option with its feedback folded below it."
-        return "".join(_folded(option, f"{'Right.' if option == self.right else 'Not this one.'} {said}") for option, said in self.options.items())
+        return _unfolding(self.options, [self.right])
 
 WIDE, FULL = {"description_width": "initial"}, {"width": "auto", "max_width": "56em"}
 
@@ -61,11 +61,15 @@ def _checked(text:str, options:Mapping[str, str], right:Iterable[str]) -> None:
     if silent := [o for o, said in options.items() if not said.strip()]: raise LessonError(f"question {text!r}: option {silent[0]!r} has no feedback.")
     if strange := [o for o in right if o not in options]: raise LessonError(f"question {text!r}: the right answer {strange[0]!r} is no option.")
 
+def _unfolding(options:Mapping[str, str], right:Sequence[str]) -> str:
+    "Every option with its feedback folded below it."
+    return "".join(_folded(o, f"{'Right.' if o in right else 'Not this one.'} {said}") for o, said in options.items())
+
 def _folded(head:str, body:str) -> str:
     "A line that unfolds."
     return f"<details style='margin: .2em 0 .2em 1em'><summary>{html.escape(head)}</summary><p style='margin: .2em 0 .4em 1.2em'>{html.escape(body)}</p></details>"
 
-# %% ../../nbs/library/learn/03_quiz.ipynb #57d6edd7
+# %% ../../nbs/library/learn/03_quiz.ipynb #e851de83
 @dataclass(frozen=True)
 class Many:
     "A question with several right options, at least one."
@@ -89,7 +93,7 @@ class Many:
 
     def static(self) -> str:
         "Every option with its feedback folded below it."
-        return "".join(_folded(o, f"{'Right.' if o in self.right else 'Not this one.'} {said}") for o, said in self.options.items())
+        return _unfolding(self.options, self.right)
 
 # %% ../../nbs/library/learn/03_quiz.ipynb #35efb80f
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .lesson import Lesson, LessonError, read_lesson
 from .progress import Progress
 from .quiz import Question, Quiz
 
-# %% ../../nbs/library/learn/05_session.ipynb #5d1dffeb
+# %% ../../nbs/library/learn/05_session.ipynb #7a8e53bc
 class Session:
     "A lesson at work."
 
@@ -78,8 +78,8 @@ class Session:
 
     def _done(self) -> str:
         "What was done so far, in words."
-        known, exercises = self.progress.lesson(self.source.id), self.source.exercises
-        passed = sum("passed" in known["exercises"].get(name, {}) for name in exercises)
+        exercises = self.source.exercises
+        passed = len(self.progress.solved(self.source.id) & set(exercises))
         kept = "" if self.progress.kept else " Progress is not kept here; start with the command genomed lab to keep it."
         return f"Lesson {self.source.title}: {passed} of {len(exercises)} exercises solved.{kept}"
 

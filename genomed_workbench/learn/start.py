@@ -7,7 +7,7 @@ __all__ = ['ASKED', 'SILENT', 'WAITS', 'LOOKS', 'MARKS', 'QUIZ_MARK', 'Line', 'l
            'run_line', 'widgets_line', 'ask_browser', 'Setup', 'check_setup', 'Standing', 'standing', 'standings',
            'Panel', 'task_cell', 'progress']
 
-# %% ../../nbs/library/learn/10_start.ipynb #2165c6fa
+# %% ../../nbs/library/learn/10_start.ipynb #8837d13c
 import asyncio
 import html
 import os
@@ -27,10 +27,11 @@ from IPython.core.getipython import get_ipython
 from packaging.requirements import Requirement
 
 from ..data.registry import cohorts, load_cohort
+from ..data.version import own_version
 from ..federation.run import federate
 from ..federation.sites import Federation
-from .folder import own_version, read_manifest, version_beside
-from .lesson import SERIES, Lesson, lesson_folder, lessons, tags
+from .folder import read_manifest, version_beside
+from .lesson import Lesson, lesson_folder, lessons, series_title, tags
 from .progress import Progress
 from ..learners.cox import CoxPH
 
@@ -177,7 +178,7 @@ def check_setup() -> Setup:
     "Does everything work here? Five lines, each with what to do if it does not."
     return Setup([looked(name, look) for name, look in LOOKS.items()])
 
-# %% ../../nbs/library/learn/10_start.ipynb #861e4ff9
+# %% ../../nbs/library/learn/10_start.ipynb #8713691f
 QUIZ_MARK = 0.6  # share of a quiz's questions answered rightly
 
 @dataclass(frozen=True)
@@ -197,10 +198,15 @@ class Standing:
         return len(self.lesson.exercises)
 
     @property
+    def answers(self) -> tuple[int, int]:
+        "Questions answered rightly, and questions, of all quizzes that were begun."
+        return sum(right for right, _ in self.quizzes.values()), sum(of for _, of in self.quizzes.values())
+
+    @property
     def score(self) -> float:
         "Share of the questions answered rightly, of the quizzes that were begun; NaN if none was."
-        asked = sum(of for _, of in self.quizzes.values())
-        return sum(right for right, _ in self.quizzes.values())/asked if asked else float("nan")
+        right, asked = self.answers
+        return right/asked if asked else float("nan")
 
     @property
     def missing(self) -> list[str]:
@@ -215,11 +221,11 @@ class Standing:
         "True if nothing is missing."
         return not self.missing
 
-# %% ../../nbs/library/learn/10_start.ipynb #959aa292
+# %% ../../nbs/library/learn/10_start.ipynb #fdc4ac77
 def standing(lesson:Lesson, progress:Progress) -> Standing:
     "How far a lesson has come, as its present version counts."
-    known = progress.lesson(lesson.id)
-    open_ = [name for name in lesson.exercises if "passed" not in known["exercises"].get(name, {})]
+    known, solved = progress.lesson(lesson.id), progress.solved(lesson.id)
+    open_ = [name for name in lesson.exercises if name not in solved]
     asked = {name: known["quizzes"].get(name, {}) for name in lesson.quizzes}
     answers = [one for quiz in asked.values() for one in quiz.get("questions", {}).values() if one.get("right")]
     scores = {name: (sum(bool(one.get("right")) for one in quiz.get("questions", {}).values()), int(quiz.get("of", 0))) for name, quiz in asked.items()}
@@ -229,7 +235,7 @@ def standings(progress:Progress) -> dict[str, Standing]:
     "How far all lessons have come, by id."
     return {i: standing(lesson, progress) for i, lesson in lessons().items()}
 
-# %% ../../nbs/library/learn/10_start.ipynb #6e287f6d
+# %% ../../nbs/library/learn/10_start.ipynb #28a10408
 class Panel:
     "What a trainee has done, and where to go on."
 
@@ -273,8 +279,7 @@ class Panel:
         ones = [s for s in self.standings.values() if s.lesson.about.series == number]
         total = "" if len(ones) < 2 else _row("Together", _of(sum(s.solved for s in ones), sum(s.exercises for s in ones)), f"{sum(s.done for s in ones)} of {len(ones)} lessons done",
                                               f"{sum(s.minutes for s in ones):.0f} of {sum(s.lesson.about.minutes for s in ones)}", _reward(number, ones), bold=True)
-        title = SERIES[number] if not number else f"Series {number}: {SERIES[number]}"
-        return (f"<tbody><tr><th colspan='5' scope='rowgroup' style='text-align: left; padding: .9em .8em .3em'>{html.escape(title)}</th></tr>{''.join(map(self._lesson, ones))}{total}</tbody>")
+        return (f"<tbody><tr><th colspan='5' scope='rowgroup' style='text-align: left; padding: .9em .8em .3em'>{html.escape(series_title(number))}</th></tr>{''.join(map(self._lesson, ones))}{total}</tbody>")
 
     def _lesson(self, s:Standing) -> str:
         "The row of one lesson."

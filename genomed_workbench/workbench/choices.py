@@ -7,7 +7,7 @@ __all__ = ['FUNCTIONS', 'WIDE', 'LEARNERS', 'STRATEGIES', 'FOLDS', 'Said', 'CHEC
            'in_play', 'cohort_call', 'coding_of', 'federation_call', 'shares_of', 'shift_of', 'hospital_names',
            'learner_call', 'strategy_calls', 'task_call', 'check_patients', 'check_hospitals', 'check_learning']
 
-# %% ../../nbs/library/workbench/00_choices.ipynb #3fbd6ae3
+# %% ../../nbs/library/workbench/00_choices.ipynb #5ee83371
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +17,12 @@ from typing import Any
 
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
 
+from ..data.columns import coding_in
 from ..data.files import read_cohort
 from ..data.registry import card_of, load_cohort
 from ..evaluation.compare import compare
 from ..federation.run import federate
-from ..federation.sites import Federation
+from ..federation.sites import Federation, hospital_name
 from ..learners.cox import CoxPH
 from ..learners.logistic import LogisticRegression
 
@@ -166,7 +167,7 @@ def _of_shares(c:Choices) -> set[str]:
     if c.blank_hospital: play |= {"blank_columns"}
     return play | ({"unequal"} if len(c.shares.replace(",", " ").split()) == 1 else set())
 
-# %% ../../nbs/library/workbench/00_choices.ipynb #a52f43df
+# %% ../../nbs/library/workbench/00_choices.ipynb #2f0eafc2
 def cohort_call(c:Choices) -> Call:
     "The line that opens the patients."
     if c.source == "cohort":
@@ -186,12 +187,10 @@ def _features(c:Choices) -> dict[str, Any]:
 
 def coding_of(text:str) -> dict[str, int]:
     "The coding of an event from words such as alive=0, dead=1."
-    pairs = [part.rpartition("=") for part in text.split(",")]
-    if any(not name.strip() or code.strip() not in ("0", "1") for name, _, code in pairs):
-        raise ValueError(f"{text!r}: write each value with 0 (no event) or 1 (event), such as alive=0, dead=1.")
-    return {name.strip(): int(code) for name, _, code in pairs}
+    if (coding := coding_in(text)) is None: raise ValueError(f"{text!r}: write each value with 0 (no event) or 1 (event), such as alive=0, dead=1.")
+    return coding
 
-# %% ../../nbs/library/workbench/00_choices.ipynb #c9ff17fa
+# %% ../../nbs/library/workbench/00_choices.ipynb #602a49b2
 def federation_call(c:Choices) -> Call:
     "The line that makes the hospitals."
     common = {"test_share": c.test_share, "seed": c.seed}
@@ -224,7 +223,7 @@ def hospital_names(text:str) -> list[str]:
     "The names that made-up hospitals will have; none where the sizes cannot be read."
     try: shares = shares_of(text)
     except ValueError: return []
-    return [f"hospital-{i + 1}" for i in range(shares if isinstance(shares, int) else len(shares))]
+    return [hospital_name(i) for i in range(shares if isinstance(shares, int) else len(shares))]
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #ff50ad0a
 def learner_call(c:Choices) -> Call:
