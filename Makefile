@@ -14,7 +14,7 @@ setup: $(READY)
 $(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version). Pass PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,docs,voila,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,hospital,docs,voila,dev]"
 	@touch $@
 
 demo: setup
