@@ -190,7 +190,7 @@ def test_cards_are_complete():
         for key in ("title", "disease", "licence", "source", "citation", "url", "n", "events", "sites", "virtual", "n_loaded", "events_loaded", "loader", "outcomes", "features", "left_out"):
             assert key in card, (name, key)
         assert "doi:10." in card["citation"]
-        assert card["virtual"] == ("made-up" in name) and (not card["virtual"] or "virtual" in card["title"])
+        assert card["virtual"] == name.startswith(("made-up", "virtual")) and (not card["virtual"] or "virtual" in card["title"])
         assert all(one["why"] for one in card["left_out"]) and all(one["label"] and one["kind"] for one in card["features"])
     shown = cohorts()
     assert shown["real or virtual"].value_counts().to_dict() == {"real": 5, "virtual": 1}
@@ -335,7 +335,7 @@ def test_eight_faults_give_eight_problems():
     (lambda f: pd.concat({"x": f}, axis=1), "several levels"),
     (lambda f: f[["time", "event", "center"]], "no feature"),
     (lambda f: f.rename(columns={"time": "Time"}), "Did you mean 'Time'"),
-], ids=str)
+], ids=lambda v: v if isinstance(v, str) else "frame")
 def test_frames_that_are_refused(change, fragment):
     problems = faults(change(table()))
     assert any(fragment in str(problem) for problem in problems), [str(problem) for problem in problems]

@@ -129,7 +129,7 @@ def _feature_rows(name: str, values: pd.Series, unit: str, yes_or_no: bool) -> d
     missing = int(values.isna().sum())
     return rows | ({(name, "missing"): f"{missing:,}"} if missing else {})
 
-# %% ../../nbs/library/data/05_cohort.ipynb #b2db6df0
+# %% ../../nbs/library/data/05_cohort.ipynb #46f134a3
 @dataclass(frozen=True, eq=False, repr=False)
 class Cohort:
     "Patients, what is asked about them, and where they come from."
@@ -146,6 +146,7 @@ class Cohort:
     citation: str = ""
     virtual: bool = False             # made-up patients
     notes: tuple[str, ...] = ()       # what was left out, and why
+    truth: Any = None                 # what was planted in virtual patients (data.truth.Truth)
 
     STRUCTURE: ClassVar[tuple[str, ...]] = ("frame", "outcome", "features", "site")
 
@@ -164,7 +165,7 @@ class Cohort:
         file: str = "the frame",                       # how messages call the table
         rows: Any = None,                              # row of each patient as a spreadsheet shows it; None: 2, 3, ...
         findings: Findings | None = None,              # what a reader of files has found already
-        **metadata: Any,                               # name, title, disease, units, source, licence, citation, virtual, notes
+        **metadata: Any,                               # name, title, disease, units, source, licence, citation, virtual, notes, truth
     ) -> "Cohort":
         "Check a table from end to end and make a cohort of it, or say everything that is wrong."
         check_choice("zero_time", zero_time, ZERO_TIME)
@@ -178,6 +179,8 @@ class Cohort:
         for text in findings.warnings:
             warnings.warn(f"{findings.file}: {text}", CohortWarning, stacklevel=2)
         metadata["notes"] = (*metadata.get("notes", ()), *findings.notes)
+        if metadata.get("truth") is not None:
+            metadata["truth"] = metadata["truth"].of(table.index)
         return cls(table, outcome, tuple(chosen), site, **metadata)
 
     @cached_property
@@ -236,7 +239,8 @@ class Cohort:
         chosen = np.asarray(chosen)
         if chosen.dtype == bool and chosen.shape != (self.n,):
             raise CohortError(f"{self.name}: the mask has shape {chosen.shape}; expected {self.n} values, one per patient.")
-        return replace(self, frame=self.frame.iloc[chosen if chosen.dtype == bool else chosen.astype(int)])
+        chosen = chosen if chosen.dtype == bool else chosen.astype(int)
+        return replace(self, frame=self.frame.iloc[chosen], truth=None if self.truth is None else self.truth.rows(chosen))
 
     def with_features(
         self,

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['PACKAGES', 'card_folder', 'cards', 'card_of', 'checksum', 'load_cohort', 'cohorts']
 
-# %% ../../nbs/library/data/09_registry.ipynb #09610dd9
+# %% ../../nbs/library/data/09_registry.ipynb #11b6a864
 import hashlib
+import importlib
 import importlib.util
 import tomllib
 import warnings
@@ -182,14 +183,22 @@ def _load_study(card: dict[str, Any], outcome: str | None, folder: str | Path | 
     _, entry = _chosen_outcome(card, outcome)
     return load_ipssm(folder, entry["key"], **{**_metadata(card), "units": _metadata(card)["units"], **options})
 
-# %% ../../nbs/library/data/09_registry.ipynb #8dfab143
+# %% ../../nbs/library/data/09_registry.ipynb #d27439c5
+def _load_virtual(card: dict[str, Any], outcome: str | None, options: dict[str, Any]) -> Cohort:
+    "A cohort of virtual patients, drawn now."
+    from genomed_workbench.data.designs import virtual_cohort
+
+    return virtual_cohort(importlib.import_module(card["loader"]["module"]).DESIGN, card, outcome=outcome, **{**_metadata(card), **options})
+
+# %% ../../nbs/library/data/09_registry.ipynb #57a54aa6
 def load_cohort(
     name: str,                         # as listed by cohorts()
     folder: str | Path | None = None,  # for cohorts read from a folder of yours; None: from GENOMED_DATA
     *,
     outcome: str | None = None,        # by its name in the card; None: the first one
     verify: bool = True,               # False: load a table that differs from the card
-    **options: Any,                    # features, zero_time, missing_outcome; for ipssm-study also min_gene_share, cytogenetics, with_mds_type
+    **options: Any,                    # features, zero_time, missing_outcome; for ipssm-study also min_gene_share, cytogenetics, with_mds_type;
+                                       # for virtual cohorts n, seed, hospitals, missing
 ) -> Cohort:
     "A registered cohort by its name."
     card = card_of(name)
@@ -198,9 +207,11 @@ def load_cohort(
         return _load_study(card, outcome, folder, options)
     if folder is not None:
         raise CohortError(f"{name}: this cohort is not read from a folder. Leave folder out.")
+    if kind == "virtual":
+        return _load_virtual(card, outcome, options)
     return (_load_csv if kind == "csv" else _load_package)(card, outcome, verify, options)
 
-# %% ../../nbs/library/data/09_registry.ipynb #aaf1137e
+# %% ../../nbs/library/data/09_registry.ipynb #ace4e6a4
 def _available(card: dict[str, Any]) -> str:
     "yes, or what to do first."
     loader = card["loader"]
@@ -210,7 +221,7 @@ def _available(card: dict[str, Any]) -> str:
         except CohortError:
             return loader["install"]
         return "yes"
-    return "yes" if loader["kind"] == "csv" or importlib.util.find_spec(loader["module"]) else loader["install"]
+    return "yes" if loader["kind"] in ("csv", "virtual") or importlib.util.find_spec(loader["module"]) else loader["install"]
 
 # %% ../../nbs/library/data/09_registry.ipynb #c5971761
 def cohorts() -> pd.DataFrame:  # one row per registered cohort, index = name
