@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DECLARED', 'SITE_ERROR', 'disclosed_by', 'reply', 'name_the_site', 'encoding_of', 'summary_released',
-           'summary_received', 'concordance_released', 'client_app']
+           'summary_received', 'concordance_released', 'counted', 'client_app']
 
-# %% ../../nbs/library/federation/02_app.ipynb #6cd987a6
+# %% ../../nbs/library/federation/02_app.ipynb #a47f0564
 import json
 import time
 import traceback
@@ -19,9 +19,10 @@ from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, Record
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
+from .counts import COUNTED, agreed_least, common_names, tell, told_released
 from .sites import Site, time_and_event
 from ..learners.encoding import Encoding, Summary
-from ..learners.learner import Learner, Released, UndeclaredRelease
+from ..learners.learner import DisclosureError, Learner, Released, UndeclaredRelease
 from ..learners.newton import from_record, to_record
 from ..statistics.concordance import comparable_pairs
 
@@ -106,7 +107,24 @@ def concordance_released(site:Site, beta:np.ndarray, encoding:Encoding) -> dict[
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later]))) or len(y)
     return {"concordant": Released(right, paired), "comparable": Released(all_, paired)}
 
-# %% ../../nbs/library/federation/02_app.ipynb #9784b7a2
+# %% ../../nbs/library/federation/02_app.ipynb #5504ea65
+def counted(
+    kind:str,         # "names" or "counts"
+    site:Site,
+    config:Any,       # of the message: columns (with the names of their categories), least
+    context:Context,  # the node's memory of this run
+) -> tuple[dict[str, Released], ConfigRecord|None, int]:
+    "Records, texts and rows of an answer in groups of patients."
+    memory: Any = context.state.config_records.setdefault("counted", ConfigRecord())
+    least = memory["least"] = agreed_least(config["least"], memory.get("least"))
+    if memory.setdefault(kind, config["columns"]) != config["columns"]: raise DisclosureError("the patients were counted in this run already, in other groups; two answers could be compared, so only the first is given")
+    rows, columns = site.cohort.frame.iloc[np.sort(np.concatenate([site.train_rows, site.test_rows]))], json.loads(config["columns"])
+    rows = rows if len(rows) >= least else rows.iloc[:0]
+    if kind == "counts": return told_released([tell(rows[c], least, names) for c, names in columns.items()], len(rows)), None, len(rows)
+    names = {c: common_names(rows[c], least) for c in columns}
+    return {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))}, ConfigRecord({"levels": json.dumps(names)}), len(rows)
+
+# %% ../../nbs/library/federation/02_app.ipynb #0600f549
 def client_app(
     learner:Learner,
     site_of:Callable[[Context], Site],  # where this node finds its patients
@@ -139,6 +157,15 @@ def client_app(
         config = content["config"]
         released = concordance_released(site, from_record(content["arrays"])["beta"], encoding_of(config["encoding"]))
         return reply(message, released, declared, len(site.test_rows), index(context), start)
+
+    def counting(kind:str) -> Callable[[Message, Context], Message]:
+        def answer(message:Message, context:Context) -> Message:
+            start = time.perf_counter()
+            released, texts, n = counted(kind, site_of(context), cast(Any, message.content)["config"], context)
+            return reply(message, released, COUNTED, n, index(context), start, texts)
+        return answer
+
+    for kind in ("names", "counts"): app.query(kind)(counting(kind))
 
     @app.evaluate()
     def evaluate(message:Message, context:Context) -> Message:

@@ -100,7 +100,7 @@ def hospital_name(
     "What a made-up hospital is called."
     return f"hospital-{place + 1}"
 
-# %% ../../nbs/library/federation/01_sites.ipynb #31d2f9a7
+# %% ../../nbs/library/federation/01_sites.ipynb #85db5757
 @dataclass(frozen=True)
 class Federation:
     "Hospitals that share a cohort's columns, not its rows."
@@ -210,6 +210,11 @@ class Federation:
     def test_rows(self) -> np.ndarray:
         "Test rows of all sites, in site order."
         return np.concatenate([s.test_rows for s in self.sites.values()])
+
+    def harmony(self, **options:Any) -> Any:
+        "Whether the hospitals' tables fit together: see `genomed_workbench.federation.harmony`."
+        from genomed_workbench.federation.harmony import harmony
+        return harmony(self, **options)
 
     def __repr__(self) -> str:
         sizes = [s.n for s in self.sites.values()]
