@@ -20,11 +20,9 @@ $(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
 demo: setup
 	$(BIN)/genomed demo
 
-# notebooks run two at a time, each in its own kernel; the other tests share a browser and a JupyterLab
-KERNELS := tests/test_notebooks.py tests/test_lessons.py
+# two workers: the tests of a file stay together (tests/conftest.py says how)
 test: setup drift check types
-	$(BIN)/python -m pytest -n 2 $(KERNELS)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(KERNELS))
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lab: setup
 	$(BIN)/genomed lab

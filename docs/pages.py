@@ -1,9 +1,12 @@
 """The words of the pages that no notebook holds: tables of contents, API pages, data-set cards."""
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import genomed_workbench as gw
+from genomed_workbench.clinic.dictionary import DISEASES, Dictionary, Variable
 from genomed_workbench.learn.lesson import SERIES, Lesson, series_title
+from genomed_workbench.workbench.dictionary import values_of
 
 ROOMS = {
     "clinic": "What a hematologist knows: dictionaries, units, scores.",
@@ -13,7 +16,7 @@ ROOMS = {
     "federation": "Hospitals, the app that runs at each, and the engines that pass messages.",
     "evaluation": "Alone, together, pooled: compared with intervals, drawn and reported.",
     "benchmarks": "What it costs, measured side by side.",
-    "nodes": "Real nodes.",
+    "nodes": "A hospital's own machine: is its file ready to take part?",
     "privacy": "What the numbers could give away.",
     "synthetic": "Sharing without sharing.",
     "trust": "Calibration, explanation, fairness.",
@@ -132,13 +135,53 @@ def counted(card: dict[str, Any]) -> str:
     return f"{card['n']:,} patients, {card['events']:,} events{loaded}, {sites}"
 
 
+CODE_PAGES = {"LOINC": "https://loinc.org/{}", "HGNC": "https://www.genenames.org/data/gene-symbol-report/#!/hgnc_id/{}", "ORPHA": "https://www.orpha.net/en/disease/detail/{}",
+              "HP": "https://hpo.jax.org/browse/term/{}"}
+
+
+def coded(codes: Mapping[str, str]) -> str:
+    "Codes as links to where they are explained."
+    named = {system: f"LOINC {code}" if system == "LOINC" else code for system, code in codes.items()}
+    return ", ".join(f"[{named[system]}](<{CODE_PAGES[system].format(code.removeprefix('ORPHA:'))}>)" for system, code in codes.items())
+
+
+def variable_row(variable: Variable) -> list[str]:
+    "One variable of a dictionary."
+    used = [f"needed by {', '.join(variable.needed_by)}"] if variable.needed_by else []
+    return [f'<span id="{variable.name}"></span>`{variable.name}`', f"**{variable.label}.** {variable.description} Empty: {variable.missing}.",
+            values_of(variable), "; ".join([*used, *([coded(variable.codes)] if variable.codes else [])])]
+
+
+def dictionary_page(book: Dictionary) -> str:
+    "One dictionary: its variables, group by group, then the names under which they are recognised."
+    groups = dict.fromkeys(variable.group for variable in book)
+    told = ("Numbers carry a unit and two ranges: the first is plausible, the second is all that is possible. A hospital that writes another unit, "
+            "other words or other names says so in its mapping; the names at the end of this page are recognised without one. "
+            "The ranges are working limits, set from general knowledge to catch slips of the pen; they are no reference values for care.")
+    quote = f"> {len(book)} variables: what each means, its unit, bounds and codes, and which score needs it. {coded(book.codes)}"
+    parts = [f"# {book.title}: dictionary", quote, told,
+             f'```python\nimport genomed_workbench as gw\n\nbook = gw.dictionary("{book.disease}")\ngw.browse_dictionary("{book.disease}")\n```']
+    for group in groups:
+        rows = [variable_row(variable) for variable in book if variable.group == group]
+        parts += [f"## {group.capitalize()}", grid(["variable", "what it is", "values", "scores and codes"], rows)]
+    names = [[f"`{variable.name}`", ", ".join(variable.aliases)] for variable in book if variable.aliases]
+    return "\n\n".join([*parts, "## Names that are recognised", "Case, blanks and punctuation do not matter.", grid(["variable", "also called"], names)]) + "\n"
+
+
+WHAT_BOOKS = "What each clinical variable means, in which unit, between which bounds, under which codes: one dictionary a disease."
+
+
 def data_index(cards: dict[str, dict[str, Any]]) -> str:
-    "All registered cohorts."
+    "All registered cohorts, and the dictionaries."
     rows = [[f"[{name}]({name}.md)", card["title"], f"{card['n']:,}", f"{card['events']:,}", str(card["sites"] or "none: split it"),
              "**made up**" if card["virtual"] else "real", ", ".join(card["outcomes"])] for name, card in cards.items()]
+    books = [[f"[{book.title}](../dictionaries/{book.disease}.md)", str(len(book)), ", ".join(book.systems)] for book in map(gw.dictionary, DISEASES)]
     told = "No row of a real patient is kept in this project. The cards tell where the tables come from; they are read from there, on your computer."
     return "\n\n".join(["# Data", "> What can be loaded by name: where it comes from, under which licence, what is in it and what was left out.",
-                        grid(["name", "what it is", "patients", "events", "hospitals", "real or made up", "outcomes"], rows), told, tree(list(cards))]) + "\n"
+                        grid(["name", "what it is", "patients", "events", "hospitals", "real or made up", "outcomes"], rows), told,
+                        "## Dictionaries", WHAT_BOOKS,
+                        grid(["disease", "variables", "scores that read them"], books), tree(list(cards), "Cohorts"),
+                        tree([f"../dictionaries/{disease}" for disease in DISEASES], "Dictionaries")]) + "\n"
 
 
 def load_lines(card: dict[str, Any]) -> str:
@@ -171,6 +214,7 @@ def card_columns(card: dict[str, Any]) -> list[str]:
     columns = [[f"`{one['name']}`", told[one["name"]], one.get("unit", ""), one["kind"]] for one in card["features"]]
     site = [f"**Hospitals:** `{card['site']['name']}`, {card['site']['description']}."] if "site" in card else []
     return ["## Outcomes", grid(["name", "what it is", "unit"], outcomes), "## Columns", grid(["column", "meaning", "unit", "kind"], columns), *site,
+            *(["## What is weak", card["weak"]] if card.get("weak") else []),
             "## Left out, and why", grid(["column", "why"], [[one["column"], one["why"]] for one in card["left_out"]])]
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
-from pages import WAYS_IN, api_index, api_page, card_page, chapters_index, data_index, howto_index, learn_index
+from pages import WAYS_IN, api_index, api_page, card_page, chapters_index, data_index, dictionary_page, howto_index, learn_index
 
+from genomed_workbench.clinic.dictionary import DISEASES, dictionary
 from genomed_workbench.learn.glossary import terms, used_in, with_tooltips
 from genomed_workbench.learn.lesson import Exercise, Lesson, LessonError, header, is_lesson, lessons, read_lesson, tags
 
@@ -294,6 +295,8 @@ def stage_rest(stage: Stage) -> None:
     for name, card in cards.items():
         stage.pages[f"data/{name}.md"] = linked(card_page(card))
     stage.pages["data/index.md"] = data_index(cards)
+    for disease in DISEASES:
+        stage.pages[f"dictionaries/{disease}.md"] = dictionary_page(dictionary(disease))
     howto = sorted((ROOT / "nbs" / "howto").glob("*.ipynb"))
     beside = [path for path in sorted((ROOT / "nbs").glob("*.ipynb")) if path.stem != "index"]  # the workbench panel
     for path in [*howto, *beside]:

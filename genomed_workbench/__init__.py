@@ -14,12 +14,25 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 _PUBLIC = {
+    "clinic.faults": ("ClinicError",),
+    "clinic.dictionary": ("dictionary",),
+    "clinic.karyotype": ("read_karyotype", "karyotypes"),
     "data.outcome": ("Survival", "Binary"),
     "data.problems": ("CohortError", "CohortWarning"),
     "data.cohort": ("Cohort",),
     "data.files": ("read_cohort",),
     "data.registry": ("load_cohort", "cohorts"),
     "data.leaks": ("leak_suspects",),
+    "data.truth": ("Truth",),
+    "data.hospitals": ("Hospitals",),
+    "data.designs": ("fidelity",),
+    "data.exports": ("hospital_exports",),
+    "data.mapping": ("Mapping",),
+    "data.suggest": ("suggest_mapping",),
+    "data.sources": ("read_records", "read_hospital", "write_table"),
+    "data.fhir": ("read_fhir", "write_fhir"),
+    "clinic.scores": ("score_systems",),
+    "data.scoring": ("score", "explain"),
     "learners.learner": ("Learner", "LearnerError", "DisclosureError", "UndeclaredRelease", "Released", "Block"),
     "learners.newton": ("NewtonLearner", "SearchStrategy"),
     "learners.cox": ("CoxPH",),
@@ -27,8 +40,11 @@ _PUBLIC = {
     "federation.sites": ("Federation", "FederationError", "Site"),
     "federation.engines": ("EngineError", "SiteError", "Step", "Stopped"),
     "federation.run": ("federate", "Run"),
+    "federation.harmony": ("Harmony",),
     "evaluation.compare": ("compare", "Comparison"),
+    "evaluation.restratification": ("restratify", "Restratification"),
     "evaluation.learning_curve": ("learning_curve", "LearningCurve"),
+    "nodes.readiness": ("check_readiness", "Readiness"),
     "learn.session": ("lesson",),
     "learn.glossary": ("glossary", "look_up"),
     "learn.slides": ("write_slides",),
@@ -37,6 +53,8 @@ _PUBLIC = {
     "learn.start": ("check_setup", "progress"),
     "learn.certificate": ("certificate",),
     "workbench.panel": ("Workbench",),
+    "workbench.mapping": ("confirm_mapping",),
+    "workbench.dictionary": ("browse_dictionary",),
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_WHERE)  # noqa: PLE0605

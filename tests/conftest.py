@@ -19,6 +19,26 @@ from genomed_workbench.learn.folder import prepare_folder
 
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
 MEASURED: dict[str, float] = {}
+ANYWHERE = ("test_notebooks.py", "test_lessons.py")  # each test has a kernel of its own
+
+
+def pytest_collection_modifyitems(items):
+    "Two workers: the tests of a file stay together, notebooks go wherever there is room, and one Ray at a time is started."
+    for item in items:
+        if item.path.name not in ANYWHERE:
+            item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.name))
+
+
+def pytest_sessionfinish(session):
+    "A worker hands over what it has measured."
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["measured"] = MEASURED
+
+
+def pytest_testnodedown(node):
+    "The largest difference of all workers."
+    for name, value in getattr(node, "workeroutput", {}).get("measured", {}).items():
+        MEASURED[name] = max(MEASURED.get(name, 0.0), value)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -69,6 +69,7 @@ def test_the_numpy_loop_and_the_messages_give_the_same_coefficients(seed):
     assert len(loop.rounds) == len(messages.rounds) == 20 and messages.messages == 4 + 20 * 4
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason='Ray is not installed: pip install "genomed-workbench[ray]"')
 def test_ray_gives_the_same_coefficients():

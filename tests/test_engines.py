@@ -366,6 +366,7 @@ def ray_or_skip() -> None:
     pytest.importorskip("ray", reason='Ray is not installed: pip install "genomed-workbench[ray]"')
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cox", "logistic plainly averaged"])
 def test_ray_gives_the_numbers_of_this_process(name):
@@ -381,6 +382,7 @@ def test_ray_gives_the_numbers_of_this_process(name):
     assert there.engine == "ray" and TaskIdentity._task_id is None
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_site_that_fails_on_ray_stops_the_run_with_its_name(capfd):
     ray_or_skip()

@@ -324,6 +324,7 @@ def test_every_part_of_a_comparison_can_be_stopped(phase, chance):
     assert told[-1].phase == phase and random.getstate() == state and TaskIdentity._task_id is None
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["compare", "train"])
 def test_stop_ends_ray_too(task, folder, chance):

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
-           'Comparison', 'answer_in_words', 'compare', 'headline_values']
+           'Comparison', 'answer_in_words', 'compare', 'headline_values', 'with_scores']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #39899ae0
+# %% ../../nbs/library/evaluation/04_compare.ipynb #19017a64
 import textwrap
 import time
 import warnings
@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.scores import SYSTEMS
+from ..data.checks import suggestion
+from ..data.scoring import score
 from .arms import Model, federated_model, isolated_model, pooled_model, without_fit_warnings
 from .figures import comparison_figure
 from .metrics import HIGHER_IS_BETTER, METRIC_LABELS, Scores, TestRows, brier_scores, concordance_scores, metrics_for
@@ -237,14 +240,14 @@ def _abroad(c:Comparison, metric:str) -> list[str]:
     return [f"A model of one hospital alone scores {home:.3f} at home; on everybody's patients {everywhere['mean'].mean():.3f} on average and "
             f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against {c.value('federated', 'all')['mean']:.3f} together (simulation only)."]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #ca399d58
+# %% ../../nbs/library/evaluation/04_compare.ipynb #7e33a08e
 def compare(
     federation:Federation,
     learner:Learner,                    # a template: every arm trains its own copy
     repeats:int=20,                     # draws of test rows
     seed:int|None=None,                 # None keeps the federation's own
     tune:bool=True,                     # every arm chooses its penalty inside its own training rows
-    scores:Sequence[str]=(),            # columns that hold a clinical score, higher = worse
+    scores:Sequence[str]=(),            # columns that hold a clinical score (higher = worse), or systems to compute, such as "ipss-m"
     metrics:Sequence[str]|None=None,    # harrell_c, uno_c, brier; or auc, brier
     horizon:float|None=None,            # of the Brier score; None is the median event time, rounded
     folds:int=5,
@@ -282,22 +285,36 @@ def headline_values(done:Repeat) -> dict[str, float]:
     names = [m.trained_on if m.arm == "clinical score" else m.arm for m in done.models] + ["isolated"]
     return {name: float(done.scores[k, -2, 0]) for k, name in enumerate(names) if name != "isolated" or k == len(names) - 1}
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #449d551f
+# %% ../../nbs/library/evaluation/04_compare.ipynb #fa19e31e
+def with_scores(
+    federation:Federation,
+    scores:Sequence[str],   # columns, or names of systems
+) -> tuple[Federation, tuple[str, ...]]:  # the federation with a column for each of them, and what the reader should know
+    "Compute the scores that are no columns yet; nobody's test rows change."
+    frame, notes = federation.cohort.frame, []
+    for name in [s for s in scores if s not in frame]:
+        if name not in SYSTEMS: raise ValueError(f"scores={list(scores)!r}: the cohort has no column {name!r}, and no score is called so. {suggestion(name, [*frame.columns, *SYSTEMS])}")
+        computed = score(federation.cohort, name)
+        if computed["score"].isna().all(): raise ValueError(f"scores={list(scores)!r}: {SYSTEMS[name].title} can be computed for nobody; it needs {', '.join(SYSTEMS[name].needs)}.")
+        frame = frame.assign(**{name: computed["score"].to_numpy()})
+        notes += [f"{SYSTEMS[name].title} is computed from the cohort's columns", *(f"{SYSTEMS[name].title}: {note}" for note in computed.attrs["notes"])]
+    return (replace(federation, cohort=replace(federation.cohort, frame=frame)) if notes else federation), tuple(notes)
+
+# %% ../../nbs/library/evaluation/04_compare.ipynb #b0d9f111
 def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:int) -> tuple[Federation, tuple[str, ...]]:
     "Refuse what cannot be compared; leave out of every arm the rows that a clinical score cannot use."
     if not len(federation.test_rows): raise FederationError("there are no test rows to compare on: make the federation with test_share=0.2, or test='column'")
     if not isinstance(repeats, (int, np.integer)) or repeats < 1: raise ValueError(f"repeats={repeats!r}: expected a whole number from 1 up")
     if federation.test and repeats > 1: raise FederationError(f"the test rows are given by the column {federation.test!r}: they cannot be redrawn, so pass repeats=1")
     if seed is not None and seed != federation.seed: federation = replace(federation, seed=seed)
-    missing = [s for s in scores if s not in federation.cohort.frame]
-    if missing: raise ValueError(f"scores={list(scores)!r}: the cohort has no column {', '.join(missing)}")
+    federation, said = with_scores(federation, scores)
     usable = federation.cohort.frame[list(scores)].notna().all(axis=1).to_numpy()
-    if usable.all(): return federation, ()
+    if usable.all(): return federation, said
     position = np.cumsum(usable) - 1
     members = {k: position[rows[usable[rows]]] for k, rows in federation.members.items()}
     lost = int((~usable).sum())
     return (replace(federation, cohort=federation.cohort.rows(usable), members={k: v for k, v in members.items() if len(v)}),
-            (f"{lost} patients without {', '.join(scores)} are left out of every arm",))
+            (*said, f"{lost} patients without {', '.join(scores)} are left out of every arm"))
 
 def _horizon(federation:Federation, horizon:float|None) -> float:
     "The horizon of the Brier score: as asked, or the median event time to two significant digits."

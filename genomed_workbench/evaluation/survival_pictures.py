@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['INK', 'ACCENT', 'FAINT', 'follow_up_picture', 'kaplan_meier_picture', 'calibration_picture', 'calibration_in_words',
-           'spread_in_words', 'patient_picture', 'hazard_ratio_of', 'pair_picture']
+           'spread_in_words', 'patient_picture', 'hazard_ratio_of', 'pair_picture', 'group_curves_picture']
 
-# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #f93601a6
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #a99ce1e5
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -200,3 +201,44 @@ def _hundred_pairs(ax:Any, concordance:float) -> int:
     for side in ax.spines.values(): side.set_visible(False)
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(.5, 0))
     return wrong
+
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #10dba921
+def _apart(
+    places:Sequence[float],  # where labels would stand
+    gap:float,               # least distance
+) -> np.ndarray:
+    "The places moved upwards as far as it takes that no two labels touch, order kept."
+    order = np.argsort(places, kind="stable")
+    spread = np.asarray(places, float)[order]
+    for i in range(1, len(spread)): spread[i] = max(spread[i], spread[i - 1] + gap)
+    return spread[np.argsort(order, kind="stable")]
+
+def group_curves_picture(
+    time:Sequence[float],   # shape (n,)
+    event:Sequence[int],    # 1 where the event was seen, shape (n,)
+    group:Sequence[str],    # shape (n,); patients of no group in `order` are not drawn
+    order:Sequence[str],    # groups from the lowest risk to the highest
+    horizon:float,          # where the words read the curves, in the unit of time
+    until:float,            # right end of the time axis
+    unit:str="years",
+    title:str="Survival by group",
+) -> Picture:
+    "Kaplan-Meier curves of ordered groups."
+    t, e, g = np.asarray(time, float), np.asarray(event), np.asarray(group, dtype=object)
+    shown = [name for name in order if (g == name).any()]
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    ax = figure.subplots()
+    said, ends = [], []
+    for name, place in zip(shown, np.linspace(.85, 0, max(len(shown), 1))):
+        mine, colour = g == name, colormaps["cividis"](place)
+        curve = kaplan_meier(t[mine], e[mine])
+        end = min(until, t[mine].max())
+        steps = curve.times[curve.times <= end]
+        ax.step([0, *steps, end], [1, *curve(steps), curve(np.array(end))], where="post", color=colour, lw=2.2)
+        ends.append((end, float(curve(np.array(end)))))
+        said.append(f"{name} {'not followed so long' if t[mine].max() < horizon else _of_100(float(curve(np.array(horizon))))}")
+    for name, (end, last), y in zip(shown, ends, _apart([last for _, last in ends], .05)):
+        ax.annotate(f"{name} ({(g == name).sum():,})", (end, last), xytext=(end + .012*until, y), fontsize=9, color=INK, va="center", annotation_clip=False)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    tidy(ax, xlim=(0, until), ylim=(0, 1), xlabel=f"{unit} since diagnosis", ylabel="alive", title=title)
+    return Picture(figure, f"{title}. Alive after {horizon:g} {unit}: {'; '.join(said)}.")
