@@ -28,6 +28,8 @@ ROOMS = {
 WAYS_IN = """:::{container} ways-in
 - [**Learn**](webinars/index.md) Webinars with exercises, pictures that move and quizzes. No statistics needed to begin.
 - [**Bring your file**](howto/01_bring_your_file.ipynb) From the table you have to an answer, on your own computer.
+- [**Bring a hospital aboard**](howto/05_hospital_aboard.ipynb) What its columns mean, whether its file is ready, and whether it fits to the others.
+- [**Scores and virtual patients**](howto/06_scores_and_virtual_patients.ipynb) IPSS-M and others with their reasons, and patients to rehearse on.
 - [**Library**](library/index.md) How it works inside, chapter by chapter, with the code at work.
 - [**Data**](data/index.md) Real cohorts and made-up ones: what is in them, and where they come from.
 :::"""
@@ -130,7 +132,9 @@ def howto_index(listed: list[tuple[str, str, str]]) -> str:
 
 def counted(card: dict[str, Any]) -> str:
     "Patients, events and hospitals in one line."
-    sites = f"{card['sites']} hospitals" if card["sites"] else "no hospitals: split it with `Federation.split`"
+    made = card["loader"]["kind"] == "virtual"
+    none = "as many patients and hospitals as you ask for" if made else "no hospitals: split it with `Federation.split`"
+    sites = f"{card['sites']} hospitals" if card["sites"] else none
     loaded = f" ({card['n_loaded']:,} with {card['events_loaded']:,} events are loaded)" if card["n_loaded"] != card["n"] else ""
     return f"{card['n']:,} patients, {card['events']:,} events{loaded}, {sites}"
 
@@ -171,9 +175,14 @@ def dictionary_page(book: Dictionary) -> str:
 WHAT_BOOKS = "What each clinical variable means, in which unit, between which bounds, under which codes: one dictionary a disease."
 
 
+def how_many_sites(card: dict[str, Any]) -> str:
+    "The hospitals of a cohort, in a cell."
+    return str(card["sites"] or ("as you ask" if card["loader"]["kind"] == "virtual" else "none: split it"))
+
+
 def data_index(cards: dict[str, dict[str, Any]]) -> str:
     "All registered cohorts, and the dictionaries."
-    rows = [[f"[{name}]({name}.md)", card["title"], f"{card['n']:,}", f"{card['events']:,}", str(card["sites"] or "none: split it"),
+    rows = [[f"[{name}]({name}.md)", card["title"], f"{card['n']:,}", f"{card['events']:,}", how_many_sites(card),
              "**made up**" if card["virtual"] else "real", ", ".join(card["outcomes"])] for name, card in cards.items()]
     books = [[f"[{book.title}](../dictionaries/{book.disease}.md)", str(len(book)), ", ".join(book.systems)] for book in map(gw.dictionary, DISEASES)]
     told = "No row of a real patient is kept in this project. The cards tell where the tables come from; they are read from there, on your computer."
@@ -188,6 +197,7 @@ def load_lines(card: dict[str, Any]) -> str:
     "How to load a cohort."
     other = [name for name in card["outcomes"]][1:]
     lines = ["import genomed_workbench as gw", "", f'cohort = gw.load_cohort("{card["name"]}")']
+    lines += [f'cohort = gw.load_cohort("{card["name"]}", n=5000, seed=1, hospitals=4)'] if card["loader"]["kind"] == "virtual" else []
     return "\n".join([*lines, *(f'cohort = gw.load_cohort("{card["name"]}", outcome="{name}")' for name in other)])
 
 
@@ -203,7 +213,8 @@ def card_page(card: dict[str, Any]) -> str:
 
 def card_facts(card: dict[str, Any]) -> list[str]:
     "What, whence, under which licence."
-    facts = {"What": card["disease"], "How many": counted(card), "Source": card["source"], "Licence": card["licence"], "Cite": card["citation"]}
+    facts = {"What": card["disease"], "How many": counted(card), "Source": card["source"], "Licence": card["licence"], "Cite": card["citation"],
+             **({"Clinical scores": f"{', '.join(card['scores'])}; to be named in `gw.compare(..., scores=[...])`"} if card.get("scores") else {})}
     return [f"{name}\n: {value}" for name, value in {**facts, **({"More": f"<{card['url']}>"} if card["url"] else {})}.items()]
 
 

@@ -501,3 +501,27 @@ def test_panel_without_voila_says_what_to_install(genomed, tmp_path, monkeypatch
     monkeypatch.setattr("genomed_workbench.workbench.page.find_spec", lambda name: None)
     status, out, err = genomed("panel")
     assert status == 1 and out == "" and "genomed-workbench[voila]" in err and not (tmp_path / "workbench.ipynb").exists()
+
+
+def test_a_hint_names_only_options_that_the_command_has(tmp_path):
+    file = tmp_path / "one.csv"
+    file.write_text("HB\n9\n", encoding="utf-8")
+    from typer.testing import CliRunner
+
+    from genomed_workbench.cli.app import app
+    said = CliRunner().invoke(app, ["score", "ipss-r", str(file)])
+    assert said.exit_code == 2 and "single column" in said.stderr and "--sep" not in said.stderr
+    assert "--sep" in CliRunner().invoke(app, ["map", str(file), "--disease", "mds"]).stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named_by_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    import tempfile
+
+    from genomed_workbench.data.storage import write_text_atomically
+
+    def refuse(**where):
+        raise PermissionError(13, "Permission denied", str(tmp_path / ".scores.csv.x7"))
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(PermissionError) as told:
+        write_text_atomically(tmp_path / "scores.csv", "a")
+    assert told.value.filename == str(tmp_path / "scores.csv")

@@ -85,3 +85,12 @@ def test_mended_it_loads(patients):
         cohort = gw.Cohort.from_frame(mended, gw.Survival("years", "died"))
     assert cohort.n == 83 and 45 < cohort.n_events < 70
     assert set(gw.leak_suspects(cohort).suspicion) == {"none"}
+
+
+def test_a_name_in_place_of_a_cohort_is_explained():
+    import pytest
+
+    from genomed_workbench.data.exports import hospital_exports
+    from genomed_workbench.data.problems import CohortError
+    with pytest.raises(CohortError, match="found 'virtual-mds'; expected a cohort of virtual patients"):
+        hospital_exports("virtual-mds")

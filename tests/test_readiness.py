@@ -17,9 +17,9 @@ from browser import QUIET, chromium
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
+from genomed_workbench.data.identifiers import identifiers_in, is_bsn, is_codice_fiscale, is_dni, is_iban, is_kvnr, is_nhs_number, is_nir
 from genomed_workbench.data.mapping import Column, Mapping
 from genomed_workbench.nodes.findings import KINDS, SEVERITIES, Finding
-from genomed_workbench.nodes.identifiers import identifiers_in, is_bsn, is_codice_fiscale, is_dni, is_iban, is_kvnr, is_nhs_number, is_nir
 from genomed_workbench.nodes.readiness import told
 from genomed_workbench.nodes.values import copied_down
 
@@ -363,3 +363,13 @@ def test_a_hundred_thousand_rows(tmp_path):
     seconds = time.process_time() - start
     assert {"wrong-unit", "free-text", "impossible-value"} <= set(kinds(found)) and kinds(found)["impossible-value"].rows == (502,)
     assert seconds <= 30, f"{seconds:.1f} s"
+
+
+def test_a_number_that_can_be_read_in_two_ways_is_not_called_a_date(tmp_path):
+    from genomed_workbench.nodes.readiness import check_readiness
+    file = tmp_path / "ward.csv"
+    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1.200;2;0,8;Good\n", encoding="utf-8")
+    found = check_readiness(file, "mds")
+    (one,) = [one for one in found.all_findings if one.column == "PLT" and one.kind == "unreadable-value"]
+    assert "date" not in one.what + one.mend and "two ways" in one.what
+    assert ", and 2 things" in found.sentence or ", and one thing" in found.sentence

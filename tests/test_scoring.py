@@ -431,3 +431,32 @@ def test_a_run_with_a_computed_score(genomed, scored_federation, tmp_path):
     told = json.loads(out)
     assert status == 0 and {"arm": "clinical score", "trained_on": "ipss-r"}.items() <= next(arm for arm in told["arms"] if arm["arm"] == "clinical score").items()
     assert genomed(*asked, "--scores", "ipss-q")[0] == 2 and "Did you mean" in genomed(*asked, "--scores", "ipss-q")[2]
+
+
+def test_a_patient_is_explained_by_the_numbers_that_were_scored(tmp_path):
+    "1.200 and a lone minus are read by what else their column holds; one row alone would say something else."
+    file = tmp_path / "ward.csv"
+    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR;del5q\n001;9,5;1.200;2;0,8;Good;+\n002;9,5;12,5;2;0,8;Good;-\n", encoding="utf-8")
+    for system in ("ipss-r", "ipss-m"):
+        table = gw.score(file, system)
+        for patient in ("001", "002"):
+            assert gw.explain(file, system, patient).result["score_worst"] == table.loc[patient, "score_worst"]
+    assert gw.explain(file, "ipss-r", "001").table.set_index("variable").loc["platelets", "value"] == 1200
+
+
+def test_a_point_beside_decimal_commas_is_not_guessed(tmp_path):
+    file = tmp_path / "ward.csv"
+    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1.200;2;0,8;Good\n", encoding="utf-8")
+    with pytest.raises(gw.CohortError, match=r"row 2, column 'PLT': found '1.200'.*1200 or 1.2"):
+        gw.score(file, "ipss-r")
+    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1200;2;0,8;Good\n", encoding="utf-8")
+    assert gw.score(file, "ipss-r").loc["007", "points_platelets"] == 0
+    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9.5;1.200;2;0.8;Good\n", encoding="utf-8")
+    assert gw.score(file, "ipss-r").loc["007", "points_platelets"] == 1
+
+
+def test_a_file_without_an_id_says_what_names_the_patients(tmp_path):
+    file = tmp_path / "ward.csv"
+    file.write_text("Fallnummer,HB,PLT\nA,9.5,50\n", encoding="utf-8")
+    assert any("the row in the file" in note for note in gw.score(file, "ipss-r").attrs["notes"])
+    assert not any("the row in the file" in note for note in gw.score(file, "ipss-r", id="Fallnummer").attrs["notes"])

@@ -308,3 +308,10 @@ def test_identifiers_are_sent_only_when_asked_for(by_hospital):
         assert {"name", "date_of_birth", "record_number"} <= set(one.table) and one.mapping["columns"]["name"]["ignore"]
     with pytest.raises(gw.CohortError, match="only virtual patients"):
         gw.hospital_exports(gw.Cohort.from_frame(cohort.frame, cohort.outcome, features=["age"], name="real"))
+
+
+def test_an_option_that_does_not_exist_is_named_with_the_nearest_one():
+    import genomed_workbench as gw
+    from genomed_workbench.data.problems import CohortError
+    with pytest.raises(CohortError, match=r"no option hospital=3. Did you mean 'hospitals'"):
+        gw.load_cohort("virtual-mds", n=50, hospital=3)

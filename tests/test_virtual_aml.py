@@ -6,7 +6,8 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.data.designs import design_card, fidelity
+from genomed_workbench.data.designs import design_card, fidelity, solve_calibration
+from genomed_workbench.data.virtual_aml import DESIGN
 
 # written down from the notes on the source, not from the file that the cohort is made from
 LISTED = {"NPM1 and DNMT3A": 8.3, "NPM1 and FLT3_ITD": 3.5, "TP53 and complex": 56, "RUNX1 and SRSF2": 8.5, "t_8_21 and KIT": 19, "inv16 and NRAS": 6.6}
@@ -90,3 +91,16 @@ def test_the_word_virtual_and_what_is_weak(cohort):
     assert cohort.virtual and "virtual" in repr(cohort).lower() and "virtual" in card["title"].lower() and "virtual" in card["disease"]
     assert "Assumed" in card["weak"] and set(told["assumed"])
     assert card["n"] == 1000 and card["events"] == int(gw.load_cohort("virtual-aml").event.sum())
+
+
+def test_what_is_shipped_comes_back_from_the_published_figures(tmp_path):
+    "The solver, on a tenth of the patients and another path, finds the shipped baseline and centre again."
+    shipped = design_card("virtual-aml")[1]["folder"] / "calibration.json"
+    told = json.loads(shipped.read_text(encoding="utf-8"))
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"published": told["published"], "truth": {name: {"coefficients": one["coefficients"]} for name, one in told["truth"].items()}}), encoding="utf-8")
+    again = solve_calibration(path, DESIGN, sample=20_000, seed=1)
+    assert json.loads(path.read_text(encoding="utf-8")) == again and set(again["solved"]) == set(told["solved"])
+    for name, one in told["truth"].items():
+        assert abs(again["truth"][name]["centre"] - one["centre"]) < 0.05
+        np.testing.assert_allclose(again["truth"][name]["baseline"]["rates"], one["baseline"]["rates"], rtol=0.05)

@@ -18,6 +18,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import genomed_workbench as gw
 from genomed_workbench.data.problems import CohortError
+from genomed_workbench.data.registry import card_of, cards
 from genomed_workbench.evaluation import figures
 from genomed_workbench.federation import run as run_module
 from genomed_workbench.statistics import pictures
@@ -155,6 +156,32 @@ def test_a_yes_or_no_from_a_file():
     clicked(bench)
     assert bench.error is None and bench.cohort.kind == "binary", text(bench, "status")
     pd.testing.assert_frame_equal(bench.comparison.table, carried_out(bench.code)["comparison"].table, check_exact=True)
+
+
+FEW = ("age", "hemoglobin", "marrow_blasts", "cytogenetic_risk", "TP53multi", "SF3B1")
+
+
+def test_a_score_that_the_cohort_can_compute_stands_beside_the_model():
+    bench = opened(cohort="virtual-mds", features=FEW, divide="shares", shares="60, 40", scores=("ipss-m", "ipss-r"))
+    assert set(bench.choices.scores) == {"ipss-m", "ipss-r"} and bench.controls["scores"].layout.display is None
+    assert 'scores=["ipss-m", "ipss-r"]' in bench.code
+    clicked(bench)
+    assert bench.error is None, text(bench, "status")
+    pd.testing.assert_frame_equal(bench.comparison.table, carried_out(bench.code)["comparison"].table, check_exact=True)
+    beside = bench.comparison.table[bench.comparison.table.arm == "clinical score"]
+    assert set(beside.trained_on) == {"ipss-m", "ipss-r"} and (beside.query("tested_on == 'all' and metric == 'harrell_c'")["mean"] > 0.6).all()
+    bench.controls["cohort"].value = "made-up-aml"
+    assert bench.choices.scores == () and bench.controls["scores"].layout.display == "none" and "scores" not in bench.code
+    bench.wait(30)
+
+
+@pytest.mark.parametrize("name", [name for name, card in cards().items() if card.get("scores")])
+def test_the_scores_that_the_panel_offers_can_be_had(name, cohort_of):
+    "Columns of the cohort, or systems of its own disease that most of its patients get."
+    cohort = cohort_of(name)
+    for one in card_of(name)["scores"]:
+        values = cohort.frame[one] if one in cohort.frame else gw.score(cohort, one)["score"]
+        assert values.notna().mean() > 0.7 and values.nunique() > 1, one
 
 
 def test_an_upload_overwrites_nothing(folder):

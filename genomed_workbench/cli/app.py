@@ -31,7 +31,7 @@ import typer
 if TYPE_CHECKING:
     from genomed_workbench.cli.job import Result
 
-# %% ../../nbs/library/cli/02_app.ipynb #4c116d1f
+# %% ../../nbs/library/cli/02_app.ipynb #831bcf2e
 def say(text:str) -> None:
     "A line on stderr."
     typer.echo(text, err=True)
@@ -43,10 +43,11 @@ _ARGUMENT = re.compile(rf"\b({'|'.join(OPTIONS)})=('[^']*'|\"[^\"]*\"|\{{[^}}]*\
 def as_options(
     message:str,
     typed:Sequence[str]=(),  # what was typed: an option that stands there already as it is needs no telling
+    there:Sequence[str]|None=None,  # the options that the command has; None: all
 ) -> str:                    # a sentence, or nothing
     "The arguments that a message speaks of, as options of the command line."
     found = {("--na" if name == "na_values" else f"--{name.replace('_', '-')}", _spelled(value)): None for name, value in _ARGUMENT.findall(message)}
-    told = [f"{option} {value}".rstrip() for option, value in found if (option, value) not in zip(typed, typed[1:])]
+    told = [f"{option} {value}".rstrip() for option, value in found if (there is None or option in there) and (option, value) not in zip(typed, typed[1:])]
     return f"On the command line: {', '.join(told)}" if told else ""
 
 def _spelled(value:str) -> str:
@@ -57,7 +58,7 @@ def _spelled(value:str) -> str:
     if isinstance(meant, dict): return ",".join(f"{k}={v}" for k, v in meant.items())
     return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in (meant if isinstance(meant, (list, tuple)) else [meant]))
 
-# %% ../../nbs/library/cli/02_app.ipynb #7e8bc092
+# %% ../../nbs/library/cli/02_app.ipynb #0041206a
 def in_words(error:Exception) -> tuple[str, int]:
     "What to say about an error, and the exit status."
     from genomed_workbench.cli.job import OptionError
@@ -81,7 +82,9 @@ def spoken(debug:bool) -> Iterator[None]:
         if debug: say(traceback.format_exc())
         text, status = in_words(error)
         say(f"error: {text}")
-        if hint := as_options(text, sys.argv): say(hint)
+        command = click.get_current_context(silent=True)
+        there = None if command is None else [option for one in command.command.params for option in one.opts]
+        if hint := as_options(text, sys.argv, there): say(hint)
         raise typer.Exit(status) from None
 
 # %% ../../nbs/library/cli/02_app.ipynb #22b0dd2b

@@ -59,14 +59,14 @@ def as_csv(table: pd.DataFrame) -> str:
     "The scores as CSV."
     return with_id(table).to_csv(index=False, na_rep="", float_format="%.15g", lineterminator="\n")
 
-# %% ../../nbs/library/cli/01_scores.ipynb #89371cc7
+# %% ../../nbs/library/cli/01_scores.ipynb #760cda1c
 def summary(table: pd.DataFrame) -> list[str]:
     "How many were scored, into which categories, and what the reader should know."
     system = system_of(table.attrs["system"])
     counts = table["category"].value_counts()
     found = ", ".join(f"{name} {counts[name]:,}" for name in system.categories if name in counts)
     number = f"{table['score'].notna().sum():,} with a score, " if system.additive else ""
-    return [f"{system.title} of {len(table):,} patients: {number}{table['category'].notna().sum():,} with a category{f' ({found})' if found else ''}.",
+    return [f"{system.title} of {len(table):,} {'patient' if len(table) == 1 else 'patients'}: {number}{table['category'].notna().sum():,} with a category{f' ({found})' if found else ''}.",
             f"Read: {', '.join(column if column == name else f'{column} as {name}' for column, name in table.attrs['used'].items())}.", *table.attrs["notes"]]
 
 def record_of(table: pd.DataFrame, file: Path) -> dict[str, Any]:

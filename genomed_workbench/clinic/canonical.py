@@ -8,7 +8,7 @@ __all__ = ['MISSING', 'YES', 'NO', 'COMMA_DECIMAL', 'POINT_DECIMAL', 'GROUPED', 
            'plain_numbers', 'one_value', 'read_texts', 'read_column', 'impossible', 'what_is_possible',
            'fits_elsewhere', 'Canonical', 'recognised', 'units_stated', 'one_column', 'unit_in', 'canonical']
 
-# %% ../../nbs/library/clinic/03_canonical.ipynb #4edb7524
+# %% ../../nbs/library/clinic/03_canonical.ipynb #df979ff4
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import pandas as pd
 
 from .dictionary import Dictionary, Variable, dictionary, key
 from .faults import ClinicError, Fault
-from .units import factor, known_unit, quantity_of, telling, unit_of, units_of
+from .units import factor, known_unit, other_unit, quantity_of, telling, unit_of
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #6c089835
 MISSING = frozenset(map(key, (
@@ -234,18 +234,11 @@ def what_is_possible(variable: Variable, unit: str | None, times: float) -> str:
     low, high = (bound / times for bound in variable.possible)
     return f"{whole_number}{variable.label} from {low:g} to {high:g}{' ' + unit if unit else ''}"
 
-# %% ../../nbs/library/clinic/03_canonical.ipynb #01423dc8
+# %% ../../nbs/library/clinic/03_canonical.ipynb #40d630b5
 def fits_elsewhere(values: np.ndarray, variable: Variable) -> str:
     "The other unit in which at least half of the impossible values would be plausible, as half a sentence."
-    numbers = telling(values)
-    if variable.unit is None or variable.plausible is None or not len(numbers):
-        return ""
-    low, high = variable.plausible
-    for unit in units_of(variable)[1:]:
-        there = numbers * factor(unit, variable.unit, variable)
-        if np.mean((there >= low) & (there <= high)) >= 0.5:
-            return f" (is it in {unit}?)"
-    return ""
+    unit, fits = other_unit(telling(values), variable)
+    return f" (is it in {unit}?)" if unit and fits.mean() >= 0.5 else ""
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #d36f824c
 @dataclass(frozen=True)

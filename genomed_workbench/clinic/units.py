@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UNITS', 'MOLAR_MASS', 'SPELLINGS', 'SUPERSCRIPTS', 'SAME', 'BY_SPELLING', 'ENOUGH', 'plain', 'unit_of', 'named',
            'molar_mass', 'quantity_of', 'known_unit', 'factor', 'convert', 'units_of', 'UnitGuess', 'telling', 'inside',
-           'others', 'likely_unit', 'unit_by_value']
+           'others', 'likely_unit', 'other_unit']
 
 # %% ../../nbs/library/clinic/01_units.ipynb #984d2438
 import re
@@ -189,19 +189,21 @@ def likely_unit(
     told = (share, here, "plausible") if by_range else (usual, usual_here, "in the usual range")
     return UnitGuess(unit, share, here, f"{told[0]:.0%} of {len(numbers):,} values are {told[2]} as {unit}, {told[1]:.0%} as {variable.unit}")
 
-# %% ../../nbs/library/clinic/01_units.ipynb #dd281d96
-def unit_by_value(
-    values: Any,    # numbers as they stand in the column
-    variable: Any,  # a `Variable` with a plausible range
-) -> np.ndarray:    # for each value the unit it fits in, or "" where it fits in its own, or in none
-    "Single values that are implausible in the variable's unit and usual in another."
+# %% ../../nbs/library/clinic/01_units.ipynb #3b8f5a54
+def other_unit(
+    values: Any,              # numbers as they stand in the column
+    variable: Any,            # a `Variable` with a plausible range
+    unit: str | None = None,  # the unit that they are not in; None: the variable's own
+) -> tuple[str, np.ndarray]:  # "" where there is none; True for the values that are plausible in it
+    "The other unit in which most of some numbers are plausible, and which of them."
     numbers = np.asarray(values, float)
-    fits = np.full(len(numbers), "", dtype=object)
-    if variable.plausible is None or variable.unit is None:
-        return fits
+    best, fits = "", np.zeros(len(numbers), dtype=bool)
+    if variable.plausible is None:
+        return best, fits
     low, high = variable.plausible
-    odd = np.isfinite(numbers) & ((numbers < low) | (numbers > high))
-    for unit, times in others(variable).items():
-        least, most = variable.usual or variable.plausible
-        fits[odd & (fits == "") & (numbers * times >= least) & (numbers * times <= most)] = unit
-    return fits
+    for one in units_of(variable):
+        there = numbers * factor(one, variable.unit, variable)
+        plausible = (there >= low) & (there <= high)
+        if one != (unit or variable.unit) and plausible.sum() > fits.sum():
+            best, fits = one, plausible
+    return best, fits

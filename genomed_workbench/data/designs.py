@@ -6,10 +6,11 @@
 __all__ = ['Columns', 'JUDGED', 'Design', 'linear', 'planted', 'virtual_cohort', 'solved_truth', 'solve_calibration',
            'design_card', 'fidelity']
 
-# %% ../../nbs/library/data/26_designs.ipynb #7372274d
+# %% ../../nbs/library/data/26_designs.ipynb #3a0076c7
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,14 @@ def _checked(name: str, n: Any, seed: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise CohortError(f"{name}: seed={seed!r}; expected a whole number from 0 up.")
 
-# %% ../../nbs/library/data/26_designs.ipynb #565df19a
+# %% ../../nbs/library/data/26_designs.ipynb #73199e8e
+def _known_options(name: str, options: Mapping[str, Any]) -> None:
+    "Only options that virtual patients have."
+    known = {*inspect.signature(virtual_cohort).parameters, *inspect.signature(Cohort.from_frame).parameters, *(one.name for one in fields(Cohort))} - {"design", "card", "options", "metadata"}
+    if wrong := next((option for option in options if option not in known), None):
+        raise CohortError(f"{name}: there is no option {wrong}={options[wrong]!r}. {suggestion(wrong, sorted(known & {*inspect.signature(virtual_cohort).parameters}))}")
+
+# %% ../../nbs/library/data/26_designs.ipynb #44b8de01
 def virtual_cohort(
     design: Design,
     card: Mapping[str, Any],                     # of the registry
@@ -120,6 +128,7 @@ def virtual_cohort(
 ) -> Cohort:
     "Virtual patients with a known truth."
     _checked(design.name, n, seed)
+    _known_options(design.name, options)
     chosen = next(iter(card["outcomes"])) if outcome is None else outcome
     if chosen not in card["outcomes"]:
         raise CohortError(f"{design.name}: there is no outcome {chosen!r}. {suggestion(str(chosen), card['outcomes'])}")

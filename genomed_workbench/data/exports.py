@@ -6,7 +6,7 @@
 __all__ = ['HABITS', 'FIRST', 'LAST', 'NOT_SENT', 'Habit', 'with_dates', 'identifiers', 'Export', 'as_written',
            'hospital_exports']
 
-# %% ../../nbs/library/data/31_exports.ipynb #2c76ea4d
+# %% ../../nbs/library/data/31_exports.ipynb #8aa694d0
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..clinic.dictionary import Dictionary, Variable, dictionary
+from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary
 from ..clinic.units import convert
 from .cohort import Cohort
 from .dates import DATE_FORMATS
@@ -166,7 +166,7 @@ def as_written(
 # %% ../../nbs/library/data/31_exports.ipynb #1c6e7420
 NOT_SENT = ("os_years", "lfs_years", "aml_years", "leukemia_or_death", "aml", "ipss_m_score", "ipss_r_score", "TP53multi", "cytogenetic_risk", "del7_7q")  # what a hospital does not write down: it is computed
 
-# %% ../../nbs/library/data/31_exports.ipynb #29f45077
+# %% ../../nbs/library/data/31_exports.ipynb #7f836ab2
 def hospital_exports(
     cohort: Cohort,                          # virtual, with or without hospitals
     habits: Sequence[Habit] = HABITS,        # one after the other, from the start again where there are more hospitals
@@ -175,9 +175,11 @@ def hospital_exports(
     seed: int = 0,
 ) -> dict[str, Export]:                      # by hospital
     "What each hospital would send: tables of texts, each with the mapping that reads it."
+    if not isinstance(cohort, Cohort):
+        raise CohortError(f"found {cohort!r}; expected a cohort of virtual patients, such as load_cohort('virtual-mds', hospitals=3).")
     if not cohort.virtual:
         raise CohortError(f"{cohort.name}: only virtual patients are written out like this; real ones stay where they are.")
-    disease = next((one for one in ("mds", "aml", "mm", "scd") if cohort.name.endswith(f"-{one}")), None)
+    disease = next((one for one in DISEASES if cohort.name.endswith(f"-{one}")), None)
     if disease is None:
         raise CohortError(f"{cohort.name}: no dictionary goes with this cohort; expected virtual-mds, virtual-aml, virtual-mm or virtual-scd.")
     book, frame = dictionary(disease), with_dates(cohort, seed)

@@ -11,7 +11,7 @@ __all__ = ['LOINC', 'UCUM', 'HGNC', 'ORPHA', 'ICD10', 'ABSENT_REASON', 'ASSERTED
            'Unreadable', 'text_of', 'quantity_text', 'word_of', 'Person', 'day_of', 'whole_years', 'Reading',
            'shown_codes', 'read_resources', 'notes_of', 'read_fhir', 'records_of']
 
-# %% ../../nbs/library/data/18_fhir.ipynb #a57b84fb
+# %% ../../nbs/library/data/18_fhir.ipynb #c120e91d
 import json
 import re
 import uuid
@@ -31,8 +31,7 @@ from ..clinic.units import UNITS, convert, unit_of
 from .cohort import Cohort
 from .mapping import Column, Mapping
 from .problems import CohortError, Problem, shown
-from .records import SITE, Records
-from .sources import _table, check_disease
+from .records import SITE, Records, check_disease, patients_table
 from .storage import write_text_atomically
 
 # %% ../../nbs/library/data/18_fhir.ipynb #c3de0c2d
@@ -73,14 +72,14 @@ def models() -> Callable[[str], Any]:
     except ImportError: raise CohortError('FHIR needs the package fhir.resources: pip install "genomed-workbench[hospital]"') from None
     return get_fhir_model_class
 
-# %% ../../nbs/library/data/18_fhir.ipynb #8e6912dd
+# %% ../../nbs/library/data/18_fhir.ipynb #f7b38d1c
 def value_of(
     variable:Variable,
     value:Any,      # canonical and known
     disease:str,
 ) -> dict[str, Any]:
     "The value element of an observation."
-    if variable.kind == "date": return {"valueDateTime": pd.Timestamp(value).strftime("%Y-%m-%d")}
+    if variable.kind == "date": return {"valueDateTime": value_of_date(value)}
     if variable.kind == "text": return {"valueString": str(value)}
     if variable.kind == "yes-no":
         if "HGNC" not in variable.codes: return {"valueBoolean": bool(value)}
@@ -170,7 +169,7 @@ def resources_of(
             said = absent(codes[one.name]) if unsaid else codes[one.name] | value_of(one, row[one.name], book.disease)
             yield {"resourceType": "Observation", "id": stable_uuid(id, one.name), "status": "final", "subject": subject, **said}
 
-# %% ../../nbs/library/data/18_fhir.ipynb #532ee969
+# %% ../../nbs/library/data/18_fhir.ipynb #4efc8a50
 def write_fhir(
     data:Cohort|pd.DataFrame,  # a cohort, or a canonical frame with the patients' ids as index
     path:str|Path,             # .json for a bundle, .ndjson for one resource a line
@@ -179,7 +178,7 @@ def write_fhir(
     "Patients as FHIR R4. Dates stay in: the file belongs inside the hospital."
     check_disease(disease)
     book, model, path = dictionary(disease), models(), Path(path)
-    frame, sites = _table(data, book)
+    frame, sites = patients_table(data, book)
     if twice := frame.index[frame.index.duplicated()].tolist(): raise CohortError(f"{len(twice)} patient id(s) stand in several rows, the first is {shown(twice[0])}; expected one row per patient.")
     checked: set[Any] = set()
     lines = []

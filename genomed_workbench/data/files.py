@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEPARATORS', 'LONG', 'NA_VALUES', 'ID_NAMES', 'refuse_other_kinds', 'decoded', 'error_at', 'refuse_binary',
            'found_separator', 'Table', 'read_table', 'plain_frame', 'found_decimal', 'warn_of_thousands', 'found_id',
-           'frame_of_text', 'frame_of_parquet', 'content_of', 'read_cohort', 'check_options']
+           'frame_of_text', 'names_once', 'frame_of_parquet', 'content_of', 'read_cohort', 'check_options']
 
 # %% ../../nbs/library/data/06_files.ipynb #26ac39b5
 import csv
@@ -357,18 +357,27 @@ def _declared_separator(text: str) -> tuple[str, str | None]:
     said = re.fullmatch(r"\"?sep=(.)\"?\r?", first)
     return (rest, said.group(1)) if said else (text, None)
 
-# %% ../../nbs/library/data/06_files.ipynb #faebcfdf
+# %% ../../nbs/library/data/06_files.ipynb #e6b64ef3
+def names_once(
+    names: Sequence[str],
+    findings: Findings,
+    row: int = 1,  # that the names stand in
+) -> None:
+    "Refuse columns without a name, and names that are given twice."
+    for place, name in enumerate(names, start=1):
+        if not name:
+            findings.stop(f"column {place} has no name", "a name for every column", "Give it a name, or remove the column if it only counts the rows.", row=row, column="", value="")
+    for name, count in Counter(names).items():
+        if count > 1 and name:
+            findings.stop(f"the name is given to {count} columns", "each name once", "Rename or remove one of them.", row=row, column=name, value=name)
+
+# %% ../../nbs/library/data/06_files.ipynb #bee08bad
 def _check_names(header: list[str], separator: str, text: str, findings: Findings) -> None:
     "Every column has a name of its own."
     if len(header) == 1 and (better := found_separator(text)) not in (None, separator):
         mend = f"The columns seem to be separated by {SEPARATORS[better or ',']}: pass sep={better!r} or leave sep out."
         raise CohortError(Problem(findings.file, f"found a single column {shown(header[0])} with sep={separator!r}", "several columns", mend, row=1, value=header[0]))
-    for place, name in enumerate(header, start=1):
-        if not name:
-            findings.stop(f"column {place} has no name", "a name for every column", "Give it a name, or remove the column if it only counts the rows.", row=1, column="", value="")
-    for name, count in Counter(header).items():
-        if count > 1 and name:
-            findings.stop(f"the name is given to {count} columns", "each name once", "Rename or remove one of them.", row=1, column=name, value=name)
+    names_once(header, findings)
     if header and all(as_number(name) is not None for name in header):
         findings.stop("the header holds only numbers", "a first row with the names of the columns", "Add a header.", row=1, value=header[0])
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['YES_NO', 'FORMAT', 'KEYS', 'COLUMN_KEYS', 'KINDS', 'EARLIEST', 'LATEST', 'Column', 'words_of', 'word_for', 'Mapping',
-           'Unreadable', 'Applied', 'ids_of', 'grouped_in', 'read_numbers', 'read_date_columns']
+           'Unreadable', 'Applied', 'ids_of', 'grouped_in', 'read_numbers', 'says_nothing', 'read_date_columns']
 
 # %% ../../nbs/library/data/12_mapping.ipynb #4b1b37bd
 import json
@@ -475,11 +475,16 @@ def read_numbers(
 # %% ../../nbs/library/data/12_mapping.ipynb #d94195b3
 EARLIEST, LATEST = np.datetime64("1900-01-01", "ns"), np.datetime64("2100-12-31", "ns")
 
-# %% ../../nbs/library/data/12_mapping.ipynb #1734e63b
+# %% ../../nbs/library/data/12_mapping.ipynb #c2b8af82
+def says_nothing(text: str) -> bool:
+    "True for a cell that means not known."
+    return text in ("", "?", ".") or (bool(key(text)) and key(text) in MISSING)
+
+# %% ../../nbs/library/data/12_mapping.ipynb #13850417
 def _date_text(cell: Any) -> str | None:
     "A cell that should be a date as text; None where it says that nothing is known."
     text = "" if cell is None or cell != cell else str(cell).strip()
-    return None if text in ("", "?", ".") or (key(text) and key(text) in MISSING) else text
+    return None if says_nothing(text) else text
 
 # %% ../../nbs/library/data/12_mapping.ipynb #eff9dec8
 def read_date_columns(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Patients', 'Inputs', 'inputs_for', 'score', 'Explanation', 'explain', 'score_column']
 
-# %% ../../nbs/library/data/22_scoring.ipynb #6a4299cb
+# %% ../../nbs/library/data/22_scoring.ipynb #cbfeceaa
 import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..clinic.canonical import canonical
+from ..clinic.canonical import GROUPED, canonical, decimal_sign
 from ..clinic.dictionary import Dictionary, dictionary
 from ..clinic.faults import ClinicError, Fault
 from ..clinic.scores import System, system_of
@@ -31,7 +31,7 @@ from .sources import read_records
 from .tables import read_table_file
 from ..statistics.pictures import RISK_COLOURS, Picture, tidy
 
-# %% ../../nbs/library/data/22_scoring.ipynb #e6261962
+# %% ../../nbs/library/data/22_scoring.ipynb #4b15c945
 @dataclass(frozen=True)
 class Patients:
     "A table to score, as its owner wrote it."
@@ -65,6 +65,8 @@ class Patients:
         ids = pd.Index(frame[name], name=name) if name else pd.Index(findings.rows, name="row")
         again = int(ids.dropna().duplicated().sum())
         told = [f"{again:,} ids stand there again; every row is scored by itself"] if again else []
+        if name is None:
+            told.append("no column is called like a patient's id: each patient goes by the row in the file; id=... names the column (--id on the command line)")
         return cls(findings.file, frame, ids, name, np.asarray(findings.rows), notes=(*findings.notes, *findings.warnings, *told))
 
     def place(self, row: int) -> dict[str, Any]:
@@ -92,23 +94,42 @@ class Inputs:
     used: dict[str, str]         # column -> variable
     notes: tuple[str, ...]
 
-# %% ../../nbs/library/data/22_scoring.ipynb #6474190e
+# %% ../../nbs/library/data/22_scoring.ipynb #9f6e64eb
 def inputs_for(
     patients: Patients,
     system: System,
     units: Mapping[str, str] | None = None,  # column or variable -> unit it is written in
+    place: int | None = None,                # the only patient whose faults matter; None: everybody's
 ) -> Inputs:
     "The inputs of a score in the dictionary's names and units."
     book = dictionary(system.disease)
     mine = np.array([(found := book.find(str(column))) is not None and found.name in system.reads for column in patients.frame.columns], dtype=bool)
     if not mine.any():
         raise CohortError(_nothing_recognised(patients, system, book))
+    if unclear := [*_read_two_ways(patients, patients.frame.loc[:, mine], book, place)]:
+        raise CohortError(unclear)
     stated = _stated(patients.units | dict(units or {}), patients.frame.columns[mine], book, system)
     try:
-        read = canonical(patients.frame.loc[:, mine], book, stated)
+        read = canonical(patients.frame.loc[:, mine], book, stated, strict=place is None)
+        if faults := [fault for fault in read.faults if fault.row in (None, place)]:
+            raise ClinicError(faults)
     except ClinicError as error:
         raise CohortError([*_problems(error, patients, book)] or f"{patients.name}: {error}") from None
     return Inputs(patients, read.frame.set_axis(patients.ids, axis=0), read.used, (*patients.notes, *_in_short(read.notes), *_suspicions(read.frame, read.used, book)))
+
+# %% ../../nbs/library/data/22_scoring.ipynb #e52dbec0
+def _read_two_ways(patients: Patients, frame: pd.DataFrame, book: Dictionary, place: int | None = None) -> Iterator[Problem]:
+    "Cells such as 1.200 in columns that do not say what the point is, in a table with decimal commas."
+    columns = {column: frame[column].dropna().astype(str) for column in frame if frame[column].dtype == object and (found := book.find(str(column))) and found.kind in ("number", "count")}
+    signs = {column: decimal_sign(list(texts.unique())) for column, texts in columns.items()}
+    if "," not in signs.values() or "." in signs.values():
+        return
+    for column in (column for column, sign in signs.items() if not sign):
+        for row, text in columns[column].str.strip().items():
+            if GROUPED.fullmatch(text) and text.count(".") == 1 and place in (None, row):
+                where = patients.place(int(row))
+                mend = " ".join(part for part in (where.pop("mend", ""), "Write it without the point, or with a decimal comma.") if part)
+                yield Problem(patients.name, f"found {shown(text)}", f"a number that can be read in one way only (with decimal commas in other columns it may be {text.replace('.', '')} or {float(text):g})", mend, column=str(column), value=text, **where)
 
 # %% ../../nbs/library/data/22_scoring.ipynb #75743655
 def _in_short(notes: Sequence[str]) -> list[str]:
@@ -304,16 +325,15 @@ def _scale(told: Explanation) -> Picture:
     ax.axis("off")
     return Picture(figure, f"{told.title}. {told.result['comment']}. Findings: {'; '.join(lines)}.")
 
-# %% ../../nbs/library/data/22_scoring.ipynb #63975d37
-def _one_patient(patients: Patients, patient: Any) -> Patients:
-    "The rows of one patient only."
+# %% ../../nbs/library/data/22_scoring.ipynb #279c84dc
+def _place_of(patients: Patients, patient: Any) -> int:
+    "The place of one patient among all."
     hit = np.flatnonzero(np.asarray(patients.ids == patient) | np.asarray(patients.ids.astype(str) == str(patient)))
     if not len(hit):
         raise CohortError(f"{patients.name}: there is no patient {patient!r}. {suggestion(str(patient), patients.ids.astype(str)[:10_000])}")
     if len(hit) > 1:
         raise CohortError(f"{patients.name}: {len(hit)} rows are patient {patient!r}; expected one.")
-    chosen = None if patients.rows is None else patients.rows[hit]
-    return Patients(patients.name, patients.frame.iloc[hit].reset_index(drop=True), patients.ids[hit], patients.id, chosen, patients.units, patients.virtual)
+    return int(hit[0])
 
 # %% ../../nbs/library/data/22_scoring.ipynb #f940c4e7
 def _weightiest_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -322,7 +342,7 @@ def _weightiest_first(table: pd.DataFrame) -> pd.DataFrame:
     weight = table["points"].abs().fillna(0.0) + 1e-3 * could
     return table.loc[weight.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
 
-# %% ../../nbs/library/data/22_scoring.ipynb #d6d94ba4
+# %% ../../nbs/library/data/22_scoring.ipynb #8d457f85
 def explain(
     data: Cohort | pd.DataFrame | str | Path,
     system: str,
@@ -336,12 +356,15 @@ def explain(
     "Why one patient has this score."
     chosen = _system(system)
     if mapping is None and not _is_source(data):
-        inputs = inputs_for(_one_patient(Patients.of(data, id), patient), chosen, units)
+        patients = Patients.of(data, id)
+        place = _place_of(patients, patient)
+        inputs = inputs_for(patients, chosen, units, place)  # of all: 1.200 is read by what else its column holds
     else:
-        whole = _inputs(data, chosen, units, mapping, id)
-        inputs = Inputs(_one_patient(whole.patients, patient), whole.frame[np.asarray(whole.patients.ids.astype(str) == str(patient))], whole.used, whole.notes)
-    table = _weightiest_first(chosen.contributions(inputs.frame, **options).drop(columns="patient"))
-    return Explanation(chosen, inputs.patients.ids[0], chosen.compute(inputs.frame, **options).iloc[0], table, inputs.patients.virtual)
+        inputs = _inputs(data, chosen, units, mapping, id)
+        place = _place_of(inputs.patients, patient)
+    frame = inputs.frame.iloc[[place]]
+    table = _weightiest_first(chosen.contributions(frame, **options).drop(columns="patient"))
+    return Explanation(chosen, inputs.patients.ids[place], chosen.compute(frame, **options).iloc[0], table, inputs.patients.virtual)
 
 # %% ../../nbs/library/data/22_scoring.ipynb #c1ddc07f
 def score_column(

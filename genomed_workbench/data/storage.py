@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-# %% ../../nbs/library/data/00_storage.ipynb #9f3397e2
+# %% ../../nbs/library/data/00_storage.ipynb #4e214eb9
 def write_bytes_atomically(
     path: str | Path,  # where the file shall stand; missing folders are made
     content: bytes,    # the whole content
@@ -19,7 +19,10 @@ def write_bytes_atomically(
     "Write bytes so that a reader sees the old file or the new one, never a part."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the file that was asked for, not the temporary one
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

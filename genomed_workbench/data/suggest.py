@@ -9,7 +9,7 @@ __all__ = ['EMPTY_WORDS', 'LATER_WORDS', 'TINY_WORDS', 'MORE_NAMES', 'MISSING_CO
            'yes_no_fit', 'words_fit', 'fit_of', 'Proposal', 'weigh', 'assign', 'id_column', 'site_column', 'Suggestion',
            'example_of', 'suggest_mapping']
 
-# %% ../../nbs/library/data/21_suggest.ipynb #ca4c5823
+# %% ../../nbs/library/data/21_suggest.ipynb #0a686373
 import difflib
 import html
 import re
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from ..clinic.canonical import MISSING, NO, YES
+from ..clinic.canonical import NO, YES
 from ..clinic.dictionary import Variable, dictionary, key
 from ..clinic.faults import ClinicError
 from ..clinic.units import UNITS, factor, unit_of, units_of
@@ -33,10 +33,10 @@ from .columns import as_number, distinct
 from .dates import found_date_format
 from .files import found_decimal
 from .identifiers import identifier_in, named_as, words_in
-from .mapping import Column, Mapping
+from .mapping import Column, Mapping, says_nothing
 from .problems import CohortError
-from .records import Records
-from .sources import check_disease, read_records
+from .records import Records, check_disease
+from .sources import read_records
 from .tables import as_texts
 
 # %% ../../nbs/library/data/21_suggest.ipynb #3ecf59b9
@@ -65,12 +65,7 @@ class Looks:
         "Share of cells whose word fits."
         return sum(count for word, count in zip(self.words, self.counts, strict=True) if fits(word)) / self.known if self.known else 0.0
 
-# %% ../../nbs/library/data/21_suggest.ipynb #9e8fe208
-def _says_nothing(word: str) -> bool:
-    "True for a cell that means not known."
-    return word in ("", "?", ".") or (bool(key(word)) and key(word) in MISSING)
-
-# %% ../../nbs/library/data/21_suggest.ipynb #6da7a535
+# %% ../../nbs/library/data/21_suggest.ipynb #04a60274
 def looks_of(
     name: str,
     column: pd.Series,              # texts
@@ -81,7 +76,7 @@ def looks_of(
     cells = distinct(column.astype(object))
     order = np.argsort(-cells.counts, kind="stable")
     words = {place: str(cells.values[place]).strip() for place in order if cells.counts[place]}
-    said = [(word, int(cells.counts[place])) for place, word in words.items() if word not in missing and not _says_nothing(word)]
+    said = [(word, int(cells.counts[place])) for place, word in words.items() if word not in missing and not says_nothing(word)]
     read = [(as_number(word, decimal), count) for word, count in said]
     numbers = np.repeat([number for number, _ in read if number is not None], [count for number, count in read if number is not None])
     dates = found_date_format([word for word, _ in said], 300) if said and sum(len(word) >= 6 for word, _ in said) > 0.5 * len(said) else None
@@ -478,7 +473,7 @@ def _only_letters(unit: str, variable: Variable) -> bool:
     "True for two letters that are a unit elsewhere: MO is the marrow of a Spanish hospital as well as months."
     return len(unit) <= 2 and unit.isalpha() and (not variable.unit or UNITS[unit_of(unit) or ""][0] != UNITS[variable.unit][0])
 
-# %% ../../nbs/library/data/21_suggest.ipynb #85a95dd4
+# %% ../../nbs/library/data/21_suggest.ipynb #882dd306
 def _fit_with_meanings(looks: Looks, variable: Variable, said: str | None, meanings: Table[str, str]) -> Fit:
     "The fit of the cells, or of what the source says that they mean."
     if not meanings or variable.kind not in ("yes-no", "level", "ordinal"):
@@ -489,7 +484,7 @@ def _fit_with_meanings(looks: Looks, variable: Variable, said: str | None, meani
         meant = {code: found[0] for code, answer in meanings.items() if (found := _yes_or_no(answer, variable)) is not None}
     else:
         meant = {code: str(variable.words[key(answer)] if variable.kind == "level" else variable.values[int(variable.words[key(answer)]) - variable.first]) for code, answer in meanings.items() if key(answer) in variable.words}
-    meant |= {code: "" for code, answer in meanings.items() if code not in meant and (_says_nothing(answer) or re.match(r"(?i)not (known|done|tested)|unknown", answer))}
+    meant |= {code: "" for code, answer in meanings.items() if code not in meant and (says_nothing(answer) or re.match(r"(?i)not (known|done|tested)|unknown", answer))}
     return replace(fit, values=meant, reason="its words are the answers of the form" if fit.share > 0.9 else fit.reason)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #419450d0

@@ -6,7 +6,7 @@
 __all__ = ['INSTALL_EXCEL', 'BIG', 'cell_text', 'as_texts', 'is_workbook', 'frame_of_workbook', 'kind_of_table',
            'read_table_file']
 
-# %% ../../nbs/library/data/13_tables.ipynb #e86dc37e
+# %% ../../nbs/library/data/13_tables.ipynb #e5d5f6d3
 import datetime
 import io
 import warnings
@@ -20,7 +20,7 @@ import pandas as pd
 
 from .checks import Findings, suggestion
 from .columns import label
-from .files import check_options, content_of, frame_of_parquet, frame_of_text
+from .files import check_options, content_of, frame_of_parquet, frame_of_text, names_once
 from .problems import CohortError, Problem
 
 # %% ../../nbs/library/data/13_tables.ipynb #6c7333e7
@@ -164,7 +164,7 @@ def frame_of_workbook(
         _tell_formulas(content, chosen.title, rows, findings)
     return _table_of(rows, merged, findings)
 
-# %% ../../nbs/library/data/13_tables.ipynb #38d17d04
+# %% ../../nbs/library/data/13_tables.ipynb #8f14c167
 def _table_of(rows: list[list[Any]], merged: Sequence[tuple[int, int, int, int]], findings: Findings) -> pd.DataFrame:
     "Header and body of a sheet."
     header = _header_row(rows, merged)
@@ -172,20 +172,11 @@ def _table_of(rows: list[list[Any]], merged: Sequence[tuple[int, int, int, int]]
     if header:
         findings.note(f"the header is read from row {header + 1}; what stands above is no patient")
     width = max((place + 1 for place, name in enumerate(names) if name or any(len(row) > place and row[place] is not None for row in rows[header + 1 :])), default=0)
-    _check_names(names[:width], header + 1, findings)
+    names_once(names[:width], findings, header + 1)
     body = [(place + 1, row) for place, row in enumerate(rows) if place > header and any(cell is not None and str(cell).strip() for cell in row)]
     findings.rows = np.array([place for place, _ in body], dtype=int)
     table = pd.DataFrame([[cell_text(cell) for cell in [*row, *[None] * width][:width]] for _, row in body], columns=range(width), dtype=object)
     return table.set_axis(names[:width], axis=1)
-
-# %% ../../nbs/library/data/13_tables.ipynb #2739c502
-def _check_names(names: Sequence[str], row: int, findings: Findings) -> None:
-    "Every column has a name of its own."
-    for place, name in enumerate(names, start=1):
-        if not name:
-            findings.stop(f"column {place} has values and no name", "a name for every column", "Give it a name, or remove the column if it only counts the rows.", row=row, column="", value="")
-    for name in dict.fromkeys(name for name in names if name and list(names).count(name) > 1):
-        findings.stop(f"the name is given to {list(names).count(name)} columns", "each name once", "Rename or remove one of them.", row=row, column=name, value=name)
 
 # %% ../../nbs/library/data/13_tables.ipynb #62c99169
 def kind_of_table(content: bytes, path: Path) -> str:

@@ -6,7 +6,7 @@
 __all__ = ['code_numbers', 'shifted_by', 'shape', 'quoted', 'code_findings', 'iscn_share', 'swapped_karyotype', 'swapped_pairs',
            'swapped_numbers', 'coding_findings']
 
-# %% ../../nbs/library/nodes/06_codes.ipynb #ba91424d
+# %% ../../nbs/library/nodes/06_codes.ipynb #ff094a01
 import re
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..clinic.dictionary import Variable
 from ..data.columns import as_number
-from .findings import Finding
+from .findings import Finding, counted
 from .sheet import Sheet
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #828e6b90
@@ -61,11 +61,15 @@ def quoted(
     shown = dict.fromkeys(repr(text) if _HARMLESS.fullmatch(text) else f"of the shape {shape(text)!r}" for text in different[:50])
     return ", ".join(list(shown)[:4]) + (" and others" if len(shown) > 4 else "")
 
-# %% ../../nbs/library/nodes/06_codes.ipynb #9c5aee39
+# %% ../../nbs/library/nodes/06_codes.ipynb #1ab0288e
 def code_findings(sheet: Sheet, name: str) -> Iterator[Finding]:
     "Codes and words of one variable that mean nothing, or something else."
     if len(bad_dates := sheet.bad_dates.get(name, ())):
-        yield Finding("mend", "unreadable-value", f"{'1 cell is' if len(bad_dates) == 1 else f'{len(bad_dates):,} cells are'} no date that can be read, or day and month cannot be told apart.", "Say in the mapping how dates are written (date_format = \"DD.MM.YYYY\"), and mend the cells that are no dates.",
+        if sheet.book[name].kind != "date":
+            yield Finding("mend", "unreadable-value", f"{counted(len(bad_dates), '1 cell', 'cells')} can be read in two ways, or not at all, such as 1.200 beside decimal commas.", "Write thousands without a sign, and decimals as in the rest of the file.",
+                          name, sheet.column_of[name], sheet.rows_at(bad_dates))
+            return
+        yield Finding("mend", "unreadable-value", f"{counted(len(bad_dates), '1 cell is', 'cells are')} no date that can be read, or day and month cannot be told apart.", "Say in the mapping how dates are written (date_format = \"DD.MM.YYYY\"), and mend the cells that are no dates.",
                       name, sheet.column_of[name], sheet.rows_at(bad_dates))
     variable, column, cells = sheet.book[name], sheet.column_of[name], sheet.written[name]
     codes = code_numbers(cells) if variable.kind in ("yes-no", "ordinal", "level") else None

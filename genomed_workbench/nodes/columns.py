@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'people_in', 'people_findings', 'unknown_columns']
 
-# %% ../../nbs/library/nodes/11_columns.ipynb #e907fb95
+# %% ../../nbs/library/nodes/11_columns.ipynb #a188d8ca
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from ..data.dates import DATE_FORMATS, found_date_format, parsed_dates
-from .findings import Finding
-from .identifiers import Identifier, identifiers_in, is_free_text, looks_like_births
+from ..data.identifiers import Identifier, identifiers_in, is_free_text, looks_like_births
+from .findings import Finding, counted
 from .sheet import Sheet
 
 # %% ../../nbs/library/nodes/11_columns.ipynb #f64c8a0f
@@ -52,7 +52,7 @@ def people_in(sheet: Sheet, name: str) -> list[Identifier]:
 _MENDS = {"free-text": "Take the column out, or code what you need from it (ignore = true in the mapping keeps it from being read, not from being sent).",
           "birth-date": "Replace it by the age at diagnosis, and take the column out of the file."}
 
-# %% ../../nbs/library/nodes/11_columns.ipynb #25a3f488
+# %% ../../nbs/library/nodes/11_columns.ipynb #4342725f
 def people_findings(sheet: Sheet) -> Iterator[Finding]:
     "Columns and cells that could name a person."
     for name in sheet.raw.columns:
@@ -64,7 +64,7 @@ def people_findings(sheet: Sheet) -> Iterator[Finding]:
         for one in found:
             mend = "Give the patients pseudonyms of their own, and keep the list of both in the hospital." if name == sheet.id else _MENDS.get(one.kind, "Take the column or the cells out of the file before anybody else sees it.")
             rows = () if len(one.positions) > 0.5 * sheet.n else sheet.rows_at(one.positions)
-            yield Finding("look" if ignored else "mend" if one.kind == "free-text" else "stop", one.kind, f"{'1 cell holds' if len(one.positions) == 1 else f'{len(one.positions):,} cells hold'} {one.what}.{said}" if not one.what.startswith("a column") else f"{one.what[0].upper()}{one.what[1:]}.{said}", mend, sheet.variable_of(name), name, rows)
+            yield Finding("look" if ignored else "mend" if one.kind == "free-text" else "stop", one.kind, f"{counted(len(one.positions), '1 cell holds', 'cells hold')} {one.what}.{said}" if not one.what.startswith("a column") else f"{one.what[0].upper()}{one.what[1:]}.{said}", mend, sheet.variable_of(name), name, rows)
         if not found and name in (*sheet.unknown, *sheet.ignored) and is_free_text(sheet.raw[name]):
             yield Finding("look" if ignored else "mend", "free-text", f"The column holds remarks in free text.{said}", _MENDS["free-text"], None, name)
 

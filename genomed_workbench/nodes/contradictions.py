@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['DATE_RULES', 'GENE_RULES', 'BLOOD_RULES', 'RULES', 'OLDEST_DATE', 'SHIFTED', 'GIVEN', 'Rule', 'broken',
-           'rule_findings', 'strange_dates', 'dated_years', 'time_against_dates', 'flag_findings', 'class_findings',
+           'rule_findings', 'strange_dates', 'time_against_dates', 'flag_findings', 'class_findings',
            'class_without_text', 'karyotype_findings', 'score_findings', 'contradiction_findings']
 
-# %% ../../nbs/library/nodes/08_contradictions.ipynb #f0c13172
+# %% ../../nbs/library/nodes/08_contradictions.ipynb #0a8771f5
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +16,8 @@ import pandas as pd
 
 from ..clinic.karyotype import karyotypes
 from ..clinic.scores import SYSTEMS
-from .findings import Finding
+from ..data.records import dated_years
+from .findings import Finding, counted
 from .sheet import Sheet
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #04814e71
@@ -72,7 +73,7 @@ BLOOD_RULES = (
 )
 RULES = (*DATE_RULES, *GENE_RULES, *BLOOD_RULES)
 
-# %% ../../nbs/library/nodes/08_contradictions.ipynb #5e9c2547
+# %% ../../nbs/library/nodes/08_contradictions.ipynb #3b900a90
 def broken(
     rule: Rule,
     frame: pd.DataFrame,  # canonical
@@ -86,7 +87,7 @@ def broken(
 
 def _patients(count: int) -> str:
     "So many patients."
-    return "1 patient: they" if count == 1 else f"{count:,} patients"
+    return counted(count, "1 patient: they", "patients")
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #434af57d
 def rule_findings(sheet: Sheet) -> Iterator[Finding]:
@@ -109,18 +110,6 @@ def strange_dates(sheet: Sheet) -> Iterator[Finding]:
         for kind, wrong, said in (("future-date", days > today, "lie in the future"), ("impossible-value", days < OLDEST_DATE, "lie before 1900")):
             if wrong.any():
                 yield Finding("mend", kind, f"{wrong.sum():,} {'date' if wrong.sum() == 1 else 'dates'} {said if wrong.sum() > 1 else said.replace('lie', 'lies')}.", _DATES, name, sheet.column_of.get(name), sheet.rows_at(np.flatnonzero(wrong)))
-
-# %% ../../nbs/library/nodes/08_contradictions.ipynb #8d86a4f3
-def dated_years(
-    frame: pd.DataFrame,  # canonical
-) -> np.ndarray:          # from the diagnosis to death or last contact; NaN where it is not known
-    "Years of follow-up from the dates."
-    def column(name: str) -> np.ndarray:
-        return frame[name].to_numpy(dtype="datetime64[D]") if name in frame else np.full(len(frame), np.datetime64("NaT", "D"))
-
-    end = np.where(np.isnat(column("death_date")), column("last_contact_date"), column("death_date"))
-    days = (end - column("diagnosis_date")).astype(float)
-    return np.where(np.isnat(end) | np.isnat(column("diagnosis_date")), np.nan, days) / 365.25
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #aa5eceb7
 def time_against_dates(sheet: Sheet) -> Iterator[Finding]:

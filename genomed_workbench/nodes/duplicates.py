@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['AGREE', 'LUCK', 'SHARED', 'PARTS', 'id_findings', 'same_patients', 'same_patient_findings', 'duplicate_findings']
 
-# %% ../../nbs/library/nodes/07_duplicates.ipynb #435b33f9
+# %% ../../nbs/library/nodes/07_duplicates.ipynb #7704c663
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from .findings import Finding
+from .findings import Finding, counted
 from .sheet import Sheet
 
-# %% ../../nbs/library/nodes/07_duplicates.ipynb #5069db95
+# %% ../../nbs/library/nodes/07_duplicates.ipynb #8b711836
 def id_findings(sheet: Sheet) -> Iterator[Finding]:
     "Ids that are missing or stand twice; the ids themselves are not repeated here."
     if sheet.id is None:
@@ -27,7 +27,7 @@ def id_findings(sheet: Sheet) -> Iterator[Finding]:
     twice = (ids.duplicated(keep=False) & ids.notna()).to_numpy()
     if twice.any():
         different = len(ids[twice].unique())
-        yield Finding("stop", "duplicate-id", f"{'one id stands' if different == 1 else f'{different:,} ids stand'} in {twice.sum():,} rows.", "Keep one row a patient: the first visit, not the last, where rows are visits.",
+        yield Finding("stop", "duplicate-id", f"{counted(different, 'one id stands', 'ids stand')} in {twice.sum():,} rows.", "Keep one row a patient: the first visit, not the last, where rows are visits.",
                       column=sheet.id, rows=sheet.rows_at(np.flatnonzero(twice)))
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #e4f7aa05

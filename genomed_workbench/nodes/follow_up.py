@@ -7,7 +7,7 @@ __all__ = ['FEWEST', 'OTHERS', 'OLDEST', 'LAB', 'MARGIN', 'MOST', 'MOST_LEAK', '
            'follow_up_of', 'event_findings', 'likely_time_unit', 'time_unit_findings', 'time_findings', 'known_risk',
            'ranks', 'reversed_by_dates', 'reversed_event', 'suspects', 'leak_findings', 'follow_up_findings']
 
-# %% ../../nbs/library/nodes/09_follow_up.ipynb #cd8ac1e9
+# %% ../../nbs/library/nodes/09_follow_up.ipynb #30d5ae52
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +18,12 @@ import pandas as pd
 
 from ..data.cohort import Cohort
 from ..data.columns import as_number
+from ..data.identifiers import identifiers_in, is_free_text
 from ..data.leaks import leak_suspects
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError
-from ..data.records import OUTCOMES, outcome_of, with_follow_up
-from .contradictions import dated_years
+from ..data.records import OUTCOMES, dated_years, outcome_of, with_follow_up
 from .findings import Finding
-from .identifiers import identifiers_in, is_free_text
 from .sheet import Sheet
 from ..statistics.concordance import comparable_pairs
 
@@ -188,7 +187,12 @@ def reversed_by_dates(sheet: Sheet) -> np.ndarray:
     wrong = ((death == 0) & dated) | ((death == 1) & ~dated)
     return np.flatnonzero(wrong) if dated.sum() >= 5 and wrong.sum() > 0.8 * death.notna().sum() else np.empty(0, dtype=int)
 
-# %% ../../nbs/library/nodes/09_follow_up.ipynb #55c00ff0
+# %% ../../nbs/library/nodes/09_follow_up.ipynb #eb97c458
+def _some(positions: np.ndarray, most: int) -> np.ndarray:
+    "At most so many of them, always the same ones."
+    return positions if len(positions) <= most else np.sort(np.random.default_rng(0).choice(positions, most, replace=False))
+
+# %% ../../nbs/library/nodes/09_follow_up.ipynb #e30e7802
 def reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     "The event where it seems to be coded the wrong way round."
     if not isinstance(found.outcome, Survival) or found.time is None:
@@ -202,7 +206,7 @@ def reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     if risk is None:
         return
     use = np.flatnonzero(found.known & np.isfinite(risk) & (found.time > 0))
-    use = use if len(use) <= MOST else np.sort(np.random.default_rng(0).choice(use, MOST, replace=False))
+    use = _some(use, MOST)
     time, event = found.time[use], found.event[use] == 1
     if min(event.sum(), (~event).sum()) < 25:
         return
@@ -231,12 +235,12 @@ def _as_feature(column: pd.Series) -> pd.Series:
         return pd.Series(np.append(np.array([np.nan if number is None else number for number in numbers], dtype=float), np.nan)[codes])
     return column.reset_index(drop=True).astype(object).where(column.notna().to_numpy(), None) if len(values) <= 30 else pd.Series(np.nan, index=range(len(column)))
 
-# %% ../../nbs/library/nodes/09_follow_up.ipynb #e1914c55
+# %% ../../nbs/library/nodes/09_follow_up.ipynb #4d38932e
 def leak_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     "Columns that know the outcome too well."
     table = suspects(sheet, found)
     use = np.flatnonzero(found.known & (True if found.time is None else found.time > 0))
-    use = use if len(use) <= MOST_LEAK else np.sort(np.random.default_rng(0).choice(use, MOST_LEAK, replace=False))
+    use = _some(use, MOST_LEAK)
     if not len(table.columns) or not len(use):
         return
     frame = table.iloc[use].assign(**{"outcome event": found.event[use]})

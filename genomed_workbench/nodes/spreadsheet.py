@@ -6,7 +6,7 @@
 __all__ = ['LAST', 'total_rows', 'repeated_headers', 'rows_that_are_no_patients', 'gene_dates', 'scientific_ids', 'mojibake',
            'silent_columns', 'spreadsheet_findings']
 
-# %% ../../nbs/library/nodes/04_spreadsheet.ipynb #331da866
+# %% ../../nbs/library/nodes/04_spreadsheet.ipynb #06e36b6f
 import re
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.identifiers import words_in
-from .findings import Finding
+from .findings import Finding, counted
 from .sheet import Sheet
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #5b8c9431
@@ -53,21 +53,16 @@ def repeated_headers(sheet: Sheet) -> np.ndarray:
         same[sheet.holding(name, [name] if name in sheet.different[name][1] else [])] += 1
     return np.flatnonzero(same >= max(2, len(sheet.raw.columns) / 2))
 
-# %% ../../nbs/library/nodes/04_spreadsheet.ipynb #6b9a6745
+# %% ../../nbs/library/nodes/04_spreadsheet.ipynb #fdf96208
 def rows_that_are_no_patients(sheet: Sheet) -> tuple[list[Finding], np.ndarray]:
     "What was found, and the positions to leave out."
     totals, headers = total_rows(sheet), repeated_headers(sheet)
     found = []
     if len(totals):
-        found.append(Finding("mend", "total-row", f"{_lines(len(totals))} of totals or means below the patients.", "Delete it from the file.", rows=sheet.rows_at(totals)))
+        found.append(Finding("mend", "total-row", f"{counted(len(totals), 'One line', 'lines')} of totals or means below the patients.", "Delete it from the file.", rows=sheet.rows_at(totals)))
     if len(headers):
-        found.append(Finding("mend", "repeated-header", f"{_lines(len(headers))} with the names of the columns among the patients.", "Delete it from the file; check that both parts have the same columns.", rows=sheet.rows_at(headers)))
+        found.append(Finding("mend", "repeated-header", f"{counted(len(headers), 'One line', 'lines')} with the names of the columns among the patients.", "Delete it from the file; check that both parts have the same columns.", rows=sheet.rows_at(headers)))
     return found, np.union1d(totals, headers).astype(int)
-
-# %% ../../nbs/library/nodes/04_spreadsheet.ipynb #111c3853
-def _lines(count: int) -> str:
-    "So many lines."
-    return "One line" if count == 1 else f"{count:,} lines"
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #8d4d3fbc
 _MONTH = r"(jan|feb|fev|febr|mar|mär|mrz|mrt|apr|abr|avr|may|mai|mag|maj|mei|jun|jui|giu|jul|lug|aug|aou|aoû|ago|sep|sept|set|oct|okt|ott|out|nov|dec|dez|dic|déc)[a-zéûä]*\.?"
