@@ -49,7 +49,9 @@ def move_by_keyboard(page, widget, picture) -> None:
         at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
         page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
     elif handle.evaluate("e => e.tagName") == "SELECT":
-        page.keyboard.press("ArrowDown")
+        at_end = handle.evaluate("e => e.selectedIndex == e.options.length - 1")
+        for key in ("Space", "ArrowUp" if at_end else "ArrowDown", "Enter"):  # JupyterLab takes an arrow for itself while the list is closed
+            page.keyboard.press(key)
     else:
         page.keyboard.press("Space")
     expect(figure).not_to_have_attribute("src", drawn, timeout=20_000)
