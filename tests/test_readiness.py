@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import QUIET, chromium
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
@@ -293,22 +292,18 @@ def test_the_page_opens_with_the_verdict(page):
     assert len(pictures) == 2 and all(len(one["alt"]) > 60 and one["src"].startswith("data:image/png") for one in pictures)
 
 
-@pytest.mark.skipif(chromium() is None, reason="there is no Chromium on this machine")
 @pytest.mark.parametrize("wide", [1200, 390])
-def test_the_page_in_a_browser(page, wide):
+def test_the_page_in_a_browser(page, wide, browser):
     "No axe violation, nothing to load, nothing wider than the window."
     from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium(), args=QUIET)
-        sheet = browser.new_page(viewport={"width": wide, "height": 900}, bypass_csp=True)
-        asked: list[str] = []
-        sheet.on("request", lambda request: asked.append(request.url))
-        sheet.goto(page.as_uri())
-        assert sheet.evaluate("document.documentElement.scrollWidth") <= wide and [url for url in asked if not url.startswith(("file:", "data:"))] == []
-        violations = Axe().run(sheet).response["violations"]
-        browser.close()
+    sheet = browser.new_page(viewport={"width": wide, "height": 900}, bypass_csp=True)
+    asked: list[str] = []
+    sheet.on("request", lambda request: asked.append(request.url))
+    sheet.goto(page.as_uri())
+    assert sheet.evaluate("document.documentElement.scrollWidth") <= wide and [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    violations = Axe().run(sheet).response["violations"]
+    sheet.close()
     assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in violations] == []
 
 
