@@ -463,7 +463,7 @@ def test_lab_answers_and_stops(tmp_path):
             assert lines[-1]
         address, token = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/lab/tree/start\.ipynb\?token=(\w+)", lines[-2]).groups()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for _ in range(600):
+        for _ in range(1800):
             try:
                 page = opener.open(f"{address}/lab/tree/start.ipynb?token={token}", timeout=5).read().decode()
                 break
