@@ -7,6 +7,10 @@ READY := $(VENV)/.ready
 # versions that were tested together, for the Python they were tested with; CONSTRAINTS= takes the newest ones instead
 CONSTRAINTS ?= $(shell $(PYTHON) -c "import sys; print('.ci/constraints.txt' if sys.version_info[:2] == (3, 11) else '')")
 
+# where PyTorch without CUDA lies; left out where it cannot be reached
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+REACHED = $(shell $(PYTHON) -c "from urllib.request import urlopen; urlopen('$(TORCH_INDEX)/torch/', timeout=5); print('--extra-index-url $(TORCH_INDEX)')" 2>/dev/null)
+
 .PHONY: setup demo test lab docs export clean-notebooks run-notebooks readme check types drift
 
 setup: $(READY)
@@ -14,7 +18,7 @@ setup: $(READY)
 $(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version). Pass PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,hospital,docs,voila,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(REACHED) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,hospital,torch,boost,mlflow,docs,voila,dev]"
 	@touch $@
 
 demo: setup

@@ -33,7 +33,7 @@ _PUBLIC = {
     "data.fhir": ("read_fhir", "write_fhir"),
     "clinic.scores": ("score_systems",),
     "data.scoring": ("score", "explain"),
-    "learners.learner": ("Learner", "LearnerError", "DisclosureError", "UndeclaredRelease", "Released", "Block"),
+    "learners.learner": ("Learner", "SurvivalLearner", "LearnerError", "DisclosureError", "UndeclaredRelease", "Released", "Block"),
     "learners.newton": ("NewtonLearner", "SearchStrategy"),
     "learners.cox": ("CoxPH",),
     "learners.logistic": ("LogisticRegression",),

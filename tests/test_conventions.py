@@ -309,7 +309,7 @@ def test_the_table_of_coefficients(kind):
 
 def test_what_is_learned_can_be_written_down(kind):
     "Every learned attribute survives a saved run (arrays, tables, encodings, plain values)."
-    from genomed_workbench.federation.run import pack, unpack
+    from genomed_workbench.learners.packing import pack, unpack
 
     cls, X, y = kind
     model = cls().fit(X, y)

@@ -22,6 +22,7 @@ from conftest import as_cohort, federate, in_hospitals, made_up, outcome
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg, FedProx
+from sklearn.base import clone
 
 import genomed_workbench as gw
 from genomed_workbench.federation import run as run_module
@@ -138,6 +139,13 @@ def summaries_release(rows: Rows):
     return out | {"levels": (np.array(counts, float), out["levels"][1])}
 
 
+def fitted_with(learner, beta):
+    "The learner as a site receives it: the encoding of this world and these coefficients."
+    model = clone(learner)
+    model.encoding_, model.beta_ = ENCODING, beta
+    return model
+
+
 def concordance_release(learner, beta):
     "Pairs of test patients, counted."
 
@@ -147,7 +155,7 @@ def concordance_release(learner, beta):
         else:
             frame, asked = rows.X.assign(case=rows.y), gw.Binary("case")
         site = gw.Site("A", gw.Cohort(frame, asked, tuple(rows.X.columns)), np.arange(0), np.arange(len(frame)), 0)
-        return {k: (np.asarray(r.value, float), r.patients) for k, r in concordance_released(site, beta, ENCODING).items()}
+        return {k: (np.asarray(r.value, float), r.patients) for k, r in concordance_released(site, fitted_with(learner, beta)).items()}
 
     return release
 

@@ -13,9 +13,9 @@ import pytest
 from conftest import as_cohort, federate, in_hospitals, made_up, outcome
 
 import genomed_workbench as gw
-from genomed_workbench.federation.run import pack, unpack
 from genomed_workbench.federation.sites import FederationWarning, draw_test
 from genomed_workbench.learners.learner import Learner
+from genomed_workbench.learners.packing import pack, unpack
 
 
 @pytest.fixture(scope="module")

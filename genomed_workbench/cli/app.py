@@ -111,7 +111,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no warnings, 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Seed = Annotated[int, typer.Option(help="Seed of every draw; the same seed gives the same numbers.", min=0)]
 
-# %% ../../nbs/library/cli/02_app.ipynb #3833d9ef
+# %% ../../nbs/library/cli/02_app.ipynb #fa6c9406
 def show(result:"Result", words:list[str], folder:Path|None) -> None:
     "A result on stdout."
     from rich.console import Console
@@ -148,7 +148,7 @@ def _coefficients(run:Any) -> Any:
     "The coefficients as a table for the terminal."
     from rich.table import Table
     from rich.text import Text
-    frame = run.learner.summary_[["coef", run.learner.ratio, "low", "high"]]
+    frame = run.learner.coefficients[["coef", run.learner.ratio, "low", "high"]]
     table = Table(title=Text("the model (per unit of the variable)"), title_justify="left")
     for name in ("feature", *frame.columns): table.add_column(Text(name.replace("_", " ")), overflow="fold")
     for name, row in frame.iterrows(): table.add_row(Text(str(name)), *(f"{v:.4g}" for v in row))

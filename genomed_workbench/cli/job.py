@@ -225,7 +225,7 @@ def work(
     found = compare(federation, learner, repeats, tune=tune, scores=scores, folds=FOLDS, engine=engine, rounds=rounds, strategy=strategy, progress=progress)
     return Result(found.federation, found.run, found)
 
-# %% ../../nbs/library/cli/00_job.ipynb #bb1237ad
+# %% ../../nbs/library/cli/00_job.ipynb #e4049c35
 def plain(value:Any) -> Any:
     "Arrays, frames and numpy numbers as JSON values; NaN and infinity as None."
     if isinstance(value, dict): return {str(k): plain(v) for k, v in value.items()}
@@ -250,7 +250,7 @@ def record(
         "converged": run.converged, "seconds": run.seconds, "seed": result.federation.seed, "version": own_version(),
         "answer": c.in_words() if c else [], "intervals": c.covers if c else None,
         "arms": c.table if c else [], "gain": c.gain.reset_index() if c else [], "overall": c.overall.reset_index() if c else [],
-        "coefficients": run.learner.summary_["coef"].to_dict(), "disclosed": run.disclosed, "notes": result.notes, "warnings": warned,
+        "coefficients": run.learner.coefficients["coef"].to_dict(), "disclosed": run.disclosed, "notes": result.notes, "warnings": warned,
     })
 
 def as_json(value:Any) -> str:

@@ -6,7 +6,7 @@
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
            'Comparison', 'answer_in_words', 'compare', 'headline_values', 'with_scores']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #19017a64
+# %% ../../nbs/library/evaluation/04_compare.ipynb #0b48e213
 import textwrap
 import time
 import warnings
@@ -23,7 +23,7 @@ from ..data.checks import suggestion
 from ..data.scoring import score
 from .arms import Model, federated_model, isolated_model, pooled_model, without_fit_warnings
 from .figures import comparison_figure
-from .metrics import HIGHER_IS_BETTER, METRIC_LABELS, Scores, TestRows, brier_scores, concordance_scores, metrics_for
+from .metrics import HIGHER_IS_BETTER, METRIC_LABELS, Predicted, Scores, TestRows, metrics_for, scores_of
 from ..federation.engines import Listener, Step
 from ..federation.run import listening
 from ..federation.sites import Federation, FederationError
@@ -51,23 +51,18 @@ def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, ro
         models += [isolated_model(s, learner, folds, tell) for s in federation.sites.values()]
     return models + [Model("clinical score", s, None) for s in scores], run
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #88d7c52d
-def predictions(models:list[Model], federation:Federation, test:TestRows) -> list[tuple[np.ndarray, np.ndarray]]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #17648c96
+def predictions(models:list[Model], federation:Federation, test:TestRows) -> list[Predicted]:
     "Risk and probability of every model for every test row; a clinical score is its own risk and has no probability."
     frame, names = federation.cohort.frame.iloc[test.rows], np.array(list(federation.sites))[test.group]
     X = frame[list(federation.cohort.features)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)  # a hospital alone has not seen every level that the others have
-        return [(frame[m.trained_on].to_numpy(dtype=float), np.full(len(X), np.nan)) if m.arm == "clinical score" else m.predict(X, names, test.horizon) for m in models]
+        return [Predicted.score(frame[m.trained_on], len(test.times)) if m.arm == "clinical score" else m.predict(X, names, test.times) for m in models]
 
-def score_models(predicted:list[tuple[np.ndarray, np.ndarray]], test:TestRows, metrics:Sequence[str], kind:str,
-                 multiplicity:np.ndarray|None=None) -> list[dict[str, Scores]]:
+def score_models(predicted:list[Predicted], test:TestRows, metrics:Sequence[str], kind:str, multiplicity:np.ndarray|None=None) -> list[dict[str, Scores]]:
     "Scores of every model by metric."
-    def one(risk:np.ndarray, probability:np.ndarray, metric:str) -> Scores:
-        values = probability if metric == "brier" else risk
-        if np.isnan(values).any(): return Scores(np.zeros(test.sites), np.zeros(test.sites), float("nan"))
-        return brier_scores(test, values, kind, multiplicity) if metric == "brier" else concordance_scores(test, metric, values, multiplicity)
-    return [{m: one(risk, probability, m) for m in metrics} for risk, probability in predicted]
+    return [{m: scores_of(p, test, m, kind, multiplicity) for m in metrics} for p in predicted]
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #4107d071
 def at_home(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metric:str) -> tuple[np.ndarray, np.ndarray]:

@@ -102,7 +102,7 @@ def full_table(c:Comparison) -> Table:
     return Table("Every result; tested on \"within\": inside hospitals, weighted by comparable pairs; \"all\": all test patients together (simulation only)",
                  ("Model", "Tested on", "Metric", "Mean", "Low", "High", "Repeats"), rows, 3)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #f4167a84
+# %% ../../nbs/library/evaluation/05_report.ipynb #6366f1eb
 def coefficient_name(feature:str, run:Run, cohort:Cohort) -> str:
     "A feature in words: with its unit, or against which category."
     for column, levels in run.learner.encoding_.levels.items():
@@ -113,7 +113,7 @@ def coefficient_name(feature:str, run:Run, cohort:Cohort) -> str:
 def coefficients_table(run:Run, cohort:Cohort) -> Table:
     "Hazard or odds ratios of the federated model."
     ratio = run.learner.ratio
-    rows = [(coefficient_name(str(r.Index), run, cohort), *ratio_cells(getattr(r, ratio), r.low, r.high), chance(r.p)) for r in run.learner.summary_.itertuples()]
+    rows = [(coefficient_name(str(r.Index), run, cohort), *ratio_cells(getattr(r, ratio), r.low, r.high), chance(r.p)) for r in run.learner.coefficients.itertuples()]
     return Table(f"The model learned together: {ratio.replace('_', ' ')} for one unit more of a variable", ("Variable", ratio.replace("_", " ").capitalize(), "95% interval", "p"), rows)
 
 def ratio_cells(ratio:float, low:float, high:float) -> tuple[str, str]:

@@ -27,7 +27,7 @@ class FederationError(ValueError):
 class FederationWarning(UserWarning):
     "Something about the hospitals that the user should know."
 
-# %% ../../nbs/library/federation/01_sites.ipynb #cfa827a1
+# %% ../../nbs/library/federation/01_sites.ipynb #10a16d11
 @dataclass
 class Site:
     "One hospital: its patients' rows, divided into training and test."
@@ -63,9 +63,11 @@ class Site:
     def prepare(self, learner:Learner, encoding:Encoding, folds:int=0, part:str="train") -> Block:
         "Encode the training (or test) rows; with `folds`, deal the site's own rows to folds of like outcome."
         X, y = self.table(self.train_rows if part == "train" else self.test_rows)
-        y = learner.target(y)
-        fold = stratified_folds(time_and_event(y)[1], folds, np.random.default_rng([self.seed, 1])) if folds else None
-        return learner.prepare(encoding.transform(X), y, fold)
+        return learner.prepare(encoding.transform(X), learner.target(y), self.folds(folds) if folds else None)
+
+    def folds(self, folds:int) -> np.ndarray:
+        "The fold of each training row, 0 .. folds-1: the site's own rows dealt to folds of like outcome."
+        return stratified_folds(time_and_event(self.table(self.train_rows)[1])[1], folds, np.random.default_rng([self.seed, 1]))
 
     @property
     def n(self) -> int:

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Answers', 'Ask', 'Released', 'UndeclaredRelease', 'DisclosureError', 'LearnerError', 'Block', 'as_frame',
-           'survival_target', 'Learner', 'ask_blocks', 'total']
+           'survival_target', 'Learner', 'SurvivalLearner', 'ask_blocks', 'total']
 
-# %% ../../nbs/library/learners/02_learner.ipynb #0d456c30
+# %% ../../nbs/library/learners/02_learner.ipynb #2dd21d7a
+import json
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
 from .encoding import Encoding, EncodingWarning, Summary, warn_constant
+from .packing import pack, unpack
 
 # %% ../../nbs/library/learners/02_learner.ipynb #d1e66318
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def survival_target(
     if (out["time"] < 0).any(): raise ValueError("y holds a negative time; expected times from 0 up")
     return out
 
-# %% ../../nbs/library/learners/02_learner.ipynb #780df3b5
+# %% ../../nbs/library/learners/02_learner.ipynb #f95e2a63
 Answers = list[dict[str, np.ndarray]]
 Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
@@ -96,6 +98,8 @@ class Learner(BaseEstimator):
     "An estimator that can be trained on a table or over a federation."
     kind: ClassVar[str] = "survival"               # or "binary"
     declares: ClassVar[dict[str, str]] = {}        # every record that may leave a site, in words
+    scalars: ClassVar[tuple[str, ...]] = ("loss",) # those of them that travel as single numbers, which Flower's strategies average
+    ratio: ClassVar[str] = "hazard_ratio"          # what exp(coefficient) is called
 
     @abstractmethod
     def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Block:
@@ -142,6 +146,39 @@ class Learner(BaseEstimator):
         if not named and hasattr(self, "feature_names_in_"): del self.feature_names_in_
         return self
 
+    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series|None:
+        "Choose settings by cross-validation inside the training rows and keep them; the score of each candidate (higher is better), None if there is nothing to choose."
+        return None
+
+    def fitted(self) -> dict[str, Any]:
+        "What was learned: every attribute that ends in an underscore."
+        return {k: v for k, v in vars(self).items() if k.endswith("_") and not k.startswith("_")}
+
+    def exported(self) -> dict[str, np.ndarray]:
+        "The fitted model as named arrays: what a hospital needs in order to predict, without tables for people."
+        text = json.dumps({k: pack(v) for k, v in self.fitted().items() if k not in ("encoding_", "summary_")})
+        return {"model": np.frombuffer(text.encode(), np.uint8)}
+
+    def imported(self, encoding:Encoding, arrays:dict[str, np.ndarray]) -> "Learner":
+        "A fitted copy, made from what `exported` gave."
+        mine = clone(self).set_params(**self.get_params(deep=False))
+        for k, v in json.loads(bytes(arrays["model"])).items(): setattr(mine, k, unpack(v))
+        mine.encoding_ = encoding
+        return mine
+
+    @property
+    def coefficients(self) -> pd.DataFrame:
+        "Coefficients with their intervals, where the model has such: no rows if not."
+        return getattr(self, "summary_", pd.DataFrame(columns=["coef", "se", self.ratio, "low", "high", "p"], dtype=float).rename_axis("feature"))
+
+    def risk_for(self, X:Any, sites:np.ndarray) -> np.ndarray:
+        "The risk of patients of known hospitals, shape (n,); the same as `predict` where no hospital has a model of its own."
+        return self.predict(X)
+
+    @abstractmethod
+    def predict(self, X:Any) -> np.ndarray:
+        "Risk (higher means earlier), or probability of a 1, shape (n,)."
+
     def at_home(self) -> "Learner":
         "The learner as it answers where all rows lie in one table and nothing crosses a wall."
         return self
@@ -171,6 +208,23 @@ class Learner(BaseEstimator):
         if len(X) != len(y): raise ValueError(f"X has {len(X)} rows and y has {len(y)}: inconsistent numbers of samples")
         if not len(X): raise ValueError("X holds 0 sample(s): there is nothing to learn from")
         return X, y
+
+# %% ../../nbs/library/learners/02_learner.ipynb #4bc013b8
+class SurvivalLearner(Learner):
+    "A learner of a survival outcome: it can also say how probable it is to be event-free."
+    kind = "survival"
+
+    def target(self, y:Any) -> np.ndarray:
+        "Check a structured survival outcome."
+        return survival_target(y)
+
+    @abstractmethod
+    def predict_survival(self, X:Any, times:Sequence[float], site:Any=None, baseline:str|None=None) -> pd.DataFrame:
+        "Probability of being event-free at `times`, shape (n, m)."
+
+    def survival_for(self, X:pd.DataFrame, times:Sequence[float], sites:np.ndarray) -> np.ndarray:
+        "The same for patients of known hospitals; a learner with a baseline for each hospital uses theirs."
+        return self.predict_survival(X, times).to_numpy()
 
 # %% ../../nbs/library/learners/02_learner.ipynb #d908d668
 def ask_blocks(learner:Learner, blocks:dict[str, Block]) -> Ask:

@@ -210,16 +210,15 @@ def round_times(
     grid = np.concatenate([np.arange(10, 100)*10.0**(d - 1) for d in decades])
     return grid[:np.searchsorted(grid, latest, side="left") + 1]
 
-# %% ../../nbs/library/statistics/01_cox.ipynb #2e57d41e
+# %% ../../nbs/library/statistics/01_cox.ipynb #34568986
 def grouped_baseline(
-    X:np.ndarray,       # covariates in the sorted order, shape (n, p)
+    risk:np.ndarray,    # log hazard ratio of each patient, in the sorted order, shape (n,)
     order:RiskOrder,
-    beta:np.ndarray,    # shape (p,)
     cell:int,           # fewest events between two knots; 1 releases every step
     ties:str="efron",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # knots ascending, cumulative hazard there, events in each interval
-    "Cumulative baseline hazard of a patient with X = 0 (Breslow's estimator, Efron's if so chosen) at knots at least `cell` events apart."
-    w = _weights(X @ beta)
+    "Cumulative baseline hazard of a patient with risk 0 (Breslow's estimator, Efron's if so chosen) at knots at least `cell` events apart."
+    w = _weights(risk)
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
     times, hazard, events = order.times[::-1], np.cumsum(inc.hazard[::-1]).astype(float), np.cumsum(order.tied[::-1])
     if cell <= 1: return times, hazard, order.tied[::-1]

@@ -79,7 +79,7 @@ def overheard() -> Iterator[list[str]]:
         try: yield notes
         finally: notes += dict.fromkeys(str(w.message) for w in told)
 
-# %% ../../nbs/library/workbench/05_panel.ipynb #cdf6c18b
+# %% ../../nbs/library/workbench/05_panel.ipynb #bb4565a1
 def cohort_facts(cohort:Cohort) -> str:
     "A cohort in one sentence, with where it comes from."
     flag = '<span class="gwb-virtual">virtual patients</span>' if cohort.virtual else ""
@@ -106,7 +106,7 @@ def comparison_html(c:Comparison, notes:list[str]) -> str:
 
 def run_html(run:Run, notes:list[str]) -> str:
     "One training: how it ended, its picture, its coefficients."
-    picture, coefficients = run.plot(), run.learner.summary_.dropna(axis=1, how="all").rename_axis(index=None, columns="feature")
+    picture, coefficients = run.plot(), run.learner.coefficients.dropna(axis=1, how="all").rename_axis(index=None, columns="feature")
     return (f'<div class="gwb-answer"><p class="gwb-lead">{html.escape(repr(run))}.</p></div><div class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>'
             f"{frame_table(coefficients, 'The model learned together')}{bullets('To know', notes)}")
 
