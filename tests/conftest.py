@@ -15,6 +15,7 @@ import pytest
 from browser import QUIET, ROOT, chromium, free_port, quiet_settings, served
 
 import genomed_workbench as gw
+from genomed_workbench.cli.app import main
 from genomed_workbench.learn.folder import prepare_folder
 
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
@@ -107,6 +108,19 @@ def federation_of(cohort_of) -> Callable[[str], gw.Federation]:
         return kept[name]
 
     return make
+
+
+@pytest.fixture
+def genomed(monkeypatch, capfd):
+    "Call the console script's function in this process; gives exit status, stdout, stderr."
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["genomed", *map(str, args)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return ended.value.code, out, err
+    return call
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from malformed import HEADER, MALFORMED, changed, good_rows, text_of
 from typer.testing import CliRunner
 
-from genomed_workbench.cli.app import app, lab_environment, lesson_id, main, serve
+from genomed_workbench.cli.app import app, lab_environment, lesson_id, serve
 from genomed_workbench.cli.job import open_cohort
 from genomed_workbench.federation.run import Run
 from genomed_workbench.learn.lesson import lessons
@@ -25,19 +25,6 @@ GENOMED = [sys.executable, "-c", "from genomed_workbench.cli.app import main; ma
 QUICK = ["--repeats", "2", "--features", "age,wbc"]
 COLUMNS = ["--time", "os_years", "--event", "os_event", "--site", "center"]
 real = pytest.mark.skipif(util.find_spec("SurvSet") is None, reason="the real cohorts are not installed (genomed-workbench[real])")
-
-
-@pytest.fixture
-def genomed(monkeypatch, capfd):
-    "Call the console script's function in this process; gives exit status, stdout, stderr."
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genomed", *map(str, args)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return ended.value.code, out, err
-    return call
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ What a score must be comes from the R package's answers (tests/oracles/ipssm), f
 import io
 import json
 import re
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -15,7 +14,6 @@ import pandas as pd
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.cli.app import main
 from genomed_workbench.clinic.dictionary import dictionary
 from genomed_workbench.clinic.scores import SYSTEMS, system_of
 from genomed_workbench.data.scoring import score_column
@@ -38,19 +36,6 @@ def agrees(table: pd.DataFrame) -> None:
         np.testing.assert_allclose(table[ours], right[theirs], rtol=0, atol=1e-9, equal_nan=True, err_msg=ours)
     for theirs, ours in TEXTS.items():
         assert table[ours].fillna("").tolist() == right[theirs].fillna("").tolist(), ours
-
-
-@pytest.fixture
-def genomed(monkeypatch, capfd):
-    "Call the console script's function in this process; gives exit status, stdout, stderr."
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genomed", *map(str, args)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return ended.value.code, out, err
-    return call
 
 
 @pytest.fixture
