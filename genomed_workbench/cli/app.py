@@ -358,7 +358,7 @@ def bench(
         with redirect_stdout(sys.stderr): found = measure(name, quick=quick, progress=not quiet)
         typer.echo(found.to_json() if json_ else str(found))
 
-# %% ../../nbs/library/cli/02_app.ipynb #66c322d2
+# %% ../../nbs/library/cli/02_app.ipynb #b2771e86
 teaching = typer.Typer(help="The lessons; for instructors: slides and a guide.")
 app.add_typer(teaching, name="lessons", invoke_without_command=True)
 
@@ -370,7 +370,7 @@ def lesson_id(
     from genomed_workbench.learn.lesson import lessons as known
     if asked in known(): return asked
     part = asked.strip().casefold()
-    near = [i for i, one in known().items() if part and (one.path.stem.startswith(f"{part}_") or part in one.about.title.casefold())]
+    near = [i for i, one in known().items() if part and (f"{one.path.stem}_".startswith(f"{part}_") or part in one.about.title.casefold())]
     if len(near) == 1: return near[0]
     there = "; ".join(f"{i} ({one.about.title})" for i, one in known().items() if not near or i in near)
     raise OptionError(f"{asked!r} means {'more than one lesson' if near else 'no lesson'}. {'These fit' if near else 'There are'}: {there}.")
