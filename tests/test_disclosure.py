@@ -23,13 +23,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg, FedProx
 from sklearn.base import clone
+from sklearn.linear_model import SGDClassifier
 
 import genomed_workbench as gw
 from genomed_workbench.federation import run as run_module
 from genomed_workbench.federation.app import concordance_released, disclosed_by, summary_released
 from genomed_workbench.federation.engines import ABOUT_THE_MESSAGE, InProcessGrid, Recorder, task_identity
+from genomed_workbench.learners.boosting import Start, Trees, as_model, of_model, on_steps
 from genomed_workbench.learners.encoding import Encoding, Summary
 from genomed_workbench.learners.newton import from_record, to_record
+from genomed_workbench.learners.strategies import corrected
 
 TOLERANCE = 1e-9
 GRID = (0.35, 0.8, 9.0)
@@ -127,6 +130,18 @@ def learner_release(learner, question, state, folds=None):
         block = learner.prepare(rows.Z, learner.target(rows.y), None if folds is None else folds[rows.kept])
         given = learner.answers(question, block, {k: np.asarray(v) for k, v in state.items()})
         return {k: (np.asarray(r.value, float), r.patients) for k, r in given.items()}
+
+    return release
+
+
+def scaffold_release(learner, state):
+    "The answer to Scaffold in a site's first round and in its second, when it corrects its steps."
+
+    def release(rows: Rows):
+        block, memory, told = learner.prepare(rows.Z, learner.target(rows.y)), RecordDict(), {k: np.asarray(v, float) for k, v in state.items()}
+        corrected(learner, block, told | {"server-round": np.ones(1)}, memory)
+        given = corrected(learner, block, told | {"server-round": np.full(1, 2.0)}, memory)
+        return {k: (np.asarray(v.value, float), v.patients) for k, v in given.items()}
 
     return release
 
@@ -297,6 +312,27 @@ def questions() -> dict[str, tuple]:
         out[f"cox curvature, simulation, {ties}"] = (lambda n, t, m=free: learner_release(m, "curvature", {"beta": BETA, **hazards(t)}), False)
         out[f"cox sums, time grid, {ties}"] = (lambda n, t, m=coarse_grid: learner_release(m, "sums", {"beta": BETA, "times": np.array(GRID[::-1])}), False)
         out[f"cox curvature, time grid, {ties}"] = (lambda n, t, m=coarse_grid: learner_release(m, "curvature", {"beta": BETA, "times": np.array(GRID[::-1]), **coarse}), False)
+    return out | discrete_questions()
+
+
+def discrete_questions() -> dict[str, tuple]:
+    "Every question of DiscreteHazard, of a classifier's, and of Scaffold."
+    local, edges, out = {"penalty": [0.01], "proximal-mu": [0.0], "server-round": [1]}, [0.2, 0.5, 1.1, 2.4], {}
+    for baseline, level in (("shared", [-0.2, 0.1, -1.2]), ("per-site", [])):
+        learner, grid, beta = gw.DiscreteHazard(knots=3, baseline=baseline), {"edges": edges}, np.append(BETA, level)
+        changing = grid | {"varying": [0], "fold": [-1], "beta": [np.append(np.append(BETA, [0.1, -0.1]), level)]}
+        states = {"newton": grid | {"beta": [beta], "fold": [-1]}, "newton at zero": grid | {"beta": [0 * beta], "fold": [-1]}, "newton, changing": changing,
+                  "newton at zero, changing": changing | {"beta": [0 * changing["beta"][0]]}, "loss": grid | {"weights": beta}, "weights": grid | local | {"weights": beta}}
+        out |= {f"discrete {baseline} {q}": (lambda n, t, m=learner, q=q, s=s: learner_release(m, q.split(",")[0].split()[0], s), False) for q, s in states.items()}
+        state = grid | {"beta": np.stack([beta] * 3), "fold": [0, 1, 2]}
+        for q in ("newton", "score"):
+            out[f"discrete {baseline} {q}, folds"] = (lambda n, t, m=learner, q=q, s=state: learner_release(m, q, s, np.arange(n) % 3), False)
+    out["discrete per-site course"] = (lambda n, t, m=learner: learner_release(m, "course", {"edges": edges, "beta": BETA}), False)
+    for name, learner in (("", gw.DiscreteHazard()), (", cells of 3", gw.DiscreteHazard(min_cell=3)), (", simulation", gw.DiscreteHazard(disclosure="simulation"))):
+        out[f"discrete grid{name}"] = (lambda n, t, m=learner: learner_release(m, "grid", {}), False)
+    classified = gw.DiscreteHazard(knots=3, classifier=SGDClassifier(loss="log_loss", shuffle=False), local_steps=1)
+    out["discrete classifier weights"] = (lambda n, t: learner_release(classified, "weights", local | {"edges": edges, "weights": np.append(BETA, [0.1, 0, -1.2])}), False)
+    out["logistic weights and control"] = (lambda n, t: scaffold_release(gw.LogisticRegression(), local | {"weights": np.append(BETA, 0.1), "control": [0.1, 0, 0, 0.05]}), True)
     return out
 
 
@@ -317,7 +353,7 @@ def test_no_declaration_says_more_patients_than_there_are(name, site):
 
 
 @pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("name", [q for q in QUESTIONS if q.startswith("cox") and "folds" not in q])
+@pytest.mark.parametrize("name", [q for q in QUESTIONS if q.startswith(("cox", "discrete")) and "folds" not in q])
 def test_odd_sites_do_not_overstate_either(name, kind):
     "Without events most numbers are zero whoever is there; what is not must be honest."
     kinds = ("present", "covariates") if kind in ("no event", "one patient", "only censored before all events elsewhere") else COUNTS
@@ -390,6 +426,98 @@ def test_a_mean_of_one_patient_is_in_the_books_as_one_patient():
     X.loc[1:19, "f1"] = np.nan
     run = federate(in_hospitals(X, y, np.repeat(["A", "B", "C"], 20)), gw.CoxPH(penalty=0.01))
     assert run.disclosed.set_index("name").loc[["mean", "known", "squares"], "fewest_patients"].tolist() == [1, 1, 1]
+
+
+# Boosted trees
+
+
+def boosted_state(fold=-1, trees=None, **more):
+    "What a site is told of one boosted model in the making."
+    trees = Trees.none(2) if trees is None else trees
+    tables = {k: getattr(trees, k)[None] for k in ("feature", "cut", "value")}
+    return {"beta": np.zeros((1, 3)), "base": np.zeros(1), "depth": np.array([2]), "fold": np.array([fold]), "events": np.array([20.0]), "server-round": np.array([1.0]), **tables, **more}
+
+
+def boosted(objective):
+    pytest.importorskip("xgboost", reason="the extra `boost` is not installed")
+    return gw.BoostedSurvival(objective, min_leaf=5, rows=1.0, columns=1.0, local_trees=2)
+
+
+@pytest.mark.parametrize(("objective", "site"), [("cox", SITES[0]), ("aft", SITES[0]), ("cox", SITES[1])], ids=["cox, 12 patients", "aft, 12 patients", "cox, 30 patients"])
+def test_values_at_the_leaves_of_a_boosted_tree_are_declared(objective, site):
+    """Every value that a tree holds. Which feature a question asks about, and where, is the outcome of a choice among all patients at the question,
+    which most single patients cannot turn; that they are at least as many as declared is counted in the next test."""
+    release = learner_release(boosted(objective), "grow", boosted_state(), np.arange(site[0]) % 3)
+    used = release(changed_sites(site)[0])["value"][0] != 0
+    values = derived("values at leaves", release, lambda r: (r["value"][0][used], r["value"][1]))
+    assert used.any()
+    assert overstated(objective, values, site) == []
+
+
+@pytest.mark.parametrize("objective", ["cox", "aft"])
+def test_at_least_as_many_patients_as_declared_are_at_each_leaf_of_a_boosted_tree(objective):
+    "On either side of each question too; and the bytes for Flower hold the same trees as the tables, nothing more, with the same declaration."
+    learner, (start, _) = boosted(objective), changed_sites(SITES[1])
+    block = learner.prepare(start.Z, learner.target(start.y), None)
+    tables = learner.answers("grow", block, boosted_state())
+    trees = Trees(*(tables[k].value[0] for k in ("feature", "cut", "value")))
+    for t in range(len(trees)):
+        leaf = trees.each(on_steps(block.X))[:, t]
+        assert np.unique(leaf, return_counts=True)[1].min() >= tables["value"].patients >= 5
+    empty = as_model(Trees.none(2), Start(np.zeros(3)), learner.objective_json(), 2)
+    sent = learner.answers("weights", block, {"0": np.frombuffer(empty, np.uint8), "fold": np.array([-1.0]), "events": np.array([20.0]), "server-round": np.array([1.0])})
+    received, start_ = of_model(sent["0"].value.tobytes())
+    for k in ("feature", "cut", "value"):
+        np.testing.assert_array_equal(getattr(received, k), getattr(trees, k))
+    assert sent["0"].patients == tables["value"].patients
+    assert sent["0"].value.tobytes() == as_model(received, start_, learner.objective_json(), 2)
+
+
+@pytest.mark.parametrize("question", ["totals", "score", "centre", "baseline", "loss"])
+@pytest.mark.parametrize("objective", ["cox", "aft"])
+def test_what_else_a_boosted_model_asks_is_declared(objective, question):
+    trees = Trees(np.array([[0, 1, 2]], np.int16), np.array([[36, 34, 30]], np.uint8), np.array([[0.3, -0.2, 0.5, 0.1]], np.float32))
+    learner = boosted(objective)
+    state = {
+        "totals": {"fold": np.arange(3)},
+        "score": boosted_state(0, trees, counts=np.array([0, 1])),
+        "centre": boosted_state(0, trees),
+        "baseline": boosted_state(0, trees, centre=np.zeros(1)),
+        "loss": {"0": np.frombuffer(as_model(trees, Start(np.zeros(3)), learner.objective_json(), 1), np.uint8)},
+    }[question]
+    assert overstated(question, learner_release(learner, question, state, np.arange(12) % 3), SITES[0]) == []
+
+
+def test_a_boosted_model_refuses_leaves_below_the_minimum_cell():
+    X, y = made_up(60)
+    with pytest.raises((gw.SiteError, gw.DisclosureError), match="min_leaf=3.*min_cell=5"):
+        federate(in_hospitals(X, y, np.repeat(["A", "B"], 30)), gw.BoostedSurvival(min_leaf=3))
+
+
+# Survival forests
+
+
+@cache
+def a_forest(own: int = 0) -> dict[str, np.ndarray]:
+    "A forest of other patients as a site is told of it; with `own`, its last trees may be those of a site with so many patients."
+    X, y = small_site(300, 99)
+    learner, sizes = gw.SurvivalForest(trees=6), [300]
+    state = {"min-leaf": np.array([5]), "features": np.array([2]), "seed": np.array([0]), "trees": np.array([6]), "total": np.array([300])}
+    given = learner.answers("trees", learner.prepare(ENCODING.transform(X), y), state)
+    sizes = [300] * 3 + [own or 300] * 3
+    return state | {k: r.value for k, r in given.items()} | {"origin": np.array(sizes), "number": np.array([0, 1, 2, 0, 1, 2]), "slope": np.array([1.4, -0.1]), "leaves": np.array([5, 10])}
+
+
+@pytest.mark.parametrize("site", [*SITES, "one event", "one patient"], ids=str)
+@pytest.mark.parametrize("question", ["patients", "quality", "calibration", "baseline", "settings"])
+def test_what_a_forest_asks_is_declared(question, site):
+    "The trees themselves: test_forest counts the patients in every leaf."
+    learner, n = gw.SurvivalForest(), site[0] if isinstance(site, tuple) else 12
+    if question == "settings" and n > 12:
+        pytest.skip("hundreds of small forests: counted at the smaller sites")
+    for state in (a_forest(), a_forest(n)) if question not in ("patients", "settings") else (a_forest() | {"trees": np.array([2])},):
+        kinds = ("present", "covariates") if isinstance(site, str) else COUNTS
+        assert overstated(f"forest {question}", learner_release(learner, question, state), site, kinds) == []
 
 
 # Rules that refuse
@@ -521,16 +649,21 @@ def protected_runs() -> dict[str, tuple]:
         "cox averaged": (gw.CoxPH(0.01), {"strategy": FedAvg(), "rounds": 3}, False), "cox shared": (gw.CoxPH(baseline="shared", time_grid=(0.5, 30.0)), {}, False),
         "logistic": (gw.LogisticRegression(), {}, True), "logistic tuned": (gw.LogisticRegression(), {"tune": 3}, True),
         "logistic averaged": (gw.LogisticRegression(0.01), {"strategy": FedProx(proximal_mu=0.1), "rounds": 3}, True),
+        "logistic scaffold": (gw.LogisticRegression(0.01), {"strategy": gw.Scaffold(), "rounds": 3}, True),
+        "discrete": (gw.DiscreteHazard(), {}, False), "discrete tuned": (gw.DiscreteHazard(baseline="per-site"), {"tune": 3}, False),
+        "discrete averaged": (gw.DiscreteHazard(0.01, time_varying=("f1",)), {"strategy": gw.FedNova(), "rounds": 3}, False),
+        "discrete classifier": (gw.DiscreteHazard(classifier=SGDClassifier(loss="log_loss"), rounds=3), {}, False),
     }
 
 
+FORESTS = {"forest": (gw.SurvivalForest(trees=12), {}, False), "forest tuned and judged": (gw.SurvivalForest(trees=8, sampling="quality"), {"tune": 3}, False)}
 SIMULATED = {"cox simulation": (gw.CoxPH(disclosure="simulation"), {}, False), "cox shared simulation": (gw.CoxPH(baseline="shared", disclosure="simulation"), {}, False)}
 ALL_RUNS = protected_runs() | SIMULATED
 
 
 def watched(name: str) -> tuple[gw.Federation, gw.Run, list[RecordDict]]:
     "A run and all that its sites replied."
-    learner, options, binary = ALL_RUNS[name]
+    learner, options, binary = (ALL_RUNS | FORESTS)[name]
     X, y = made_up(240, 3, seed=5)
     X = X.assign(sex=["female", "male", "male"] * 80)
     if binary:
@@ -541,7 +674,7 @@ def watched(name: str) -> tuple[gw.Federation, gw.Run, list[RecordDict]]:
     return federation, runs[0], list(contents)
 
 
-@pytest.mark.parametrize("name", ALL_RUNS)
+@pytest.mark.parametrize("name", [*ALL_RUNS, *FORESTS])
 def test_every_record_that_crossed_is_in_the_books_and_declared(name):
     _, run, contents = watched(name)
     declared, booked = disclosed_by(run.learner), run.disclosed.set_index("name")
@@ -566,18 +699,18 @@ def test_every_question_that_is_ever_asked_is_counted_above():
     SpyRecorder.asked = set()
     for name in ALL_RUNS:
         watched(name)
-    counted_above = {"query.summaries", "query.concordance", "evaluate", "newton", "score", "weights", "baseline", "sums", "curvature", "event_times"}
+    counted_above = {"query.summaries", "query.concordance", "evaluate", "newton", "score", "weights", "baseline", "sums", "curvature", "event_times", "grid", "course"}
     assert SpyRecorder.asked == counted_above
     asked_above = {"summaries", "concordance", *(word for q in QUESTIONS for word in q.replace(",", "").split())}
     assert {q.removeprefix("query.").replace("evaluate", "loss") for q in counted_above} <= asked_above
-    records = {k for learner in (gw.CoxPH(), gw.LogisticRegression()) for k in learner.declares}
+    records = {k for learner in (gw.CoxPH(), gw.LogisticRegression(), gw.DiscreteHazard()) for k in learner.declares}
     seen = set()
     for name, (_, binary) in QUESTIONS.items():
         seen |= set(asked(name, SITES[0])(changed_sites(SITES[0], binary=binary)[0]))
     assert records - seen == set(), "a declared record is never counted above"
 
 
-@pytest.mark.parametrize("name", protected_runs())
+@pytest.mark.parametrize("name", [*protected_runs(), *FORESTS])
 def test_no_patient_crosses(name):
     "No raw or encoded row (or multiple of one), no time and no single value of a patient is among the numbers of a protected run."
     federation, run, contents = watched(name)
@@ -614,7 +747,7 @@ def test_a_failing_site_does_not_send_its_patients_in_the_message():
     assert "negative time" in str(caught.value) and "17.125" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["cox", "cox shared", "logistic"])
+@pytest.mark.parametrize("name", ["cox", "cox shared", "logistic", "forest"])
 def test_the_books_of_protected_runs_show_groups(name):
     "fewest_patients of the whole run, for hospitals of 40 training rows and more."
     _, run, _ = watched(name)

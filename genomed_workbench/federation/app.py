@@ -6,7 +6,7 @@
 __all__ = ['DECLARED', 'SITE_ERROR', 'Query', 'disclosed_by', 'reply', 'name_the_site', 'encoding_of', 'summary_released',
            'summary_received', 'concordance_released', 'counted', 'Answered', 'numbers_of', 'client_app']
 
-# %% ../../nbs/library/federation/02_app.ipynb #7ee90b9c
+# %% ../../nbs/library/federation/02_app.ipynb #510e6ba9
 import json
 import time
 import traceback
@@ -27,9 +27,10 @@ from .sites import Site, time_and_event
 from ..learners.encoding import Encoding, EncodingWarning, Summary
 from ..learners.learner import DisclosureError, Learner, Released, UndeclaredRelease
 from ..learners.newton import from_record, to_record
+from ..learners.strategies import corrected
 from ..statistics.concordance import comparable_pairs
 
-# %% ../../nbs/library/federation/02_app.ipynb #2666b557
+# %% ../../nbs/library/federation/02_app.ipynb #038c7258
 DECLARED = {
     "n": "number of training rows",
     "known": "values that are not missing, one number a column",
@@ -38,6 +39,7 @@ DECLARED = {
     "levels": "patients at each level of each category",
     "concordant": "pairs of test patients that the model orders rightly",
     "comparable": "pairs of test patients that can be compared",
+    "control": "change of the site's control variate (Scaffold): of the mean slope on the way that its weights were moved",
     "num-examples": "number of rows used, as the weight in averages",
     "site": "number of the site in the federation",
     "seconds": "computing time at the site",
@@ -129,7 +131,7 @@ def counted(
     names = {c: common_names(rows[c], least) for c in columns}
     return {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))}, ConfigRecord({"levels": json.dumps(names)}), len(rows)
 
-# %% ../../nbs/library/federation/02_app.ipynb #a26a07db
+# %% ../../nbs/library/federation/02_app.ipynb #2fd29fa2
 @dataclass(frozen=True)
 class Answered:
     "A site's answer to a query."
@@ -141,9 +143,9 @@ class Answered:
 Query = Callable[[Site, Learner, dict[str, np.ndarray], Any, Context], Answered]  # site, learner, arrays and config of the message, the node's memory
 
 def numbers_of(config:ConfigRecord) -> dict[str, np.ndarray]:
-    "The single numbers in a message's config, as arrays of one number: what a strategy tells the sites beside the weights (proximal-mu, server-round, ...)."
-    told = {"proximal-mu": 0.0, "penalty": 0.0} | {k: v for k, v in config.items() if isinstance(v, (int, float))}
-    return {k: np.array([v], float) for k, v in told.items()}
+    "The numbers in a message's config, as arrays: what a strategy or a search tells the sites beside the weights (proximal-mu, server-round, ...)."
+    told = {"proximal-mu": 0.0, "penalty": 0.0} | {k: v for k, v in config.items() if isinstance(v, (int, float, list))}
+    return {k: np.atleast_1d(np.array(v, float)) for k, v in told.items()}
 
 def client_app(
     learner:Learner,
@@ -165,7 +167,7 @@ def client_app(
         config = content["config"]
         state, site = numbers_of(config) | from_record(content["arrays"]), site_of(context)
         block = site.block(learner, encoding_of(config["encoding"]), int(config.get("folds", 0)))
-        released = learner.answers(str(config["question"]), block, state)
+        released = corrected(learner, block, state, context.state) if "control" in state else learner.answers(str(config["question"]), block, state)
         return reply(message, released, declared, block.n, index(context), start, metrics=learner.scalars)
 
     app.train()(learner_answer)

@@ -121,7 +121,7 @@ def _my_turn(tell:Listener|None) -> Iterator[None]:
     try: yield
     finally: _TURN.release()
 
-# %% ../../nbs/library/federation/04_run.ipynb #dd875c13
+# %% ../../nbs/library/federation/04_run.ipynb #2c1ace66
 @dataclass
 class Run:
     "A trained learner and the record of how it was trained."
@@ -165,7 +165,7 @@ class Run:
         "All files of the record."
         draft.chmod(0o755)  # readable like any folder; mkdtemp makes it private
         about = {k: getattr(self, k) for k in ("cohort", "engine", "strategy", "seed", "rounds", "converged", "seconds", "versions")}
-        about["learner"] = {"class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}", "params": pack(self.learner.get_params()),
+        about["learner"] = {"class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}", "params": pack(self.learner.get_params(deep=False)),
                             "fitted": {k: pack(v) for k, v in self.learner.fitted().items()}}
         (draft/"run.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         for name, frame in self._frames().items(): frame.to_parquet(draft/f"{name}.parquet")

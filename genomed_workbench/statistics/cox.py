@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RiskOrder', 'tie_shares', 'Increments', 'add_up', 'lived_hazard', 'group_sums', 'risk_sums', 'cox_terms_each',
            'cox_slope', 'cox_terms', 'shared_sums', 'shared_increments', 'shared_curvature', 'round_times',
-           'grouped_baseline']
+           'grouped_baseline', 'average_hazard']
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #e29f5f4b
 from dataclasses import dataclass
@@ -236,3 +236,21 @@ def _knots(grid:np.ndarray, seen:np.ndarray, hazard:np.ndarray, cell:int) -> tup
     for k, n in enumerate(seen):
         if n - last >= cell: keep.append(k); last = n
     return grid[keep], hazard[keep], np.diff(seen[keep], prepend=0)
+
+# %% ../../nbs/library/statistics/01_cox.ipynb #d51a4b16
+def average_hazard(
+    baselines:list[tuple[np.ndarray, np.ndarray, np.ndarray]],  # of each site: knots, cumulative hazard, events between knots
+    steps:bool=False,  # True where every event is a knot, so that the hazard rises in steps
+) -> tuple[np.ndarray, np.ndarray]:  # times ascending, cumulative hazard there
+    "Cumulative hazard of the sites together, each weighted by the weight it has at risk (Breslow 1974, doi:10.2307/2529620)."
+    told = [b for b in baselines if len(b[0])]
+    if not told: return np.empty(0), np.empty(0)
+    grid = np.unique(np.concatenate([knots for knots, _, _ in told]))
+    events, at_risk = np.zeros(len(grid)), np.zeros(len(grid))
+    for knots, hazard, d in told:
+        j = np.searchsorted(knots, grid)
+        here, j = j < len(knots), np.minimum(j, len(knots) - 1)
+        share = grid == knots[j] if steps else np.diff(grid, prepend=0.0)/np.maximum(np.diff(knots, prepend=0.0)[j], 1e-300)
+        events += np.where(here, d[j]*np.minimum(share, 1.0), 0.0)
+        at_risk += np.where(here, (d/np.maximum(np.diff(hazard, prepend=0.0), 1e-300))[j], 0.0)
+    return grid, np.cumsum(events/at_risk)

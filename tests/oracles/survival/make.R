@@ -1,0 +1,21 @@
+# Oracles for federated survival curves and tests, made with R's `survival` (survfit, survdiff); run: Rscript make.R
+library(survival)
+set.seed(7)
+n <- 400
+p <- data.frame(hospital = sample(c("A", "B", "C", "D"), n, TRUE, c(.4, .3, .2, .1)), group = sample(c("x", "y", "z"), n, TRUE, c(.5, .3, .2)))
+p$months <- ceiling(rexp(n, c(x = .02, y = .03, z = .045)[p$group]))
+lost <- ceiling(rexp(n, .015))
+p$cause <- ifelse(p$months <= lost, sample(c("relapse", "death"), n, TRUE, c(.65, .35)), "none")
+p$months <- pmin(p$months, lost)
+p$event <- as.integer(p$cause != "none")
+write.csv(p, "patients.csv", row.names = FALSE)
+test <- function(name, f) { d <- survdiff(f, p); k <- length(d$n) - 1; data.frame(name, chi2 = d$chisq, df = k, p = pchisq(d$chisq, k, lower.tail = FALSE)) }
+out <- rbind(test("plain", Surv(months, event) ~ group), test("stratified", Surv(months, event) ~ group + strata(hospital)), test("hospitals", Surv(months, event) ~ hospital))
+write.csv(format(out, digits = 15), "tests.csv", row.names = FALSE, quote = FALSE)
+f <- survfit(Surv(months, event) ~ group, p, conf.type = "log-log")
+write.csv(format(data.frame(group = c("x", "y", "z"), summary(f)$table[, c("records", "events", "median", "0.95LCL", "0.95UCL")], check.names = FALSE), digits = 15), "medians.csv", row.names = FALSE, quote = FALSE)
+f <- survfit(Surv(months, event) ~ 1, p, conf.type = "log-log")
+write.csv(format(data.frame(time = f$time, at_risk = f$n.risk, events = f$n.event, censored = f$n.censor, survival = f$surv, se = f$surv * f$std.err, low = f$lower, high = f$upper, hazard = f$cumhaz, hazard_se = f$std.chaz), digits = 15), "curve.csv", row.names = FALSE, quote = FALSE)
+p$state <- factor(p$cause, c("none", "relapse", "death"))
+f <- survfit(Surv(months, state) ~ 1, p)
+write.csv(format(data.frame(time = f$time, relapse = f$pstate[, 2], death = f$pstate[, 3], relapse_ij = f$std.err[, 2], death_ij = f$std.err[, 3]), digits = 15), "incidence.csv", row.names = FALSE, quote = FALSE)
