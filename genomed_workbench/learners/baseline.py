@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SurvivalBlock', 'survival', 'ProportionalHazards']
 
-# %% ../../nbs/library/learners/03_baseline.ipynb #f5138bd0
+# %% ../../nbs/library/learners/03_baseline.ipynb #7fbbccef
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .learner import Answers, Block, Released, SurvivalLearner
-from ..statistics.cox import RiskOrder, grouped_baseline
+from ..statistics.cox import RiskOrder, average_hazard, grouped_baseline
 
 # %% ../../nbs/library/learners/03_baseline.ipynb #7322a4f0
 class SurvivalBlock(Block):
@@ -39,7 +39,7 @@ def survival(
     "exp(-e^risk * hazard), without a detour over infinity for extreme patients."
     with np.errstate(divide="ignore", over="ignore"): return np.exp(-np.exp(risk[:, None] + np.log(cumulative)))
 
-# %% ../../nbs/library/learners/03_baseline.ipynb #45dd1cf6
+# %% ../../nbs/library/learners/03_baseline.ipynb #37bcdbb2
 class ProportionalHazards(SurvivalLearner):
     "A learner of log hazard ratios, with a baseline hazard for each hospital; a subclass asks `released_baseline` of its sites and gives the answers to `own_baselines`."
     declares: ClassVar[dict[str, str]] = {
@@ -63,7 +63,8 @@ class ProportionalHazards(SurvivalLearner):
         return {"knots": Released(knots, few), "baseline": Released(hazard, few), "events": Released(events.astype(float), few)}
 
     def own_baselines(self, answers:Answers, sites:Sequence[str]) -> None:
-        "One baseline a site; a site with fewer events than `min_cell` has none."
+        "One baseline a site, and the average hazard of all; a site with fewer events than `min_cell` has none."
+        self.average_ = average_hazard([(a["knots"], a["baseline"], a["events"]) for a in answers], self.stepwise())
         self.baselines_ = {s: (a["knots"], a["baseline"]) for s, a in zip(sites, answers) if len(a["knots"])}
         events = np.array([a["events"].sum() for a in answers if len(a["knots"])])
         self.baseline_weights_ = dict(zip(self.baselines_, events/events.sum() if len(events) else events))
@@ -87,16 +88,22 @@ class ProportionalHazards(SurvivalLearner):
         site:Any=None,            # the hospital of all rows, or of each row
         baseline:str|None=None,   # "average" over the hospitals, for a patient of none of them
     ) -> pd.DataFrame:            # probability of being event-free, rows as X, columns = times
-        "Survival probabilities. Between knots the hazard is constant; after the last event the curve stays flat."
+        "Survival probabilities. Between knots the hazard is constant; after a hospital's last knot it is the average hospital's, after the last of all the curve stays flat."
         risk, t = self.predict(X), np.asarray(times, float)
         names = self._which_baseline(site, baseline, len(risk))
-        if names is None: S = sum(w*survival(risk, np.broadcast_to(self._cumulative(s, t), (len(risk), len(t)))) for s, w in self.baseline_weights_.items())
-        else: S = survival(risk, np.array([self._cumulative(s, t) for s in names]).reshape(len(risk), len(t)))
+        if names is None: S = survival(risk, np.broadcast_to(self._average(t), (len(risk), len(t))))
+        else: S = survival(self.risk_for(X, np.array(names)), np.array([self._cumulative(s, t) for s in names]).reshape(len(risk), len(t)))
         return pd.DataFrame(S, index=X.index if isinstance(X, pd.DataFrame) else None, columns=pd.Index(times, name="time"))
 
     def _cumulative(self, site:str, t:np.ndarray) -> np.ndarray:
-        "Cumulative baseline hazard of one site at `t`: steps where every event is released, straight lines between round knots."
+        "Cumulative baseline hazard of one site at `t`: steps where every event is released, straight lines between round knots, the average hazard after the last."
         knots, hazard = self.baselines_[site]
+        if self.stepwise(): return np.append(0.0, hazard)[np.searchsorted(knots, t, side="right")]
+        return np.interp(t, np.append(0.0, knots), np.append(0.0, hazard)) + self._average(np.maximum(t, knots[-1])) - self._average(knots[-1:])
+
+    def _average(self, t:np.ndarray) -> np.ndarray:
+        "Cumulative baseline hazard of the average hospital at `t`."
+        knots, hazard = self.average_
         if self.stepwise(): return np.append(0.0, hazard)[np.searchsorted(knots, t, side="right")]
         return np.interp(t, np.append(0.0, knots), np.append(0.0, hazard))
 

@@ -44,12 +44,12 @@ def on_grid(
     out["event"] = y["event"] & (y["time"] <= g[-1])
     return out
 
-# %% ../../nbs/library/learners/04_cox.ipynb #b771f574
+# %% ../../nbs/library/learners/04_cox.ipynb #36e26dc4
 class SharedSearch(NewtonSearch):
     "Newton's method for one Cox model with one baseline for all sites: sums, then curvature."
 
-    def __init__(self, features:Sequence[str], penalty:float, ties:str, times:np.ndarray, max_rounds:int):
-        super().__init__(features, np.ones(len(features), bool), [penalty], max_rounds=2*max_rounds)
+    def __init__(self, features:Sequence[str], penalty:float, ties:str, times:np.ndarray, max_rounds:int, lasso:float=0.0):
+        super().__init__(features, np.ones(len(features), bool), [penalty], max_rounds=2*max_rounds, lasso=[lasso])
         self.ties, self.times, self.question = ties, times, "sums"
         self.now: tuple[float, np.ndarray, np.ndarray]
 
@@ -68,15 +68,15 @@ class SharedSearch(NewtonSearch):
         loglik, gradient, outer, self.increments = shared_increments(sums, self.ties)
         self.now, self.rounds = (loglik, gradient, outer), self.rounds + 1
         patients = float(total(answers, "patients")[0])
-        value = self.now[0] - 0.5*(self.penalties[0]*patients*self.trial[0]**2).sum()
+        value = self.now[0] - self.held_back(0, patients)
         if np.isfinite(value) and value >= self.value[0] - 1e-10*max(1.0, abs(self.value[0])): self.question = "curvature"
         else: self._halve(0)
 
-# %% ../../nbs/library/learners/04_cox.ipynb #923549d8
+# %% ../../nbs/library/learners/04_cox.ipynb #01fc1704
 class CoxPH(ProportionalHazards, NewtonLearner):
     """Cox proportional hazards, exact over a federation (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x).
 
-    The likelihood is `loglik - penalty * n / 2 * sum((beta * sd)^2)`, n training rows, sd with n - 1.
+    The likelihood is `loglik - penalty * n * ((1 - l1_ratio) / 2 * sum((beta * sd)^2) + l1_ratio * sum(|beta * sd|))`, n training rows, sd with n - 1.
     `predict` gives log hazard ratios against the training mean, `predict_survival` probabilities.
     """
     declares: ClassVar[dict[str, str]] = NewtonLearner.declares | ProportionalHazards.declares | {
@@ -89,14 +89,16 @@ class CoxPH(ProportionalHazards, NewtonLearner):
     }
 
     def __init__(self,
-        penalty:float=0.0,         # ridge per patient on standardised coefficients
+        penalty:float=0.0,         # per patient, on standardised coefficients
         ties:str="efron",          # "efron" or "breslow"
         baseline:str="per-site",   # "per-site" or "shared"
         time_grid:Sequence[float]|None=None,  # shared baseline: common times, ascending, in the unit of time
         min_cell:int=5,            # fewest patients behind a released number of the baseline
         disclosure:str="protected",  # "simulation" releases single patients' sums and times
         local_steps:int=5,         # steps at a site per round, where weights are averaged (FedAvg)
+        l1_ratio:float|Sequence[float]=0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
     ):
+        self.l1_ratio = l1_ratio
         self.penalty, self.ties, self.baseline, self.time_grid = penalty, ties, baseline, time_grid
         self.min_cell, self.disclosure, self.local_steps = min_cell, disclosure, local_steps
 
@@ -106,6 +108,7 @@ class CoxPH(ProportionalHazards, NewtonLearner):
                                    ("disclosure", self.disclosure, ("protected", "simulation"))):
             if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
         if not self.penalty >= 0: raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
+        self.ratios()
         return on_grid(survival_target(y), self.time_grid)
 
     def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> CoxBlock:
@@ -178,8 +181,9 @@ class CoxPH(ProportionalHazards, NewtonLearner):
         names, penalised = self.parameters(encoding)
         federated_shared = self.baseline == "shared" and len(sites) > 1
         times = self._common_times(ask) if federated_shared else None
-        search = (SharedSearch(names, self.penalty, self.ties, times, max_rounds) if times is not None
-                  else NewtonSearch(names, penalised, [self.penalty], max_rounds=max_rounds))
+        ridge, lasso = self.split_penalty()
+        search = (SharedSearch(names, ridge, self.ties, times, max_rounds, lasso) if times is not None
+                  else NewtonSearch(names, penalised, [ridge], max_rounds=max_rounds, lasso=[lasso]))
         weights = (drive or partial(run_search, ask=ask))(search)
         self.learned(encoding, search, weights)
         if times is None: self.own_baselines(ask("baseline", {"beta": self.beta_}), sites)
@@ -195,7 +199,8 @@ class CoxPH(ProportionalHazards, NewtonLearner):
         "The one baseline, from the sums at the solution."
         sums = {k: total(answers, k) for k in answers[0] if k != "patients"}
         inc: Increments = shared_increments(sums, self.ties)[3]
-        self.baselines_, self.baseline_weights_ = {"all": (times[::-1], np.cumsum(inc.hazard[::-1]))}, {"all": 1.0}
+        self.average_ = times[::-1], np.cumsum(inc.hazard[::-1])
+        self.baselines_, self.baseline_weights_ = {"all": self.average_}, {"all": 1.0}
 
     def predict(self, X:Any) -> np.ndarray:
         "Log hazard ratio against the training mean; higher means earlier, shape (n,)."

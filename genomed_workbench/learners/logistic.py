@@ -38,11 +38,11 @@ class LogisticSearch(NewtonSearch):
             raise LearnerError(f"only one class: every training row has the outcome {int(gradient[-1] > 0)}, so there is nothing to tell apart")
         super()._move(k, loglik, gradient, hessian, patients)
 
-# %% ../../nbs/library/learners/05_logistic.ipynb #f8d08338
+# %% ../../nbs/library/learners/05_logistic.ipynb #bc8a1e8f
 class LogisticRegression(NewtonLearner):
     """Logistic regression, exact over a federation by Newton steps (iteratively reweighted least squares).
 
-    The likelihood is `loglik - penalty * n / 2 * sum((beta * sd)^2)`, n training rows; the intercept is free.
+    The likelihood is `loglik - penalty * n * ((1 - l1_ratio) / 2 * sum((beta * sd)^2) + l1_ratio * sum(|beta * sd|))`, n training rows; the intercept is free.
     `predict` gives the probability of a 1, shape (n,).
     """
     kind = "binary"
@@ -50,14 +50,16 @@ class LogisticRegression(NewtonLearner):
     declares: ClassVar[dict[str, str]] = NewtonLearner.declares
 
     def __init__(self,
-        penalty:float=0.0,   # ridge per patient on standardised coefficients
+        penalty:float=0.0,   # per patient, on standardised coefficients
         local_steps:int=5,   # steps at a site per round, where weights are averaged (FedAvg, FedProx, FedAdam)
+        l1_ratio:float|Sequence[float]=0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
     ):
-        self.penalty, self.local_steps = penalty, local_steps
+        self.penalty, self.local_steps, self.l1_ratio = penalty, local_steps, l1_ratio
 
     def target(self, y:Any) -> np.ndarray:
         "Check the penalty and a 0/1 outcome."
         if not self.penalty >= 0: raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
+        self.ratios()
         values = pd.to_numeric(pd.Series(np.asarray(y).ravel()), errors="coerce").to_numpy(dtype=float)
         if not np.isin(values, (0.0, 1.0)).all(): raise ValueError("Unknown label type: y holds values other than 0 and 1; expected 0 and 1, none missing")
         return values
@@ -75,7 +77,8 @@ class LogisticRegression(NewtonLearner):
         cases = int(block.y.sum())
         return min(cases, block.n - cases) or block.n
 
-    def _penalised(self, q:int) -> np.ndarray:
+    def penalised_at(self, block:Block, q:int) -> np.ndarray:
+        "Everywhere but at the intercept."
         return np.append(np.ones(q - 1), 0.0)
 
     def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,7 +93,8 @@ class LogisticRegression(NewtonLearner):
     def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "LogisticRegression":
         "Run the search, or take the averaged weights."
         names, penalised = self.parameters(encoding)
-        search = LogisticSearch(names, penalised, [self.penalty], max_rounds=max_rounds)
+        ridge, lasso = self.split_penalty()
+        search = LogisticSearch(names, penalised, [ridge], max_rounds=max_rounds, lasso=[lasso])
         weights = (drive or partial(run_search, ask=ask))(search)
         self.learned(encoding, search, weights)
         self.intercept_ = float(self.beta_[-1] - self.coef_ @ encoding.mean)

@@ -5,20 +5,23 @@
 # %% auto #0
 __all__ = ['pack', 'unpack']
 
-# %% ../../nbs/library/learners/01_packing.ipynb #e71f5f8d
+# %% ../../nbs/library/learners/01_packing.ipynb #9fd2c74e
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from .encoding import Encoding
 
-# %% ../../nbs/library/learners/01_packing.ipynb #c6cc63a7
+# %% ../../nbs/library/learners/01_packing.ipynb #aa2e7013
 def pack(value:Any) -> Any:
     "Arrays, frames and encodings as plain JSON values that keep every bit."
     if isinstance(value, Encoding): return {"encoding": value.to_json()}
     if isinstance(value, np.ndarray): return {"array": value.tolist(), "dtype": "object" if value.dtype == object else str(value.dtype)}
     if isinstance(value, pd.DataFrame): return {"frame": value.to_dict("split"), "index": value.index.name}
+    if isinstance(value, BaseEstimator): return {"estimator": f"{type(value).__module__}:{type(value).__qualname__}", "params": pack(value.get_params(deep=False))}
     if isinstance(value, dict): return {"dict": [[k, pack(v)] for k, v in value.items()]}
     if isinstance(value, tuple): return {"tuple": [pack(v) for v in value]}
     if isinstance(value, list): return [pack(v) for v in value]
@@ -31,5 +34,14 @@ def unpack(value:Any) -> Any:
     if "encoding" in value: return Encoding.from_json(value["encoding"])
     if "array" in value: return np.array(value["array"], dtype=value["dtype"])
     if "frame" in value: return pd.DataFrame(**value["frame"]).rename_axis(value["index"])
+    if "estimator" in value: return _estimator(value["estimator"], unpack(value["params"]))
     if "tuple" in value: return tuple(unpack(v) for v in value["tuple"])
     return {k: unpack(v) for k, v in value["dict"]}
+
+def _estimator(name:str, params:dict[str, Any]) -> BaseEstimator:
+    "An estimator that is not fitted, of scikit-learn or of ours: nothing else is imported by name."
+    module, cls = name.split(":")
+    if module.split(".")[0] not in ("sklearn", "genomed_workbench"): raise TypeError(f"{name} is neither scikit-learn's nor ours; a saved model holds no other code")
+    found = getattr(import_module(module), cls)
+    if not (isinstance(found, type) and issubclass(found, BaseEstimator)): raise TypeError(f"{name} is not an estimator")
+    return found(**params)
