@@ -83,7 +83,7 @@ def test_no_check_fails_that_is_not_known(checked):
     assert not [name for name in CANNOT if name in checked and checked[name]["status"] == "passed"], "these pass now; take them off the list"
 
 
-LEARNERS = {"cox": (gw.CoxPH, made_up), "logistic": (gw.LogisticRegression, binary)}
+LEARNERS = {"cox": (gw.CoxPH, made_up), "logistic": (gw.LogisticRegression, binary), "discrete": (gw.DiscreteHazard, made_up)}
 
 
 @pytest.fixture(params=LEARNERS)

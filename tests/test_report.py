@@ -13,6 +13,7 @@ from genomed_workbench.data.registry import load_cohort
 from genomed_workbench.evaluation.compare import compare
 from genomed_workbench.evaluation.report import disclosed_in_words, linked, write_report
 from genomed_workbench.federation.sites import Federation
+from genomed_workbench.federation.validation import validate
 from genomed_workbench.learners.cox import CoxPH
 from genomed_workbench.learners.logistic import LogisticRegression
 
@@ -108,8 +109,9 @@ def test_it_reads_without_eyes(page):
     tags = [tag for tag, _ in page.elements]
     assert ("html", {"lang": "en"}) in page.elements and tags.count("h1") == tags.count("main") == tags.count("title") == 1
     assert tags.count("table") == len(page.captions) == len(set(page.captions)) and all(page.captions)
-    [image] = [a for t, a in page.elements if t == "img"]
+    image, *others = [a for t, a in page.elements if t == "img"]
     assert "within hospitals" in image["alt"] and len(image["alt"]) > 80
+    assert len(others) == 2 and "predicted" in others[0]["alt"] and "thresholds" in others[1]["alt"]
     heads = [a for t, a in page.elements if t == "th"]
     assert all(a.get("scope") in ("col", "row") for a in heads)
     levels = [int(t[1]) for t in tags if re.fullmatch(r"h\d", t)]
@@ -144,6 +146,14 @@ def test_its_numbers_are_those_of_the_comparison(page, comparison):
     assert [float(row[1]) for row in coefficients] == pytest.approx(summary["hazard_ratio"].tolist(), abs=6e-4) and len(page.table("Penalty")) == comparison.penalties.shape[1]
     assert all(sentence in page.text for sentence in comparison.in_words()) and page.text.count(comparison.covers) >= 1
     assert [(row[0], int(row[3].replace(",", ""))) for row in page.table("What left")] == list(zip(comparison.run.disclosed["name"], comparison.run.disclosed["times"], strict=True))
+
+
+def test_its_probabilities_are_those_of_the_validation(page, comparison):
+    "The federated model of the first draw, validated by itself on that draw's test patients."
+    found = validate(comparison.federation.redraw(0), comparison.run, horizon=comparison.settings["horizon"], progress=False)
+    slope, ici = found.value("slope"), found.value("ici")["value"]
+    assert f"Calibration slope {slope['value']:.2f} (95 % interval {slope.low:.2f} to {slope.high:.2f})" in page.text
+    assert f"A predicted risk is {100 * ici:.1f} percentage points" in page.text
 
 
 def test_patients_are_counted_and_few_are_not_told(page, comparison):

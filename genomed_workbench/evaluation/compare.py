@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
-           'Comparison', 'answer_in_words', 'compare', 'headline_values', 'with_scores']
+           'Comparison', 'answer_in_words', 'compare', 'headline_values', 'with_scores', 'usable_for',
+           'default_horizon']
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #0b48e213
+# %% ../../nbs/library/evaluation/04_compare.ipynb #fd6cac2d
 import textwrap
 import time
 import warnings
@@ -23,7 +24,7 @@ from ..data.checks import suggestion
 from ..data.scoring import score
 from .arms import Model, federated_model, isolated_model, pooled_model, without_fit_warnings
 from .figures import comparison_figure
-from .metrics import HIGHER_IS_BETTER, METRIC_LABELS, Predicted, Scores, TestRows, metrics_for, scores_of
+from .metrics import METRIC_LABELS, Predicted, Scores, TestRows, goodness, metrics_for, scores_of
 from ..federation.engines import Listener, Step
 from ..federation.run import listening
 from ..federation.sites import Federation, FederationError
@@ -64,19 +65,17 @@ def score_models(predicted:list[Predicted], test:TestRows, metrics:Sequence[str]
     "Scores of every model by metric."
     return [{m: scores_of(p, test, m, kind, multiplicity) for m in metrics} for p in predicted]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #4107d071
-def at_home(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metric:str) -> tuple[np.ndarray, np.ndarray]:
-    "Numerator and denominator, per site, of each site's own model on its own test rows, shapes (sites,)."
+# %% ../../nbs/library/evaluation/04_compare.ipynb #8e48d177
+def at_home(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metric:str) -> Scores:
+    "Numerator and denominator, per site, of each site's own model on its own test rows."
     own = {m.trained_on: s[metric] for m, s in zip(models, scored) if m.arm == "isolated"}
-    return np.array([own[n].part[g] for g, n in enumerate(names)]), np.array([own[n].whole[g] for g, n in enumerate(names)])
+    part, whole = np.array([own[n].alone(g) for g, n in enumerate(names)]).T
+    return Scores(part, whole, float("nan"), any(s.log for s in own.values()))
 
 def score_table(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metrics:Sequence[str]) -> np.ndarray:
     "Models (and, last, 'each at home') x (sites, within, all) x metrics."
     rows = np.array([[s[m].row() for m in metrics] for s in scored])
-    home = []
-    for m in metrics:
-        part, whole = at_home(models, scored, names, m)
-        home.append(Scores(part, whole, float("nan")).row())
+    home = [at_home(models, scored, names, m).row() for m in metrics]
     return np.concatenate([rows, np.array(home)[None]]).transpose(0, 2, 1)
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #edf17a4e
@@ -235,7 +234,7 @@ def _abroad(c:Comparison, metric:str) -> list[str]:
     return [f"A model of one hospital alone scores {home:.3f} at home; on everybody's patients {everywhere['mean'].mean():.3f} on average and "
             f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against {c.value('federated', 'all')['mean']:.3f} together (simulation only)."]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #7e33a08e
+# %% ../../nbs/library/evaluation/04_compare.ipynb #17575b6d
 def compare(
     federation:Federation,
     learner:Learner,                    # a template: every arm trains its own copy
@@ -243,7 +242,7 @@ def compare(
     seed:int|None=None,                 # None keeps the federation's own
     tune:bool=True,                     # every arm chooses its penalty inside its own training rows
     scores:Sequence[str]=(),            # columns that hold a clinical score (higher = worse), or systems to compute, such as "ipss-m"
-    metrics:Sequence[str]|None=None,    # harrell_c, uno_c, brier; or auc, brier
+    metrics:Sequence[str]|None=None,    # None: harrell_c, uno_c, brier; or auc, brier. Further: auc_t, ibs, slope, intercept, ici, net_benefit
     horizon:float|None=None,            # of the Brier score; None is the median event time, rounded
     folds:int=5,
     engine:str="inprocess",
@@ -259,7 +258,7 @@ def compare(
     federation, notes = _ready(federation, seed, scores, repeats)
     chosen = metrics_for(federation.cohort.kind, None if metrics is None else tuple(metrics))
     settings = {"repeats": repeats, "seed": federation.seed, "tune": tune, "scores": tuple(scores), "metrics": chosen, "level": level, "folds": folds if tune else 0,
-                "engine": engine, "rounds": rounds, "strategy": strategy, "horizon": _horizon(federation, horizon), "bootstrap": bootstrap if repeats == 1 else 0,
+                "engine": engine, "rounds": rounds, "strategy": strategy, "horizon": default_horizon(federation, horizon), "bootstrap": bootstrap if repeats == 1 else 0,
                 "redraw_sites": redraw_sites}
     done: list[Repeat] = []
     with listening(progress, "comparing", " repeats", lambda step: step.phase == "repeat", repeats) as tell:
@@ -295,7 +294,7 @@ def with_scores(
         notes += [f"{SYSTEMS[name].title} is computed from the cohort's columns", *(f"{SYSTEMS[name].title}: {note}" for note in computed.attrs["notes"])]
     return (replace(federation, cohort=replace(federation.cohort, frame=frame)) if notes else federation), tuple(notes)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #b0d9f111
+# %% ../../nbs/library/evaluation/04_compare.ipynb #7796daa2
 def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:int) -> tuple[Federation, tuple[str, ...]]:
     "Refuse what cannot be compared; leave out of every arm the rows that a clinical score cannot use."
     if not len(federation.test_rows): raise FederationError("there are no test rows to compare on: make the federation with test_share=0.2, or test='column'")
@@ -303,15 +302,20 @@ def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:i
     if federation.test and repeats > 1: raise FederationError(f"the test rows are given by the column {federation.test!r}: they cannot be redrawn, so pass repeats=1")
     if seed is not None and seed != federation.seed: federation = replace(federation, seed=seed)
     federation, said = with_scores(federation, scores)
+    federation, lost = usable_for(federation, scores)
+    return federation, (*said, *lost)
+
+def usable_for(federation:Federation, scores:Sequence[str]) -> tuple[Federation, tuple[str, ...]]:
+    "Leave out of every arm the rows that a clinical score cannot use, and say how many."
     usable = federation.cohort.frame[list(scores)].notna().all(axis=1).to_numpy()
-    if usable.all(): return federation, said
+    if usable.all(): return federation, ()
     position = np.cumsum(usable) - 1
     members = {k: position[rows[usable[rows]]] for k, rows in federation.members.items()}
     lost = int((~usable).sum())
     return (replace(federation, cohort=federation.cohort.rows(usable), members={k: v for k, v in members.items() if len(v)}),
-            (*said, f"{lost} patients without {', '.join(scores)} are left out of every arm"))
+            (f"{lost} patients without {', '.join(scores)} are left out of every arm",))
 
-def _horizon(federation:Federation, horizon:float|None) -> float:
+def default_horizon(federation:Federation, horizon:float|None) -> float:
     "The horizon of the Brier score: as asked, or the median event time to two significant digits."
     if federation.cohort.kind == "binary": return float("nan")
     if horizon is not None:
@@ -331,7 +335,7 @@ def _left_open(done:list[Repeat]) -> tuple[str, ...]:
     said = [f"left out, because the same for every training row: {', '.join(constant)}"] if constant else []
     return (*said, *([f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so its effect cannot be told from the hospitals' own"] if unknown else []))
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #13479ee5
+# %% ../../nbs/library/evaluation/04_compare.ipynb #9e1a8077
 def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:dict[str, Any], notes:tuple[str, ...], seconds:float) -> Comparison:
     "Tables, gains and penalties from all repeats."
     scores = np.array([r.scores for r in done])          # repeats x models x (sites, within, all) x metrics
@@ -357,9 +361,8 @@ def _gains(scores:np.ndarray, draws:np.ndarray|None, models:list[tuple[str, str]
     "Federated minus isolated, paired over repeats: per site on the headline, and over all sites on every metric. Positive is better."
     fed, home, metrics = models.index(("federated", "all sites")), len(models) - 1, settings["metrics"]
     def row(j:int, k:int) -> tuple[Any, ...]:
-        sign = 1 if HIGHER_IS_BETTER[metrics[k]] else -1
-        paired = sign*(scores[:, fed, j, k] - scores[:, home, j, k])
-        both = None if draws is None else sign*(draws[:, fed, j, k] - draws[:, home, j, k])
+        paired = goodness(metrics[k], scores[:, fed, j, k]) - goodness(metrics[k], scores[:, home, j, k])
+        both = None if draws is None else goodness(metrics[k], draws[:, fed, j, k]) - goodness(metrics[k], draws[:, home, j, k])
         mean, low, high, n = interval(paired, both, ratios[j], settings["level"])
         return (*(np.nanmean(scores[:, i, j, k]) if np.isfinite(scores[:, i, j, k]).any() else np.nan for i in (fed, home)), mean, low, high, n, verdict(low, high))
     columns = ["federated", "isolated", "mean", "low", "high", "repeats", "verdict"]

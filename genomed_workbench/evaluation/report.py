@@ -7,9 +7,9 @@ __all__ = ['METRIC_WORDS', 'ARM_WORDS', 'STYLE', 'MACROS', 'HEAD', 'PAGE', 'esti
            'arms_table', 'metrics_table', 'metric_name', 'hospitals_table', 'few_or_none', 'full_table',
            'coefficient_name', 'coefficients_table', 'ratio_cells', 'penalties_table', 'few_patients', 'patients_table',
            'disclosed_in_words', 'disclosed_table', 'settings_table', 'versions_table', 'banners', 'remarks', 'linked',
-           'cohort_facts', 'model_in_words', 'rounds_of', 'contents', 'write_report']
+           'tried', 'probabilities', 'cohort_facts', 'model_in_words', 'rounds_of', 'contents', 'write_report']
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #4a525355
+# %% ../../nbs/library/evaluation/05_report.ipynb #73860d13
 import base64
 import platform
 import re
@@ -29,8 +29,9 @@ from ..data.cohort import Cohort
 from ..data.storage import write_text_atomically
 from .compare import Comparison
 from .figures import as_png
-from .metrics import METRIC_LABELS
+from .metrics import IDEAL, METRIC_LABELS
 from ..federation.run import Run
+from ..federation.validation import Validation, validate
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #0b317238
 def estimate(mean:float, low:float, high:float, sign:bool=False) -> str:
@@ -56,12 +57,18 @@ class Table:
     rows: Sequence[Sequence[str]]
     texts: int = 1  # leading columns that hold text, set to the left
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #2e4e39e5
+# %% ../../nbs/library/evaluation/05_report.ipynb #6eb61a6c
 METRIC_WORDS = {
     "harrell_c": "The C-index is the share of pairs of patients in which the one with the higher predicted risk had the event first: 0.5 is chance, 1 is perfect.",
     "uno_c": "The C-index is the share of pairs of patients in which the one with the higher predicted risk had the event first, weighted for censoring: 0.5 is chance, 1 is perfect.",
     "auc": "The area under the ROC curve is the share of pairs, one patient with the outcome and one without, that the model orders rightly: 0.5 is chance, 1 is perfect.",
     "brier": "The Brier score is the mean squared distance between predicted probability and what happened: 0 is perfect, 0.25 is what always saying 50 % earns.",
+    "auc_t": "The area under the ROC curve at the horizon is the share of pairs, one patient with the event by then and one without, that the model orders rightly: 0.5 is chance, 1 is perfect.",
+    "ibs": "The integrated Brier score is the mean squared distance between predicted probability and what happened, averaged over time: 0 is perfect.",
+    "slope": "The calibration slope is 1 if predicted risks lie as far apart as the true ones; below 1 they are too extreme, above 1 too timid.",
+    "intercept": "The calibration intercept is 0 if as many events happened as were expected; above 0 there were more.",
+    "ici": "The integrated calibration index is the mean distance between predicted and observed risk, read from a smooth curve: 0 would be perfect.",
+    "net_benefit": "The net benefit counts true alarms less false ones, at the threshold of risk that the training patients have on average.",
 }
 ARM_WORDS = {"pooled": "Pooled: every patient in one table", "federated": "Federated: trained together, patients stay at home",
              "isolated": "Alone: each hospital trains on its own patients", "clinical score": "Clinical score"}
@@ -81,7 +88,8 @@ def metrics_table(c:Comparison) -> Table:
 def metric_name(metric:str, c:Comparison) -> str:
     "A metric, with its horizon and its direction where they need saying."
     at = f" at {c.settings['horizon']:g} {getattr(c.federation.cohort.outcome, 'unit', '')}" if np.isfinite(c.settings["horizon"]) else ""
-    return METRIC_LABELS[metric] + (f"{at}, lower is better" if metric == "brier" else "")
+    how = ", lower is better" if metric in ("brier", "ibs", "ici") else f", {IDEAL[metric]:g} is ideal" if metric in IDEAL else ""
+    return METRIC_LABELS[metric] + (at if metric in ("brier", "ici", "net_benefit") else "") + how
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #d9dea2f7
 def hospitals_table(c:Comparison) -> Table:
@@ -234,7 +242,7 @@ MACROS = """
 {% macro fold(table) %}<details><summary>{{ table.caption.split(";")[0] }} ({{ "{:,}".format(table.rows | length) }} rows)</summary>{{ draw(table) }}</details>{% endmacro %}
 """
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #f6b76835
+# %% ../../nbs/library/evaluation/05_report.ipynb #0cd3f070
 HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -272,7 +280,11 @@ PAGE = MACROS + HEAD + """<body>
 <p>{{ model }}</p>
 {{ draw(coefficients) }}
 {{ fold(penalties) }}
-<h2>The patients</h2>
+{% if probabilities %}<h2>Can its probabilities be trusted?</h2>
+<p>The federated model of the first draw, tried by every hospital on its own test patients. Only sums over at least {{ probabilities.least }} patients were sent.</p>
+<ul>{% for sentence in probabilities.words %}<li>{{ sentence }}</li>{% endfor %}</ul>
+{% for one in probabilities.pictures %}<figure><img alt="{{ one.alt }}" src="data:image/png;base64,{{ one.png }}" style="max-width: 36rem"></figure>
+{% endfor %}{% endif %}<h2>The patients</h2>
 <dl>{% for name, value in facts %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
 {{ draw(patients) }}
 <p class="soft">Counts from one to four are shown as &lt;5.</p>
@@ -291,7 +303,21 @@ PAGE = MACROS + HEAD + """<body>
 </html>
 """
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #5de7de6c
+# %% ../../nbs/library/evaluation/05_report.ipynb #0a920792
+def tried(c:Comparison) -> Validation|None:
+    "The federated model of the first draw on the test patients of that draw; None where that draw cannot be made again."
+    if c.settings["redraw_sites"] and c.federation.remake is None: return None
+    first = c.federation if c.settings["repeats"] == 1 else c.federation.redraw(0, c.settings["redraw_sites"])
+    return validate(first, c.run, horizon=None if first.cohort.kind == "binary" else c.settings["horizon"], progress=False)
+
+def probabilities(c:Comparison) -> dict[str, Any]|None:
+    "Calibration and decision curve of the federated model, in words and pictures; None where it has no probabilities."
+    v = tried(c)
+    if v is None or "within" not in v.decisions or not v.smooth: return None
+    pictures = [{"alt": p.alt, "png": base64.b64encode(as_png(p.figure)).decode()} for p in (v.plot_calibration(), v.plot_decisions())]
+    return {"words": v.in_words()[2:], "pictures": pictures, "least": v.plan.min_cell}
+
+# %% ../../nbs/library/evaluation/05_report.ipynb #78146176
 def cohort_facts(cohort:Cohort) -> list[tuple[str, Any]]:
     "What is known of a cohort, leaving out what is not."
     facts = [("Cohort", cohort.title or cohort.name), ("Patients", f"{'virtual (made up)' if cohort.virtual else 'real'}, {cohort.n:,}, {cohort.n_events:,} with the event"),
@@ -319,7 +345,7 @@ def contents(c:Comparison) -> dict[str, Any]:
             "made": date.today().isoformat(), "version": own_version(), "banners": banners(c), "answer": c.in_words(), "alt": picture.alt, "covers": c.covers, "metric_words": METRIC_WORDS[c.headline],
             "picture": base64.b64encode(as_png(picture.figure, dpi=160)).decode(), "arms": arms_table(c), "metrics": metrics_table(c), "full": full_table(c),
             "hospitals": hospitals_table(c), "model": model_in_words(c), "coefficients": coefficients_table(c.run, cohort), "penalties": penalties_table(c),
-            "facts": cohort_facts(cohort), "patients": patients_table(cohort), "disclosed_words": disclosed_in_words(c.run), "disclosed": disclosed_table(c.run),
+            "probabilities": probabilities(c), "facts": cohort_facts(cohort), "patients": patients_table(cohort), "disclosed_words": disclosed_in_words(c.run), "disclosed": disclosed_table(c.run),
             "remarks": remarks(c), "settings": settings_table(c), "versions": versions_table(c)}
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #5b48e5de
