@@ -57,7 +57,7 @@ def test_progress_and_logs_stay_off_stdout(capfd):
 
 @pytest.mark.parametrize("wrong", [{"name": "speed"}, {"name": "scale", "hospitals": 3}])
 def test_a_wrong_name_or_option_says_what_there_is(wrong):
-    with pytest.raises(BenchmarkError, match=r"engines, cox, scale|it has .*quick"):
+    with pytest.raises(BenchmarkError, match=r"engines, cox, forest, scale|it has .*quick"):
         bench(**wrong)
 
 

@@ -78,7 +78,7 @@ def test_advice_is_given_in_the_words_of_the_command_line(tmp_path, genomed):
     (["--shares", "60,inf"], ["--shares", "inf"]),
     (["--shares", "9999,1,1"], ["shares", "at least two each"]),
     (["--shares", "60,40", "--small", "keep"], ["--small", "Leave them out"]),
-    (["--model", "forest"], ["--model", "'forest'", "cox or logistic"]),
+    (["--model", "foresst"], ["--model", "'foresst'", "logistic", "Did you mean 'forest'"]),
     (["--model", "logistic"], ["survival", "--model cox"]),
     (["--engine", "superlink"], ["--engine", "'superlink'", "inprocess or ray"]),
     (["--strategy", "fedavgg"], ["--strategy", "Did you mean 'fedavg'"]),

@@ -11,10 +11,11 @@ from typing import Any
 
 from .result import Benchmark
 
-# %% ../../nbs/library/benchmarks/04_bench.ipynb #08ce155a
+# %% ../../nbs/library/benchmarks/04_bench.ipynb #c167ea32
 BENCHMARKS = {
     "engines": "bare numpy, the engine in this process and Flower's Ray simulation on the same task",
     "cox": "the exact federated Cox model against lifelines' pooled fit and, where installed, federated-survival",
+    "forest": "the federated random survival forest against the pooled one and, where installed, scikit-survival's",
     "scale": "seconds and memory of the exact Cox model, up to a million patients at a thousand sites",
 }
 

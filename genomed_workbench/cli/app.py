@@ -219,7 +219,7 @@ def _option(panel:str, text:str, *names:str, **more:Any) -> Any:
     "An option of `run` in its group of the help."
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
-# %% ../../nbs/library/cli/02_app.ipynb #c7a969d3
+# %% ../../nbs/library/cli/02_app.ipynb #35e4605a
 @app.command()
 def run(
     data:Annotated[str, typer.Argument(metavar="COHORT|FILE")],
@@ -243,14 +243,14 @@ def run(
     shares:Annotated[str|None, _option(HOSPITALS, "Make hospitals up by splitting the cohort, such as 60,30,10.")]=None,
     small:Annotated[str, _option(HOSPITALS, "Hospitals that are too small: error, merge or keep.")]="error",
     min_patients:Annotated[int|None, _option(HOSPITALS, "A hospital with fewer is small. Default: 20.", min=1)]=None,
-    model:Annotated[str|None, _option(MODEL, "cox or logistic. Default: what suits the outcome.")]=None,
+    model:Annotated[str|None, _option(MODEL, "cox, personal-cox, discrete, forest, boosting, deepsurv, hazard-net, ensemble or chosen for survival; logistic for yes or no. Default: cox or logistic.")]=None,
     penalty:Annotated[float|None, _option(MODEL, "Ridge per patient, the same for every arm; turns tuning off.")]=None,
     tune:Annotated[bool|None, _option(MODEL, "Let every arm choose its penalty by cross-validation, or not. Default: tune.", "--tune/--no-tune")]=None,
     ties:Annotated[str|None, _option(MODEL, "Cox: efron or breslow. Default: efron.")]=None,
     baseline:Annotated[str|None, _option(MODEL, "Cox: per-site or shared. Default: per-site.")]=None,
     time_grid:Annotated[str|None, _option(MODEL, "Cox with a shared baseline: common times, such as 0.5,1,2,5.")]=None,
     disclosure:Annotated[str|None, _option(MODEL, "Cox: protected, or simulation (may release single patients' values). Default: protected.")]=None,
-    strategy:Annotated[str, _option(MODEL, "newton (exact), fedavg, fedprox or fedadam.")]="newton",
+    strategy:Annotated[str, _option(MODEL, "newton (exact), fedavg, fedavgm, fedprox, fedadam, fedyogi, fedadagrad, fednova, scaffold, fedmedian, fedtrimmedavg or krum.")]="newton",
     rounds:Annotated[int, _option(MODEL, "Most rounds of training.", min=1)]=20,
     engine:Annotated[str, _option(MODEL, "inprocess or ray.")]="inprocess",
     repeats:Annotated[int, _option(TEST, "Draws of test patients; 0 trains without comparing.", min=0)]=20,
