@@ -497,7 +497,6 @@ def test_a_boosted_model_refuses_leaves_below_the_minimum_cell():
 # Survival forests
 
 
-@cache
 def a_forest(own: int = 0) -> dict[str, np.ndarray]:
     "A forest of other patients as a site is told of it; with `own`, its last trees may be those of a site with so many patients."
     X, y = small_site(300, 99)
@@ -510,14 +509,42 @@ def a_forest(own: int = 0) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("site", [*SITES, "one event", "one patient"], ids=str)
 @pytest.mark.parametrize("question", ["patients", "quality", "calibration", "baseline", "settings"])
-def test_what_a_forest_asks_is_declared(question, site):
-    "The trees themselves: test_forest counts the patients in every leaf."
+def test_what_a_forest_asks_is_declared(question, site, monkeypatch):
+    "With samples that do not hang on the rows, so that not everybody changes every number. The trees themselves: test_forest counts the patients in every leaf."
+    monkeypatch.setattr(gw.SurvivalForest, "_secret", lambda self, block: block.n)
     learner, n = gw.SurvivalForest(), site[0] if isinstance(site, tuple) else 12
     if question == "settings" and n > 12:
         pytest.skip("hundreds of small forests: counted at the smaller sites")
     for state in (a_forest(), a_forest(n)) if question not in ("patients", "settings") else (a_forest() | {"trees": np.array([2])},):
         kinds = ("present", "covariates") if isinstance(site, str) else COUNTS
         assert overstated(f"forest {question}", learner_release(learner, question, state), site, kinds) == []
+
+
+# Neural networks
+
+
+def a_network(kind: str, **options):
+    "A small network and what a site is told of it: weights on their way, a grid, and which part is kept aside."
+    pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    learner = gw.DeepSurv((3,), epochs=2, **options) if kind == "deepsurv" else gw.HazardNet((3,), epochs=2, knots=3, changing=kind.endswith("changing"), **options)
+    state = {"edges": np.array([0.2, 0.5, 1.1, 2.4]), "penalty": np.array([0.1]), "server-round": np.ones(1), "beta": np.array([[-0.2, 0.1, -1.2]])}
+    shape = learner.shape(3, state)
+    return learner, state | {"weights": shape.start(0) + 0.1 * np.random.default_rng(0).normal(size=len(shape.free())) * shape.free()}
+
+
+OF_NETWORKS = [(kind, question) for kind, more in {"deepsurv": ("baseline",), "hazard-net": ("newton", "grid")}.items()
+               for question in ("weights", "weights, one part kept aside", "score", "loss", *more)] + [("hazard-net, changing", "weights")]
+
+
+@pytest.mark.parametrize("site", [*SITES, "one event", "one patient", "no event"], ids=str)
+@pytest.mark.parametrize(("kind", "question"), OF_NETWORKS)
+def test_what_a_network_asks_is_declared(kind, question, site):
+    "With the smallest cells allowed, so that small sites do answer; who is kept aside is fixed from outside."
+    learner, state = a_network(kind, min_cell=1)
+    fold = -1 if question in ("weights", "loss", "baseline", "newton") else 0
+    n = site[0] if isinstance(site, tuple) else 1 if site == "one patient" else 12
+    kinds = ("present", "covariates") if isinstance(site, str) else COUNTS
+    assert overstated(f"{kind} {question}", learner_release(learner, question.split(",")[0], state | {"fold": np.array([fold])}, np.arange(n) % 3), site, kinds) == []
 
 
 # Rules that refuse
@@ -657,13 +684,16 @@ def protected_runs() -> dict[str, tuple]:
 
 
 FORESTS = {"forest": (gw.SurvivalForest(trees=12), {}, False), "forest tuned and judged": (gw.SurvivalForest(trees=8, sampling="quality"), {"tune": 3}, False)}
+NETWORKS = {"network": (gw.DeepSurv((4,), max_rounds=3), {"strategy": FedProx(proximal_mu=0.1)}, False), "network, tuned": (gw.HazardNet((4,), max_rounds=2, epochs=3), {"tune": 3}, False)}
 SIMULATED = {"cox simulation": (gw.CoxPH(disclosure="simulation"), {}, False), "cox shared simulation": (gw.CoxPH(baseline="shared", disclosure="simulation"), {}, False)}
 ALL_RUNS = protected_runs() | SIMULATED
 
 
 def watched(name: str) -> tuple[gw.Federation, gw.Run, list[RecordDict]]:
     "A run and all that its sites replied."
-    learner, options, binary = (ALL_RUNS | FORESTS)[name]
+    if name in NETWORKS:
+        pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    learner, options, binary = (ALL_RUNS | FORESTS | NETWORKS)[name]
     X, y = made_up(240, 3, seed=5)
     X = X.assign(sex=["female", "male", "male"] * 80)
     if binary:
@@ -674,7 +704,7 @@ def watched(name: str) -> tuple[gw.Federation, gw.Run, list[RecordDict]]:
     return federation, runs[0], list(contents)
 
 
-@pytest.mark.parametrize("name", [*ALL_RUNS, *FORESTS])
+@pytest.mark.parametrize("name", [*ALL_RUNS, *FORESTS, *NETWORKS])
 def test_every_record_that_crossed_is_in_the_books_and_declared(name):
     _, run, contents = watched(name)
     declared, booked = disclosed_by(run.learner), run.disclosed.set_index("name")
@@ -710,7 +740,16 @@ def test_every_question_that_is_ever_asked_is_counted_above():
     assert records - seen == set(), "a declared record is never counted above"
 
 
-@pytest.mark.parametrize("name", [*protected_runs(), *FORESTS])
+def test_every_question_of_a_forest_is_counted_above():
+    "Trees by test_forest, the others here; and no record is declared that never crosses."
+    SpyRecorder.asked, crossed = set(), set()
+    for name in FORESTS:
+        crossed |= set(watched(name)[1].disclosed["name"])
+    assert SpyRecorder.asked == {"query.summaries", "query.concordance", "patients", "trees", "quality", "calibration", "baseline", "settings"}
+    assert set(gw.SurvivalForest.declares) <= crossed
+
+
+@pytest.mark.parametrize("name", [*protected_runs(), *FORESTS, *NETWORKS])
 def test_no_patient_crosses(name):
     "No raw or encoded row (or multiple of one), no time and no single value of a patient is among the numbers of a protected run."
     federation, run, contents = watched(name)

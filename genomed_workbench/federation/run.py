@@ -40,7 +40,7 @@ from ..learners.newton import Search, SearchStrategy, from_record, to_record
 from ..learners.packing import pack, unpack
 from ..statistics.pictures import ARM_COLOURS, Picture, tidy
 
-# %% ../../nbs/library/federation/04_run.ipynb #577aecdb
+# %% ../../nbs/library/federation/04_run.ipynb #655af2da
 class Enough(Exception):
     "A search has seen enough rounds."
 
@@ -77,8 +77,8 @@ class Job:
         return [from_record(m.content["arrays"]) for m in self.recorder.ask("query.learner", state, question=question, encoding=self.text, folds=folds)]
 
     def drive(self, search:Search, folds:int=0, strategy:Strategy|None=None) -> dict[str, np.ndarray]|None:
-        "Run a search through its own strategy (then it holds the result), or by one that averages weights; then return the weights."
-        chosen = strategy or self.strategy or search.strategy()
+        "Run a search through its own strategy (then it holds the result), or by one that averages weights; then return the weights. The user's strategy begins each search anew: some remember rounds."
+        chosen = strategy or copy.deepcopy(self.strategy) or search.strategy()
         self.used = type(chosen).__name__
         config: Any = {"encoding": self.text, "folds": folds, "question": "weights", "penalty": float(getattr(self.learner, "penalty", 0.0)), **search.config()}
         if isinstance(chosen, SearchStrategy):

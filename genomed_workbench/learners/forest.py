@@ -87,7 +87,7 @@ class ForestSearch(Search):
         self.forest, self.quality, self.question = self.forest.part(kept), quality[kept], "nothing"
         self.from_site, self.number = self.from_site[kept], self.number[kept]
 
-# %% ../../nbs/library/learners/10_forest.ipynb #94619eca
+# %% ../../nbs/library/learners/10_forest.ipynb #29bf941d
 SLOPES = np.round(np.arange(0.1, 4.01, 0.1), 1)  # candidates for what the forest's log ratio is multiplied by
 LEAVES, TRIED = (5, 15, 40), 60                   # leaf sizes that `tune` tries, and with how many trees
 
@@ -163,8 +163,19 @@ class SurvivalForest(ProportionalHazards):
     def _grown(self, block:Any, settings:dict[str, np.ndarray], count:int) -> tuple[Forest, int]:
         "The site's first `count` trees, and the patients in the smallest leaf."
         leaf = max(self._least(), int(settings["min-leaf"][0]))
-        seed = (int(settings["seed"][0]), block.n)
+        seed = self._seed(block, settings)
         return grow_forest(self._patients(block), samples(block.n, count, seed), leaf, int(settings["features"][0]), seed)
+
+    def _secret(self, block:Any) -> int:
+        "A number that only the site can know, from all its rows: without it nobody can say which patients a tree saw."
+        if "secret" not in block.parts:
+            rows = self._patients(block).codes.tobytes() + np.ascontiguousarray(block.y["time"]).tobytes() + np.ascontiguousarray(block.y["event"]).tobytes()
+            block.parts["secret"] = int.from_bytes(hashlib.sha256(rows).digest()[:8], "little")
+        return block.parts["secret"]
+
+    def _seed(self, block:Any, settings:dict[str, np.ndarray]) -> tuple[int, ...]:
+        "Where the site's chance begins: the same for the same seed and the same rows."
+        return int(settings["seed"][0]), self._secret(block)
 
     def _trees(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
         "Trees in proportion to the site's patients."
@@ -183,7 +194,7 @@ class SurvivalForest(ProportionalHazards):
         "True where a tree has not seen a patient, shape (trees, n): all but the sample that it was grown on, if it was grown here."
         own = np.flatnonzero(state["origin"] == block.n)
         out = np.ones((len(state["origin"]), block.n), bool)
-        if len(own): out[own] = samples(block.n, int(state["number"][own].max()) + 1, (int(state["seed"][0]), block.n))[state["number"][own]] == 0
+        if len(own): out[own] = samples(block.n, int(state["number"][own].max()) + 1, self._seed(block, state))[state["number"][own]] == 0
         return out
 
     def _quality(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
@@ -205,7 +216,7 @@ class SurvivalForest(ProportionalHazards):
         "For each leaf size a small forest of the site's own, and how well it knows patients that it has not seen, at each slope."
         count, out = int(state["trees"][0]), np.zeros((len(state["leaves"]), len(SLOPES)))
         if not self._takes_part(block): return {"loglik": Released(out, block.n)}
-        unseen = samples(block.n, count, (int(state["seed"][0]), block.n)) == 0
+        unseen = samples(block.n, count, self._seed(block, state)) == 0
         for k, leaf in enumerate(state["leaves"]):
             forest, _ = self._grown(block, state | {"min-leaf": np.array([leaf])}, count)
             log_ratio = np.log(mean_ratio(forest, binned(block.X), unseen))

@@ -6,11 +6,12 @@
 __all__ = ['CUTS', 'binned', 'expected_events', 'trend_sums', 'trend', 'Forest', 'compact', 'Patients', 'leaf_ratio', 'grow',
            'samples', 'grow_forest', 'mean_ratio']
 
-# %% ../../nbs/library/statistics/07_trees.ipynb #a8a3a5b2
+# %% ../../nbs/library/statistics/07_trees.ipynb #5f732b22
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from sklearn import config_context
 from sklearn.tree import DecisionTreeRegressor
 
 from .cox import RiskOrder
@@ -123,7 +124,7 @@ def leaf_ratio(seen:np.ndarray, expected:np.ndarray) -> np.ndarray:
     "Events seen per event expected, drawn towards 1 by one event of each kind."
     return (seen + 1)/(expected + 1)
 
-# %% ../../nbs/library/statistics/07_trees.ipynb #c9d2014d
+# %% ../../nbs/library/statistics/07_trees.ipynb #8097a1eb
 def grow(
     patients:Patients,
     times_drawn:np.ndarray,   # how often each patient is in the sample, shape (n,)
@@ -135,7 +136,7 @@ def grow(
     weight = times_drawn*patients.expected
     if not (weight*patients.event).any(): return compact(Forest(*np.array([[-1], [0], [0], [1.0], [1]]))), int((times_drawn > 0).sum())
     model = DecisionTreeRegressor(criterion="poisson", min_samples_leaf=min_leaf, max_features=features, random_state=seed)
-    tree = model.fit(patients.codes, patients.rate, sample_weight=weight).tree_
+    with config_context(assume_finite=True, skip_parameter_validation=True): tree = model.fit(patients.codes, patients.rate, weight, check_input=False).tree_
     leaf, nodes, inner = tree.apply(patients.codes), tree.node_count, tree.children_left >= 0
     seen, expected, people = (np.bincount(leaf, w, nodes) for w in (times_drawn*patients.event, weight, weight > 0))
     grown = Forest(np.where(inner, tree.feature, -1), np.where(inner, np.floor(tree.threshold), 0), np.where(inner, tree.children_right - np.arange(nodes), 0),
