@@ -2,6 +2,7 @@
 import os
 import random
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,12 @@ from genomed_workbench.learn.folder import prepare_folder
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
 MEASURED: dict[str, float] = {}
 ANYWHERE = ("test_notebooks.py", "test_lessons.py")  # each test has a kernel of its own
+
+
+def pytest_configure():
+    "A shell's background job ignores Ctrl-C, and so would every process that a test starts: heed it."
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

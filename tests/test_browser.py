@@ -71,6 +71,7 @@ def answer_by_keyboard(page, questions, folder) -> None:
         radio = one.locator("input[type=radio]").nth(options.index(wanted))
         radio.focus()
         page.keyboard.press("Space")
+        expect(radio).to_be_checked()
         button = one.get_by_role("button")
         button.focus()
         page.keyboard.press("Enter")

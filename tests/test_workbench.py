@@ -399,7 +399,7 @@ def test_a_listener_hears_every_answer_once_and_changes_nothing():
 def test_a_listener_hears_only_single_numbers():
     told: list[gw.Step] = []
     gw.federate(hospitals(), gw.CoxPH(0.01), strategy=FedAvg(), rounds=2, progress=told.append)
-    assert {k for s in told for k in s.values} <= {"loss", "n", "concordant", "comparable"}
+    assert {k for s in told for k in s.values} <= {"loss", "steps", "n", "concordant", "comparable"}
 
 
 def test_a_comparison_tells_its_repeats():
