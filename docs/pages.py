@@ -30,6 +30,9 @@ WAYS_IN = """:::{container} ways-in
 - [**Bring your file**](howto/01_bring_your_file.ipynb) From the table you have to an answer, on your own computer.
 - [**Bring a hospital aboard**](howto/05_hospital_aboard.ipynb) What its columns mean, whether its file is ready, and whether it fits to the others.
 - [**Scores and virtual patients**](howto/06_scores_and_virtual_patients.ipynb) IPSS-M and others with their reasons, and patients to rehearse on.
+- [**Statistics over hospitals**](howto/07_federated_statistics.ipynb) Table 1, survival curves and tests from counts, without a row leaving.
+- [**Choose a learner**](howto/08_choose_a_learner.ipynb) Which model there is for what, and how to let the training patients choose.
+- [**Judge a model**](howto/09_judge_a_model.ipynb) Does it rank, does it keep its promises, is it worth acting on, and where?
 - [**Library**](library/index.md) How it works inside, chapter by chapter, with the code at work.
 - [**Data**](data/index.md) Real cohorts and made-up ones: what is in them, and where they come from.
 :::"""

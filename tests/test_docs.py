@@ -212,7 +212,7 @@ def test_every_public_name_has_an_anchor(pages):
 def test_api_pages_explain_arguments(pages):
     said = visible(pages["api/statistics/concordance.html"])
     assert "follow-up, any unit, shape (n,)" in said and "share of comparable pairs in the right order, 0 to 1" in said
-    assert "ridge per patient on standardised coefficients" in visible(pages["api/learners/cox.html"])
+    assert "per patient, on standardised coefficients" in visible(pages["api/learners/cox.html"])
     assert "column with the follow-up, above zero" in visible(pages["api/data/outcome.html"])
     assert "set_score_request" not in "".join(pages.values()), "methods that scikit-learn writes into our classes"
 
