@@ -443,6 +443,13 @@ def test_a_hospital_too_small_to_speak_says_nothing():
     assert set(federation.kaplan_meier("site", **QUIET).table.group) == {"A", "B"}
 
 
+def test_one_name_may_stand_alone(made_up):
+    federation = federation_from(made_up)
+    pd.testing.assert_frame_equal(federation.table_one("age", nonnormal="age", **OPEN).table, federation.table_one(["age"], nonnormal=["age"], **OPEN).table)
+    with pytest.raises(gw.FederationError, match="no column 'agee'"):
+        federation.table_one("age", nonnormal="agee", **OPEN)
+
+
 @pytest.mark.parametrize("wrong,said", [
     (lambda f: f.kaplan_meier("nothing", **QUIET), "no column 'nothing'"), (lambda f: f.kaplan_meier("age", **QUIET), "make groups of it first"),
     (lambda f: f.kaplan_meier(bins=[2, 1], **QUIET), "expected a width above zero"), (lambda f: f.log_rank("site", stratified=True, **QUIET), "inside hospitals"),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'score_table', 'run_repeat', 'interval', 'verdict',
            'Comparison', 'answer_in_words', 'compare', 'headline_values', 'with_scores', 'usable_for',
-           'default_horizon']
+           'default_horizon', 'paired_arms']
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #fd6cac2d
 import textwrap
@@ -111,7 +111,7 @@ def verdict(low:float, high:float) -> str:
     "What the interval of a gain lets one say."
     return "gains" if low > 0 else "loses" if high < 0 else "cannot tell"
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #eda88048
+# %% ../../nbs/library/evaluation/04_compare.ipynb #9ab7b75b
 @dataclass(frozen=True)
 class Comparison:
     "Isolated, federated, pooled and clinical score, side by side."
@@ -123,6 +123,7 @@ class Comparison:
     settings: dict[str, Any]
     run: Any                  # the federated run of the first repeat
     penalties: pd.DataFrame   # penalty chosen by each model in each repeat
+    repeated: pd.DataFrame    # arm, trained_on, tested_on, repeat, value of the headline metric in each repeat
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
@@ -137,6 +138,8 @@ class Comparison:
         "What the intervals cover, in words."
         level = f"{self.settings['level']:.0%}"
         if self.settings["bootstrap"]: return f"{level} intervals: other test patients of the same hospitals (bootstrap of {self.settings['bootstrap']} draws, one split)"
+        if self.settings["design"] == "k-fold": return (f"{level} intervals: another dealing of these patients to {self.settings['repeats']} folds, each tested once "
+                                                        "(Nadeau-Bengio correction); not patients of other hospitals")
         dealt = ", and another dealing of the patients to hospitals" if self.settings["redraw_sites"] else ""
         return (f"{level} intervals: another split of these patients into training and test rows{dealt} "
                 f"({self.settings['repeats']} repeats, Nadeau-Bengio correction); not patients of other hospitals")
@@ -174,6 +177,12 @@ class Comparison:
         gain.index = [f"{s} (n={sizes.n[s]}, {sizes.events[s]} events)" for s in gain.index]
         return Picture(comparison_figure(_arm_rows(self), gain, self.in_words()[0], METRIC_LABELS[self.headline], self.covers,
                                          _wrapped(self.in_words()[1:3])), " ".join(self.in_words()))
+
+    def against(self,
+        other:"Comparison",   # another learner on the same test rows
+    ) -> pd.DataFrame:        # index arm and tested_on; columns first, second, mean, low, high, repeats, verdict
+        "This comparison's arms minus those of another one, paired over the repeats; above zero this one is better on the headline metric."
+        return paired_arms(self, other)
 
     def report(self, path:Any) -> Any:
         "Write one self-contained HTML file."
@@ -234,7 +243,7 @@ def _abroad(c:Comparison, metric:str) -> list[str]:
     return [f"A model of one hospital alone scores {home:.3f} at home; on everybody's patients {everywhere['mean'].mean():.3f} on average and "
             f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against {c.value('federated', 'all')['mean']:.3f} together (simulation only)."]
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #17575b6d
+# %% ../../nbs/library/evaluation/04_compare.ipynb #dc755b89
 def compare(
     federation:Federation,
     learner:Learner,                    # a template: every arm trains its own copy
@@ -249,27 +258,37 @@ def compare(
     rounds:int=50,
     strategy:Any=None,
     redraw_sites:bool=False,            # deal the hospitals of a split anew in each repeat
+    design:str="redraw",                # of the test rows: "redraw" draws a share of them in each repeat; "k-fold" deals all patients to as many folds as repeats
     level:float=0.95,
     bootstrap:int=500,                  # draws where the test rows are given (or repeats=1)
     progress:bool|Listener=True,        # a bar; or a function that is told each `Step` and may raise `Stopped`
 ) -> Comparison:
     "Train isolated, federated and pooled on the same rows and put them side by side."
     start = time.perf_counter()
-    federation, notes = _ready(federation, seed, scores, repeats)
+    draws = _folds_of(federation, seed, design, repeats, redraw_sites)
+    federation, notes = _ready(draws[0] if draws else federation, None if draws else seed, scores, 1 if draws else repeats)
+    draws = [_ready(one, None, scores, 1)[0] for one in draws]
     chosen = metrics_for(federation.cohort.kind, None if metrics is None else tuple(metrics))
     settings = {"repeats": repeats, "seed": federation.seed, "tune": tune, "scores": tuple(scores), "metrics": chosen, "level": level, "folds": folds if tune else 0,
                 "engine": engine, "rounds": rounds, "strategy": strategy, "horizon": default_horizon(federation, horizon), "bootstrap": bootstrap if repeats == 1 else 0,
-                "redraw_sites": redraw_sites}
+                "redraw_sites": redraw_sites, "design": design}
     done: list[Repeat] = []
     with listening(progress, "comparing", " repeats", lambda step: step.phase == "repeat", repeats) as tell:
         for r in range(repeats):
-            drawn = federation if repeats == 1 else federation.redraw(r, redraw_sites)
+            drawn = draws[r] if draws else federation if repeats == 1 else federation.redraw(r, redraw_sites)
             inner = None if tell is None else _in_repeat(tell, r + 1, repeats)
             done.append(run_repeat(drawn, learner, settings, settings["bootstrap"], inner))
             if inner: inner(Step("repeat", found=headline_values(done[-1])))
-    return _gather(done, federation, learner, settings, (*notes, *_impossible(done), *_left_open(done)), time.perf_counter() - start)
+    return _gather(done, draws[0] if draws else federation, learner, settings, (*notes, *_impossible(done), *_left_open(done)), time.perf_counter() - start)
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #bd659b5d
+# %% ../../nbs/library/evaluation/04_compare.ipynb #8ce983a3
+def _folds_of(federation:Federation, seed:int|None, design:str, folds:int, redraw_sites:bool) -> list[Federation]:
+    "One federation a fold; none where test rows are redrawn."
+    if design not in ("redraw", "k-fold"): raise ValueError(f"design={design!r}: expected 'redraw' or 'k-fold'")
+    if design == "redraw": return []
+    if redraw_sites: raise ValueError("redraw_sites=True has no meaning with design='k-fold', whose folds are of the same hospitals; leave one of them out")
+    return (federation if seed is None else replace(federation, seed=seed)).k_fold(folds)
+
 def _in_repeat(tell:Listener, repeat:int, repeats:int) -> Listener:
     "A listener that also learns which repeat a step belongs to."
     return lambda step: tell(replace(step, repeat=repeat, repeats=repeats))
@@ -335,7 +354,7 @@ def _left_open(done:list[Repeat]) -> tuple[str, ...]:
     said = [f"left out, because the same for every training row: {', '.join(constant)}"] if constant else []
     return (*said, *([f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so its effect cannot be told from the hospitals' own"] if unknown else []))
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #9e1a8077
+# %% ../../nbs/library/evaluation/04_compare.ipynb #89e1567b
 def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:dict[str, Any], notes:tuple[str, ...], seconds:float) -> Comparison:
     "Tables, gains and penalties from all repeats."
     scores = np.array([r.scores for r in done])          # repeats x models x (sites, within, all) x metrics
@@ -348,8 +367,27 @@ def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:
     table = pd.DataFrame(rows, columns=["arm", "trained_on", "tested_on", "metric", "mean", "low", "high", "repeats"])
     penalties = pd.DataFrame([{(f"{m.arm}: {m.trained_on}"): m.penalty for m in r.models if m.arm != "clinical score"} for r in done]).rename_axis("repeat")
     if scores.shape[0] == 1 and draws is None: notes = (*notes, "one repeat: no intervals")
-    return Comparison(table, *_gains(scores, draws, models, names, settings, ratios), federation, learner, settings, done[0].run, penalties, notes, seconds,
+    repeated = pd.DataFrame([(*models[i], where, r, scores[r, i, j, 0]) for i in range(len(models)) for j, where in enumerate([*names, "within", "all"]) for r in range(len(done))],
+                            columns=["arm", "trained_on", "tested_on", "repeat", "value"])
+    return Comparison(table, *_gains(scores, draws, models, names, settings, ratios), federation, learner, settings, done[0].run, penalties, repeated, notes, seconds,
                       done[0].run.versions | {"lifelines": version("lifelines")})
+
+def paired_arms(first:Comparison, second:Comparison) -> pd.DataFrame:
+    "Differences of two comparisons on the same test rows, arm by arm."
+    alike = ("repeats", "seed", "redraw_sites", "design")
+    wrong = [f"{k} {first.settings[k]!r} and {second.settings[k]!r}" for k in alike if first.settings[k] != second.settings[k]]
+    rows = [c.federation.test_rows for c in (first, second)]
+    if first.headline != second.headline: wrong.append(f"metrics {first.headline} and {second.headline}")
+    if not wrong and (len(rows[0]) != len(rows[1]) or (rows[0] != rows[1]).any()): wrong.append("other hospitals or patients")
+    if wrong: raise ValueError(f"the two comparisons do not test on the same patients: {', '.join(wrong)}. Make both with the same federation, seed and repeats")
+    keys, ratios = ["arm", "trained_on", "tested_on"], dict(zip([*first.federation.sites, "within", "all"], _test_to_train(first.federation)))
+    both = first.repeated.merge(second.repeated, on=[*keys, "repeat"], suffixes=("", "_second"))
+    out = []
+    for (arm, on, where), d in both.groupby(keys, sort=False):
+        gain = goodness(first.headline, d.value.to_numpy()) - goodness(first.headline, d.value_second.to_numpy())
+        mean, low, high, n = corrected_interval(gain, ratios[where], first.settings["level"])
+        out.append((arm, on, where, d.value.mean(), d.value_second.mean(), mean, low, high, n, verdict(low, high)))
+    return pd.DataFrame(out, columns=[*keys, "first", "second", "mean", "low", "high", "repeats", "verdict"]).set_index(keys)
 
 def _test_to_train(federation:Federation) -> np.ndarray:
     "Test rows by training rows: each site, within, all."

@@ -8,7 +8,7 @@ __all__ = ['SURVIVAL_METRICS', 'BINARY_METRICS', 'FURTHER', 'KNOWN', 'METRIC_LAB
            'pair_counts', 'ratio', 'Scores', 'concordance_scores', 'brier_scores', 'Tested', 'own_survival',
            'scores_of']
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #f26fdcd9
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #9802f9eb
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.cohort import Cohort
-from ..federation.sites import Federation, time_and_event
+from ..federation.sites import Federation, Site, time_and_event
 from ..statistics.brier import brier_sums, mean_over_times
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.discrimination import auc_sums
@@ -46,7 +46,7 @@ def metrics_for(kind:str, wanted:tuple[str, ...]|None) -> tuple[str, ...]:
     if unknown or not chosen: raise ValueError(f"metrics={list(chosen)!r}: expected some of {', '.join(KNOWN[kind])} for a {kind} outcome")
     return chosen
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #dd7bfa19
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #eaec7adf
 @dataclass(frozen=True)
 class Predicted:
     "What one model says of the test rows."
@@ -79,18 +79,23 @@ class TestRows:
     @classmethod
     def of(cls, federation:Federation, metrics:tuple[str, ...], horizon:float) -> "TestRows":
         "Prepare the test rows of every site."
-        sites, cohort = list(federation.sites.values()), federation.cohort
+        return cls.at(list(federation.sites.values()), federation.cohort, metrics, horizon)
+
+    @classmethod
+    def at(cls, sites:list[Site], cohort:Cohort, metrics:tuple[str, ...], horizon:float) -> "TestRows":
+        "The same for some sites; censoring is that of their training rows."
+        train_rows = np.concatenate([s.train_rows for s in sites])
         rows = np.concatenate([s.test_rows for s in sites])
         group = np.repeat(np.arange(len(sites)), [len(s.test_rows) for s in sites])
         time, event = _time_and_event(cohort, rows)
         curves = tuple(censoring_curve(*_time_and_event(cohort, s.train_rows)) for s in sites)
-        whole = censoring_curve(*_time_and_event(cohort, federation.train_rows))
+        whole = censoring_curve(*_time_and_event(cohort, train_rows))
         inside, across = {}, {}
         for m in (m for m in metrics if m in PAIRED):
             own = _weights(m, time, event, [(group == g, c) for g, c in enumerate(curves)])
             all_ = _weights(m, time, event, [(np.ones(len(rows), bool), whole)])
             inside[m], across[m] = comparable_pairs(time, event, group, own, len(sites)), comparable_pairs(time, event, weight=all_)
-        trained = _time_and_event(cohort, federation.train_rows)
+        trained = _time_and_event(cohort, train_rows)
         several = spread_over(trained[0][trained[1] > 0], 10, .9) if "ibs" in metrics else ()
         looks = spread_over(np.minimum(time, horizon), 200, 1.0) if "intercept" in metrics and cohort.kind == "survival" else ()
         times, cuts = (horizon, *several, *looks), np.cumsum([1, len(several), len(looks)])

@@ -167,13 +167,13 @@ def disclosed_table(run:Run) -> Table:
     return Table("What left the hospitals while the federated model was trained; fewest patients: behind any one of the numbers",
                  ("Name", "What it is", "Largest shape", "Times", "Bytes", "Fewest patients"), rows, 2)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #f8a3ff3c
+# %% ../../nbs/library/evaluation/05_report.ipynb #3a8b6fa0
 def settings_table(c:Comparison) -> Table:
     "Everything needed to do it again."
     s, f = c.settings, c.federation
     rows = {"Learner": " ".join(repr(c.learner).split()), "Federated by": f"{'exact Newton steps' if c.run.strategy == 'SearchStrategy' else c.run.strategy}, engine {c.run.engine}, at most {s['rounds']} rounds",
             "Test rows": f"given by the column {f.test}" if f.test else f"{f.test_share:.0%} of every hospital, drawn anew in each repeat",
-            "Repeats": f"{s['repeats']}" + (f", bootstrap of {s['bootstrap']} draws" if s["bootstrap"] else ""), "Seed": f"{s['seed']}",
+            "Repeats": f"{s['repeats']}" + (" folds, each patient tested once" if s["design"] == "k-fold" else "") + (f", bootstrap of {s['bootstrap']} draws" if s["bootstrap"] else ""), "Seed": f"{s['seed']}",
             "Penalty": f"chosen by every model inside its own training rows ({s['folds']}-fold cross-validation)" if s["tune"] else f"{getattr(c.learner, 'penalty', 'none')}, the same for every model",
             "Intervals": f"{s['level']:.0%}", "Metrics": ", ".join(METRIC_LABELS[m] for m in s["metrics"]), "Time taken": f"{c.seconds:.0f} s"}
     return Table("Settings", ("Setting", "Value"), list(rows.items()), 2)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DESCRIBED', 'QUESTIONS', 'CROSS', 'told_cells', 'cell_bounds', 'told_number', 'rounded_to', 'about', 'told_moments',
-           'at_levels', 'tell_patients', 'Column', 'Described', 'describe', 'TableOne', 'table_one', 'quantiles',
-           'missingness', 'tell_products', 'correlations']
+           'at_levels', 'tell_patients', 'Column', 'Described', 'listed', 'describe', 'TableOne', 'table_one',
+           'quantiles', 'missingness', 'tell_products', 'correlations']
 
 # %% ../../nbs/library/federation/07_describe.ipynb #d7b47f47
 import html
@@ -250,18 +250,22 @@ def _ends(told:Sequence[Told], least:int) -> tuple[np.ndarray, np.ndarray, np.nd
         hidden.append(np.where(np.arange(len(n)) == 0, 0 if alone else min(least - 1, n[0]), 0) if len(n) else np.zeros(0))
     return tuple(np.concatenate(v).astype(float) if v else np.zeros(0) for v in (low, high, counts, hidden))  # type: ignore[return-value]
 
-# %% ../../nbs/library/federation/07_describe.ipynb #be4b0eb5
+# %% ../../nbs/library/federation/07_describe.ipynb #922814f2
+def listed(columns:Sequence[str]|str) -> list[str]:
+    "Names of columns as a list; one name may stand alone."
+    return [columns] if isinstance(columns, str) else list(columns)
+
 QUESTIONS = {"names_told": tell_names, "patients": tell_patients}
 
 def describe(
     federation:Federation,
-    variables:Sequence[str]|None,
+    variables:Sequence[str]|str|None,
     by:str|None=None,
     doing:str="asking for Table 1",
     **how:Any,   # engine, disclosure, min_cell, progress
 ) -> Described:
     "Ask every site for the counts and sums of some variables."
-    columns = list(federation.cohort.features if variables is None else variables)
+    columns = listed(federation.cohort.features if variables is None else variables)
     known_columns(federation, [*columns, *([by] if by else [])], "variables")
     if not columns: raise FederationError("variables: name at least one column")
     told = {"least": how.get("min_cell", 5), "disclosure": how.get("disclosure", "protected")}
@@ -299,7 +303,7 @@ def _columns(names:dict[str, list[str]|None], arrays:dict[str, np.ndarray], leas
             else: column.cells[c] = cell_bounds(Told(t.starts.astype(int), t.counts), len(levels or ()), np.flatnonzero(given[g]) if given is not None else [], least)
     return out
 
-# %% ../../nbs/library/federation/07_describe.ipynb #184b5a1b
+# %% ../../nbs/library/federation/07_describe.ipynb #c5b25393
 @dataclass(frozen=True)
 class TableOne:
     "Table 1 as `tableone` prints it, and what left the sites for it."
@@ -319,9 +323,9 @@ class TableOne:
 
 def table_one(
     federation:Federation,
-    variables:Sequence[str]|None=None,   # None: the cohort's features
+    variables:Sequence[str]|str|None=None,   # None: the cohort's features
     by:str|None=None,                    # None: one column a hospital; or a column with groups, over all hospitals
-    nonnormal:Sequence[str]=(),          # numbers told as median [Q1,Q3] instead of mean (SD)
+    nonnormal:Sequence[str]|str=(),      # numbers told as median [Q1,Q3] instead of mean (SD)
     pval:bool=False,                     # a column of p-values, tests as `tableone` chooses them
     min_cell:int=5,
     disclosure:str="protected",
@@ -329,6 +333,8 @@ def table_one(
     progress:bool|Listener=True,
 ) -> TableOne:
     "Table 1 by hospital (or group) and overall (Pollard 2018, doi:10.1093/jamiaopen/ooy012)."
+    nonnormal = listed(nonnormal)
+    known_columns(federation, nonnormal, "nonnormal")
     d = describe(federation, variables, by, min_cell=min_cell, disclosure=disclosure, engine=engine, progress=progress)
     wide = (d.overall, *d.columns)
     rows = {("n", ""): ["", *(f"{c.n}" if c.n else "0" for c in wide), ""]}
@@ -406,10 +412,10 @@ def _note(d:Described, by:str|None) -> str:
     return (f"Numbers without a sign are exact. <{d.least}: fewer than {d.least} patients, the count stayed at the hospital; a range: the count is joined with a small one; \u2248: a quantile from cells (\u2265, \u2264: open to that side), "
             f"or a mean or share where from 1 to {d.least - 1} values are missing at a hospital." + lost)
 
-# %% ../../nbs/library/federation/07_describe.ipynb #212fb9d1
+# %% ../../nbs/library/federation/07_describe.ipynb #89471079
 def quantiles(
     federation:Federation,
-    variables:Sequence[str]|None=None,   # None: all numbers among the features
+    variables:Sequence[str]|str|None=None,   # None: all numbers among the features
     q:Sequence[float]=(.25, .5, .75),
     by:str|None=None,                    # None: by hospital
     min_cell:int=5,
@@ -429,7 +435,7 @@ def quantiles(
 
 def missingness(
     federation:Federation,
-    variables:Sequence[str]|None=None,
+    variables:Sequence[str]|str|None=None,
     by:str|None=None,
     min_cell:int=5,
     disclosure:str="protected",
@@ -444,7 +450,7 @@ def missingness(
     note = "Exact." if (table.least == table.most).all() else f"<{d.least}: the count stayed at the hospital; the true one lies between least and most."
     return Answer(table.set_index(["variable", "column"]), note, d.books, f"Missing values, {federation.cohort.name}")
 
-# %% ../../nbs/library/federation/07_describe.ipynb #2b981e0a
+# %% ../../nbs/library/federation/07_describe.ipynb #2608859e
 CROSS = {"complete": "patients with every value known, and how far that may be off", "means": "means of these patients, by variable; rounded where few are incomplete",
          "products": "sums of products of deviations from these means; rounded where few are incomplete"}
 
@@ -475,7 +481,7 @@ def _products(n:float, off:float, mean:np.ndarray, products:np.ndarray, behind:i
 
 def correlations(
     federation:Federation,
-    variables:Sequence[str]|None=None,   # numbers; None: all numbers with many values among the features
+    variables:Sequence[str]|str|None=None,   # numbers; None: all numbers with many values among the features
     min_cell:int=5,
     disclosure:str="protected",
     engine:str="inprocess",
@@ -484,7 +490,7 @@ def correlations(
     "Pearson's correlations over the patients with every value known, of all hospitals together."
     how = {"least": min_cell, "disclosure": disclosure}
     def steps(ask:AskSites) -> tuple[list[str], list[Reply]]:
-        columns = list(variables) if variables is not None else [c for c, names in names_in(ask, federation, federation.cohort.features, **how).items() if names is None]
+        columns = listed(variables) if variables is not None else [c for c, names in names_in(ask, federation, federation.cohort.features, **how).items() if names is None]
         known_columns(federation, columns, "variables")
         texts = [c for c in columns if federation.cohort.frame[c].dtype.kind not in "biuf"]
         if texts: raise FederationError(f"variables: {texts[0]!r} holds names, not numbers")
