@@ -22,6 +22,7 @@ def lines(key: str) -> list[str]:
 
 
 datasets = data_packages(f"{cfg['lib_path']}.datasets", "datasets")
+files = [f"{cfg['lib_path']}.{one}" for one in ("clinic.dictionaries", "benchmarks.experiments")]
 lessons = data_packages(f"{cfg['lib_path']}.lessons", "nbs/webinars")
 extras = {key.removesuffix("_requirements"): lines(key) for key in cfg if key.endswith("_requirements")}
 
@@ -32,9 +33,10 @@ setup(
     author=cfg["author"],
     keywords=cfg["keywords"],
     python_requires=f">={cfg['min_python']}",
-    packages=[*find_packages(include=[f"{cfg['lib_path']}*"]), f"{cfg['lib_path']}.clinic.dictionaries", *datasets, *lessons],
+    packages=[*find_packages(include=[f"{cfg['lib_path']}*"]), *files, *datasets, *lessons],
     package_dir=datasets | lessons,
-    package_data={cfg["lib_path"]: ["py.typed"], f"{cfg['lib_path']}.clinic.dictionaries": ["*.toml"],
+    package_data={cfg["lib_path"]: ["py.typed"],
+                  **{name: ["*.toml"] for name in files},
                   **{name: ["*/card.toml", "*/*.csv", "*/*.json"] for name in datasets},
                   **{name: ["*"] if name.endswith("._slides") else ["*.ipynb", "*.csv"] for name in lessons}},
     install_requires=lines("requirements"),
