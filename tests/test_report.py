@@ -14,6 +14,7 @@ from genomed_workbench.evaluation.compare import compare
 from genomed_workbench.evaluation.report import disclosed_in_words, linked, write_report
 from genomed_workbench.federation.sites import Federation
 from genomed_workbench.federation.validation import validate
+from genomed_workbench.learners.catalogue import learner_of
 from genomed_workbench.learners.cox import CoxPH
 from genomed_workbench.learners.logistic import LogisticRegression
 
@@ -179,7 +180,18 @@ def test_other_learners_and_strategies(tmp_path):
     survival = Cohort.from_frame(patients(), Survival("years", "died"), site="site", features=["age", "sex"], virtual=True)
     averaged = compare(Federation.by_site(survival), CoxPH(penalty=0.1), repeats=2, tune=False, rounds=3, strategy=FedAvg(), progress=False)
     page = Page(write_report(averaged, tmp_path / "averaged.html").read_text(encoding="utf-8"))
-    assert "averaged over 3 rounds" in page.text and {row[2] for row in page.table("The model learned")} == {"not known"}
+    assert "took 3 rounds of messages" in page.text and "Federated by FedAvg" in page.text and {row[2] for row in page.table("The model learned")} == {"not known"}
+
+
+@pytest.mark.parametrize("name", ["forest", "discrete", "personal-cox", "chosen"])
+def test_a_learner_is_described_by_what_it_has(name, tmp_path):
+    "No ratio, no penalty and no Newton step is told of where there is none."
+    survival = Cohort.from_frame(patients(), Survival("years", "died"), site="site", features=["age", "sex"], virtual=True)
+    page = Page(write_report(compare(Federation.by_site(survival), learner_of(name), repeats=2, folds=2, progress=False), tmp_path / "report.html").read_text(encoding="utf-8"))
+    told = {"ratio": "ratio for one unit more" in page.text, "penalty": "Penalty of each model" in page.text, "newton": "exact Newton steps" in page.text, "picked": "Of several learners" in page.text}
+    assert " nan" not in page.text and told["picked"] == (name == "chosen") and told["newton"] == (name in ("discrete", "personal-cox"))
+    if name != "chosen":
+        assert told["ratio"] == told["penalty"] == (name != "forest")
 
 
 def test_single_patients_behind_a_number_are_called_that():

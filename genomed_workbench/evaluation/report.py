@@ -9,7 +9,7 @@ __all__ = ['METRIC_WORDS', 'ARM_WORDS', 'STYLE', 'MACROS', 'HEAD', 'PAGE', 'esti
            'disclosed_in_words', 'disclosed_table', 'settings_table', 'versions_table', 'banners', 'remarks', 'linked',
            'tried', 'probabilities', 'cohort_facts', 'model_in_words', 'rounds_of', 'contents', 'write_report']
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #73860d13
+# %% ../../nbs/library/evaluation/05_report.ipynb #2ab44934
 import base64
 import platform
 import re
@@ -32,6 +32,7 @@ from .figures import as_png
 from .metrics import IDEAL, METRIC_LABELS
 from ..federation.run import Run
 from ..federation.validation import Validation, validate
+from ..learners.newton import NewtonLearner
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #0b317238
 def estimate(mean:float, low:float, high:float, sign:bool=False) -> str:
@@ -110,7 +111,7 @@ def full_table(c:Comparison) -> Table:
     return Table("Every result; tested on \"within\": inside hospitals, weighted by comparable pairs; \"all\": all test patients together (simulation only)",
                  ("Model", "Tested on", "Metric", "Mean", "Low", "High", "Repeats"), rows, 3)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #6366f1eb
+# %% ../../nbs/library/evaluation/05_report.ipynb #ae5841d4
 def coefficient_name(feature:str, run:Run, cohort:Cohort) -> str:
     "A feature in words: with its unit, or against which category."
     for column, levels in run.learner.encoding_.levels.items():
@@ -134,8 +135,8 @@ def ratio_cells(ratio:float, low:float, high:float) -> tuple[str, str]:
 def penalties_table(c:Comparison) -> Table:
     "The penalty of each model over the repeats."
     spread = c.penalties.quantile([0, .5, 1])
-    rows = [(str(name), *(few_digits(v) for v in spread[name])) for name in c.penalties]
-    return Table("Penalty of each model over the repeats; ridge per patient, on standardised coefficients", ("Model", "Smallest", "Median", "Largest"), rows)
+    rows = [(str(name), *(few_digits(v) for v in spread[name])) for name in c.penalties if c.penalties[name].notna().any()]
+    return Table(f"Penalty of each model over the repeats{'; per patient, on standardised coefficients' if isinstance(c.learner, NewtonLearner) else ''}", ("Model", "Smallest", "Median", "Largest"), rows)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #e7f1cb0e
 def few_patients(text:str) -> str:
@@ -167,14 +168,19 @@ def disclosed_table(run:Run) -> Table:
     return Table("What left the hospitals while the federated model was trained; fewest patients: behind any one of the numbers",
                  ("Name", "What it is", "Largest shape", "Times", "Bytes", "Fewest patients"), rows, 2)
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #3a8b6fa0
+# %% ../../nbs/library/evaluation/05_report.ipynb #8f6a3919
+def _way(c:Comparison) -> str:
+    "How the federated model was trained."
+    if c.run.strategy != "SearchStrategy": return str(c.run.strategy)
+    return "exact Newton steps" if isinstance(c.learner, NewtonLearner) else "rounds of questions that every hospital answers with sums"
+
 def settings_table(c:Comparison) -> Table:
     "Everything needed to do it again."
     s, f = c.settings, c.federation
-    rows = {"Learner": " ".join(repr(c.learner).split()), "Federated by": f"{'exact Newton steps' if c.run.strategy == 'SearchStrategy' else c.run.strategy}, engine {c.run.engine}, at most {s['rounds']} rounds",
+    rows = {"Learner": " ".join(repr(c.learner).split()), "Federated by": f"{_way(c)}, engine {c.run.engine}, at most {s['rounds']} rounds",
             "Test rows": f"given by the column {f.test}" if f.test else f"{f.test_share:.0%} of every hospital, drawn anew in each repeat",
             "Repeats": f"{s['repeats']}" + (" folds, each patient tested once" if s["design"] == "k-fold" else "") + (f", bootstrap of {s['bootstrap']} draws" if s["bootstrap"] else ""), "Seed": f"{s['seed']}",
-            "Penalty": f"chosen by every model inside its own training rows ({s['folds']}-fold cross-validation)" if s["tune"] else f"{getattr(c.learner, 'penalty', 'none')}, the same for every model",
+            "Tuning": f"every model chose its settings inside its own training rows ({s['folds']}-fold cross-validation)" if s["tune"] else "none: the settings above, the same for every model",
             "Intervals": f"{s['level']:.0%}", "Metrics": ", ".join(METRIC_LABELS[m] for m in s["metrics"]), "Time taken": f"{c.seconds:.0f} s"}
     return Table("Settings", ("Setting", "Value"), list(rows.items()), 2)
 
@@ -242,7 +248,7 @@ MACROS = """
 {% macro fold(table) %}<details><summary>{{ table.caption.split(";")[0] }} ({{ "{:,}".format(table.rows | length) }} rows)</summary>{{ draw(table) }}</details>{% endmacro %}
 """
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #0cd3f070
+# %% ../../nbs/library/evaluation/05_report.ipynb #7d33fb84
 HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -278,8 +284,8 @@ PAGE = MACROS + HEAD + """<body>
 {{ draw(hospitals) }}
 <h2>The model learned together</h2>
 <p>{{ model }}</p>
-{{ draw(coefficients) }}
-{{ fold(penalties) }}
+{% if coefficients.rows %}{{ draw(coefficients) }}{% endif %}
+{% if penalties.rows %}{{ fold(penalties) }}{% endif %}
 {% if probabilities %}<h2>Can its probabilities be trusted?</h2>
 <p>The federated model of the first draw, tried by every hospital on its own test patients. Only sums over at least {{ probabilities.least }} patients were sent.</p>
 <ul>{% for sentence in probabilities.words %}<li>{{ sentence }}</li>{% endfor %}</ul>
@@ -317,7 +323,7 @@ def probabilities(c:Comparison) -> dict[str, Any]|None:
     pictures = [{"alt": p.alt, "png": base64.b64encode(as_png(p.figure)).decode()} for p in (v.plot_calibration(), v.plot_decisions())]
     return {"words": v.in_words()[2:], "pictures": pictures, "least": v.plan.min_cell}
 
-# %% ../../nbs/library/evaluation/05_report.ipynb #78146176
+# %% ../../nbs/library/evaluation/05_report.ipynb #c6ca2c3a
 def cohort_facts(cohort:Cohort) -> list[tuple[str, Any]]:
     "What is known of a cohort, leaving out what is not."
     facts = [("Cohort", cohort.title or cohort.name), ("Patients", f"{'virtual (made up)' if cohort.virtual else 'real'}, {cohort.n:,}, {cohort.n_events:,} with the event"),
@@ -325,15 +331,22 @@ def cohort_facts(cohort:Cohort) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in facts if value]
 
 def model_in_words(c:Comparison) -> str:
-    "Which rows, which penalty, which intervals."
-    run, penalty = c.run, getattr(c.run.learner, "penalty", 0)
+    "Which rows, which settings, which intervals."
+    run = c.run
     rounds, tuning = rounds_of(run)
-    told = {True: f"It converged after {rounds} rounds of messages", False: f"It did not converge in {rounds} rounds", None: f"Its weights were averaged over {rounds} rounds"}[run.converged]
-    ridge = f"A penalty of {penalty:g} pulls the ratios towards 1 and their Wald intervals with them." if penalty else "No penalty; Wald intervals."
-    return f"The federated model of the first draw, learned from the {int(run.sites.train.sum()):,} training rows of {len(run.sites)} hospitals. {told}{f'; {tuning} rounds before them chose the penalty' if tuning else ''}. {ridge}"
+    told = {True: f"It converged after {rounds} rounds of messages", False: f"It did not converge in {rounds} rounds", None: f"Its training took {rounds} rounds of messages"}[run.converged]
+    picked = f" Of several learners, {run.learner.chosen_} was chosen." if hasattr(run.learner, "chosen_") else ""
+    return (f"The federated model of the first draw, learned from the {int(run.sites.train.sum()):,} training rows of {len(run.sites)} hospitals. "
+            f"{told}{f'; {tuning} rounds before them chose the settings' if tuning else ''}.{picked}{_shrunk(run)}")
+
+def _shrunk(run:Run) -> str:
+    "What the penalty does to the ratios that are shown; nothing where none are."
+    if run.learner.coefficients.empty: return ""
+    penalty = float(getattr(run.learner, "penalty", 0))
+    return f" A penalty of {penalty:g} pulls the ratios towards 1 and their Wald intervals with them." if penalty > 0 else "" if np.isnan(penalty) else " No penalty; Wald intervals."
 
 def rounds_of(run:Run) -> tuple[int, int]:
-    "Rounds that trained the model, and rounds before it that chose the penalty."
+    "Rounds that trained the model, and rounds before it that chose its settings."
     counts = [run.history["round"][run.history.phase == phase].nunique() for phase in ("train", "tune")]
     return counts[0], counts[1]
 

@@ -339,6 +339,11 @@ class Chosen(Several):
         return self
 
     @property
+    def ratio(self) -> str:  # type: ignore[override]
+        "What exp(coefficient) of the one that was picked is called."
+        return super().ratio if self.choice is None else self.learners[self.choice].ratio
+
+    @property
     def penalty(self) -> float:
         "The penalty of the one that was picked."
         return float("nan") if self.choice is None else float(getattr(self.learners[self.choice], "penalty", np.nan))
