@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import genomed_workbench as gw
 from genomed_workbench.benchmarks.bench import BENCHMARKS, BenchmarkError, bench
+from genomed_workbench.benchmarks.ceiling import HOSPITALS, added_variance, end_of, hazard_ratio_of, more_patients, run_split, steps_of
 from genomed_workbench.benchmarks.cox import blocks_of, evaluate, federated, pooled, rows_of_evaluations, rows_of_peer
 from genomed_workbench.benchmarks.engines import bare_numpy, by_flower, race_engines, tables_of, task
 from genomed_workbench.benchmarks.patients import effects, hospital_sizes, made_up_cohort
 from genomed_workbench.benchmarks.result import Benchmark, Figure, plain, race
 from genomed_workbench.benchmarks.scale import growth, point, point_apart
+from genomed_workbench.evaluation.compare import compare
+from genomed_workbench.federation.sites import Federation
 from genomed_workbench.learners.cox import CoxPH
+from genomed_workbench.statistics.concordance import comparable_pairs, expected_c
 from genomed_workbench.statistics.cox import RiskOrder, cox_terms
 
 
@@ -57,7 +62,7 @@ def test_progress_and_logs_stay_off_stdout(capfd):
 
 @pytest.mark.parametrize("wrong", [{"name": "speed"}, {"name": "scale", "hospitals": 3}])
 def test_a_wrong_name_or_option_says_what_there_is(wrong):
-    with pytest.raises(BenchmarkError, match=r"engines, cox, forest, scale|it has .*quick"):
+    with pytest.raises(BenchmarkError, match=r"engines, cox, forest, ceiling, scale|it has .*quick"):
         bench(**wrong)
 
 
@@ -142,3 +147,37 @@ def test_json_knows_no_nan():
     told = json.loads(odd.to_json())
     assert told["rows"] == [{"value": None, "n": 3}] and told["figures"]["f"]["value"] is None and told["settings"]["shape"] == [1, 2]
     assert plain({1: np.array([np.nan, 1.0])}) == {"1": [None, 1.0]}
+
+
+def test_a_split_of_the_ceiling_is_that_of_compare():
+    "Oracle: gw.compare on the same hospitals and test rows, with the same variables."
+    cohort = gw.load_cohort("virtual-mds", n=500, seed=2, features=["age", "sex", "hemoglobin", "marrow_blasts", "TP53multi"])
+    split = run_split(cohort, CoxPH(penalty=0.05), seed=3, folds=0)
+    for name, features in steps_of(cohort.features).items():
+        federation = Federation.split(cohort.with_features(features), (45, 20, 15, 10, 10), test_share=0.1, seed=3)
+        table = compare(federation, CoxPH(penalty=0.05), repeats=1, tune=False, progress=False).table.set_index(["arm", "tested_on", "metric"])
+        assert split.by_step[name] == pytest.approx(table.loc[("federated", "within", "harrell_c"), "mean"], abs=1e-12)
+    assert list(split.by_step) == ["age and sex", "blood counts", "marrow blasts", "genes"]
+    sizes = more_patients(cohort, CoxPH(penalty=0.05), seed=3, folds=0)
+    assert len(sizes) == 4 and max(sizes) == sum(len(s.train_rows) for s in Federation.split(cohort, HOSPITALS, 0.1, 3).sites.values())
+
+
+def test_what_a_hidden_finding_adds_is_read_back():
+    "Oracle: outcomes drawn with a hidden finding; the gain it brings names its hazard ratio again."
+    rng = np.random.default_rng(5)
+    known, hidden = rng.normal(size=3000), np.log(4) * (rng.random(3000) < 0.2)
+    death, lost = rng.exponential(np.exp(-known - hidden)), rng.exponential(2, 3000)
+    pairs = comparable_pairs(np.minimum(death, lost), death <= lost)
+    more = expected_c(pairs, known + hidden) - expected_c(pairs, known)
+    assert 3 < hazard_ratio_of(added_variance(pairs, known, more)) < 5
+    assert added_variance(pairs, known, 0.0) == pytest.approx(0, abs=1e-9) and np.isnan(added_variance(pairs, known, 0.4)) and np.isnan(added_variance(pairs, 0 * known, 0.1))
+
+
+def test_the_ceiling_says_what_its_rows_say(results):
+    result = results["ceiling"]
+    steps = [row for row in result.rows if "hospitals" not in row["what"]]
+    for before, row in zip(steps, steps[1:]):
+        assert row["c_index"] - before["c_index"] == pytest.approx(row["more"], abs=1e-12) and row["features"] > before["features"]
+    last, half = result.rows[-1]["c_index"], result.rows[-2]["c_index"]
+    assert result.figures["doubling"].value == pytest.approx(last - half) and result.figures["endless"].value == pytest.approx(end_of(half, last))
+    assert result.figures["c_index"].value == steps[-1]["c_index"]

@@ -11,7 +11,7 @@ from sksurv.metrics import brier_score, concordance_index_censored, concordance_
 from sksurv.nonparametric import CensoringDistributionEstimator
 
 import genomed_workbench as gw
-from genomed_workbench.statistics.concordance import comparable_pairs, harrell_c, uno_weights
+from genomed_workbench.statistics.concordance import comparable_pairs, expected_c, harrell_c, uno_weights
 from genomed_workbench.statistics.intervals import bootstrap_interval, corrected_interval
 from genomed_workbench.statistics.survival import brier_terms, censoring_curve, kaplan_meier
 
@@ -83,6 +83,23 @@ def test_only_the_order_of_risks_counts(shift):
     time, event, risk = patients(4)
     assert harrell_c(time, event, shift(risk)) == harrell_c(time, event, risk)
     assert harrell_c(time, event, -risk) == pytest.approx(1 - harrell_c(time, event, risk), abs=1e-12)
+
+
+@pytest.mark.parametrize("lost", [0.3, 3.0], ids=["most are lost early", "few are lost"])
+def test_the_concordance_of_the_truth_is_the_expected_one(lost):
+    "Oracle: outcomes drawn 60 times from the true hazards under two kinds of censoring; two patients by hand."
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(60):
+        truth = rng.normal(size=250)
+        death, gone = rng.exponential(np.exp(-truth)), rng.exponential(lost, 250)
+        pairs = comparable_pairs(np.minimum(death, gone), death <= gone)
+        found.append((pairs.within(truth), expected_c(pairs, truth)))
+    seen, expected = np.array(found).T
+    assert abs((seen - expected).mean()) < 3 * (seen - expected).std() / np.sqrt(60)
+    two = comparable_pairs(np.array([1.0, 2.0]), np.array([1, 1]))
+    assert expected_c(two, np.array([0.0, np.log(3)])) == expected_c(two, np.array([np.log(3), 0.0])) == pytest.approx(0.75, abs=1e-15)
+    assert expected_c(two, np.zeros(2)) == 0.5 and np.isnan(expected_c(comparable_pairs(np.array([1.0]), np.array([1])), np.zeros(1)))
 
 
 # Uno

@@ -294,6 +294,23 @@ def test_the_folder_reads_back(whole):
     assert str(whole.folder) not in told and time.strftime("%Y-%m-%d") not in told
 
 
+def test_an_excerpt_holds_one_metric_and_nothing_of_this_computer(whole, tmp_path):
+    excerpt = whole.excerpt(tmp_path / "excerpt")
+    read = gw.Experiment.read(tmp_path / "excerpt")
+    pd.testing.assert_frame_equal(read.results, excerpt.results, check_exact=True)
+    assert set(read.results.metric) == {"harrell_c"} and read.plan.folder == "" and read.facts == whole.facts
+    for where in ("within", None):
+        pd.testing.assert_frame_equal(read.summary(tested_on=where), whole.summary(tested_on=where), check_exact=True)
+        pd.testing.assert_frame_equal(read.paired("federated", "isolated", tested_on=where), whole.paired("federated", "isolated", tested_on=where), check_exact=True)
+    written = {p.name: p.read_bytes() for p in (tmp_path / "excerpt").iterdir() if p.name != ".lock"}
+    assert set(written) == {"experiment.json", "results.parquet", "failures.csv"}
+    assert not [name for name, there in written.items() if str(tmp_path).encode() in there or str(whole.folder.parent).encode() in there]
+    with pytest.raises(gw.ExperimentError, match="other files"):
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "thesis.txt").write_text("mine")
+        whole.excerpt(tmp_path / "full")
+
+
 def test_the_report_shows_its_numbers(whole, tmp_path):
     page = whole.report(tmp_path / "report.html").read_text()
     r = whole.summary(tested_on="within").query("design == 'worst' and learner == 'stiff' and arm == 'federated' and metric == 'harrell_c'").iloc[0]

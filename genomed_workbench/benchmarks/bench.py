@@ -16,6 +16,7 @@ BENCHMARKS = {
     "engines": "bare numpy, the engine in this process and Flower's Ray simulation on the same task",
     "cox": "the exact federated Cox model against lifelines' pooled fit and, where installed, federated-survival",
     "forest": "the federated random survival forest against the pooled one and, where installed, scikit-survival's",
+    "ceiling": "how well anybody could rank these patients: what each kind of variable adds, what more patients add",
     "scale": "seconds and memory of the exact Cox model, up to a million patients at a thousand sites",
 }
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROOMS', 'MODULES', 'PACKAGES', 'FAILED', 'KEYS', 'Side', 'code_fingerprint', 'Facts', 'facts_of', 'is_here', 'keyed',
            'tried', 'part_of', 'write_part', 'read_part', 'Done', 'computed', 'in_processes', 'finished',
-           'seconds_left', 'in_minutes', 'held', 'read_log', 'run_cells', 'assembled', 'write_results', 'over_seeds',
-           'Experiment', 'chosen', 'paired_over_seeds', 'experiment', 'narrowed']
+           'seconds_left', 'in_minutes', 'held', 'read_log', 'run_cells', 'assembled', 'write_tables', 'write_results',
+           'over_seeds', 'Experiment', 'told_of', 'chosen', 'paired_over_seeds', 'experiment', 'narrowed']
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #7b984e14
 import hashlib
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -45,7 +45,7 @@ from ..statistics.intervals import corrected_interval
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #b4eb400a
 ROOMS = ("clinic", "statistics", "data", "learners", "federation")
 MODULES = ("arms", "cells", "compare", "metrics", "plan")           # of the room evaluation
-PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "flwr")
+PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "flwr", "torch", "xgboost", "xgboost-cpu")
 
 @cache
 def code_fingerprint() -> str:
@@ -53,7 +53,12 @@ def code_fingerprint() -> str:
     package = files("genomed_workbench")
     sources = [one for room in ROOMS for one in (package/room).iterdir() if one.name.endswith(".py")] + [package/"evaluation"/f"{m}.py" for m in MODULES]
     told = {f"{one.name}": hashlib.sha256(one.read_bytes()).hexdigest() for one in sorted(sources, key=str)}
-    return hashlib.sha256(json.dumps([own_version(), told, [version(p) for p in PACKAGES]]).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps([own_version(), told, [_version(p) for p in PACKAGES]]).encode()).hexdigest()[:20]
+
+def _version(package:str) -> str:
+    "Which one is installed; empty where none is."
+    try: return version(package)
+    except PackageNotFoundError: return ""
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #a9fd5755
 @dataclass(frozen=True)
@@ -237,13 +242,17 @@ def assembled(cells:Sequence[Cell], folder:Path) -> pd.DataFrame:
     counts = {k: np.int64 for k in ("seed", "n_train", "n_test", "events_test")}
     return frame.astype(counts | {"value": np.float64} | {c: object for c in COLUMNS if c not in counts and c != "value"})
 
-def write_results(folder:Path, results:pd.DataFrame, failures:pd.DataFrame) -> None:
-    "The table as CSV and as Parquet, and what failed."
+def write_tables(folder:Path, results:pd.DataFrame, failures:pd.DataFrame) -> None:
+    "The table as Parquet, and what failed."
     buffer = BytesIO()
-    results.to_parquet(buffer, index=False)
+    results.to_parquet(buffer, index=False, compression="zstd")
     write_bytes_atomically(folder/"results.parquet", buffer.getvalue())
-    write_text_atomically(folder/"results.csv", results.to_csv(index=False, lineterminator="\n"))
     write_text_atomically(folder/"failures.csv", failures.to_csv(index=False, lineterminator="\n"))
+
+def write_results(folder:Path, results:pd.DataFrame, failures:pd.DataFrame) -> None:
+    "The table as Parquet and as CSV, and what failed."
+    write_tables(folder, results, failures)
+    write_text_atomically(folder/"results.csv", results.to_csv(index=False, lineterminator="\n"))
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #241d621b
 KEYS = ["cohort", "design", "learner", "strategy", "arm", "trained_on", "tested_on", "metric"]
@@ -328,6 +337,17 @@ class Experiment:
         from genomed_workbench.evaluation.experiment_report import write_experiment_report
         return write_experiment_report(self, path)
 
+    def excerpt(self,
+        folder:Any,             # a new one, or one that holds an experiment
+        metric:str="c_index",
+    ) -> "Experiment":
+        "Write a copy to pass on: the figures of one metric over all seeds, and nothing of this computer; `read` reads it."
+        place, plan, rows = Path(folder), replace(self.plan, folder=""), self.measured(metric).reset_index(drop=True)
+        with held(place):
+            write_text_atomically(place/"experiment.json", told_of(plan, self.facts))
+            write_tables(place, rows, self.failures)
+        return replace(self, plan=plan, results=rows, folder=place)
+
     @classmethod
     def read(cls, folder:Any) -> "Experiment":
         "An experiment from the folder that its results were written to."
@@ -337,6 +357,10 @@ class Experiment:
         told = json.loads((folder/"experiment.json").read_text(encoding="utf-8"))
         facts = {name: None if one is None else Facts(**one) for name, one in told["facts"].items()}
         return cls(Plan(**told["plan"] | {"seeds": tuple(told["plan"]["seeds"])}), pd.read_parquet(folder/"results.parquet"), pd.read_csv(folder/"failures.csv", keep_default_na=False), facts, folder)
+
+def told_of(plan:Plan, facts:Mapping[str, Facts|None]) -> str:
+    "Plan and facts as JSON."
+    return json.dumps({"plan": asdict(plan), "facts": {k: None if f is None else asdict(f) for k, f in facts.items()}}, indent=1) + "\n"
 
 def _where(failures:pd.DataFrame) -> str:
     "Cohorts and learners of some failures."
@@ -391,7 +415,7 @@ def experiment(
         cells = keyed(plan, facts)
         facts = tried(plan, cells, facts)
         for stale in ("results.csv", "results.parquet", "failures.csv"): (place/stale).unlink(missing_ok=True)
-        write_text_atomically(place/"experiment.json", json.dumps({"plan": asdict(plan), "facts": {k: None if f is None else asdict(f) for k, f in facts.items()}}, indent=1) + "\n")
+        write_text_atomically(place/"experiment.json", told_of(plan, facts))
         failures = run_cells(cells, place, workers, progress, plan.name)
         results = assembled(cells, place)
         write_results(place, results, failures)
