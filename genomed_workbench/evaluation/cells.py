@@ -100,12 +100,13 @@ def federation_of(cohort:Cohort, table:Mapping[str, Any], design:Mapping[str, An
         return Federation.split(cohort, tuple(shares) if isinstance(shares, list) else shares, share, seed, shift or None)
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #bd554b13
-def alone_of(federation:Federation, which:str) -> list[str]:
-    "The hospitals that also train alone."
+def alone_of(federation:Federation, which:str, design:Mapping[str, Any]) -> list[str]:
+    "The hospitals that also train alone: the same for every seed, however the patients fall; those that lack variables are among them."
     if which == "none": return []
     if which == "all": return list(federation.sites)
-    sizes = {name: s.n for name, s in federation.sites.items()}
-    return list(dict.fromkeys([max(sizes, key=lambda n: sizes[n]), min(sizes, key=lambda n: sizes[n])]))
+    names, shares = list(federation.sites), design.get("shares")
+    sizes = dict(zip(names, shares)) if isinstance(shares, list) else {name: s.n for name, s in federation.sites.items()}
+    return list(dict.fromkeys([max(names, key=lambda n: sizes[n]), min(reversed(names), key=lambda n: sizes[n]), *design.get("lacking_at", [])]))
 
 def seeded(learner:Learner, table:Mapping[str, Any], seed:int) -> Learner:
     "The learner with the cell's seed wherever it has one and the experiment gives none."
@@ -139,7 +140,7 @@ def arms_of(federation:Federation, spec:Mapping[str, Any], seed:int) -> Iterator
             label, way = strategy_named(asked, "the experiment")
             yield label, _federated(federation, learner, folds, way, spec, seed)
     if "isolated" in spec["arms"]:
-        for name in alone_of(federation, spec["isolated"]): yield "", isolated_model(federation.sites[name], learner, folds)
+        for name in alone_of(federation, spec["isolated"], spec["design"]): yield "", isolated_model(federation.sites[name], learner, folds)
 
 def _federated(federation:Federation, learner:Learner, folds:int, way:Any, spec:Mapping[str, Any], seed:int) -> Model:
     "The federated model, or the reason why there is none."
