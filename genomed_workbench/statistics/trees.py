@@ -130,7 +130,7 @@ def grow(
     times_drawn:np.ndarray,   # how often each patient is in the sample, shape (n,)
     min_leaf:int,             # fewest different patients in a leaf
     features:int,             # how many features to choose from at each node
-    seed:int,
+    seed:int|np.random.RandomState,
 ) -> tuple[Forest, int]:      # one tree, and the different patients in its smallest leaf
     "A survival tree by local full likelihood (LeBlanc and Crowley 1992, doi:10.2307/2532300)."
     weight = times_drawn*patients.expected
@@ -162,8 +162,9 @@ def grow_forest(
     seed:Sequence[int],
 ) -> tuple[Forest, int]:   # the forest, and the different patients in its smallest leaf
     "A random survival forest (Ishwaran 2008, doi:10.1214/08-AOAS169)."
-    seeds = np.random.SeedSequence(seed).generate_state(len(drawn))
-    grown = [grow(patients, d.astype(float), min_leaf, features, int(s)) for d, s in zip(drawn, seeds)]
+    chance = np.random.RandomState()
+    def seeded(s:int) -> np.random.RandomState: chance.seed(s); return chance  # as RandomState(s), without the cost of making one for each small tree
+    grown = [grow(patients, d.astype(float), min_leaf, features, seeded(int(s))) for d, s in zip(drawn, np.random.SeedSequence(seed).generate_state(len(drawn)))]
     return Forest.joined([t for t, _ in grown]), min(few for _, few in grown)
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #f9494426
