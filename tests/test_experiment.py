@@ -199,6 +199,19 @@ def test_a_process_that_dies_costs_one_cell_only(monkeypatch):
     assert [c for c, d in found if d.why] == [2] and "memory" in dict(found)[2].why
 
 
+def test_workers_begin_with_the_packages_of_their_learners():
+    "A worker that grows by a large package after its first cell would be taken for leaking, and started anew again and again."
+    cells = [c for c in read_plan("published").cells() if (c.cohort, c.design, c.seed) == ("virtual-mds", "three", 0)]
+    by_learner = {c.learner: room.packages_of([c]) for c in cells}
+    assert by_learner["chosen"] == by_learner["cox"] == by_learner[""] == []
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'genomed-workbench[torch]'")
+    assert by_learner["deepsurv"] == ["torch"] and "torch" in room.packages_of(cells)
+    job = lambda cell: room.Done([{"there": "torch" in sys.modules}])  # noqa: E731
+    for wanted, expected in ((("cox", "deepsurv"), True), (("cox", "forest"), False)):
+        some = [(k, c) for k, c in enumerate(cells) if c.learner in wanted]
+        assert [done.rows for _, done in room.in_processes(some, 2, job)] == [[{"there": expected}]] * 2
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path):
     (tmp_path / "grid").mkdir()
     with FileLock(tmp_path / "grid" / ".lock"), pytest.raises(gw.ExperimentError, match="another run is at work in this folder"):

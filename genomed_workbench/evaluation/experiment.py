@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ROOMS', 'MODULES', 'PACKAGES', 'FAILED', 'KEYS', 'Side', 'code_fingerprint', 'Facts', 'facts_of', 'is_here', 'keyed',
-           'tried', 'part_of', 'write_part', 'read_part', 'Done', 'computed', 'in_processes', 'finished',
-           'seconds_left', 'in_minutes', 'held', 'read_log', 'run_cells', 'assembled', 'write_tables', 'write_results',
-           'over_seeds', 'Experiment', 'told_of', 'chosen', 'paired_over_seeds', 'experiment', 'narrowed']
+           'tried', 'part_of', 'write_part', 'read_part', 'Done', 'computed', 'packages_of', 'load_packages',
+           'in_processes', 'finished', 'seconds_left', 'in_minutes', 'held', 'read_log', 'run_cells', 'assembled',
+           'write_tables', 'write_results', 'over_seeds', 'Experiment', 'told_of', 'chosen', 'paired_over_seeds',
+           'experiment', 'narrowed']
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #7b984e14
 import hashlib
@@ -16,8 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from .compare import default_horizon, verdict
 from .metrics import goodness
 from .plan import ARMS, Cell, ExperimentError, Plan, learner_named, read_plan
 from .tracking import check_mlflow, log_experiment
+from ..learners.catalogue import LEARNERS, NEEDED
 from ..learners.learner import LearnerError
 from ..statistics.intervals import corrected_interval
 
@@ -153,9 +157,19 @@ def _numbered(k:int, cell:Cell, job:Callable[[Cell], Done]) -> tuple[int, Done]:
     "The result with the number of its cell."
     return k, job(cell)
 
+def packages_of(cells:Sequence[Cell]) -> list[str]:
+    "The packages of extras that the learners of some cells need."
+    def named(table:Mapping[str, Any]) -> set[str]: return {table["learner"]} if "learner" in table else set().union(*(named(one) for kind in ("average", "choose") for one in table.get(kind, {}).values()))
+    extras = {LEARNERS[name].extra for c in cells if c.learner for name in named(c.spec["learner"])}
+    return sorted(NEEDED[extra] for extra in extras if extra and find_spec(NEEDED[extra]))
+
+def load_packages(names:Sequence[str]) -> None:
+    "A worker begins with its packages: one that grew by them later would be taken for leaking, and started anew."
+    for name in names: import_module(name)
+
 def in_processes(cells:Sequence[tuple[int, Cell]], workers:int, job:Callable[[Cell], Done]) -> Iterator[tuple[int, Done]]:
     "Results as they come."
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=load_packages, initargs=(packages_of([c for _, c in cells]),)):
         yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")(delayed(_numbered)(k, c, job) for k, c in cells)
 
 def finished(cells:Sequence[Cell], workers:int, job:Callable[[Cell], Done]=computed) -> Iterator[tuple[Cell, Done]]:
