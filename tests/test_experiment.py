@@ -393,7 +393,7 @@ def test_a_slip_that_the_patients_show_is_told_before_the_first_cell(slip, tmp_p
     assert not (tmp_path / "out" / "parts").exists()
 
 
-def test_a_file_is_named(tmp_path):
+def test_a_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(TOML.replace("seeds = 3", "sedes = 3"))
     with pytest.raises(gw.ExperimentError, match=r"mine\.toml: .*'sedes'.*Did you mean 'seeds'"):
         read_plan(tmp_path / "mine.toml")
@@ -402,6 +402,11 @@ def test_a_file_is_named(tmp_path):
         read_plan(tmp_path / "mine.toml")
     with pytest.raises(gw.ExperimentError, match="published"):
         read_plan("publishd")
+    with pytest.raises(gw.ExperimentError, match="this is a folder; expected a TOML file"):
+        read_plan(f"{tmp_path}/.")
+    (tmp_path / "published").mkdir()  # as a run leaves it: the name still means the experiment
+    monkeypatch.chdir(tmp_path)
+    assert read_plan("published").name == "published"
     (tmp_path / "mine.toml").write_text(TOML)
     assert [c.key for c in read_plan(tmp_path / "mine.toml").cells()] == [c.key for c in read_plan(GRID).cells()]
 

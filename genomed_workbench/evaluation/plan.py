@@ -278,13 +278,13 @@ def named_experiments() -> dict[str, Path]:
 def _place(asked:Any) -> Path:
     "The file that a path or a name stands for."
     path, known = Path(asked), named_experiments()
-    if path.exists() or path.suffix or path.name != str(asked): return path
+    if path.is_file() or path.suffix or path.name != str(asked): return path
     if str(asked) not in known: raise ExperimentError(f"{asked!r} is neither a file here nor an experiment that travels with the workbench ({', '.join(known)})")
     return known[str(asked)]
 
 def _read_file(path:Path) -> tuple[dict[str, Any], Path]:
     "A TOML file, and the folder that its paths start from."
-    if not path.exists(): raise ExperimentError(f"{path}: there is no such file; expected a TOML file that declares an experiment")
+    if not path.is_file(): raise ExperimentError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}; expected a TOML file that declares an experiment")
     try: return tomllib.loads(path.read_text(encoding="utf-8")), path.resolve().parent
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise ExperimentError(f"{path}: this is no valid TOML: {e}") from None
 
