@@ -24,9 +24,9 @@ $(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
 demo: setup
 	$(BIN)/genomed demo
 
-# two workers: the tests of a file stay together (tests/conftest.py says how)
+# two workers with a thread each: the tests of a file stay together (tests/conftest.py says how)
 test: setup drift check types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lab: setup
 	$(BIN)/genomed lab

@@ -33,6 +33,7 @@ WAYS_IN = """:::{container} ways-in
 - [**Statistics over hospitals**](howto/07_federated_statistics.ipynb) Table 1, survival curves and tests from counts, without a row leaving.
 - [**Choose a learner**](howto/08_choose_a_learner.ipynb) Which model there is for what, and how to let the training patients choose.
 - [**Judge a model**](howto/09_judge_a_model.ipynb) Does it rank, does it keep its promises, is it worth acting on, and where?
+- [**The published table, run again**](howto/10_published_table.ipynb) What federations in hematology published, and the same designs here, with intervals.
 - [**Library**](library/index.md) How it works inside, chapter by chapter, with the code at work.
 - [**Data**](data/index.md) Real cohorts and made-up ones: what is in them, and where they come from.
 :::"""
