@@ -2370,6 +2370,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                               'genomed_workbench/evaluation/experiment.py'),
                                                          'genomed_workbench.evaluation.experiment.tried': ( 'library/evaluation/experiment.html#tried',
                                                                                                             'genomed_workbench/evaluation/experiment.py'),
+                                                         'genomed_workbench.evaluation.experiment.with_rest': ( 'library/evaluation/experiment.html#with_rest',
+                                                                                                                'genomed_workbench/evaluation/experiment.py'),
                                                          'genomed_workbench.evaluation.experiment.write_part': ( 'library/evaluation/experiment.html#write_part',
                                                                                                                  'genomed_workbench/evaluation/experiment.py'),
                                                          'genomed_workbench.evaluation.experiment.write_results': ( 'library/evaluation/experiment.html#write_results',

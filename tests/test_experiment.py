@@ -262,16 +262,34 @@ def test_summary_and_pairs_are_nadeau_and_bengios(whole):
     alone = rows.query("learner == 'cox' and arm == 'isolated' and trained_on == 'hospital-2'").set_index("seed")
     assert len(fed) == len(alone) == 3
 
-    def by_hand(values, n_test, n_train):
-        half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 / len(values) + n_test / n_train)
+    def by_hand(values, n_test, n_rest):
+        half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 / len(values) + n_test / n_rest)
         return [values.mean(), values.mean() - half, values.mean() + half]
 
-    ratio = fed.n_test.sum(), fed.n_train.sum()
+    everybody = whole.results.query("tested_on == 'within' and learner == 'cox' and arm == 'federated' and design == 'worst' and metric == 'harrell_c'")
+    ratio = fed.n_test.sum(), (everybody.n_train + everybody.n_test).sum() - fed.n_test.sum()  # the hospitals are dealt anew
     found = whole.summary(tested_on="hospital-2").query("design == 'worst' and learner == 'cox' and arm == 'federated'")
     np.testing.assert_allclose(found[["mean", "low", "high"]].to_numpy()[0], by_hand(fed.value, *ratio), rtol=1e-12)
     pair = whole.paired("federated", "isolated", tested_on="hospital-2").query("design == 'worst' and learner == 'cox'")
     np.testing.assert_allclose(pair[["mean", "low", "high"]].to_numpy()[0], by_hand(fed.value - alone.value, *ratio), rtol=1e-12)
     assert len(pair) == 1 and pair.seeds.iloc[0] == 3
+
+
+def test_an_interval_of_a_hospital_that_is_dealt_anew_covers_as_often_as_it_says():
+    "Oracle: 2,000 cohorts with a known mean; each seed deals a hospital of a tenth and tests a tenth of it. The mean of its test rows is covered 95 times of 100."
+    rng, n, seeds, tested = np.random.default_rng(3), 400, 12, 20
+    plan = read_plan({**GRID, "seeds": seeds, "designs": {"two": GRID["designs"]["two"]}})
+    rows = pd.DataFrame({"cohort": "mds", "design": "two", "seed": np.arange(seeds), "tested_on": "hospital-2", "n_train": 140, "n_test": tested})
+    results = pd.concat([rows, rows.assign(tested_on="within", n_train=n - 80, n_test=80)])
+    covered = []
+    for _ in range(2000):
+        patients = rng.normal(size=n)
+        drawn = rows.assign(value=[rng.choice(patients, tested, replace=False).mean() for _ in range(seeds)])
+        found = room.over_seeds(room.with_rest(drawn, results, plan), ["tested_on"]).iloc[0]
+        covered.append(found.low < 0 < found.high)
+    assert 0.93 < np.mean(covered) < 0.97
+    fixed = read_plan({**GRID, "designs": {"two": {"by_site": True}}, "cohorts": {"mds": {"load": "virtual-mds", "n": 200}}})
+    assert (room.with_rest(rows, results, fixed).n_rest == 140).all() and (room.with_rest(rows, results, plan).n_rest == n - tested).all()
 
 
 def test_pairs_know_which_direction_is_better(whole):

@@ -6,8 +6,8 @@
 __all__ = ['ROOMS', 'MODULES', 'PACKAGES', 'FAILED', 'KEYS', 'Side', 'code_fingerprint', 'Facts', 'facts_of', 'is_here', 'keyed',
            'tried', 'part_of', 'write_part', 'read_part', 'Done', 'computed', 'packages_of', 'load_packages',
            'in_processes', 'finished', 'seconds_left', 'in_minutes', 'held', 'read_log', 'run_cells', 'assembled',
-           'write_tables', 'write_results', 'over_seeds', 'Experiment', 'told_of', 'chosen', 'paired_over_seeds',
-           'experiment', 'narrowed']
+           'write_tables', 'write_results', 'with_rest', 'over_seeds', 'Experiment', 'told_of', 'chosen',
+           'paired_over_seeds', 'experiment', 'narrowed']
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #7b984e14
 import hashlib
@@ -271,15 +271,25 @@ def write_results(folder:Path, results:pd.DataFrame, failures:pd.DataFrame) -> N
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #241d621b
 KEYS = ["cohort", "design", "learner", "strategy", "arm", "trained_on", "tested_on", "metric"]
 
+def with_rest(
+    rows:pd.DataFrame,     # some of the results
+    results:pd.DataFrame,  # all of them
+    plan:Plan,
+) -> pd.DataFrame:         # with the column n_rest
+    "How many other patients might have been drawn in the place of the test rows."
+    whole = results[results.tested_on == "within"].groupby(["cohort", "design", "seed"], sort=False)[["n_train", "n_test"]].first().sum(axis=1).rename("n_all")
+    dealt = rows.design.map({name: "shares" in design for name, design in plan.designs.items()}).to_numpy(bool)
+    return rows.assign(n_rest=np.where(dealt, rows.join(whole, on=whole.index.names).n_all - rows.n_test, rows.n_train))
+
 def over_seeds(
-    rows:pd.DataFrame,        # value, n_train, n_test, seed and the columns to group by
+    rows:pd.DataFrame,        # value, n_test, n_rest (see `with_rest`), seed and the columns to group by
     by:Sequence[str],
     level:float=0.95,
 ) -> pd.DataFrame:
     "Mean over seeds with its corrected interval."
     out = []
     for names, group in rows.groupby(list(by), sort=False, dropna=False):
-        ratio = group.n_test.sum()/max(group.n_train.sum(), 1)
+        ratio = group.n_test.sum()/max(group.n_rest.sum(), 1)
         out.append((*names, *corrected_interval(group.value.to_numpy(), ratio, level)))
     return pd.DataFrame(out, columns=[*by, "mean", "low", "high", "seeds"])
 
@@ -303,7 +313,7 @@ class Experiment:
         wanted = self.results.cohort.map({c: self.headline(c) for c in self.plan.cohorts}) if metric == "c_index" else metric
         rows = self.results[self.results.metric == wanted]
         if rows.empty: raise ExperimentError(f"metric={metric!r}: nothing was measured so; expected c_index or one of {', '.join(sorted(set(self.results.metric)))}")
-        return rows
+        return with_rest(rows, self.results, self.plan)
 
     def summary(self, metric:str="c_index", tested_on:str|None=None) -> pd.DataFrame:
         "Mean over seeds with the corrected interval, for every cohort, design, learner, way of training and place of testing."
@@ -326,7 +336,7 @@ class Experiment:
         "What the intervals cover, in words."
         dealt = any("shares" in d for d in self.plan.designs.values())
         return (f"{self.plan.common['level']:.0%} intervals: another split of these patients into training and test rows{', and another dealing of them to hospitals' if dealt else ''} "
-                f"({len(self.plan.seeds)} seeds, Nadeau-Bengio correction); not other patients or other hospitals")
+                f"({len(self.plan.seeds)} seeds, Nadeau-Bengio correction{' by the share of all patients that is tested' if dealt else ''}); not other patients or other hospitals")
 
     @property
     def seconds(self) -> pd.DataFrame:
@@ -356,7 +366,7 @@ class Experiment:
         metric:str="c_index",
     ) -> "Experiment":
         "Write a copy to pass on: the figures of one metric over all seeds, and nothing of this computer; `read` reads it."
-        place, plan, rows = Path(folder), replace(self.plan, folder=""), self.measured(metric).reset_index(drop=True)
+        place, plan, rows = Path(folder), replace(self.plan, folder=""), self.measured(metric)[COLUMNS].reset_index(drop=True)
         with held(place):
             write_text_atomically(place/"experiment.json", told_of(plan, self.facts))
             write_tables(place, rows, self.failures)

@@ -117,8 +117,8 @@ def _put(client:Any, place:str, known:dict[str, Any], key:str, name:str, run:Log
 
 def _means(rows:pd.DataFrame, e:"Experiment") -> pd.DataFrame:
     "Means over seeds with their intervals."
-    from genomed_workbench.evaluation.experiment import over_seeds
-    return over_seeds(rows, ["metric", "tested_on"], e.plan.common["level"])
+    from genomed_workbench.evaluation.experiment import over_seeds, with_rest
+    return over_seeds(with_rest(rows, e.results, e.plan), ["metric", "tested_on"], e.plan.common["level"])
 
 def label_of(metric:str, tested_on:str) -> str:
     "The name of a metric in MLflow: a hospital's run is about that hospital only."
