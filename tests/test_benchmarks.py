@@ -5,11 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from lifelines import CoxPHFitter
 
 import genomed_workbench as gw
 from genomed_workbench.benchmarks.bench import BENCHMARKS, BenchmarkError, bench
-from genomed_workbench.benchmarks.ceiling import HOSPITALS, added_variance, end_of, hazard_ratio_of, more_patients, run_split, steps_of
+from genomed_workbench.benchmarks.ceiling import HOSPITALS, added_variance, end_of, hazard_ratio_of, more_patients, run_split, steps_of, stretched
 from genomed_workbench.benchmarks.cox import blocks_of, evaluate, federated, pooled, rows_of_evaluations, rows_of_peer
 from genomed_workbench.benchmarks.engines import bare_numpy, by_flower, race_engines, tables_of, task
 from genomed_workbench.benchmarks.patients import effects, hospital_sizes, made_up_cohort
@@ -171,6 +173,18 @@ def test_what_a_hidden_finding_adds_is_read_back():
     more = expected_c(pairs, known + hidden) - expected_c(pairs, known)
     assert 3 < hazard_ratio_of(added_variance(pairs, known, more)) < 5
     assert added_variance(pairs, known, 0.0) == pytest.approx(0, abs=1e-9) and np.isnan(added_variance(pairs, known, 0.4)) and np.isnan(added_variance(pairs, 0 * known, 0.1))
+
+
+def test_timid_risks_are_stretched_to_fit():
+    "Oracle: lifelines' Cox model of the risk alone, one stratum a hospital."
+    rng = np.random.default_rng(8)
+    risk, of = rng.normal(size=600), np.repeat([0, 1, 2], 200)
+    death, lost = rng.exponential(np.exp(-2 * risk - of)), rng.exponential(2, 600)
+    frame = pd.DataFrame({"time": np.minimum(death, lost), "event": death <= lost, "risk": risk, "of": of})
+    slope = CoxPHFitter().fit(frame, "time", "event", strata=["of"]).params_["risk"]
+    found = stretched(risk, frame.time.to_numpy(), frame.event.to_numpy(float), of)
+    np.testing.assert_allclose(found, slope * risk, rtol=1e-6)
+    assert 1.7 < slope < 2.3
 
 
 def test_the_ceiling_says_what_its_rows_say(results):

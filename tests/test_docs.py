@@ -32,7 +32,7 @@ import stage  # noqa: E402
 LESSONS = {id: f"webinars/{lesson.path.relative_to(ROOT / 'nbs' / 'webinars').with_suffix('.html').as_posix()}" for id, lesson in lessons().items()}
 KINDS = ["index.html", "webinars/index.html", "webinars/glossary.html", "library/index.html", "library/statistics/01_cox.html", "api/index.html",
          "api/learners/cox.html", "data/index.html", "data/made-up-aml.html", "dictionaries/mds.html", "dictionaries/scd.html", "howto/index.html", "howto/01_bring_your_file.html",
-         "howto/03_add_a_lesson.html", "search.html", "licence.html"]
+         "howto/03_add_a_lesson.html", "howto/10_published_table.html", "search.html", "licence.html"]
 OUTSIDE = ("http:", "https:", "mailto:")
 
 
