@@ -22,6 +22,7 @@ from scipy import stats
 import genomed_workbench as gw
 from genomed_workbench.evaluation import experiment as room
 from genomed_workbench.evaluation.cells import alone_of, federation_of, learner_in, metrics_of, prepared
+from genomed_workbench.evaluation.experiment_report import cohort_picture
 from genomed_workbench.evaluation.plan import named_experiments, read_plan
 
 GRID = {
@@ -340,6 +341,17 @@ def test_an_excerpt_holds_one_metric_and_nothing_of_this_computer(whole, tmp_pat
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.txt").write_text("mine")
         whole.excerpt(tmp_path / "full")
+
+
+def test_the_picture_shows_who_trained_alone(whole, tmp_path):
+    "All hospitals at home where all trained alone; else those that did, on everybody's patients."
+    few = run(changed(isolated="biggest and smallest", designs={"three": {"shares": [50, 30, 20], "test_share": 0.2}}, learners={"cox": {"learner": "cox", "penalty": 0.1}}, cohorts={"mds": {"load": "virtual-mds", "n": 200}}), tmp_path / "few")
+    alone = few.summary(tested_on="within").query("arm == 'isolated'").set_index("trained_on")["mean"]
+    assert list(alone.index) == ["hospital-1", "hospital-3"]
+    told = cohort_picture(few, "mds").alt
+    assert f"alone (hospital-1) {alone['hospital-1']:.3f}, alone (hospital-3) {alone['hospital-3']:.3f}" in told
+    home = whole.summary(tested_on="within").query("trained_on == 'own site' and learner == 'cox' and design == 'two'")["mean"].iloc[0]
+    assert f"alone {home:.3f}" in cohort_picture(whole, "mds").alt and "alone (" not in cohort_picture(whole, "mds").alt
 
 
 def test_the_report_shows_its_numbers(whole, tmp_path):

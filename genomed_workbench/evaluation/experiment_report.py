@@ -109,7 +109,8 @@ def cohort_picture(e:Experiment, cohort:str) -> Picture:
     "Every learner and way of training of a cohort, within hospitals."
     s = e.summary(tested_on="within")
     s = s[s.cohort == cohort]
-    s = s[s.trained_on.isin(["all sites", "own site"]) | (s.arm == "clinical score")]
+    alone = "own site" if (s.trained_on == "own site").any() else s.trained_on  # each at home; or those hospitals that trained alone, on everybody's patients
+    s = s[(s.arm != "isolated") | (s.trained_on == alone)]
     label = METRIC_LABELS[e.headline(cohort)]
     figure = Figure(figsize=(max(5.0, 2.9*s.design.nunique()), 1.6 + .42*len(_lines(s))), layout="constrained")
     axes = figure.subplots(1, s.design.nunique(), sharex=True, sharey=True, squeeze=False)[0]
@@ -139,7 +140,8 @@ def _panel(ax:Any, s:pd.DataFrame, lines:Sequence[str], title:str) -> None:
 
 def _alt(cohort:str, label:str, s:pd.DataFrame) -> str:
     "The picture in words."
-    said = [f"{d}: " + "; ".join(f"{n} " + ", ".join(f"{ARM_LABELS[r.arm]} {r.mean:.3f}" for r in g.itertuples()) for n, g in group[group.arm != "clinical score"].groupby("learner", sort=False))
+    def arm(r:Any) -> str: return f"{ARM_LABELS[r.arm]}{f' ({r.trained_on})' if r.arm == 'isolated' and r.trained_on != 'own site' else ''} {r.mean:.3f}"
+    said = [f"{d}: " + "; ".join(f"{n} " + ", ".join(map(arm, g.itertuples())) for n, g in group[group.arm != "clinical score"].groupby("learner", sort=False))
             for d, group in s.groupby("design", sort=False)]
     return f"{cohort}, {label} within hospitals, mean over seeds with interval. " + ". ".join(said) + "."
 
