@@ -73,6 +73,18 @@ def test_the_interval_is_nadeau_and_bengios():
     np.testing.assert_allclose([row["mean"], row.low, row.high], [np.mean(values), np.mean(values) - half, np.mean(values) + half], rtol=1e-10)
 
 
+def test_hospitals_dealt_anew_draw_their_test_rows_from_everybody():
+    "Oracle: the same formula with all other patients in the place of the hospital's own training rows; over all hospitals nothing changes."
+    federation = gw.Federation.split(made_up(), (60, 40), test_share=0.2)
+    anew = gw.compare(federation, gw.CoxPH(penalty=0.1), repeats=3, seed=0, tune=False, redraw_sites=True, progress=False)
+    sizes, n = federation.table, len(made_up().frame)
+    for where, ratio in {"hospital-2": sizes.test["hospital-2"] / (n - sizes.test["hospital-2"]), "within": sizes.test.sum() / sizes.train.sum()}.items():
+        values = anew.repeated[(anew.repeated.arm == "federated") & (anew.repeated.tested_on == where)].value.to_numpy()
+        half = stats.t.ppf(0.975, 2) * values.std(ddof=1) * np.sqrt(1 / 3 + ratio)
+        row = anew.table[(anew.table.arm == "federated") & (anew.table.tested_on == where) & (anew.table.metric == "harrell_c")].iloc[0]
+        np.testing.assert_allclose([row["mean"], row.low, row.high], [values.mean(), values.mean() - half, values.mean() + half], rtol=1e-12)
+
+
 def test_the_auc_and_brier_score_of_a_binary_outcome_are_scikit_learns():
     frame = made_up().frame.drop(columns=["years"])
     cohort = gw.Cohort.from_frame(frame, gw.Binary("died"), features=list("abcd"))

@@ -359,7 +359,7 @@ def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:
     "Tables, gains and penalties from all repeats."
     scores = np.array([r.scores for r in done])          # repeats x models x (sites, within, all) x metrics
     draws, names, metrics = done[0].draws, list(federation.sites), settings["metrics"]
-    ratios = _test_to_train(federation)
+    ratios = _test_to_rest(federation, settings["redraw_sites"])
     models = [(m.arm, m.trained_on) for m in done[0].models] + [("isolated", "own site")]
     rows = [(*models[i], where, m, *interval(scores[:, i, j, k], None if draws is None else draws[:, i, j, k], ratios[j], settings["level"]))
             for i in range(len(models)) for j, where in enumerate([*names, "within", "all"]) for k, m in enumerate(metrics)
@@ -380,7 +380,7 @@ def paired_arms(first:Comparison, second:Comparison) -> pd.DataFrame:
     if first.headline != second.headline: wrong.append(f"metrics {first.headline} and {second.headline}")
     if not wrong and (len(rows[0]) != len(rows[1]) or (rows[0] != rows[1]).any()): wrong.append("other hospitals or patients")
     if wrong: raise ValueError(f"the two comparisons do not test on the same patients: {', '.join(wrong)}. Make both with the same federation, seed and repeats")
-    keys, ratios = ["arm", "trained_on", "tested_on"], dict(zip([*first.federation.sites, "within", "all"], _test_to_train(first.federation)))
+    keys, ratios = ["arm", "trained_on", "tested_on"], dict(zip([*first.federation.sites, "within", "all"], _test_to_rest(first.federation, first.settings["redraw_sites"])))
     both = first.repeated.merge(second.repeated, on=[*keys, "repeat"], suffixes=("", "_second"))
     out = []
     for (arm, on, where), d in both.groupby(keys, sort=False):
@@ -389,10 +389,11 @@ def paired_arms(first:Comparison, second:Comparison) -> pd.DataFrame:
         out.append((arm, on, where, d.value.mean(), d.value_second.mean(), mean, low, high, n, verdict(low, high)))
     return pd.DataFrame(out, columns=[*keys, "first", "second", "mean", "low", "high", "repeats", "verdict"]).set_index(keys)
 
-def _test_to_train(federation:Federation) -> np.ndarray:
-    "Test rows by training rows: each site, within, all."
+def _test_to_rest(federation:Federation, dealt_anew:bool) -> np.ndarray:
+    "Test rows by the others that might have been drawn: a site's own training rows, or all other patients where hospitals are dealt anew; each site, within, all."
     t = federation.table
-    return np.append((t.test/t.train).to_numpy(), [t.test.sum()/t.train.sum()]*2)
+    rest = t.test.sum() + t.train.sum() - t.test if dealt_anew else t.train
+    return np.append((t.test/rest).to_numpy(), [t.test.sum()/t.train.sum()]*2)
 
 def _gains(scores:np.ndarray, draws:np.ndarray|None, models:list[tuple[str, str]], names:list[str], settings:dict[str, Any],
            ratios:np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
