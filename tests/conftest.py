@@ -30,6 +30,7 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     "Two workers: the tests of a file stay together, notebooks go wherever there is room, and one Ray at a time is started."
     for item in items:
