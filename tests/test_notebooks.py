@@ -92,6 +92,7 @@ def test_it_is_stored_clean(name):
     assert not any(counts), "execution counts: make clean-notebooks removes them"
     assert not [out for out in outputs_of(notebook) if WIDGET in out.get("data", {})], "a widget without its kernel shows as an error: make run-notebooks removes it"
     assert not [out for out in outputs_of(notebook) if out.output_type == "error"], "a stored error"
+    assert not [out.text for out in outputs_of(notebook) if out.get("name") == "stderr" and re.search(r"(?<!Cohort)Warning: ", out.text)], "a stored warning"
     assert len(json.dumps([dict(out) for out in outputs_of(notebook)])) < LARGEST
     sources = "\n".join(cell.source for cell in notebook.cells)
     assert MACHINE_PATH.findall(sources + text_of(outputs_of(notebook))) == []

@@ -97,7 +97,7 @@ CASES = {  # heading, cells -> variable or None, unit, whether it may be sure
 @pytest.mark.parametrize("case", CASES)
 def test_single_columns(case):
     heading, cells, variable, unit, sure = CASES[case]
-    frame = pd.DataFrame({"Pat": [str(n) for n in range(len(cells))], heading: cells}, dtype=object).replace("", np.nan)
+    frame = pd.DataFrame({"Pat": [str(n) for n in range(len(cells))], heading: [np.nan if cell == "" else cell for cell in cells]}, dtype=object)
     found = gw.suggest_mapping(frame, "mds").columns[heading]
     assert found.variable == variable, found
     if variable and unit and sure:
