@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import QUIET, ROOT, chromium, free_port, quiet_settings, served
+from kernels import quick_kernels
 
 import genomed_workbench as gw
 from genomed_workbench.cli.app import main
@@ -116,6 +117,13 @@ def federation_of(cohort_of) -> Callable[[str], gw.Federation]:
         return kept[name]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def execute():
+    "Run a notebook from top to bottom in a folder, in a fresh kernel."
+    with quick_kernels() as run:
+        yield run
 
 
 @pytest.fixture

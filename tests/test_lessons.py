@@ -4,12 +4,12 @@ import copy
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 from browser import questions_of
-from nbclient import NotebookClient
 
 from genomed_workbench.learn.lesson import TOPICS, Lesson, lesson_folder, lessons, tags, trainee_copy
 from genomed_workbench.learn.quiz import Many, Number, One
@@ -32,10 +32,10 @@ def text_of(lesson: Lesson) -> str:
     return "\n".join(c.source for c in lesson.notebook.cells if c.cell_type == "markdown")
 
 
-def run(notebook: nbformat.NotebookNode, lesson: Lesson, folder: Path) -> dict[str, list[str]]:
+def run(notebook: nbformat.NotebookNode, lesson: Lesson, folder: Path, execute: Callable) -> dict[str, list[str]]:
     "Run a notebook beside its data files in a real kernel; what each check said, in order."
     there = shutil.copytree(lesson.path.parent, folder / "lesson", ignore=shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "series*"))
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(there)}}).execute()
+    execute(notebook, there)
     said: dict[str, list[str]] = {}
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -102,9 +102,9 @@ def answered_again_at_the_end(lesson: Lesson) -> nbformat.NotebookNode:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
-def test_with_its_solutions_every_check_passes(name, tmp_path):
+def test_with_its_solutions_every_check_passes(name, tmp_path, execute):
     lesson, start = LESSONS[name], time.perf_counter()
-    said = run(answered_again_at_the_end(lesson), lesson, tmp_path)
+    said = run(answered_again_at_the_end(lesson), lesson, tmp_path, execute)
     assert {len(one) for one in said.values()} == {2}
     assert time.perf_counter() - start < 180, "nobody waits that long"
     assert set(said) == set(lesson.exercises)
@@ -128,12 +128,12 @@ def useless_copy(lesson: Lesson) -> nbformat.NotebookNode:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
-def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path):
+def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path, execute):
     "Stub, 0, None, True, [] and no variable at all: no check passes, none is silent, nothing crashes, and the notebook runs to its end."
     lesson = LESSONS[name]
     notebook = useless_copy(lesson)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(WITHOUT_REAL))  # at the same time: the lesson goes without the packages with real patients
-    run(notebook, lesson, tmp_path)
+    run(notebook, lesson, tmp_path, execute)
     said = "\n".join(out.get("data", {}).get("text/markdown", "") + out.get("data", {}).get("text/html", "") for c in notebook.cells if c.cell_type == "code" for out in c.outputs)
     prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")  # a lesson that never loads real patients says so on its page
     assert "made up" in said or "made-up" in said or "The patients are [virtual]" in prose

@@ -16,7 +16,6 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
 
 import genomed_workbench as gw
 from genomed_workbench.learn.lesson import lesson_folder, lessons
@@ -48,12 +47,6 @@ def copy_of_nbs(tmp_path_factory) -> Path:
     return folder
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
-    "Run a notebook in a fresh kernel."
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
-    return notebook
-
-
 def text_of(outputs: list) -> str:
     "What outputs say, without pictures."
     said = []
@@ -70,7 +63,7 @@ def outputs_of(notebook: nbformat.NotebookNode) -> list:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=needs_real) if n == INDEX else n for n in NOTEBOOKS if n not in LESSONS])
-def test_it_runs_from_top_to_bottom(name, copy_of_nbs):
+def test_it_runs_from_top_to_bottom(name, copy_of_nbs, execute):
     done = execute(stored(name), (copy_of_nbs / name).parent)
     if name == INDEX:
         found, expected = (decimals(text_of(outputs_of(nb))) for nb in (done, stored(name)))
