@@ -256,6 +256,31 @@ def test_numbers_equal_those_of_compare(whole, seed):
     assert (done[done.tested_on == "within"].n_test == federation.table.test.sum()).all()
 
 
+@pytest.mark.slow
+def test_what_was_settled_is_what_the_learners_settled(tmp_path):
+    "Oracle: gw.federate and gw.compare on the same split, an identity."
+    learners = {"cox": {"learner": "cox"}, "discrete": {"learner": "discrete"}, "both": {"average": ["cox", "discrete"]}, "chosen": {"choose": ["cox", "discrete"], "retune": False}}
+    done = run(changed(seeds=2, tune=True, folds=3, metrics=["harrell_c"], designs={"two": GRID["designs"]["two"]}, cohorts={"mds": {"load": "virtual-mds", "n": 200}}, learners=learners), tmp_path / "tuned")
+    found = done.results.drop_duplicates(["learner", "seed", "arm", "trained_on"]).set_index(["learner", "seed", "arm", "trained_on"]).settled
+    cohort = gw.load_cohort("virtual-mds", n=200)
+    for seed in (0, 1):
+        federation = gw.Federation.split(cohort, (60, 40), 0.2, seed)
+        penalties = gw.compare(federation, gw.CoxPH(), repeats=1, folds=3, bootstrap=1, metrics=("harrell_c",), progress=False).penalties.iloc[0]
+        for arm, at in (("pooled", "all sites"), ("federated", "all sites"), ("isolated", "hospital-1"), ("isolated", "hospital-2")):
+            assert found["cox", seed, arm, at] == f"penalty {penalties[f'{arm}: {at}']:.3g}"
+            assert found["both", seed, arm, at] == f"cox: {found['cox', seed, arm, at]}; discrete: {found['discrete', seed, arm, at]}"
+        chosen = gw.federate(federation, gw.Chosen([gw.CoxPH(), gw.DiscreteHazard()], retune=False), tune=3, seed=seed, progress=False).learner
+        assert found["chosen", seed, "federated", "all sites"] == {"CoxPH": "cox", "DiscreteHazard": "discrete"}[chosen.chosen_]
+    counts = done.settled()
+    assert counts.groupby(["learner", "arm", "trained_on"]).seeds.sum().eq(2).all() and len(counts.groupby(["learner", "arm", "trained_on"])) == 4 * 4
+    page = done.report(tmp_path / "report.html").read_text()
+    assert "what tuning settled" in page and f"{counts.settled.iloc[0]} ({counts.seeds.iloc[0]})" in page
+
+
+def test_what_was_not_tuned_is_not_settled(whole):
+    assert set(whole.results.settled) == {""} and whole.settled().empty
+
+
 def test_summary_and_pairs_are_nadeau_and_bengios(whole):
     "Oracle: the formula written out."
     rows = whole.results.query("metric == 'harrell_c' and design == 'worst' and tested_on == 'hospital-2'")

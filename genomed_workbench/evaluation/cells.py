@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OWN_KEYS', 'COLUMNS', 'content_of', 'cohort_of', 'with_score_columns', 'federation_of', 'alone_of', 'seeded',
-           'learner_in', 'arms_of', 'rows_of', 'home_rows', 'sizes_of', 'prepared', 'metrics_of', 'run_cell']
+           'learner_in', 'arms_of', 'settled', 'rows_of', 'home_rows', 'sizes_of', 'prepared', 'metrics_of', 'run_cell']
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #123da5f0
 import hashlib
@@ -142,21 +142,32 @@ def arms_of(federation:Federation, spec:Mapping[str, Any], seed:int) -> Iterator
     if "isolated" in spec["arms"]:
         for name in alone_of(federation, spec["isolated"], spec["design"]): yield "", isolated_model(federation.sites[name], learner, folds)
 
+def settled(learner:Learner|None, asked:Learner, table:Mapping[str, Any]) -> str:
+    "What tuning settled, in words: which of several learners, or the numbers that are not those that were asked for."
+    if learner is None: return ""
+    if "choose" in table: return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""  # type: ignore[attr-defined]
+    if "average" in table:
+        found = [(name, settled(*one)) for name, one in zip(table["average"], zip(learner.learners, asked.learners, table["average"].values()))]  # type: ignore[attr-defined]
+        return "; ".join(f"{name}: {said}" for name, said in found if said)
+    mine, before = learner.get_params(deep=False), asked.get_params(deep=False)
+    return ", ".join(f"{name} {value:.3g}" for name, value in sorted(mine.items()) if isinstance(value, int | float) and not isinstance(value, bool) and value != before[name])
+
 def _federated(federation:Federation, learner:Learner, folds:int, way:Any, spec:Mapping[str, Any], seed:int) -> Model:
     "The federated model, or the reason why there is none."
     try: return federated_model(federation, learner, folds, engine=spec["engine"], rounds=spec["rounds"], strategy=way, seed=seed)[0]
     except LearnerError as e: return Model("federated", "all sites", None, str(e))
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #5b7c3d12
-COLUMNS = ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on", "tested_on", "metric", "value", "n_train", "n_test", "events_test", "note"]
+COLUMNS = ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on", "tested_on", "metric", "value", "n_train", "n_test", "events_test", "settled", "note"]
 
 def rows_of(cell:Cell, strategy:str, model:Model, scores:Mapping[str, Scores], federation:Federation, sizes:pd.DataFrame) -> list[dict[str, Any]]:
     "The rows of one model."
-    out = []
+    out, table = [], cell.spec.get("learner") or {}
+    tuned = settled(model.learner, learner_in(table, cell.seed), table) if cell.learner and cell.spec["tune"] else ""
     for metric, earned in scores.items():
         for where, value in zip([*federation.sites, "within", "all"], earned.row()):
             out.append({"cohort": cell.cohort, "design": cell.design, "learner": cell.learner, "strategy": strategy, "seed": cell.seed, "arm": model.arm, "trained_on": model.trained_on,
-                        "tested_on": where, "metric": metric, "value": float(value), **sizes.loc[where].to_dict(), "note": model.why})
+                        "tested_on": where, "metric": metric, "value": float(value), **sizes.loc[where].to_dict(), "settled": tuned, "note": model.why})
     return out
 
 def home_rows(cell:Cell, models:list[Model], scored:list[dict[str, Scores]], federation:Federation, sizes:pd.DataFrame) -> list[dict[str, Any]]:

@@ -331,6 +331,14 @@ class Experiment:
         if tested_on is not None: rows = rows[rows.tested_on == tested_on]
         return paired_over_seeds(rows, chosen(rows, first, self.plan), chosen(rows, second, self.plan), self.plan.common["level"])
 
+    def settled(self) -> pd.DataFrame:
+        "What tuning settled in each model, and for how many seeds: the setting, or the learner that was picked among several; the most frequent first."
+        by = ["cohort", "design", "learner", "strategy", "arm", "trained_on"]
+        models = self.results[self.results.settled != ""].drop_duplicates([*by, "seed"])
+        counts = models.groupby([*by, "settled"], sort=False).size().rename("seeds").reset_index()
+        place = counts.groupby(by, sort=False).ngroup()
+        return counts.assign(place=place).sort_values(["place", "seeds"], ascending=[True, False], kind="stable", ignore_index=True).drop(columns="place")
+
     @property
     def covers(self) -> str:
         "What the intervals cover, in words."
