@@ -149,6 +149,44 @@ def test_hospitals_with_no_events_or_a_single_pair_are_said_not_hidden():
     assert list(result.gain.index) == ["big", "none", "tiny"]
 
 
+def rarely_dying(seed=11):
+    "Three hospitals of patients nobody can tell apart; at the last one hardly anybody dies."
+    rng, sizes = np.random.default_rng(seed), {"big": 300, "mid": 200, "low": 100}
+    site = np.repeat(list(sizes), list(sizes.values()))
+    death, lost = rng.exponential(1 / np.where(site == "low", 0.012, 0.8)), rng.uniform(1, 4, 600)
+    frame = pd.DataFrame(rng.normal(size=(600, 2)), columns=["a", "b"]).assign(years=np.minimum(death, lost) + 0.001, died=death <= lost, site=site)
+    return gw.Federation.by_site(gw.Cohort.from_frame(frame, gw.Survival("years", "died"), site="site", features=["a", "b"], virtual=True), test_share=0.2)
+
+
+def test_a_gain_over_all_hospitals_counts_the_same_patients_on_both_sides():
+    "Oracle: the hospitals' own figures, put together by hand; the one that alone has no result is on neither side."
+    federation = rarely_dying()
+    c = gw.compare(federation, gw.CoxPH(penalty=0.1), repeats=5, tune=False, metrics=("brier", "harrell_c"), progress=False)
+    drawn = c.repeated[c.repeated.trained_on.isin(["all sites", "own site"])].pivot_table(index="repeat", columns=["arm", "tested_on"], values="value", dropna=False)
+    assert drawn["isolated", "low"].isna().all() and drawn["federated", "low"].notna().all()
+    sizes = federation.table.test[["big", "mid"]]
+    together, alone = (sum(drawn[arm, site] * n for site, n in sizes.items()) / sizes.sum() for arm in ("federated", "isolated"))
+    row = c.overall.loc["brier"]
+    np.testing.assert_allclose([row.federated, row.isolated, row["mean"]], [together.mean(), alone.mean(), (alone - together).mean()], rtol=1e-12)
+    assert row.verdict == "cannot tell" and f"{together.mean():.3f} together, {alone.mean():.3f} alone" in c.in_words()[0]
+    assert any("low alone has no result" in note and "Brier score" in note and "in 5" in note for note in c.notes)
+
+
+def test_hospitals_dealt_anew_follow_the_seed_and_know_their_scores():
+    cohort = made_up(300)
+    frame = cohort.frame.assign(sc=np.where(np.arange(300) % 10 == 0, np.nan, cohort.frame.a))
+    federation = gw.Federation.split(gw.Cohort.from_frame(frame, cohort.outcome, features=list("abcd"), virtual=True), (60, 40), test_share=0.2)
+    options = {"repeats": 2, "tune": False, "redraw_sites": True, "metrics": ("harrell_c",), "progress": False}
+    one, two, again = (gw.compare(federation, gw.CoxPH(penalty=0.1), seed=seed, **options).table for seed in (1, 2, 1))
+    pd.testing.assert_frame_equal(one, again, check_exact=True)
+    assert not one.equals(two)
+    c = gw.compare(federation, gw.CoxPH(penalty=0.1), scores=["sc"], **options)
+    values = c.repeated.query("arm == 'clinical score' and tested_on != 'all'").pivot(index="repeat", columns="tested_on", values="value")
+    assert c.run.sites.n.sum() == 270 and values.notna().all(axis=None) and (values.loc[0] != values.loc[1]).all()
+    mds = gw.Federation.split(gw.load_cohort("virtual-mds", n=300), (60, 40), test_share=0.2)
+    assert gw.compare(mds, gw.CoxPH(penalty=0.1), scores=["ipss-m"], **options).value("clinical score", trained_on="ipss-m")["repeats"] == 2
+
+
 @pytest.mark.parametrize("what, error", [
     (dict(repeats=0), "repeats=0"), (dict(metrics=["auc"]), "harrell_c"), (dict(scores=["nope"]), "nope"), (dict(horizon=1e6), "horizon")])
 def test_what_cannot_be_compared_is_refused_in_words(what, error):

@@ -71,6 +71,17 @@ def test_the_same_seed_gives_the_same_table(hospitals, away):
     assert (brier > 0).all() and (brier < .35).all(), "probabilities come from the average baseline of the others"
 
 
+def test_a_turn_without_a_result_takes_nothing_from_the_others():
+    "Two hospitals with one event each: what they taught cannot foretell at the big one; its own law can at theirs."
+    rng, site = np.random.default_rng(2), np.repeat(["big", "s1", "s2"], [300, 40, 40])
+    z = rng.normal(size=380)
+    death, lost = rng.exponential(np.exp(-0.7 * z) / np.where(site == "big", 0.6, 0.012)), rng.uniform(1, 4, 380)
+    frame = pd.DataFrame({"a": z, "b": rng.normal(size=380), "years": np.minimum(death, lost) + 0.001, "died": death <= lost, "site": site})
+    federation = gw.Federation.by_site(gw.Cohort.from_frame(frame, gw.Survival("years", "died"), site="site", features=["a", "b"], virtual=True), test_share=0.2)
+    brier = gw.leave_one_site_out(federation, gw.CoxPH(penalty=0.1), tune=False, bootstrap=20, progress=False).table.query("metric == 'brier'").set_index("tested_on")["value"]
+    assert np.isnan(brier["big"]) and np.isfinite(brier[["s1", "s2"]]).all()
+
+
 def test_a_learner_with_personal_coefficients_has_none_for_a_stranger(hospitals):
     found = gw.leave_one_site_out(hospitals, gw.PersonalCox(), tune=False, metrics=["harrell_c"], bootstrap=0, progress=False).of()
     assert found.value.notna().all() and found.low.isna().all()

@@ -318,6 +318,21 @@ def test_an_interval_of_a_hospital_that_is_dealt_anew_covers_as_often_as_it_says
     assert (room.with_rest(rows, results, fixed).n_rest == 140).all() and (room.with_rest(rows, results, plan).n_rest == n - tested).all()
 
 
+def test_no_sum_over_hospitals_without_one_that_the_other_arms_count(tmp_path):
+    "At the last hospital nobody dies: alone it promises no probability, and the sum of the others is not what the federation is judged on."
+    rng, site = np.random.default_rng(11), np.repeat(["big", "mid", "low"], [300, 200, 100])
+    death, lost = rng.exponential(1 / np.where(site == "low", 1e-6, 0.8)), rng.uniform(1, 4, 600)
+    death[site == "low"] = 1e6
+    pd.DataFrame(rng.normal(size=(600, 2)), columns=["a", "b"]).assign(years=np.minimum(death, lost) + 0.001, died=(death <= lost).astype(int), site=site).to_csv(tmp_path / "mine.csv", index_label="id")
+    cohort = {"file": str(tmp_path / "mine.csv"), "time": "years", "event": "died", "site": "site", "features": ["a", "b"]}
+    done = run(changed(cohorts={"mine": cohort}, designs={"real": {"by_site": True, "test_share": 0.2}}, learners={"cox": {"learner": "cox", "penalty": 0.1}}), tmp_path / "out")
+    home = done.results.query("trained_on == 'own site' and metric == 'brier'").set_index(["seed", "tested_on"])
+    assert home.xs("within", level=1).value.isna().all() and home.xs("big", level=1).value.notna().all()
+    assert home.xs("within", level=1).note.str.contains("no result of its own at low").all()
+    gains = done.paired("federated", "isolated", metric="brier").set_index("tested_on")
+    assert gains.seeds["within"] == 0 and gains.verdict["within"] == "cannot tell" and gains.seeds["big"] == 3
+
+
 def test_pairs_know_which_direction_is_better(whole):
     "A Brier score that is lower by .01 is a gain of .01."
     c, brier = (whole.paired("cox", {"learner": "stiff"}, metric=m, tested_on="within").query("design == 'two' and arm == 'pooled'").iloc[0] for m in ("harrell_c", "brier"))

@@ -94,6 +94,18 @@ def test_nothing_where_a_model_promises_nothing(scored):
         assert np.isnan(scores_of(score, test, m, "survival").row()).all(), m
 
 
+@pytest.mark.parametrize("metric", KNOWN["survival"])
+def test_where_a_model_is_silent_the_other_sites_have_their_figures(scored, metric):
+    "Oracle: the figures of the model that speaks everywhere; those over all rows are not known."
+    _, test, p, rows = scored
+    risk, survival = p.risk.copy(), p.survival.copy()
+    first = np.flatnonzero(test.group == 1)[0]
+    risk[first], survival[first] = np.nan, np.nan
+    row = scores_of(Predicted(risk, survival), test, metric, "survival").row()
+    assert np.isnan(row[1]) and np.isnan(row[-1]) and np.isfinite(row[3])
+    measure(f"{metric} of the other sites", row[[0, 2]], rows[metric][[0, 2]], 0.05 if metric == "ici" else 1e-9)
+
+
 def test_a_site_with_few_events_has_no_calibration_of_its_own():
     X, y = made_up(300, 2, seed=2)
     y["event"][250:] = False

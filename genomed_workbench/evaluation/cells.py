@@ -171,11 +171,16 @@ def rows_of(cell:Cell, strategy:str, model:Model, scores:Mapping[str, Scores], f
     return out
 
 def home_rows(cell:Cell, models:list[Model], scored:list[dict[str, Scores]], federation:Federation, sizes:pd.DataFrame) -> list[dict[str, Any]]:
-    "Each hospital's own model at home, all taken together; only where every hospital trained alone."
+    "Each hospital's own model at home, all taken together; only where every hospital trained alone, and no sum without a hospital that the other arms count."
     names = list(federation.sites)
     if {m.trained_on for m in models if m.arm == "isolated"} != set(names): return []
     home = {metric: at_home(models, scored, names, metric) for metric in scored[0]}
-    return [row for row in rows_of(cell, "", Model("isolated", "own site", None), home, federation, sizes) if row["tested_on"] != "all"]
+    rows = [row for row in rows_of(cell, "", Model("isolated", "own site", None), home, federation, sizes) if row["tested_on"] != "all"]
+    for row in rows:
+        judged = np.any([s[row["metric"]].whole > 0 for s in scored], axis=0)
+        if row["tested_on"] == "within" and (lacking := [n for n, whole, there in zip(names, home[row["metric"]].whole, judged) if there and not whole > 0]):
+            row |= {"value": float("nan"), "note": f"no sum over hospitals: no result of its own at {', '.join(lacking)}"}
+    return rows
 
 def sizes_of(federation:Federation) -> pd.DataFrame:
     "Training rows, test rows and events among them: of each site, and of all."

@@ -10,7 +10,7 @@ __all__ = ['SURVIVAL_METRICS', 'BINARY_METRICS', 'FURTHER', 'KNOWN', 'METRIC_LAB
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #9802f9eb
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -306,9 +306,13 @@ OF_ROWS: dict[str, Callable[[Tested, TestRows], Scores]] = {"auc_t": _auc_t, "ib
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #529cf66e
 def scores_of(predicted:Predicted, test:TestRows, metric:str, kind:str, multiplicity:np.ndarray|None=None) -> Scores:
-    "One metric of one model; nothing where the model says nothing."
-    of_risk = metric in PAIRED or metric == "auc_t"
-    if np.isnan(predicted.risk if of_risk else predicted.survival).any(): return Scores(np.zeros(test.sites), np.zeros(test.sites), float("nan"), metric == "intercept" and kind == "survival")
+    "One metric of one model; nothing at a site where the model says nothing of a patient, and nothing over all then."
+    said = predicted.risk[:, None] if metric in PAIRED or metric == "auc_t" else predicted.survival
+    silent = np.isin(test.group, test.group[np.isnan(said).any(axis=1)])
+    if silent.all(): return Scores(np.zeros(test.sites), np.zeros(test.sites), float("nan"), metric == "intercept" and kind == "survival")
+    if silent.any():
+        rest = Predicted(np.where(silent, 0, predicted.risk), np.where(silent[:, None], .5, predicted.survival))
+        return replace(scores_of(rest, test, metric, kind, np.where(silent, 0, 1 if multiplicity is None else multiplicity)), overall=float("nan"))
     if metric in PAIRED: return concordance_scores(test, metric, predicted.risk, multiplicity)
     if metric == "brier": return brier_scores(test, predicted.survival[:, 0], kind, multiplicity)
     return OF_ROWS[metric](Tested.of(predicted, test, kind, multiplicity), test)

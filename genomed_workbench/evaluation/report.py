@@ -27,7 +27,7 @@ from markupsafe import Markup, escape
 from ..data.version import own_version
 from ..data.cohort import Cohort
 from ..data.storage import write_text_atomically
-from .compare import Comparison
+from .compare import Comparison, drawn_anew
 from .figures import as_png
 from .metrics import IDEAL, METRIC_LABELS
 from ..federation.run import Run
@@ -313,7 +313,8 @@ PAGE = MACROS + HEAD + """<body>
 def tried(c:Comparison) -> Validation|None:
     "The federated model of the first draw on the test patients of that draw; None where that draw cannot be made again."
     if c.settings["redraw_sites"] and c.federation.remake is None: return None
-    first = c.federation if c.settings["repeats"] == 1 else c.federation.redraw(0, c.settings["redraw_sites"])
+    first = c.federation if c.settings["repeats"] == 1 else drawn_anew(c.federation, 0, c.settings)
+#####
     return validate(first, c.run, horizon=None if first.cohort.kind == "binary" else c.settings["horizon"], progress=False)
 
 def probabilities(c:Comparison) -> dict[str, Any]|None:

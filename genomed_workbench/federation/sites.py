@@ -249,7 +249,7 @@ class Federation(Asked):
         changed, notes = _blank(cohort, members, missing)
         notes = (f"hospitals made up by splitting {cohort.name}", *notes)
 
-        def remake(r:int) -> "Federation": return cls.split(cohort, shares, test_share, seed, given, test, r)
+        def remake(own_seed:int, r:int) -> "Federation": return cls.split(cohort, shares, test_share, own_seed, given, test, r)
         return cls(changed, members, 0.0 if test else test_share, test, seed, repeat, notes, remake)
 
     def redraw(self, repeat:int, redraw_sites:bool=False) -> "Federation":
@@ -257,7 +257,8 @@ class Federation(Asked):
         if self.test and repeat: raise FederationError("the test rows are given by a column, so they cannot be redrawn; use repeats=1")
         if not redraw_sites: return replace(self, repeat=repeat)
         if self.remake is None: raise FederationError("real hospitals cannot be redrawn; redraw_sites is for Federation.split")
-        return self.remake(repeat)
+        return self.remake(self.seed, repeat)
+#####
 
     def k_fold(self,
         folds:int=5,
