@@ -106,6 +106,20 @@ def test_where_a_model_is_silent_the_other_sites_have_their_figures(scored, metr
     measure(f"{metric} of the other sites", row[[0, 2]], rows[metric][[0, 2]], 0.05 if metric == "ici" else 1e-9)
 
 
+def test_no_brier_score_where_nobody_was_followed_so_far():
+    "A hospital that began late: nobody there was followed beyond the horizon, so only its dead could be judged. Both roads say nothing of it."
+    X, y = made_up(400, 3, seed=5)
+    late = np.arange(400) >= 250
+    y["event"][late & (y["time"] > 0.3)] = False
+    y["time"][late] = np.minimum(y["time"][late], 0.3)
+    federation = gw.Federation.by_site(as_cohort(X, y, np.where(late, "late", "old")), test_share=0.4)
+    c = gw.compare(federation, gw.CoxPH(penalty=0.1), repeats=2, tune=False, horizon=HORIZON, metrics=["brier", "harrell_c"], progress=False)
+    assert np.isnan(c.value("federated", "late")["mean"]) and np.isnan(c.value("federated", "all")["mean"]) and np.isfinite(c.value("federated", "late", "harrell_c")["mean"])
+    assert c.value("federated", "within")["mean"] == c.value("federated", "old")["mean"]
+    found = validate(federation, gw.federate(federation, gw.CoxPH(penalty=0.1), progress=False), horizon=HORIZON, progress=False)
+    assert np.isnan(found.value("brier", "late")["value"]) and found.value("brier")["value"] == found.value("brier", "old")["value"]
+
+
 def test_a_site_with_few_events_has_no_calibration_of_its_own():
     X, y = made_up(300, 2, seed=2)
     y["event"][250:] = False

@@ -3,6 +3,7 @@
 Oracles: the pure functions of the statistics room on one table with the hospital as stratum (themselves held against R and scikit-survival in
 test_performance), brute-force pair counts, and the perturbation of single patients for the disclosure (as in test_disclosure).
 """
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,7 +31,7 @@ from genomed_workbench.statistics.recalibration import (
     observed_expected,
 )
 from genomed_workbench.statistics.reclassification import move_sums, moves, net_reclassification
-from genomed_workbench.statistics.survival import censoring_curve, kaplan_meier
+from genomed_workbench.statistics.survival import StepCurve, censoring_curve, kaplan_meier
 
 HORIZON, TIMES = 0.5, (0.3, 0.7)
 
@@ -260,6 +261,26 @@ def test_every_number_is_about_at_least_as_many_patients_as_declared(name, site)
         assert not given.any() or declared >= 5 or not (value[given] != 0).any()
 
 
+@pytest.mark.parametrize("asked_for", [(0.14, 0.28, 0.42, 0.56, 0.7), (0.4, 0.7), (0.3,), (0.69, 0.7, 0.71, 0.72), tuple(np.linspace(0.02, 2.4, 12)), ()])
+def test_no_two_answers_differ_by_a_few_who_left(asked_for):
+    "Oracle: the patients who leave between two answered times, counted; an average over the times from which one term is missing would give it away."
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        time, n = np.round(rng.exponential(1.0, 40), 2) + 0.01, 40
+        alive = rng.uniform(0.2, 0.9, (n, len(asked_for) + 1))
+        exam = Exam(time, (rng.random(n) < 0.7).astype(float), rng.normal(size=n), alive[:, 0], alive[:, 1:], alive[:, 0], StepCurve(np.empty(0), np.empty(0)))
+        plan = Plan("survival", 0.7, asked_for)
+        at, told = np.array([0.7, *asked_for]), validation.errors(exam, plan)
+        sums = told["brier"].value
+        for answers in (sums, validation.ranking(exam, plan)["auc"].value[1]):
+            times = np.unique(at[np.isfinite(answers)])
+            left = [((time > a) & (time <= b)).sum() for a, b in pairwise(times)]
+            assert min(left, default=99) >= 5, (seed, times)
+        assert np.isnan(sums[1:]).sum() != 1 or np.isnan(told["ibs"].value[0])
+        assert np.isnan(told["ibs"].value[0]) or len(asked_for) > 1
+        assert np.isfinite(sums[0])
+
+
 def test_small_hospitals_withhold_and_are_named():
     X, y = made_up(260, 2, seed=1)
     federation = gw.Federation.by_site(as_cohort(X, y, np.repeat(["large", "small", "tiny"], [200, 48, 12])), small="keep", test_share=0.25)
@@ -284,6 +305,8 @@ def test_a_hospital_answers_one_plan_a_run(hospitals, run):
         validation.next_answer(site, gw.CoxPH(), step | {"knots": KNOTS + 0.01}, {"what": "slope"}, context)
     with pytest.raises(gw.DisclosureError, match="no fewer than 3"):
         validation.first_answer(site, gw.CoxPH(), arrays, {"plan": Plan("survival", HORIZON, min_cell=2).to_json()}, context)
+    with pytest.raises(gw.DisclosureError, match="no more than 12"):
+        validation.first_answer(site, gw.CoxPH(), arrays, {"plan": Plan("survival", HORIZON, tuple(np.linspace(0.1, 2, 13))).to_json()}, context)
 
 
 def gw_state():
@@ -340,7 +363,7 @@ def test_the_same_answer_twice_and_the_usual_horizon(hospitals, run):
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"horizon": 99.0}, "inside the follow-up"), ({"times": [2.0, 1.0]}, "ascending"), ({"thresholds": [0.0]}, "between 0 and 1"), ({"groups": 0}, "from 1 up"), ({"min_cell": 2}, "from 3 up"),
+    ({"horizon": 99.0}, "inside the follow-up"), ({"times": [2.0, 1.0]}, "ascending"), ({"times": np.linspace(0.1, 0.9, 13)}, "at most 12"), ({"thresholds": [0.0]}, "between 0 and 1"), ({"groups": 0}, "from 1 up"), ({"min_cell": 2}, "from 3 up"),
     ({"metrics": ["nri"]}, "against="), ({"metrics": ["auc"]}, "expected some of"), ({"engine": "train"}, "expected one of"), ({"against": gw.CoxPH()}, "not fitted"),
 ])
 def test_what_cannot_be_asked_is_refused_in_words(hospitals, run, options, said):

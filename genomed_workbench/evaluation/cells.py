@@ -145,9 +145,9 @@ def arms_of(federation:Federation, spec:Mapping[str, Any], seed:int) -> Iterator
 def settled(learner:Learner|None, asked:Learner, table:Mapping[str, Any]) -> str:
     "What tuning settled, in words: which of several learners, or the numbers that are not those that were asked for."
     if learner is None: return ""
-    if "choose" in table: return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""  # type: ignore[attr-defined]
+    if "choose" in table: return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""
     if "average" in table:
-        found = [(name, settled(*one)) for name, one in zip(table["average"], zip(learner.learners, asked.learners, table["average"].values()))]  # type: ignore[attr-defined]
+        found = [(name, settled(*one)) for name, one in zip(table["average"], zip(learner.learners, asked.learners, table["average"].values()))]
         return "; ".join(f"{name}: {said}" for name, said in found if said)
     mine, before = learner.get_params(deep=False), asked.get_params(deep=False)
     return ", ".join(f"{name} {value:.3g}" for name, value in sorted(mine.items()) if isinstance(value, int | float) and not isinstance(value, bool) and value != before[name])

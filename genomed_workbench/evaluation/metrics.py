@@ -22,7 +22,7 @@ from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.discrimination import auc_sums
 from ..statistics.net_benefit import alarms, net_benefit
 from ..statistics.recalibration import Judged, fit_constant, fit_shape, fit_slope, observed_expected
-from ..statistics.survival import StepCurve, brier_terms, censoring_curve, kaplan_meier
+from ..statistics.survival import StepCurve, brier_is_known, brier_terms, censoring_curve, kaplan_meier
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #0222fe8b
 SURVIVAL_METRICS = ("harrell_c", "uno_c", "brier")  # unless others are named; the first one is the headline
@@ -179,8 +179,9 @@ def brier_scores(test:TestRows, probability:np.ndarray, kind:str, multiplicity:n
     terms = (probability - test.event)**2 if kind == "binary" else np.concatenate([
         brier_terms(test.time[test.group == g], test.event[test.group == g], probability[test.group == g], test.horizon, c) for g, c in enumerate(test.censoring)])
     times = np.ones(len(terms)) if multiplicity is None else multiplicity.astype(float)
-    part, whole = np.bincount(test.group, terms*times, test.sites), np.bincount(test.group, times, test.sites)
-    return Scores(part, whole, float(part.sum()/whole.sum()))
+    known = np.array([kind == "binary" or brier_is_known(test.time[test.group == g], test.event[test.group == g], test.horizon, c) for g, c in enumerate(test.censoring)])
+    part, whole = np.bincount(test.group, terms*times, test.sites)*known, np.bincount(test.group, times, test.sites)*known
+    return Scores(part, whole, float(part.sum()/whole.sum()) if known.all() else float("nan"))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #64a7bdce
 @dataclass(frozen=True)
@@ -252,9 +253,10 @@ def _ibs(tested:Tested, test:TestRows) -> Scores:
     "Brier scores at several times, averaged over them."
     times = np.array(test.times[test.several])
     def one(rows:np.ndarray, g:int) -> tuple[float, float]:
+        if not all(brier_is_known(tested.time[rows], tested.event[rows], float(t), test.censoring[g]) for t in times): return 0.0, 0.0
         return float(mean_over_times(brier_sums(tested.time[rows], tested.event[rows], tested.several[rows], times, test.censoring[g]), times)), float(rows.sum())
     part, whole = _by_site(tested, test, one)
-    return Scores(part, whole, float(part.sum()/whole.sum()))
+    return Scores(part, whole, float(part.sum()/whole.sum()) if whole.sum() == len(tested.time) else float("nan"))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #6bd050bf
 def _slope(tested:Tested, test:TestRows) -> Scores:
