@@ -98,11 +98,11 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     source = ROOT / "nbs" / "webinars"
     checkpoint = ".ipynb_checkpoints"
     assert carried >= {p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file() and checkpoint not in p.parts} and not [name for name in carried if checkpoint in name]
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
     there = str(tmp_path / "env" / "bin" / "python")
     constraints = ROOT / ".ci" / "constraints.txt"
     pin = ["-c", str(constraints)] if sys.version_info[:2] == (3, 11) else []
-    install = [there, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pin, str(wheel)]
+    install = [sys.executable, "-I", "-m", "pip", "--python", there, "install", "--quiet", "--no-compile", "--disable-pip-version-check", *pin, str(wheel)]
     subprocess.run(install, check=True, cwd=tmp_path)  # isolated: the checkout's egg-info, on the path of some engine's workers, would pass for an installation
     seen = python("""
         import json, genomed_workbench as gw
