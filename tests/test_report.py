@@ -11,7 +11,7 @@ from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.outcome import Binary, Survival
 from genomed_workbench.data.registry import load_cohort
 from genomed_workbench.evaluation.compare import compare
-from genomed_workbench.evaluation.report import disclosed_in_words, linked, write_report
+from genomed_workbench.evaluation.report import disclosed_in_words, linked, without_few, write_report
 from genomed_workbench.federation.sites import Federation
 from genomed_workbench.federation.validation import validate
 from genomed_workbench.learners.catalogue import learner_of
@@ -204,3 +204,19 @@ def test_links_are_made_of_dois_only():
     assert linked("see doi:10.1/<x> and doi:10.1198/016214502388618753.") == (
         'see doi:10.1/&lt;x&gt; and <a href="https://doi.org/10.1198/016214502388618753">doi:10.1198/016214502388618753</a>.')
     assert "<a" not in linked('doi:"10.1000/x onclick=') and "javascript" not in linked("nothing")
+
+
+N = "n (%)"
+
+
+@pytest.mark.parametrize(("summaries", "values", "told"), [
+    ([f"a, {N}", f"b, {N}", f"c, {N}"], ["3 (2%)", "50 (41%)", "70 (57%)"], ["<5", "not told", "70 (57%)"]),                 # b would follow, and with it a
+    ([f"a, {N}", f"b, {N}", f"c, {N}"], ["3 (2%)", "4 (3%)", "116 (94%)"], ["<5", "<5", "116 (94%)"]),                       # together seven: either may be either
+    ([f"a, {N}", f"b, {N}", f"c, {N}"], ["1 (1%)", "1 (1%)", "121 (98%)"], ["<5", "<5", "not told"]),                        # together two: each is one
+    ([f"a, {N}", f"b, {N}"], ["0 (0%)", "123 (100%)"], ["0 (0%)", "123 (100%)"]),
+    ([f"yes, {N}"], ["121 (98%)"], ["all but <5"]), ([f"yes, {N}"], ["123 (100%)"], ["123 (100%)"]), ([f"yes, {N}"], ["60 (49%)"], ["60 (49%)"]),
+    ([f"yes, {N}", "missing"], ["100 (98%)", "21"], ["all but <5", "21"]), (["median [Q1, Q3]", "missing"], ["1 [0, 3]", "4"], ["1 [0, 3]", "<5"]),
+])
+def test_no_count_under_five_is_told_or_follows(summaries, values, told):
+    "Of 123 patients; what follows from the lines shown was reckoned by hand."
+    assert without_few(summaries, values, 123) == told

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRIC_WORDS', 'ARM_WORDS', 'STYLE', 'MACROS', 'HEAD', 'PAGE', 'estimate', 'few_digits', 'chance', 'Table',
            'arms_table', 'metrics_table', 'metric_name', 'hospitals_table', 'few_or_none', 'full_table',
-           'coefficient_name', 'coefficients_table', 'ratio_cells', 'penalties_table', 'few_patients', 'patients_table',
+           'coefficient_name', 'coefficients_table', 'ratio_cells', 'penalties_table', 'without_few', 'patients_table',
            'disclosed_in_words', 'disclosed_table', 'settings_table', 'versions_table', 'banners', 'remarks', 'linked',
            'tried', 'probabilities', 'cohort_facts', 'model_in_words', 'rounds_of', 'contents', 'write_report']
 
@@ -139,14 +139,23 @@ def penalties_table(c:Comparison) -> Table:
     return Table(f"Penalty of each model over the repeats{'; per patient, on standardised coefficients' if isinstance(c.learner, NewtonLearner) else ''}", ("Model", "Smallest", "Median", "Largest"), rows)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #e7f1cb0e
-def few_patients(text:str) -> str:
-    "A count under five is not told."
-    return re.sub(r"^[1-4] \(.*\)$", "<5", text)
+def without_few(summaries:Sequence[str], values:Sequence[str], patients:int) -> list[str]:
+    "What Table 1 says of one variable, without counts under five, whether told or to be reckoned from the others."
+    counts = {k: int(v.split(" (")[0].replace(",", "")) for k, (s, v) in enumerate(zip(summaries, values)) if s == "missing" or s.endswith("n (%)")}
+    levels = {k: n for k, n in counts.items() if summaries[k] != "missing"}
+    known = patients - sum(n for k, n in counts.items() if k not in levels)
+    out = ["<5" if 0 < counts.get(k, 0) < 5 else v for k, v in enumerate(values)]
+    if len(levels) == 1 and 0 < known - sum(levels.values()) < 5: out[next(iter(levels))] = "all but <5"
+    hidden, shown = [n for n in levels.values() if 0 < n < 5], {k: n for k, n in levels.items() if n >= 5}
+    if len(levels) > 1 and shown and hidden and (len(hidden) == 1 or sum(hidden) < 5): out[min(shown, key=lambda k: shown[k])] = "not told"
+    return out
 
 def patients_table(cohort:Cohort) -> Table:
     "Table 1 of all patients."
-    one = cohort.table_one()
-    rows = [("number of patients" if summary == "n" else f"{variable}: {summary}", few_patients(value)) for (variable, summary), value in zip(one.index, one.iloc[:, 0])]
+    rows = []
+    for variable, part in cohort.table_one().iloc[:, 0].groupby(level=0, sort=False):
+        summaries = [str(s) for _, s in part.index]
+        rows += [("number of patients" if s == "n" else f"{variable}: {s}", v) for s, v in zip(summaries, without_few(summaries, part.tolist(), cohort.n))]
     return Table("Table 1: all patients", ("Variable", "Value"), rows)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #bfbdd1f7
