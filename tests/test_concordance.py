@@ -11,6 +11,7 @@ from sksurv.metrics import brier_score, concordance_index_censored, concordance_
 from sksurv.nonparametric import CensoringDistributionEstimator
 
 import genomed_workbench as gw
+from genomed_workbench.learners.learner import total
 from genomed_workbench.statistics.concordance import comparable_pairs, expected_c, harrell_c, uno_weights
 from genomed_workbench.statistics.intervals import bootstrap_interval, corrected_interval
 from genomed_workbench.statistics.survival import brier_terms, censoring_curve, kaplan_meier
@@ -62,6 +63,15 @@ def test_nothing_to_compare_is_nan_and_not_an_error():
         warnings.simplefilter("error")
         assert np.isnan(harrell_c(empty, empty, empty)) and np.isnan(harrell_c([1.0], [1], [0.0])) and np.isnan(harrell_c([1.0, 2.0], [0, 0], [0.0, 1.0]))
         assert np.isnan(comparable_pairs(empty, empty, np.empty(0, int)).concordance(empty)).all()
+
+
+def test_counts_are_real_numbers_even_of_no_pair_and_add_up_in_any_order():
+    "By hand: nothing and three pairs, two of them in the right order."
+    none = comparable_pairs(np.ones(2), np.zeros(2), groups=1).counts(np.zeros(2))
+    some = comparable_pairs(np.array([1.0, 2.0, 3.0]), np.array([1, 1, 0]), groups=1).counts(np.array([2.0, 1.0, 1.5]))
+    assert {a.dtype for a in (*none, *some)} == {np.dtype(float)} and [a.tolist() for a in some] == [[2.0], [3.0]]
+    whole, real = {"right": np.array([0])}, {"right": np.array([0.5])}
+    assert total([whole, real], "right").tolist() == total([real, whole], "right").tolist() == [0.5]
 
 
 def test_groups_are_compared_inside_only_and_add_up():
@@ -246,3 +256,14 @@ def test_sites_without_a_comparable_pair_add_nothing():
     run = federate(in_hospitals(X, y, np.repeat(["A", "B", "C"], 30), test_share=0.3), gw.CoxPH())
     told = run.history[run.history["phase"] == "test"].pivot(index="site", columns="metric", values="value")
     assert told.loc["C", ["concordant", "comparable"]].tolist() == [0, 0] and (told.loc[["A", "B"], "comparable"] > 0).all()
+
+
+@pytest.mark.parametrize("few", ["A", "Z"], ids=["first", "last"])
+def test_a_hospital_may_have_fewer_events_than_folds(few):
+    "Oracle: none is needed; its records are of the same type as those of the others, wherever it stands, and the choice is made."
+    X, y = made_up(150)
+    y["event"][:30], y["event"][[3, 11]] = False, True
+    federation = in_hospitals(X, y, np.repeat([few, "B", "C"], [30, 60, 60]), test_share=0.0)
+    run = federate(federation, gw.Chosen([gw.CoxPH(penalty=0.1), gw.CoxPH(penalty=0.3)], retune=False), tune=5)
+    sent = run.disclosed[run.disclosed.name.isin(["right", "pairs"])]
+    assert run.learner.choice in (0, 1) and len(sent) >= 2 and set(sent["dtype"]) == {"float64"}

@@ -234,7 +234,7 @@ def ask_blocks(learner:Learner, blocks:dict[str, Block]) -> Ask:
     return ask
 
 def total(answers:Answers, name:str) -> np.ndarray:
-    "One record summed over the sites, in site order."
-    out = answers[0][name].copy()
+    "One record summed over the sites, in site order; whole numbers of one site are no reason to round those of another."
+    out = answers[0][name].astype(np.result_type(*(a[name].dtype for a in answers)))
     for a in answers[1:]: out += a[name]
     return out

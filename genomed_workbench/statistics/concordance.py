@@ -24,7 +24,8 @@ class Pairs:
         "Weight of concordant pairs (half for equal risks) and of all comparable pairs, per group, shapes (groups,)."
         a, b = risk[self.earlier], risk[self.later]
         right = self.weight*((a > b) + 0.5*(a == b))
-        return (np.bincount(self.group, right, minlength=self.groups), np.bincount(self.group, self.weight, minlength=self.groups))
+        # of no pair at all, bincount gives whole numbers
+        return (np.bincount(self.group, right, minlength=self.groups).astype(float), np.bincount(self.group, self.weight, minlength=self.groups).astype(float))
 
     def concordance(self, risk:np.ndarray) -> np.ndarray:
         "Concordance per group, NaN where no pair is comparable, shape (groups,)."
