@@ -74,6 +74,12 @@ def test_counts_are_real_numbers_even_of_no_pair_and_add_up_in_any_order():
     assert total([whole, real], "right").tolist() == total([real, whole], "right").tolist() == [0.5]
 
 
+@pytest.mark.parametrize("risk", [[np.nan] * 3, [3.0, np.nan, 1.0]], ids=["no risk is known", "one is not"])
+def test_the_concordance_of_an_unknown_risk_is_unknown(risk):
+    "Oracle: a comparison scores a model that says NaN with NaN, and so does this; a pair with an unknown risk is not a pair in the wrong order."
+    assert np.isnan(harrell_c([1.0, 2.0, 3.0], [1, 1, 0], risk)) and harrell_c([1.0, 2.0, 3.0], [1, 1, 0], [3.0, 2.0, 1.0]) == 1.0
+
+
 def test_groups_are_compared_inside_only_and_add_up():
     "Oracle: scikit-survival group by group; an empty group and a group without events in between."
     time, event, risk = patients(3, 200)

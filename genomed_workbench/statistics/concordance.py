@@ -73,9 +73,10 @@ def harrell_c(
     time:np.ndarray,   # follow-up, any unit, shape (n,)
     event:np.ndarray,  # True where the event was seen, shape (n,)
     risk:np.ndarray,   # higher means earlier event, shape (n,)
-) -> float:            # share of comparable pairs in the right order, 0 to 1
+) -> float:            # share of comparable pairs in the right order, 0 to 1; NaN where no pair is comparable or a risk is not known
     "Harrell's concordance index (Harrell 1982, doi:10.1001/jama.1982.03320430047030)."
-    return comparable_pairs(np.asarray(time, float), np.asarray(event)).within(np.asarray(risk, float))
+    found = np.asarray(risk, float)
+    return float("nan") if np.isnan(found).any() else comparable_pairs(np.asarray(time, float), np.asarray(event)).within(found)
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #a98a92a1
 def uno_weights(
