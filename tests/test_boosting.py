@@ -264,6 +264,20 @@ def test_a_saved_run_and_an_exported_model_predict_the_same_bits_without_xgboost
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_a_model_without_a_tree_is_a_model(tmp_path):
+    "Noise, and the patients kept aside are served best by no tree: everybody has the mean risk, tested over Flower, saved, exported and judged. By hand: all risks equal, so C = 1/2."
+    rng = np.random.default_rng(1)
+    X, y = pd.DataFrame(rng.normal(size=(140, 3)), columns=list("abc")), outcome(rng.exponential(1.0, 140) + 0.01, rng.random(140) < 0.6)
+    federation = in_hospitals(X, y, np.repeat(["A", "B"], [60, 80]), test_share=0.2)
+    run = federate(federation, gw.BoostedSurvival())
+    told = run.history[run.history["phase"] == "test"].pivot(index="site", columns="metric", values="value")
+    assert len(run.learner.value_) == run.learner.n_rounds_ == 0 and (told["concordant"] == told["comparable"] / 2).all()
+    loaded = gw.Run.load(run.save(tmp_path / "run")).learner
+    for model in (run.learner, loaded, run.learner.imported(run.learner.encoding_, run.learner.exported())):
+        assert (model.predict(X) == 0).all() and model.value_.shape == run.learner.value_.shape and model.feature_.shape == run.learner.feature_.shape
+    assert federation.validate(loaded, progress=False).value("harrell_c")["value"] == 0.5
+
+
 def test_survival_is_calibrated_and_each_hospital_has_its_own_baseline():
     "On patients of the same truth the mean predicted survival is the Kaplan-Meier estimate, hospital by hospital, within sampling error."
     X, y, site, _ = three_hospitals(seed=14, n=900)

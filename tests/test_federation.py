@@ -502,7 +502,7 @@ def test_saved_records_hold_no_patient(runs, cohort, tmp_path):
 
 
 @pytest.mark.parametrize("value", [None, True, 3, 0.1, "text", [1, [2.5]], (1, "a"), {"a": (np.arange(3.0), [np.float64(0.1)])}, np.array([True, False]), np.array(["a", None], object),
-                                   np.array([np.nan, np.inf, 1e-300]), {}, np.zeros(0), np.arange(6).reshape(2, 3), pd.DataFrame({"a": [1.5, np.nan]}, index=pd.Index(["x", "y"], name="feature"))],
+                                   np.array([np.nan, np.inf, 1e-300]), {}, np.zeros(0), np.zeros((0, 8), np.float32), np.zeros((1, 0, 7), np.int16), np.zeros((0, 2), object), np.array(2.5), np.arange(6).reshape(2, 3), pd.DataFrame({"a": [1.5, np.nan]}, index=pd.Index(["x", "y"], name="feature"))],
                          ids=lambda v: type(v).__name__)
 def test_values_survive_packing(value):
     again = unpack(json.loads(json.dumps(pack(value))))

@@ -19,7 +19,7 @@ from .encoding import Encoding
 def pack(value:Any) -> Any:
     "Arrays, frames and encodings as plain JSON values that keep every bit."
     if isinstance(value, Encoding): return {"encoding": value.to_json()}
-    if isinstance(value, np.ndarray): return {"array": value.tolist(), "dtype": "object" if value.dtype == object else str(value.dtype)}
+    if isinstance(value, np.ndarray): return _of_array(value)
     if isinstance(value, pd.DataFrame): return {"frame": value.to_dict("split"), "index": value.index.name}
     if isinstance(value, BaseEstimator): return {"estimator": f"{type(value).__module__}:{type(value).__qualname__}", "params": pack(value.get_params(deep=False))}
     if isinstance(value, dict): return {"dict": [[k, pack(v)] for k, v in value.items()]}
@@ -32,11 +32,21 @@ def unpack(value:Any) -> Any:
     if isinstance(value, list): return [unpack(v) for v in value]
     if not isinstance(value, dict): return value
     if "encoding" in value: return Encoding.from_json(value["encoding"])
-    if "array" in value: return np.array(value["array"], dtype=value["dtype"])
+    if "array" in value: return _array(value)
     if "frame" in value: return pd.DataFrame(**value["frame"]).rename_axis(value["index"])
     if "estimator" in value: return _estimator(value["estimator"], unpack(value["params"]))
     if "tuple" in value: return tuple(unpack(v) for v in value["tuple"])
     return {k: unpack(v) for k, v in value["dict"]}
+
+def _of_array(value:np.ndarray) -> dict[str, Any]:
+    "An array's values and type; lists that hold nothing do not tell the shape, so it is said."
+    packed = {"array": value.tolist(), "dtype": "object" if value.dtype == object else str(value.dtype)}
+    return packed if value.size or value.ndim == 1 else packed | {"shape": list(value.shape)}
+
+def _array(packed:dict[str, Any]) -> np.ndarray:
+    "The inverse of `_of_array`."
+    out = np.array(packed["array"], dtype=packed["dtype"])
+    return out.reshape(packed["shape"]) if "shape" in packed else out
 
 def _estimator(name:str, params:dict[str, Any]) -> BaseEstimator:
     "An estimator that is not fitted, of scikit-learn or of ours: nothing else is imported by name."
