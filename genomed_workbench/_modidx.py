@@ -2596,6 +2596,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'genomed_workbench/evaluation/plan.py'),
                                                    'genomed_workbench.evaluation.plan.checked': ( 'library/evaluation/plan.html#checked',
                                                                                                   'genomed_workbench/evaluation/plan.py'),
+                                                   'genomed_workbench.evaluation.plan.differing': ( 'library/evaluation/plan.html#differing',
+                                                                                                    'genomed_workbench/evaluation/plan.py'),
                                                    'genomed_workbench.evaluation.plan.learner_named': ( 'library/evaluation/plan.html#learner_named',
                                                                                                         'genomed_workbench/evaluation/plan.py'),
                                                    'genomed_workbench.evaluation.plan.named_experiments': ( 'library/evaluation/plan.html#named_experiments',

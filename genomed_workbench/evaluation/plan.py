@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Rule', 'ARMS', 'ALONE', 'METRICS', 'TOP', 'COHORT', 'DESIGN', 'LEARNER', 'MLFLOW', 'PUBLISHED', 'FIGURE', 'USUAL',
-           'ExperimentError', 'whole', 'number', 'words', 'checked', 'learner_named', 'strategy_named', 'Cell', 'Plan',
-           'read_plan', 'plan_of', 'named_experiments']
+           'ExperimentError', 'whole', 'number', 'words', 'checked', 'learner_named', 'strategy_named', 'differing',
+           'Cell', 'Plan', 'read_plan', 'plan_of', 'named_experiments']
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #7dbbedf3
 import hashlib
@@ -171,6 +171,14 @@ def strategy_named(asked:Any, where:str) -> tuple[str, Any]:
     try: return label, strategy(name, **table)
     except LearnerError as e: raise ExperimentError(f"{where}: {e}") from None
 
+def differing(asked:list[Any], where:str) -> None:
+    "Strategies that can be told apart in the results, where one that comes twice would count as further seeds."
+    known:dict[str, Any] = {}
+    for one in asked:
+        label = strategy_named(one, where)[0]
+        if label in known: raise ExperimentError(f"{where}: strategies holds {known[label]!r} and {one!r}, which are the same ({label}); leave one of them out")
+        known[label] = one
+
 # %% ../../nbs/library/evaluation/11_plan.ipynb #5d085b30
 @dataclass(frozen=True)
 class Cell:
@@ -261,8 +269,8 @@ def plan_of(
         for name, one in table[group].items(): check(checked(one, rules, f"{group}.{name}", rest=group == "cohorts"), f"{group}.{name}", Path(folder))
     for name, one in table["learners"].items():
         learner_named(name, table["learners"])
-        for s in one.get("strategies", []): strategy_named(s, f"learners.{name}")
-    for s in table["strategies"]: strategy_named(s, "the experiment")
+        differing(one.get("strategies", []), f"learners.{name}")
+    differing(table["strategies"], "the experiment")
     _fitting(table)
     _beside(table)
     if table["mlflow"] is not None: checked(table["mlflow"], MLFLOW, "mlflow")
