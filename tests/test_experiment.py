@@ -6,6 +6,7 @@ killed (byte for byte), Nadeau and Bengio's formula written out for the interval
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,26 @@ def test_a_part_that_is_not_whole_is_computed_again(whole, tmp_path):
     parts[0].write_text(parts[0].read_text()[:60])
     run({**GRID, "seeds": 1}, tmp_path / "grid")
     assert table_of(tmp_path / "grid") == before and times_computed(tmp_path / "grid") == 6 + 1
+
+
+LINE = "mds,two,cox,0,0.11\n"
+HEAD = "cohort,design,learner,seed,seconds\n"
+
+
+@pytest.mark.parametrize(("damaged", "left"), [
+    (b"", 0), (b"cohort,des", 0), (HEAD.encode(), 0), (LINE.encode() * 3, 0), (f"{HEAD}{LINE}mds,two,cox,1,".encode(), 1), (f"{HEAD}{LINE}mds,two".encode(), 1), (f"{HEAD}{LINE}mds,two,cox,zero,x\n{LINE}".encode(), 2),
+    (f"{HEAD}{LINE}mds,two,mds,two,cox,2,0.11\n{LINE}".encode(), 2), (b"\x00" * 512, 0), (f'{HEAD}"{LINE}'.encode(), 0), (f"{HEAD}{LINE}".encode() + b"\xff\xfe\n", 1)],
+    ids=["empty", "a cut head", "a head alone", "no head", "a line without its time", "a short line", "words for numbers", "two lines in one", "zeros", "a quote", "no text"])
+def test_a_damaged_log_costs_times_and_nothing_else(whole, tmp_path, damaged, left):
+    "Oracle: the undisturbed run, byte for byte; by hand the lines that are still whole."
+    folder = tmp_path / "grid"
+    shutil.copytree(whole.folder, folder)
+    (folder / "log.csv").write_bytes(damaged)
+    assert list(room.read_log(folder).seconds) == [0.11] * left
+    next((folder / "parts").iterdir()).unlink()
+    again = run(GRID, folder)
+    assert table_of(folder) == table_of(whole.folder) and again.failures.empty
+    assert again.seconds["count"].sum() >= left, "a line that follows a cut one is lost with it, no other"
 
 
 def test_only_what_changed_is_computed_again(tmp_path, monkeypatch):
