@@ -387,6 +387,42 @@ def test_the_folder_reads_back(whole):
     assert str(whole.folder) not in told and time.strftime("%Y-%m-%d") not in told
 
 
+def changed_json(path, change):
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+
+
+DAMAGE = {
+    "a plan of a newer version": ("experiment.json", lambda p: changed_json(p, lambda told: told["plan"].update(colour="blue")), "colour"),
+    "facts of an older version": ("experiment.json", lambda p: changed_json(p, lambda told: told["facts"]["mds"].pop("content")), "content"),
+    "no plan": ("experiment.json", lambda p: p.write_text("{}"), "plan"),
+    "a list": ("experiment.json", lambda p: changed_json(p, lambda told: told.update(facts=[])), "AttributeError"),
+    "cut words": ("experiment.json", lambda p: p.write_bytes(p.read_bytes()[:100]), "JSONDecodeError"),
+    "an empty file": ("experiment.json", lambda p: p.write_text(""), "JSONDecodeError"),
+    "cut results": ("results.parquet", lambda p: p.write_bytes(p.read_bytes()[:500]), "Arrow"),
+    "results that are a beginning": ("results.parquet", lambda p: p.write_bytes(b"PAR1xx"), "Arrow"),
+    "results without strategies": ("results.parquet", lambda p: pd.read_parquet(p).drop(columns="strategy").to_parquet(p), "no column strategy"),
+    "no failures": ("failures.csv", lambda p: p.unlink(), "there is no such file"),
+    "empty failures": ("failures.csv", lambda p: p.write_text(""), "EmptyDataError"),
+    "other failures": ("failures.csv", lambda p: p.write_text("cell,reason\n"), "cell, reason"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_folder_that_cannot_be_read_names_the_file_and_what_to_do(whole, tmp_path, damage):
+    "Oracle: the undisturbed run, which running again gives back."
+    name, spoil, words = DAMAGE[damage]
+    folder = tmp_path / "grid"
+    shutil.copytree(whole.folder, folder)
+    spoil(folder / name)
+    with pytest.raises(gw.ExperimentError) as told:
+        gw.Experiment.read(folder)
+    assert all(w in str(told.value) for w in (str(folder / name), words, "run the experiment again")), str(told.value)
+    run(GRID, folder)
+    assert gw.Experiment.read(folder).results.equals(whole.results)
+
+
 def test_an_excerpt_holds_one_metric_and_nothing_of_this_computer(whole, tmp_path):
     excerpt = whole.excerpt(tmp_path / "excerpt")
     read = gw.Experiment.read(tmp_path / "excerpt")

@@ -393,13 +393,37 @@ class Experiment:
         folder = Path(folder)
         if not (folder/"experiment.json").exists(): raise ExperimentError(f"{folder}: there is no experiment here")
         if not (folder/"results.parquet").exists(): raise ExperimentError(f"{folder}: this experiment has not come to its end; run it again, and it goes on where it stopped")
-        told = json.loads((folder/"experiment.json").read_text(encoding="utf-8"))
-        facts = {name: None if one is None else Facts(**one) for name, one in told["facts"].items()}
-        return cls(Plan(**told["plan"] | {"seeds": tuple(told["plan"]["seeds"])}), pd.read_parquet(folder/"results.parquet"), pd.read_csv(folder/"failures.csv", keep_default_na=False), facts, folder)
+        plan, facts = _opened(folder/"experiment.json", _told)
+        return cls(plan, _opened(folder/"results.parquet", _results), _opened(folder/"failures.csv", _failures), facts, folder)
 
 def told_of(plan:Plan, facts:Mapping[str, Facts|None]) -> str:
     "Plan and facts as JSON."
     return json.dumps({"plan": asdict(plan), "facts": {k: None if f is None else asdict(f) for k, f in facts.items()}}, indent=1) + "\n"
+
+def _opened(path:Path, how:Callable[[Path], Any]) -> Any:
+    "What stands in a file of the folder."
+    again = "run the experiment again with this folder: it takes what it can from the parts there, and writes the file anew"
+    try: return how(path)
+    except FileNotFoundError: raise ExperimentError(f"{path}: there is no such file; expected it beside the others of the experiment: {again}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+        raise ExperimentError(f"{path}: found what this version of the workbench cannot read ({type(e).__name__}: {e}); the file is cut, or another version wrote it: {again}") from None
+
+def _told(path:Path) -> tuple[Plan, dict[str, Facts|None]]:
+    "The inverse of `told_of`."
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return Plan(**told["plan"] | {"seeds": tuple(told["plan"]["seeds"])}), {name: None if one is None else Facts(**one) for name, one in told["facts"].items()}
+
+def _results(path:Path) -> pd.DataFrame:
+    "The table, if it has the columns by which results are told apart."
+    table = pd.read_parquet(path)
+    if missing := [c for c in (*KEYS, "seed", "value", "n_train", "n_test") if c not in table]: raise ValueError(f"there is no column {missing[0]}")
+    return table
+
+def _failures(path:Path) -> pd.DataFrame:
+    "What failed."
+    table = pd.read_csv(path, keep_default_na=False)
+    if list(table.columns) != FAILED: raise ValueError(f"there are the columns {', '.join(table.columns)}; expected {', '.join(FAILED)}")
+    return table
 
 def _where(failures:pd.DataFrame) -> str:
     "Cohorts and learners of some failures."
