@@ -474,6 +474,15 @@ SLIPS = {
     "an arm": (changed(arms=["pooled", "alone"]), ["alone", "isolated"]),
     "a learner": (changed(learners={"cox": {"learner": "coxx"}}), ["learners.cox", "coxx", "cox"]),
     "an argument": (changed(learners={"cox": {"learner": "cox", "penalti": 1}}), ["learners.cox", "penalti", "penalty"]),
+    "a word for a setting": (changed(learners={"cox": {"learner": "cox", "ties": "efrom"}}), ["learners.cox", "ties='efrom'", "'efron', 'breslow'"]),
+    "a text for a number": (changed(learners={"cox": {"learner": "cox", "penalty": "0.1"}}), ["learners.cox", "penalty = '0.1'", "expected a number"]),
+    "yes for a setting": (changed(learners={"forest": {"learner": "forest", "trees": True}}), ["learners.forest", "trees = True", "expected a number"]),
+    "a number below the least": (changed(learners={"cox": {"learner": "cox", "penalty": -1}}), ["learners.cox", "penalty=-1", "from 0 up"]),
+    "no trees": (changed(learners={"wood": {"learner": "forest", "trees": 0}}), ["learners.wood", "trees=0", "from 1 up"]),
+    "many trees": (changed(learners={"wood": {"learner": "forest", "trees": "many"}}), ["learners.wood", "trees = 'many'", "expected a number"]),
+    "features of a forest": (changed(learners={"wood": {"learner": "forest", "features": "sqr"}}), ["learners.wood", "features='sqr'", "'sqrt'"]),
+    "a grid of words": (changed(learners={"cox": {"learner": "cox", "time_grid": "years"}}), ["learners.cox", "time_grid = 'years'"]),
+    "a setting of a member": (changed(learners={"cox": {"learner": "cox"}, "wood": {"learner": "forest", "trees": 0}, "both": {"average": ["cox", "wood"]}}), ["learners.wood", "trees=0"]),
     "two kinds": (changed(learners={"cox": {"learner": "cox", "average": ["a", "b"]}}), ["learners.cox", "learner and average"]),
     "itself": (changed(learners={"a": {"average": ["a", "a"]}}), ["learners.a", "made of itself"]),
     "a member": (changed(learners={"cox": {"learner": "cox"}, "a": {"average": ["cox", "forst"]}}), ["learners.a", "forst"]),
@@ -500,6 +509,16 @@ def test_a_slip_is_named_with_its_place(slip):
     with pytest.raises(gw.ExperimentError) as told:
         read_plan(plan)
     assert all(w in str(told.value) for w in words), str(told.value)
+
+
+def test_what_a_learner_takes_is_no_slip():
+    "Oracle: the learners of the catalogue as they are, each with its own defaults written out, and settings that are lists or times."
+    from genomed_workbench.evaluation.plan import learner_defaults
+    from genomed_workbench.learners.catalogue import LEARNERS, learner_class
+
+    tables = {name: {"learner": name, **{k: v for k, v in learner_defaults(learner_class(name)()).items() if v is not None}} for name, one in LEARNERS.items() if one.installed and not one.members}
+    tables |= {"ratios": {"learner": "cox", "l1_ratio": [0, 0.5]}, "grid": {"learner": "cox", "baseline": "shared", "time_grid": [1.0, 2.0]}, "shares": {"learner": "forest", "features": 0.4}, "whole": {"learner": "cox", "penalty": 1}}
+    assert set(read_plan(changed(cohorts={"mds": GRID["cohorts"]["mds"] | {"learners": ["cox"]}}, learners=tables)).learners) == set(tables)
 
 
 LATE = {

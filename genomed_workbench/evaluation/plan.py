@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Rule', 'ARMS', 'ALONE', 'METRICS', 'TOP', 'COHORT', 'DESIGN', 'LEARNER', 'MLFLOW', 'PUBLISHED', 'FIGURE', 'USUAL',
-           'ExperimentError', 'whole', 'number', 'words', 'checked', 'learner_named', 'strategy_named', 'differing',
-           'Cell', 'Plan', 'read_plan', 'plan_of', 'named_experiments']
+           'NOBODY', 'ExperimentError', 'whole', 'number', 'words', 'checked', 'learner_named', 'learner_defaults',
+           'strategy_named', 'differing', 'Cell', 'Plan', 'read_plan', 'plan_of', 'named_experiments']
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #7dbbedf3
 import hashlib
@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +152,31 @@ def learner_named(name:str, tables:Mapping[str, Any], within:tuple[str, ...]=())
     if len(kinds) != 1: raise ExperimentError(f"{where}: found {' and '.join(kinds) or 'none of them'}; expected one of learner, average, choose")
     options = {k: v for k, v in table.items() if k not in ("average", "choose", "strategies")}
     if kinds[0] == "learner":
-        try: return learner_of(options)
+        try: learner = learner_of(options)
         except LearnerError as e: raise ExperimentError(f"{where}: {e}") from None
+        return _settings(learner, options, where)
     unknown = [n for n in table[kinds[0]] if n not in tables]
     if unknown: raise ExperimentError(f"{where}: {kinds[0]} = {table[kinds[0]]!r}; the experiment has no learner {unknown[0]!r}. {suggestion(unknown[0], tables)}")
     members = [learner_named(n, tables, (*within, name)) for n in table[kinds[0]]]
     known = {"retune": (_bool, "true or false")} if kinds[0] == "choose" else {}
     checked(options, known, where)
     return Chosen(members, **options) if kinds[0] == "choose" else Ensemble(members)
+
+NOBODY = {"survival": np.zeros(0, [("event", bool), ("time", float)]), "binary": np.zeros(0)}  # an outcome without patients
+
+def _settings(learner:Learner, options:dict[str, Any], where:str) -> Learner:
+    "The learner, if its settings are such as it will take: it says so when it is handed an outcome."
+    for name, usual in learner_defaults(learner).items():
+        value = options.get(name, usual)
+        if number(usual) and isinstance(value, str | bool): raise ExperimentError(f"{where}: {name} = {value!r}; expected a number, such as {usual!r}")
+    try: learner.target(NOBODY[learner.kind])
+    except (ValueError, TypeError, LearnerError) as e:
+        raise ExperimentError(f"{where}: {e} (found {', '.join(f'{k} = {v!r}' for k, v in options.items())})") from None
+    return learner
+
+def learner_defaults(learner:Learner) -> dict[str, Any]:
+    "The settings that a learner has unless others are named."
+    return {k: p.default for k, p in signature(type(learner)).parameters.items()}
 
 def strategy_named(asked:Any, where:str) -> tuple[str, Any]:
     "Name and strategy; 'own' and 'newton' are the learner's own way."

@@ -143,6 +143,7 @@ class SurvivalForest(ProportionalHazards):
             if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
         for name in ("trees", "min_leaf", "min_cell"):
             if not getattr(self, name) >= 1: raise ValueError(f"{name}={getattr(self, name)!r}: expected a whole number from 1 up")
+        features_at_a_node(self.features, 1)
         return survival_target(y)
 
     def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
