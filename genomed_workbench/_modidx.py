@@ -5314,6 +5314,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                    'genomed_workbench/learners/strategies.py'),
                                                        'genomed_workbench.learners.strategies.shares_of': ( 'library/learners/strategies.html#shares_of',
                                                                                                             'genomed_workbench/learners/strategies.py'),
+                                                       'genomed_workbench.learners.strategies.sound': ( 'library/learners/strategies.html#sound',
+                                                                                                        'genomed_workbench/learners/strategies.py'),
                                                        'genomed_workbench.learners.strategies.steps_of': ( 'library/learners/strategies.html#steps_of',
                                                                                                            'genomed_workbench/learners/strategies.py'),
                                                        'genomed_workbench.learners.strategies.strategy': ( 'library/learners/strategies.html#strategy',

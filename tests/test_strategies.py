@@ -262,10 +262,22 @@ def test_the_table_is_the_one_source_of_names():
 
 
 @pytest.mark.parametrize(("name", "options", "match"), [
-    ("fedavgg", {}, "'fedavgg' is no strategy.*fedavg"), ("newton", {"rate": 1}, "takes no options.*rate"), ("fedavg", {"mu": 1}, "fedavg.*mu"), ("fedtrimmedavg", {"beta": 0.7}, "beta")])
+    ("fedavgg", {}, "'fedavgg' is no strategy.*fedavg"), ("newton", {"rate": 1}, "takes no options.*rate"), ("fedavg", {"mu": 1}, "fedavg.*mu"), ("fedtrimmedavg", {"beta": 0.7}, "beta"),
+    ("fedprox", {"proximal_mu": "5.0"}, "fedprox.*proximal_mu='5.0'; expected a number from 0 up"), ("fedprox", {"proximal_mu": -1.0}, "proximal_mu=-1.0"), ("fedprox", {"proximal_mu": float("nan")}, "proximal_mu=nan"),
+    ("fedprox", {"proximal_mu": True}, "proximal_mu=True"), ("fedprox", {"proximal_mu": [0.1]}, r"proximal_mu=\[0.1\]"), ("fedavgm", {"server_momentum": 1.5}, "server_momentum=1.5; expected a number from 0 to 1"),
+    ("fedavgm", {"server_learning_rate": "1"}, "server_learning_rate='1'"), ("fedadam", {"eta": -0.1}, "eta=-0.1"), ("fedyogi", {"beta_2": 2}, "beta_2=2"), ("fedadagrad", {"tau": None}, "tau=None"),
+    ("scaffold", {"server_rate": "half"}, "server_rate='half'"), ("krum", {"num_malicious_nodes": 1.5}, "num_malicious_nodes=1.5; expected a whole number"), ("fedavg", {"fraction_train": "all"}, "fraction_train='all'")])
 def test_wrong_names_and_options_are_told(name, options, match):
     with pytest.raises(gw.LearnerError, match=match):
         gw.strategy(name, **options)
+
+
+@pytest.mark.parametrize("mu", ["5.0", -1.0])
+def test_flowers_own_fedprox_is_held_to_the_same(alike, mu):
+    "Flower's class takes any value; a text was dropped on the way and hospitals trained with mu = 0. Alone, or inside another strategy."
+    for strategy in (FedProx(proximal_mu=mu), LocalWork(FedProx(proximal_mu=mu), 3)):
+        with pytest.raises(gw.LearnerError, match=f"strategy={type(strategy).__name__}: proximal_mu={mu!r}; expected a number from 0 up"):
+            gw.federate(alike[0], gw.LogisticRegression(), strategy=strategy, rounds=1, progress=False)
 
 
 # What cannot be

@@ -38,6 +38,7 @@ from ..learners.encoding import Encoding, number_columns, pool, warn_constant
 from ..learners.learner import Answers, Learner
 from ..learners.newton import Search, SearchStrategy, from_record, to_record
 from ..learners.packing import pack, unpack
+from ..learners.strategies import sound
 from ..statistics.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/federation/04_run.ipynb #655af2da
@@ -260,6 +261,7 @@ def federate(
     "Train a learner over a federation with Flower."
     if not isinstance(learner, Learner): raise ValueError(f"learner={learner!r}: expected a learner such as CoxPH()")
     if strategy is not None and not isinstance(strategy, Strategy): raise ValueError(f"strategy={strategy!r}: expected one of Flower's strategies, such as FedAvg()")
+    sound({"proximal_mu": getattr(getattr(strategy, "strategy", strategy), "proximal_mu", 0.0)}, f"strategy={type(strategy).__name__}")
     if not isinstance(tune, (int, np.integer)) or tune < 0 or tune == 1: raise ValueError(f"tune={tune!r}: expected 0, or a number of folds from 2 up")
     if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
     if not isinstance(rounds, (int, np.integer)) or rounds < 1: raise ValueError(f"rounds={rounds!r}: expected a whole number from 1 up")
