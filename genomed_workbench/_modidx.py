@@ -3394,6 +3394,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                     'genomed_workbench/federation/sites.py'),
                                                     'genomed_workbench.federation.sites.Federation._given_test': ( 'library/federation/sites.html#federation._given_test',
                                                                                                                    'genomed_workbench/federation/sites.py'),
+                                                    'genomed_workbench.federation.sites.Federation._names_of_their_own': ( 'library/federation/sites.html#federation._names_of_their_own',
+                                                                                                                           'genomed_workbench/federation/sites.py'),
                                                     'genomed_workbench.federation.sites.Federation._repr_html_': ( 'library/federation/sites.html#federation._repr_html_',
                                                                                                                    'genomed_workbench/federation/sites.py'),
                                                     'genomed_workbench.federation.sites.Federation.by_site': ( 'library/federation/sites.html#federation.by_site',

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import stat
 import warnings
 
@@ -13,7 +14,7 @@ import pytest
 from conftest import as_cohort, federate, in_hospitals, made_up, outcome
 
 import genomed_workbench as gw
-from genomed_workbench.federation.sites import FederationWarning, draw_test
+from genomed_workbench.federation.sites import TAKEN, FederationWarning, draw_test
 from genomed_workbench.learners.learner import Learner
 from genomed_workbench.learners.packing import pack, unpack
 
@@ -75,6 +76,17 @@ def test_small_hospitals_are_kept_and_noted(hospitals):
     everyone_is_there_once(federation)
     assert list(federation.sites) == ["big", "middle", "single", "small", "tiny"]
     assert any("kept" in note and "single (1)" in note for note in federation.notes)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_hospital_is_not_called_as_the_tables_call_all_of_them(name):
+    "Its rows and those of all hospitals could not be told apart. A name that only contains the word is one, and so is that of a site that small ones are merged into."
+    X, y = made_up(60)
+    with pytest.raises(gw.FederationError, match=f"column 'hospital' holds a hospital {name!r}.*Rename it.*'{re.escape(name)} \\(hospital\\)'"):
+        in_hospitals(X, y, np.repeat([name, "B"], 30))
+    assert list(in_hospitals(X, y, np.repeat([f"{name} (hospital)", "B"], 30)).sites) == sorted([f"{name} (hospital)", "B"])
+    with pytest.warns(FederationWarning, match="merged"):
+        assert len(gw.Federation.by_site(as_cohort(X, y, np.repeat([name, "B", "C"], [5, 25, 30])), small="merge").sites) == 2
 
 
 def test_registered_hospitals_are_all_there(federation_of):
