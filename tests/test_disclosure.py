@@ -420,6 +420,49 @@ def test_a_site_with_one_event_declares_that_one_patient_follows(learner):
     assert given.patients <= 1, f"the covariates of one patient follow from it, declared are {given.patients}"
 
 
+def one_event_a_fold(binary: bool, n: int = 24, folds: int = 3):
+    "Encoded rows and outcome of a site whose folds have one event each; the fold of each row."
+    X, y = small_site(n, 1)
+    y["event"] = np.arange(n) < folds
+    return ENCODING.transform(X), y["event"].astype(float) if binary else y, np.arange(n) % folds
+
+
+FOLDED = {"cox": gw.CoxPH(), "logistic": gw.LogisticRegression(), "discrete": gw.DiscreteHazard(time_grid=[6.0, 12.0, 30.0], knots=1)}
+
+
+@pytest.mark.parametrize("asked_for", [(0, 1, 2), (0, 1), (2, -1)], ids=str)
+@pytest.mark.parametrize("name", FOLDED)
+def test_folds_with_one_event_declare_that_one_patient_follows(name, asked_for):
+    "Sums without each fold give each fold's own sums, and a fold with one event gives that patient: the rows of the fold are not what stands behind them."
+    learner, (Z, y, fold) = FOLDED[name], one_event_a_fold(name == "logistic")
+    block = learner.prepare(Z, y, fold)
+    grid = {"edges": np.array([6.0, 12.0, 30.0])} if name == "discrete" else {}
+    state = {"beta": np.zeros((len(asked_for), 3 if name == "cox" else 4)), "fold": np.array(asked_for), **grid}
+    sums, score = learner.answers("newton", block, state), learner.answers("score", block, state)
+    if name == "logistic" and asked_for == (0, 1, 2):
+        own = sums["gradient"].value.sum(axis=0) / 2 - sums["gradient"].value
+        follows = own[:, :3] + [Z[fold == f].sum(axis=0) / 2 for f in range(3)]
+        np.testing.assert_allclose(follows, Z[:3], atol=1e-12, err_msg="the covariates of each fold's only case")
+    assert {k: sums[k].patients for k in ("loglik", "gradient", "hessian")} == {"loglik": 1, "gradient": 1, "hessian": 1}
+    assert score["held_out"].patients == 1
+    assert sums["patients"].patients <= 8
+
+
+@pytest.mark.parametrize("learner", [gw.CoxPH(), FOLDED["discrete"], gw.SurvivalForest(trees=3, min_leaf=3, min_cell=3)], ids=lambda v: type(v).__name__)
+def test_the_books_of_a_candidate_count_the_fold_that_it_was_trained_without(learner):
+    "Chosen trains each candidate without each fold in turn: to the candidate the others are all there are, to a reader its answers with and without the fold can be compared."
+    whole, (Z, y, fold) = gw.Chosen([learner]), one_event_a_fold(False)
+    block = whole.prepare(Z, y, fold)
+    question = {"CoxPH": ("newton", {"beta": np.zeros((1, 3)), "fold": np.array([-1])}),
+                "DiscreteHazard": ("newton", {"beta": np.zeros((1, 4)), "fold": np.array([-1]), "edges": np.array([6.0, 12.0, 30.0])}),
+                "SurvivalForest": ("baseline", a_forest() | {"trees": np.array([2])})}[type(learner).__name__]
+    def few(without):
+        told = {"member-1": np.array([0.0]), "without-1": np.array([float(without)])}
+        return min(r.patients for r in whole.answers(question[0], block, question[1] | told).values())
+    assert [few(f) for f in range(3)] == [1] * 3
+    assert few(-1) > 1
+
+
 def test_a_mean_of_one_patient_is_in_the_books_as_one_patient():
     "A column that one patient of a site has: its mean is that patient's value. The books must say 1."
     X, y = made_up(60, 2)

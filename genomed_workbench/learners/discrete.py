@@ -79,13 +79,9 @@ class Stacked(Block):
         self.seen = self.event[:, None] & (np.arange(1, len(self.edges) + 1) == self.spent[:, None])
         self.moving = [*self.varying, self.X.shape[1] - 1]  # columns that also meet the later columns of the basis
 
-    def without(self, fold:int) -> "Stacked":
-        "The same site without the patients of one fold; -1 leaves nobody out."
-        if fold < 0 or self.fold is None: return self
-        if ("fold", fold) not in self.parts:
-            keep = self.fold != fold
-            self.parts["fold", fold] = Stacked(self.X[keep], self.y[keep], self.fold[keep], {}, self.edges, self.basis, self.varying)
-        return self.parts["fold", fold]
+    def some(self, rows:np.ndarray) -> "Stacked":
+        "Some of the patients, on the same grid."
+        return Stacked(self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows], {}, self.edges, self.basis, self.varying)
 
     @cached_property
     def cells(self) -> list[tuple[np.ndarray, np.ndarray|slice]]:
@@ -357,9 +353,9 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         "Of the patients at risk at all, those with their event or those without, whichever are fewer: with a single one, sums could be taken apart."
         return block.fewest
 
-    def _fold_sizes(self, block:Any, folds:np.ndarray) -> list[int]:
-        "Patients in each fold that is left out, if they were at risk at all."
-        return [size for f in np.unique(folds) if (size := int((block.spent > 0).sum() - (block.without(int(f)).spent > 0).sum()))]
+    def behind_left_out(self, block:Any, state:dict[str, np.ndarray]) -> int:
+        "The same of patients who were left out, on the grid in use; before there is one, their events."
+        return super().behind_left_out(self.stacked(block, state) if "edges" in state else block, state)
 
     def terms(self, block:Any, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Log-likelihood of one site's rows and its derivatives, for each candidate."

@@ -135,7 +135,16 @@ class Several(SurvivalLearner):
         if question == self.own("here"): return {"here": Released(np.array([1.0 + block.parts.get("scored elsewhere", False)]), block.n)} if member in block.parts.get("speaks", {member}) else {}
         if question in (self.own("moments"), self.own("held-out")): return {} if block.parts.get("scored elsewhere") else self._of_model(question, block, member, without, state)
         if member not in block.parts.get("speaks", range(len(self.learners))): return {}
-        return self.learners[member].answers(question, self.part(block, member, without), state)
+        return self.counted(self.learners[member].answers(question, self.part(block, member, without), state), block, member, without, state)
+
+    def counted(self, given:dict[str, Released], block:Block, member:int, without:int, state:dict[str, np.ndarray]) -> dict[str, Released]:
+        "An answer without the patients of one fold can be compared with one that has them: no more patients stand behind it than behind what that says of the fold."
+        out = None if without < 0 or block.fold is None else block.fold == without
+        if out is None or not out.any(): return given
+        one = self.learners[member]
+        if ("left out", member, without) not in block.parts: block.parts["left out", member, without] = one.prepare(block.X[out], one.target(block.y[out]), None)
+        few = one.behind_left_out(block.parts["left out", member, without], state)
+        return {name: Released(r.value, min(r.patients, few)) for name, r in given.items()}
 
     def _of_model(self, question:str, block:Block, member:int, without:int, state:dict[str, np.ndarray]) -> dict[str, Released]:
         "Sums of a model's risk over all rows, or pairs that it orders rightly among the rows left out."

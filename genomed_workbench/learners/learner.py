@@ -56,10 +56,12 @@ class Block:
     def without(self, fold:int) -> "Block":
         "The same site without the patients of one fold; -1 leaves nobody out."
         if fold < 0 or self.fold is None: return self
-        if ("fold", fold) not in self.parts:
-            keep = self.fold != fold
-            self.parts["fold", fold] = type(self)(self.X[keep], self.y[keep], self.fold[keep])
+        if ("fold", fold) not in self.parts: self.parts["fold", fold] = self.some(self.fold != fold)
         return self.parts["fold", fold]
+
+    def some(self, rows:np.ndarray) -> "Block":
+        "Some of the patients."
+        return type(self)(self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows])
 
 # %% ../../nbs/library/learners/02_learner.ipynb #474a76e4
 def as_frame(
@@ -116,6 +118,11 @@ class Learner(BaseEstimator):
     @abstractmethod
     def target(self, y:Any) -> np.ndarray:
         "Check the outcome and bring it into this learner's form."
+
+    def behind_left_out(self, block:Block, state:dict[str, np.ndarray]) -> int:
+        "Fewest patients behind what is learned of these by comparing answers with and without them: those with their event (or a 1) or those without, whichever are fewer."
+        cases = int((block.y["event"] if block.y.dtype.names else block.y).sum())
+        return min(cases, block.n - cases) or block.n
 
     def answers(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
         "The site's answer, if every record in it is declared."

@@ -98,13 +98,9 @@ class Strata(SurvivalBlock):
         fold = None if blocks[0].fold is None else np.concatenate([b.fold for b in blocks if b.fold is not None])
         return cls(np.concatenate([b.X for b in blocks]), np.concatenate([b.y for b in blocks]), fold, {}, np.repeat(np.arange(len(blocks)), [b.n for b in blocks]))
 
-    def without(self, fold:int) -> "Strata":
-        "The same without the patients of one fold; -1 leaves nobody out."
-        if fold < 0 or self.fold is None: return self
-        if ("fold", fold) not in self.parts:
-            keep = self.fold != fold
-            self.parts["fold", fold] = Strata(self.X[keep], self.y[keep], self.fold[keep], {}, self.stratum[keep] if len(self.stratum) else self.stratum)
-        return self.parts["fold", fold]
+    def some(self, rows:np.ndarray) -> "Strata":
+        "Some of the patients, with their hospitals."
+        return Strata(self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows], {}, self.stratum[rows] if len(self.stratum) else self.stratum)
 
     @property
     def groups(self) -> list[tuple[slice, RiskOrder]]:

@@ -327,6 +327,10 @@ class NewtonLearner(Learner):
         "How many patients stand behind each sum over this block."
         return block.n
 
+    def behind_left_out(self, block:Block, state:dict[str, np.ndarray]) -> int:
+        "As many as stand behind each sum over these patients: it follows by subtraction."
+        return self.behind(block)
+
     def answer(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
         "Newton's sums, the score of the folds left out, or weights moved by local training."
         if question == "newton": return self._sums(block, state["beta"], state["fold"])
@@ -347,19 +351,21 @@ class NewtonLearner(Learner):
             loglik[mine], gradient[mine], hessian[mine] = self.terms(part, betas[mine])
             patients[mine] = part.n
         parts = [part for f in left_out if (part := block.without(int(f))).n]
-        few = min([self.behind(part) for part in parts] + self._fold_sizes(block, left_out), default=block.n)  # a fold's own sums follow by subtraction
-        return {"loglik": Released(loglik, few), "gradient": Released(gradient, few), "hessian": Released(hessian, few),
-                "patients": Released(patients, min((part.n for part in parts), default=block.n))}
+        seen = [(self.behind(part), part.n) for part in parts] + self._of_folds(block, left_out)
+        few, rows = min((behind for behind, _ in seen), default=block.n), min((n for _, n in seen), default=block.n)
+        return {"loglik": Released(loglik, few), "gradient": Released(gradient, few), "hessian": Released(hessian, few), "patients": Released(patients, rows)}
 
     def _held_out(self, block:Block, betas:np.ndarray, folds:np.ndarray) -> dict[str, Released]:
         "What the rows left out add to the log-likelihood (Verweij and van Houwelingen 1993, doi:10.1002/sim.4780122407)."
         gained = self.terms(block, betas)[0]
         for f in np.unique(folds): gained[folds == f] -= self.terms(block.without(int(f)), betas[folds == f])[0]
-        return {"held_out": Released(gained, min(self._fold_sizes(block, folds), default=block.n))}
+        return {"held_out": Released(gained, min((few for few, _ in self._of_folds(block, folds)), default=block.n))}
 
-    def _fold_sizes(self, block:Block, folds:np.ndarray) -> list[int]:
-        "Patients in each fold that is left out and not empty."
-        return [size for f in np.unique(folds) if (size := block.n - block.without(int(f)).n)]
+    def _of_folds(self, block:Block, left_out:np.ndarray) -> list[tuple[int, int]]:
+        "Of each fold, once any is left out: patients behind its sums, and its rows. The sums over a fold follow by subtraction, also those of the fold that is asked for last."
+        if block.fold is None or (left_out < 0).all(): return []
+        if "of folds" not in block.parts: block.parts["of folds"] = [(self.behind(own), own.n) for own in (block.some(block.fold == f) for f in np.unique(block.fold))]
+        return block.parts["of folds"]
 
     def _local(self, block:Block, state:dict[str, np.ndarray]) -> tuple[np.ndarray, float, float]:
         "A few gradient steps on the site's own penalised likelihood; with the loss at the start, and the sum of the sizes of the steps."
