@@ -4964,6 +4964,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'genomed_workbench/learners/learner.py'),
                                                     'genomed_workbench.learners.learner.ask_blocks': ( 'library/learners/learner.html#ask_blocks',
                                                                                                        'genomed_workbench/learners/learner.py'),
+                                                    'genomed_workbench.learners.learner.checked_cell': ( 'library/learners/learner.html#checked_cell',
+                                                                                                         'genomed_workbench/learners/learner.py'),
                                                     'genomed_workbench.learners.learner.survival_target': ( 'library/learners/learner.html#survival_target',
                                                                                                             'genomed_workbench/learners/learner.py'),
                                                     'genomed_workbench.learners.learner.total': ( 'library/learners/learner.html#total',

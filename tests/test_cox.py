@@ -18,7 +18,7 @@ PENALTY = {"leukemia-nw-england": 0.0, "transplant-4-hospitals": 0.0, "ipssm-stu
 MODES = {
     "per-site": {"baseline": "per-site"},
     "shared, simulation": {"baseline": "shared", "disclosure": "simulation"},
-    "shared, time grid": {"baseline": "shared", "min_cell": 1},
+    "shared, time grid": {"baseline": "shared", "disclosure": "simulation"},
 }
 GRIDS = {"leukemia-nw-england": (0.25, 0.5, 1, 2, 4, 15), "transplant-4-hospitals": (0.25, 0.5, 1, 2, 4, 8), "ipssm-study": (0.5, 1, 2, 3, 5, 25)}
 

@@ -273,7 +273,7 @@ def derived(name: str, release, compute):
 def questions() -> dict[str, tuple]:
     "Every question of every learner: how to ask it of a site of n patients with common times `t`; whether the outcome is binary."
     per_site, breslow = gw.CoxPH(), gw.CoxPH(ties="breslow")
-    simulated, grid = gw.CoxPH(baseline="shared", disclosure="simulation"), gw.CoxPH(baseline="shared", time_grid=GRID, min_cell=1)
+    simulated, grid = gw.CoxPH(baseline="shared", disclosure="simulation"), gw.CoxPH(baseline="shared", time_grid=GRID, disclosure="simulation")
     logistic = gw.LogisticRegression()
     one = {"fold": [-1]}
     hazards = lambda t: {"times": t, "hazard": np.linspace(0.02, 0.2, len(t)), "take_back": np.zeros(len(t))}  # noqa: E731
@@ -307,7 +307,7 @@ def questions() -> dict[str, tuple]:
         out[f"{name} newton at zero, folds"] = (lambda n, t, m=learner, s=state: learner_release(m, "newton", s | {"beta": 0 * s["beta"]}, np.arange(n) % 3), binary)
         out[f"{name} score, folds"] = (lambda n, t, m=learner, s=state: learner_release(m, "score", s, np.arange(n) % 3), binary)
     for ties in ("efron", "breslow"):
-        free, coarse_grid = gw.CoxPH(baseline="shared", disclosure="simulation", ties=ties), gw.CoxPH(baseline="shared", time_grid=GRID, min_cell=1, ties=ties)
+        free, coarse_grid = gw.CoxPH(baseline="shared", disclosure="simulation", ties=ties), gw.CoxPH(baseline="shared", time_grid=GRID, disclosure="simulation", ties=ties)
         out[f"cox sums, simulation, {ties}"] = (lambda n, t, m=free: learner_release(m, "sums", {"beta": BETA, "times": t}), False)
         out[f"cox curvature, simulation, {ties}"] = (lambda n, t, m=free: learner_release(m, "curvature", {"beta": BETA, **hazards(t)}), False)
         out[f"cox sums, time grid, {ties}"] = (lambda n, t, m=coarse_grid: learner_release(m, "sums", {"beta": BETA, "times": np.array(GRID[::-1])}), False)
@@ -582,8 +582,8 @@ OF_NETWORKS = [(kind, question) for kind, more in {"deepsurv": ("baseline",), "h
 @pytest.mark.parametrize("site", [*SITES, "one event", "one patient", "no event"], ids=str)
 @pytest.mark.parametrize(("kind", "question"), OF_NETWORKS)
 def test_what_a_network_asks_is_declared(kind, question, site):
-    "With the smallest cells allowed, so that small sites do answer; who is kept aside is fixed from outside."
-    learner, state = a_network(kind, min_cell=1)
+    "As a simulation, so that small sites do answer; who is kept aside is fixed from outside."
+    learner, state = a_network(kind, disclosure="simulation")
     fold = -1 if question in ("weights", "loss", "baseline", "newton") else 0
     n = site[0] if isinstance(site, tuple) else 1 if site == "one patient" else 12
     kinds = ("present", "covariates") if isinstance(site, str) else COUNTS
@@ -610,6 +610,22 @@ def test_a_grid_that_is_too_fine_is_refused_with_the_times(ties):
     run = federate(federation, gw.CoxPH(baseline="shared", ties=ties, time_grid=(0.5, 1.0, 30.0)))
     books = run.disclosed.set_index("name")
     assert books.loc[["at_risk_sums", "event_counts", "event_totals"], "fewest_patients"].min() >= 5
+
+
+SURVIVAL = ("CoxPH", "PersonalCox", "DiscreteHazard", "SurvivalForest", "BoostedSurvival", "DeepSurv", "HazardNet")
+
+
+@pytest.mark.parametrize("min_cell", [2, 1, 0, -4, "5", 5.0, True, None], ids=repr)
+@pytest.mark.parametrize("name", SURVIVAL)
+def test_no_survival_learner_takes_a_smallest_cell_below_the_floor(name, min_cell):
+    "A group of one event is that patient's time; the books would call it protected."
+    _, y = made_up(30)
+    with pytest.raises(ValueError, match=r"min_cell=.*expected a whole number from 3 up, or disclosure='simulation'"):
+        getattr(gw, name)(min_cell=min_cell).target(y)
+    with pytest.raises(ValueError, match=r"min_cell="):
+        gw.Chosen([gw.CoxPH(), getattr(gw, name)(min_cell=min_cell)]).target(y)
+    getattr(gw, name)(min_cell=3).target(y)
+    getattr(gw, name)(min_cell=1, disclosure="simulation").target(y)
 
 
 def test_a_penalty_is_not_tuned_with_folds_of_nobody():

@@ -247,7 +247,7 @@ def test_two_runs_one_after_the_other_and_one_inside_another():
 def test_sites_keep_nothing_of_another_learner():
     "Runs with other learners and encodings on the same federation do not mix what sites have prepared."
     federation = hospitals(gw.CoxPH())
-    asked = [gw.CoxPH(), gw.CoxPH(ties="breslow"), gw.CoxPH(baseline="shared", time_grid=(0.5, 1.0, 30.0), min_cell=1), gw.CoxPH(baseline="shared", time_grid=(0.2, 2.0, 30.0), min_cell=1), gw.CoxPH()]
+    asked = [gw.CoxPH(), gw.CoxPH(ties="breslow"), gw.CoxPH(baseline="shared", time_grid=(0.5, 1.0, 30.0), disclosure="simulation"), gw.CoxPH(baseline="shared", time_grid=(0.2, 2.0, 30.0), disclosure="simulation"), gw.CoxPH()]
     used = [federate(federation, learner).learner.beta_ for learner in asked]
     fresh = [federate(hospitals(gw.CoxPH()), learner).learner.beta_ for learner in asked]
     assert all((a == b).all() for a, b in zip(used, fresh, strict=True)) and len({b.tobytes() for b in used}) == 3

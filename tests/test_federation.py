@@ -373,7 +373,7 @@ def runs(cohort) -> dict[str, gw.Run]:
     X = cohort.frame[["f0", "f1"]]
     binary = gw.Federation.split(as_cohort(X, (X["f0"] + np.random.default_rng(0).normal(size=400) > 0).astype(int).to_numpy()), (60, 40))
     return {"per-site": federate(federation, gw.CoxPH()), "tuned": federate(federation, gw.CoxPH(), tune=3),
-            "grid": federate(federation, gw.CoxPH(baseline="shared", time_grid=(0.3, 1, 12), min_cell=1)),
+            "grid": federate(federation, gw.CoxPH(baseline="shared", time_grid=(0.3, 1, 12), disclosure="simulation")),
             "shared": federate(federation, gw.CoxPH(baseline="shared", disclosure="simulation")),
             "averaged": federate(federation, gw.CoxPH(), strategy=FedAvg(), rounds=3), "logistic": federate(binary, gw.LogisticRegression())}
 

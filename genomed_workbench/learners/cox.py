@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, DisclosureError, Released, survival_target, total
+from .learner import Answers, Ask, Block, DisclosureError, Released, total
 from .newton import NewtonLearner, NewtonSearch, run_search
 from ..statistics.cox import Increments, cox_slope, cox_terms_each, shared_curvature, shared_increments, shared_sums
 
@@ -109,7 +109,7 @@ class CoxPH(ProportionalHazards, NewtonLearner):
             if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
         if not self.penalty >= 0: raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
         self.ratios()
-        return on_grid(survival_target(y), self.time_grid)
+        return on_grid(super().target(y), self.time_grid)
 
     def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> CoxBlock:
         "Sort by descending time, once."

@@ -22,7 +22,7 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, LearnerError, Released, survival_target
+from .learner import Answers, Ask, Block, LearnerError, Released
 from .newton import NewtonLearner, NewtonSearch, Search, run_search, tune_penalty
 from ..statistics.cox import grouped_baseline
 
@@ -319,7 +319,7 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         if self.classifier is not None:
             in_steps(self.classifier)
             if self.baseline != "shared": raise ValueError("a classifier learns one course of risk for all hospitals: use baseline='shared'")
-        return survival_target(y)
+        return super().target(y)
 
     def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> SurvivalBlock:
         "Sort by descending time, and add the column of ones."

@@ -20,7 +20,7 @@ import pandas as pd
 
 from .baseline import ProportionalHazards
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, LearnerError, Released, survival_target, total
+from .learner import Answers, Ask, Block, LearnerError, Released, total
 from .newton import Search, UnidentifiedWarning, run_search
 from ..statistics.cox import cox_terms_each
 from ..statistics.trees import Forest, Patients, binned, grow_forest, mean_ratio, samples, trend, trend_sums
@@ -141,10 +141,10 @@ class SurvivalForest(ProportionalHazards):
         "Check the arguments and a structured survival outcome."
         for name, value, known in (("sampling", self.sampling, ("size", "quality")), ("disclosure", self.disclosure, ("protected", "simulation"))):
             if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
-        for name in ("trees", "min_leaf", "min_cell"):
+        for name in ("trees", "min_leaf"):
             if not getattr(self, name) >= 1: raise ValueError(f"{name}={getattr(self, name)!r}: expected a whole number from 1 up")
         features_at_a_node(self.features, 1)
-        return survival_target(y)
+        return super().target(y)
 
     def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
         "In one table, one forest on all rows."

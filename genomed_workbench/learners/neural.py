@@ -20,7 +20,7 @@ import pandas as pd
 from .baseline import ProportionalHazards, SurvivalBlock
 from .discrete import AveragingSearch, DiscreteHazard, DiscreteSearch, Stacked, event_quantiles, likelihood_of, time_basis
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, LearnerError, Released, SurvivalLearner, survival_target, total
+from .learner import Answers, Ask, Block, LearnerError, Released, SurvivalLearner, total
 from .newton import run_search, stratified_folds
 from ..statistics.cox import Increments, RiskOrder, group_sums, lived_hazard, risk_sums
 
@@ -247,10 +247,10 @@ class Network(SurvivalLearner):
     def target(self, y:Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
         if self.disclosure not in ("protected", "simulation"): raise ValueError(f"disclosure={self.disclosure!r}: expected 'protected' or 'simulation'")
-        for name, least, most in (("penalty", 0, 1e12), ("learning_rate", 1e-9, 10), ("dropout", 0, 0.95), ("epochs", 1, 10**6), ("max_rounds", 1, 10**6), ("patience", 1, 10**6), ("validation", 0, 0.5), ("min_cell", 1, 10**9)):
+        for name, least, most in (("penalty", 0, 1e12), ("learning_rate", 1e-9, 10), ("dropout", 0, 0.95), ("epochs", 1, 10**6), ("max_rounds", 1, 10**6), ("patience", 1, 10**6), ("validation", 0, 0.5)):
             if not least <= getattr(self, name) <= most: raise ValueError(f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}")
         if isinstance(self.hidden, (int, np.integer)) or any(int(k) != k or k < 1 for k in self.hidden): raise ValueError(f"hidden={self.hidden!r}: expected the units of each hidden layer, such as (32,) or (32, 16)")
-        return survival_target(y)
+        return super().target(y)
 
     def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Strata:
         "Sort by descending time; without folds from outside, deal the rows to parts of which the first is kept aside."
