@@ -3,7 +3,9 @@
 Oracles: lifelines, the package tableone, pandas, R's `survival` (tests/oracles/survival, made by make.R), the patients in one place,
 and the release itself, asked again after each patient was left out or changed.
 """
+import itertools
 import json
+import pickle
 import warnings
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from lifelines import KaplanMeierFitter, NelsonAalenFitter
 from lifelines.statistics import multivariate_logrank_test
 
 import genomed_workbench as gw
-from genomed_workbench.federation.asking import jointly, tell_names, told_apart
+from genomed_workbench.federation.asking import divided, fewest_between, jointly, tell_names, told_apart
 from genomed_workbench.federation.counts import groups
 from genomed_workbench.federation.describe import tell_patients, tell_products
 from genomed_workbench.federation.life_tables import lines_received, tell_strata, tell_times, time_edges
@@ -426,6 +428,98 @@ def test_a_second_question_that_could_be_compared_is_refused(made_up):
     with pytest.raises(gw.DisclosureError, match="no fewer than 3"):
         federation.kaplan_meier(min_cell=2, **QUIET)
     assert federation.kaplan_meier(min_cell=6, **OPEN).note.startswith("Exact")
+
+
+def by_subtraction(first: np.ndarray, second: np.ndarray) -> float:
+    "Fewest patients behind a difference of sums over groups of one division and groups of the other: every choice of groups tried."
+    both, best = (first >= 0) & (second >= 0), np.inf
+    a, b = np.unique(first[both]), np.unique(second[both])
+    for chosen in itertools.product((False, True), repeat=len(a) + len(b)):
+        here, there = (np.isin(x, g[np.array(c, bool)]) & both for x, g, c in ((first, a, chosen[: len(a)]), (second, b, chosen[len(a) :])))
+        best = min(best, (here != there).sum() or np.inf)
+    return best
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_two_divisions_single_out_is_found(seed):
+    "Against all differences there are; a group alone is a difference to nothing."
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(10, 60)), int(rng.integers(2, 5))
+    first = rng.integers(-1 if seed % 3 == 0 else 0, k, n)
+    second = np.where(rng.random(n) < rng.choice([0.02, 0.1, 0.5]), rng.integers(0, k, n), np.minimum(first, rng.integers(1, k + 1)))
+    second = np.where(second < 0, -1, second)
+    for enough in (3, 5):
+        fewest = by_subtraction(first, second)
+        assert fewest_between(first, second, enough) == (fewest if fewest < enough else np.inf)
+
+
+def nearly_alike(differ: int) -> gw.Federation:
+    "Hospitals where thirty patients have a mutation, and all of these but some have more than one."
+    frame = frame_of(360, 8)
+    frame["any"] = np.isin(np.arange(360) % 120, np.arange(30)).astype(float)
+    frame["multi"] = np.where(np.isin(np.arange(360), np.arange(differ) + 5), 0.0, frame["any"])
+    return gw.Federation.by_site(cohort_from(frame, np.repeat(["A", "B", "C"], 120)))
+
+
+QUESTIONS_BY = {
+    "Table 1": lambda f, by: f.table_one(["age", "wbc"], by=by, **QUIET), "quantiles": lambda f, by: f.quantiles("age", by=by, **QUIET),
+    "stratified log-rank": lambda f, by: f.log_rank(by, stratified=True, **QUIET), "Kaplan-Meier": lambda f, by: f.kaplan_meier(by, **QUIET),
+    "causes": lambda f, by: f.cumulative_incidence("cause", by=by, **QUIET),
+}
+
+
+@pytest.mark.parametrize("then", QUESTIONS_BY)
+@pytest.mark.parametrize("first", QUESTIONS_BY)
+def test_groups_that_differ_by_a_few_patients_are_told_once(first, then):
+    "Six with a mutation after five of the six: the difference is one patient."
+    for differ in (1, 4) if first == then else (1,):
+        federation = nearly_alike(differ)
+        QUESTIONS_BY[first](federation, "any")
+        QUESTIONS_BY[first](federation, "any")
+        with pytest.raises((gw.SiteError, gw.DisclosureError), match=rf"site 'A'.*groups by multi.* after groups by any.*(one patient|[2-4] patients).*only the first is given"):
+            QUESTIONS_BY[then](federation, "multi")
+    QUESTIONS_BY[then](federation, "any")
+
+
+def test_known_values_and_fates_count_too():
+    "Groups that differ by ten patients, of whom two have a value, or two died."
+    frame = frame_of(360, 8)
+    frame["any"] = (np.arange(360) % 120 < 40).astype(float)
+    frame["multi"] = np.where(np.arange(360) % 120 < 10, 0.0, frame["any"])
+    frame.loc[:7, "ferritin"], frame.loc[8:9, "ferritin"] = np.nan, 500.0
+    frame.loc[:7, "died"], frame.loc[8:9, "died"] = 0, 1
+    cohort = cohort_from(frame, np.repeat(["A", "B", "C"], 120))
+    for ask, named in ((lambda f, by: f.table_one(["ferritin"], by=by, **QUIET), "2 patients"), (lambda f, by: f.kaplan_meier(by, **QUIET), "2 patients")):
+        federation = gw.Federation.by_site(cohort)
+        ask(federation, "any")
+        with pytest.raises((gw.SiteError, gw.DisclosureError), match=f"site 'A'.*{named}"):
+            ask(federation, "multi")
+    federation = gw.Federation.by_site(cohort)
+    for by in ("any", "multi"):
+        assert len(federation.table_one(["age"], by=by, **QUIET).table)
+    for by in ("any", "multi"):
+        assert len(federation.kaplan_meier(by, **OPEN).table)
+
+
+def test_usual_groups_are_all_told(made_up):
+    federation = federation_from(made_up)
+    for by in ("sex", "TP53", "who"):
+        for ask in QUESTIONS_BY.values():
+            ask(federation, by)
+
+
+def test_a_site_that_moves_remembers_its_groups():
+    "To another process a site takes its rows along in another order."
+    rng = np.random.default_rng(2)
+    rows, group = rng.permutation(60), (np.arange(60) < 9).astype(int)
+    site = gw.Site("A", cohort_from(frame_of(60)), rows[:40], rows[40:], 0)
+    divided(site, Context(1, 1, {}, RecordDict(), {}), "any", {"patients": group}, LEAST)
+    moved = pickle.loads(pickle.dumps(site))
+    for there in (site, moved):
+        order = np.sort(np.concatenate([there.train_rows, there.test_rows])) if there is site else np.concatenate([rows[:40], rows[40:]])
+        divided(there, Context(1, 1, {}, RecordDict(), {}), "any", {"patients": group[order]}, LEAST)
+        with pytest.raises(gw.DisclosureError, match="groups by fewer were asked for after groups by any; .*2 patients"):
+            divided(there, Context(1, 1, {}, RecordDict(), {}), "fewer", {"patients": (order < 7).astype(int)}, LEAST)
 
 
 def test_a_simulation_says_that_single_patients_stand_behind_its_numbers(made_up):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['DISCLOSURES', 'T', 'AskSites', 'NAMES', 'jointly', 'told_apart', 'in_levels', 'agreed', 'cell_size', 'all_rows',
-           'Reply', 'Asking', 'Books', 'Answer', 'ask_sites', 'tell_names', 'names_in', 'groups_in', 'known_columns']
+           'smallest_cut', 'fewest_between', 'divided', 'Reply', 'Asking', 'Books', 'Answer', 'ask_sites', 'tell_names',
+           'names_in', 'groups_in', 'known_columns']
 
 # %% ../../nbs/library/federation/06_asking.ipynb #40d30ed1
 import html
@@ -18,6 +19,8 @@ import numpy as np
 import pandas as pd
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from .app import DECLARED, Answered, Query
 from .counts import agreed_least, common_names, groups, names_of
@@ -104,6 +107,69 @@ def all_rows(
     "All rows of a site, training and test; none where they are fewer than a group."
     rows = np.sort(np.concatenate([site.train_rows, site.test_rows]))
     return site.cohort.frame.iloc[rows if len(rows) >= least else rows[:0]]
+
+# %% ../../nbs/library/federation/06_asking.ipynb #1d7cc32e
+def smallest_cut(
+    shared:np.ndarray,  # patients that two groups share, symmetric, shape (k, k)
+    enough:float,       # cuts through so many do not matter
+) -> float:             # the smallest number of patients through whom a part can be cut off; infinity if enough or none
+    "The smallest cut of what hangs together (Stoer and Wagner 1997, doi:10.1145/263867.263872)."
+    W, best = np.array(shared, float), np.inf
+    while len(W) > 1:
+        W = _merged(W, connected_components(csr_array(enough <= W), directed=False)[1])
+        if len(W) < 2: break
+        pull, left, before, last = W[0].copy(), np.arange(len(W)) > 0, 0, 0
+        while left.any():
+            before, last = last, int(np.where(left, pull, -1).argmax())
+            through, left[last] = pull[last], False
+            pull = pull + W[last]
+        if through: best = min(best, through)  # none: it hangs together with nothing
+        W = _merged(W, np.where(np.arange(len(W)) == last, before, np.arange(len(W))))
+    return float(best) if best < enough else np.inf
+
+def _merged(W:np.ndarray, into:np.ndarray) -> np.ndarray:
+    "Dots taken together."
+    place = np.unique(into, return_inverse=True)[1]
+    both = np.zeros((place.max() + 1, len(W)))
+    both[place, np.arange(len(W))] = 1
+    out = both @ W @ both.T
+    np.fill_diagonal(out, 0)
+    return out
+
+def fewest_between(
+    first:np.ndarray,   # group of each patient, -1 for those who are left out, shape (n,)
+    second:np.ndarray,
+    enough:float,
+) -> float:             # infinity where every difference is about enough patients
+    "Fewest patients whom two divisions single out by subtraction."
+    both = (first >= 0) & (second >= 0)
+    (a, i), (b, j) = (np.unique(x[both], return_inverse=True) for x in (first, second))
+    W = np.zeros((len(a) + len(b),)*2)
+    np.add.at(W, (i, len(a) + j), 1)
+    return smallest_cut(W + W.T, enough)
+
+# %% ../../nbs/library/federation/06_asking.ipynb #db1d8608
+def divided(
+    site:Site,
+    context:Context,
+    by:str,                            # the column, in words
+    divisions:dict[str, np.ndarray],   # what is told of the groups -> group of each row of `all_rows`, -1 for those who are left out
+    least:int,
+) -> None:
+    "Refuse an answer by groups if a difference to an earlier one would be about fewer than `least` patients."
+    memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
+    rows = np.concatenate([site.train_rows, site.test_rows])
+    kept_as = {f"groups, {about}": group[np.argsort(np.argsort(rows))].tolist() for about, group in divisions.items() if len(group) == len(rows)}  # in an order that a site keeps when it moves
+    for kept in (site.asked, memory):
+        for what, group in kept_as.items():
+            for other, before in json.loads(kept.get(what, "[]")):
+                if (few := fewest_between(np.array(before), np.array(group), least)) < least:
+                    raise DisclosureError(f"groups by {by} were asked for after groups by {other}; from both answers it would follow what is told of {'one patient' if few == 1 else f'{few:.0f} patients'}, so only the first is given. "
+                                          f"Ask for other groups, or work with a simulation of your own: disclosure='simulation'")
+    for kept in (site.asked, memory):
+        for what, group in kept_as.items():
+            told = json.loads(kept.get(what, "[]"))
+            if group not in [before for _, before in told]: kept[what] = json.dumps([*told, [by, group]])
 
 # %% ../../nbs/library/federation/06_asking.ipynb #1144de09
 T = TypeVar("T")

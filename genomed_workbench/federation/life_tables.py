@@ -21,7 +21,7 @@ import pandas as pd
 from flwr.app import Context
 
 from ..data.outcome import Survival
-from .asking import NAMES, Answer, AskSites, Books, Reply, agreed, all_rows, ask_sites, cell_size, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
+from .asking import NAMES, Answer, AskSites, Books, Reply, agreed, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
 from .app import Answered
 from .counts import Told
 from .engines import Listener
@@ -169,7 +169,17 @@ def tell_times(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any,
     else:
         agreed(site, context, f"the times of {_outcome_words(json.loads(config['outcome']))}", arrays["edges"].round(9).tolist())
         lines = told_lines(cells_of_time(time, arrays["edges"]), fate, level, (len(names) + 1, int(config["fates"]), len(arrays["edges"])), least)
+        divided(site, context, *_divisions(json.loads(config["outcome"]), json.loads(config["by"]), lines, fate, level, len(names)), least)
     return Answered(lines_released(lines, len(time)), TIMES, len(time))
+
+def _divisions(asked:Mapping[str, Any], by:str|None, lines:Sequence[Line], fate:np.ndarray, level:np.ndarray, last:int) -> tuple[str, dict[str, np.ndarray]]:
+    "What the patients are divided by, and the groups told: by level, and by level and fate."
+    level = np.where(np.isin(level, [line.level for line in lines]), level, last)
+    sets = sorted({line.fates for line in lines})
+    of_fate = {f: k for k, fates in enumerate(sets) for f in fates}
+    at_once = level*(len(sets) + 1) + np.array([of_fate[f] for f in fate.tolist()], int)
+    times = sorted({t for t, _ in asked["first"]}) if "first" in asked else [asked["time"]]
+    return f"{by or 'nothing'} and {_outcome_words(asked)}", {f"times in {' and '.join(times)}": at_once} | ({"patients": level} if by else {})
 
 def _outcome_words(asked:Mapping[str, Any]) -> str:
     "An outcome as the site remembers it."
@@ -452,6 +462,7 @@ def tell_strata(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any
     counts = np.bincount(level, minlength=len(names) + 1)
     apart = told_apart(counts[:, None], least)[:-1]
     level = np.where(np.append(apart, False)[level], level, len(names))
+    if config["disclosure"] != "simulation": divided(site, context, json.loads(config["by"]), {"patients": level}, least)
     enough = ((fate > 0) & (level < len(names))).sum() >= least or config["disclosure"] == "simulation"
     tables = [life_table(time[level == g], fate[level == g] > 0) for g in range(len(names))]
     d, v = observed_minus_expected(tables) if enough and apart.any() else (np.zeros(len(names)), np.zeros((len(names),)*2))
