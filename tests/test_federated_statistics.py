@@ -430,6 +430,28 @@ def test_a_second_question_that_could_be_compared_is_refused(made_up):
     assert federation.kaplan_meier(min_cell=6, **OPEN).note.startswith("Exact")
 
 
+@pytest.mark.parametrize("first", ["harmony", "quantiles"])
+def test_one_smallest_cell_for_all_statistics(first, made_up):
+    "Groups of five by the one, groups of six by the other: the differences would be about single patients."
+    federation = federation_from(made_up)
+    ask = {"harmony": lambda least: federation.harmony(variables=["age", "wbc"], min_cell=least, **QUIET), "quantiles": lambda least: federation.quantiles(["age", "wbc"], min_cell=least, **QUIET)}
+    then = next(name for name in ask if name != first)
+    ask[first](5)
+    ask[then](5)
+    for name in (first, then):
+        with pytest.raises((gw.SiteError, gw.DisclosureError), match="the smallest cell: 6 was asked for after 5"):
+            ask[name](6)
+
+
+def test_one_time_grid_whatever_the_outcome_is_called(made_up):
+    federation = federation_from(made_up)
+    federation.kaplan_meier(bins=0.5, **QUIET)
+    for causes in ("cause", {"a": ("years", "died"), "b": ("years", "died")}):
+        assert len(federation.cumulative_incidence(causes, bins=0.5, **QUIET).table)
+        with pytest.raises((gw.SiteError, gw.DisclosureError), match="the intervals of time.*only the first is given"):
+            federation.cumulative_incidence(causes, bins=0.36, **QUIET)
+
+
 def by_subtraction(first: np.ndarray, second: np.ndarray) -> float:
     "Fewest patients behind a difference of sums over groups of one division and groups of the other: every choice of groups tried."
     both, best = (first >= 0) & (second >= 0), np.inf

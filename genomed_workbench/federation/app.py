@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DECLARED', 'SITE_ERROR', 'Query', 'disclosed_by', 'reply', 'name_the_site', 'encoding_of', 'summary_released',
-           'summary_received', 'concordance_released', 'counted', 'Answered', 'numbers_of', 'client_app']
+           'summary_received', 'agreed', 'concordance_released', 'counted', 'Answered', 'numbers_of', 'client_app']
 
 # %% ../../nbs/library/federation/02_app.ipynb #510e6ba9
 import json
@@ -103,6 +103,25 @@ def summary_received(content:Any, numbers:tuple[str, ...]) -> Summary:
     a = from_record(content["arrays"])
     return Summary(int(a["n"][0]), numbers, a["known"].astype(int), a["mean"], a["squares"], json.loads(content["config"]["levels"]))
 
+# %% ../../nbs/library/federation/02_app.ipynb #a1a8cbff
+def agreed(
+    site:Site,
+    context:Context,  # the node's memory of this run
+    what:str,         # about which the site was asked
+    asked:Any,
+) -> None:
+    "Refuse what could be compared with an answer that was given before."
+    memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
+    text = json.dumps(asked)
+    for kept in (site.asked, memory):
+        if kept.setdefault(what, text) != text:
+            raise DisclosureError(f"{what}: {_brief(text)} was asked for after {_brief(kept[what])}; two such answers could be compared, so only the first is given. "
+                                  f"Ask as before, or work with a simulation of your own: disclosure='simulation'")
+
+def _brief(text:str) -> str:
+    "The beginning of what was asked."
+    return text if len(text) < 60 else f"{text[:50]} ..."
+
 # %% ../../nbs/library/federation/02_app.ipynb #d6abfbc0
 def concordance_released(site:Site, model:Learner) -> dict[str, Released]:
     "Concordant and comparable pairs among the site's test rows (a binary outcome compares a 1 with a 0)."
@@ -123,11 +142,14 @@ def counted(
 ) -> tuple[dict[str, Released], ConfigRecord|None, int]:
     "Records, texts and rows of an answer in groups of patients."
     memory: Any = context.state.config_records.setdefault("counted", ConfigRecord())
-    least = memory["least"] = agreed_least(config["least"], memory.get("least"))
+    least = agreed_least(config["least"])
+    agreed(site, context, "the smallest cell", least)
     if memory.setdefault(kind, config["columns"]) != config["columns"]: raise DisclosureError("the patients were counted in this run already, in other groups; two answers could be compared, so only the first is given")
     rows, columns = site.cohort.frame.iloc[np.sort(np.concatenate([site.train_rows, site.test_rows]))], json.loads(config["columns"])
     rows = rows if len(rows) >= least else rows.iloc[:0]
-    if kind == "counts": return told_released([tell(rows[c], least, names) for c, names in columns.items()], len(rows)), None, len(rows)
+    if kind == "counts":
+        for c, names in columns.items(): agreed(site, context, f"the counts of {c}", names)
+        return told_released([tell(rows[c], least, names) for c, names in columns.items()], len(rows)), None, len(rows)
     names = {c: common_names(rows[c], least) for c in columns}
     return {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))}, ConfigRecord({"levels": json.dumps(names)}), len(rows)
 

@@ -146,12 +146,9 @@ def told_received(
 
 # %% ../../nbs/library/federation/00_counts.ipynb #a7ce0a73
 def agreed_least(
-    least:Any,            # as the question has it
-    before:Any=None,      # what this site was asked before in this run
+    least:Any,  # as the question has it
 ) -> int:
     "The fewest patients in a group, if the site can agree to it."
     least = int(least)
     if least < FLOOR: raise DisclosureError(f"groups of {least} patients were asked for; this site tells of no fewer than {FLOOR}")
-    if before is not None and int(before) != least:
-        raise DisclosureError(f"groups of {least} patients were asked for after groups of {int(before)}; two answers could be compared, so only the first is given")
     return least

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from flwr.app import Context
 
-from .app import Answered
-from .asking import NAMES, Answer, AskSites, Books, Reply, agreed, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
+from .app import Answered, agreed
+from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
 from .counts import MISSING, NUMBER_CELLS, Told, cell_of, level_cell, lower_edge, names_of
 from .engines import Listener
 from .harmony import compartments, shared_out

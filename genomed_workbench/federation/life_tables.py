@@ -21,8 +21,8 @@ import pandas as pd
 from flwr.app import Context
 
 from ..data.outcome import Survival
-from .asking import NAMES, Answer, AskSites, Books, Reply, agreed, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
-from .app import Answered
+from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
+from .app import Answered, agreed
 from .counts import Told
 from .engines import Listener
 from .harmony import compartments, shared_out
@@ -167,7 +167,7 @@ def tell_times(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any,
     least, time, fate, level, names = _patients(site, context, config)
     if config["disclosure"] == "simulation": lines = moment_lines(time, fate, level)
     else:
-        agreed(site, context, f"the times of {_outcome_words(json.loads(config['outcome']))}", arrays["edges"].round(9).tolist())
+        agreed(site, context, "the intervals of time", arrays["edges"].round(9).tolist())
         lines = told_lines(cells_of_time(time, arrays["edges"]), fate, level, (len(names) + 1, int(config["fates"]), len(arrays["edges"])), least)
         divided(site, context, *_divisions(json.loads(config["outcome"]), json.loads(config["by"]), lines, fate, level, len(names)), least)
     return Answered(lines_released(lines, len(time)), TIMES, len(time))
