@@ -498,7 +498,7 @@ def test_groups_that_differ_by_a_few_patients_are_told_once(first, then):
         federation = nearly_alike(differ)
         QUESTIONS_BY[first](federation, "any")
         QUESTIONS_BY[first](federation, "any")
-        with pytest.raises((gw.SiteError, gw.DisclosureError), match=rf"site 'A'.*groups by multi.* after groups by any.*(one patient|[2-4] patients).*only the first is given"):
+        with pytest.raises((gw.SiteError, gw.DisclosureError), match=r"site 'A'.*groups by multi.* after groups by any.*(one patient|[2-4] patients).*only the first is given"):
             QUESTIONS_BY[then](federation, "multi")
     QUESTIONS_BY[then](federation, "any")
 
@@ -547,6 +547,19 @@ def test_a_site_that_moves_remembers_its_groups():
 def test_a_simulation_says_that_single_patients_stand_behind_its_numbers(made_up):
     books = federation_from(made_up).kaplan_meier(**OPEN).disclosed.set_index("name")
     assert books.fewest_patients["patients"] == 1 and "simulation" in books.what["starts"]
+
+
+@pytest.mark.parametrize("query", ["times", "strata", "patients", "products", "names"])
+def test_a_site_of_its_own_does_not_take_a_simulation_from_a_message(query):
+    tell, settings = QUERIES[query]
+    frame, arrays = frame_of(40), {"edges": time_edges("years", 0.5)}
+    def ask(**simulated):
+        site = gw.Site("A", gw.Cohort(frame, gw.Survival("years", "died"), tuple(FEATURES)), np.arange(40), np.arange(0), 0, **simulated)
+        return tell(site, None, arrays, SETTINGS | settings | {"disclosure": "simulation"}, Context(1, 1, {}, RecordDict(), {}))
+    with pytest.raises(gw.DisclosureError, match="in groups only"):
+        ask()
+    assert ask(simulated=True).n == 40
+    assert all(site.simulated for site in federation_from(frame_of(200)).sites.values())
 
 
 def test_a_hospital_too_small_to_speak_says_nothing():

@@ -77,7 +77,9 @@ def cell_size(
     config:Any,  # of the message: least, disclosure
 ) -> int:
     "The fewest patients in a group that this site agrees to; 1 in a simulation."
-    if config["disclosure"] == "simulation": return 1
+    if config["disclosure"] == "simulation":
+        if not site.simulated: raise DisclosureError("disclosure='simulation' was asked for; this site tells of its patients in groups only. Ask with disclosure='protected'")
+        return 1
     least = agreed_least(config["least"])
     agreed(site, context, "the smallest cell", least)
     return least

@@ -39,6 +39,7 @@ class Site:
     seed: int = 0
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)  # blocks prepared for the encoding in use
     asked: dict[str, str] = field(default_factory=dict, repr=False)  # what was asked about its patients, for answers that must not be compared
+    simulated: bool = False  # True where no real hospital is behind it: its patients may be told one by one, to those who ask so
 
     def __getstate__(self) -> dict[str, Any]:
         "A site that moves to another process takes its own rows along, and nobody else's."
@@ -200,7 +201,7 @@ class Federation(Asked):
         for (name, rows), s in zip(self.members.items(), seeds):
             test = given[rows] if given is not None else draw_test(events[rows], self.test_share, np.random.default_rng(s))
             if test.all(): raise FederationError(f"site {name!r} has no training row left: all {len(rows)} of its patients are test rows")
-            sites[name] = Site(name, self.cohort, rows[~test], rows[test], int(events[rows].sum()), int(s.generate_state(1)[0]))
+            sites[name] = Site(name, self.cohort, rows[~test], rows[test], int(events[rows].sum()), int(s.generate_state(1)[0]), simulated=True)
         object.__setattr__(self, "sites", sites)
 
     def _names_of_their_own(self) -> None:
