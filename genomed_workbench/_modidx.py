@@ -4700,6 +4700,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                        'genomed_workbench/learners/encoding.py'),
                                                      'genomed_workbench.learners.encoding._number_row': ( 'library/learners/encoding.html#_number_row',
                                                                                                           'genomed_workbench/learners/encoding.py'),
+                                                     'genomed_workbench.learners.encoding._rarer': ( 'library/learners/encoding.html#_rarer',
+                                                                                                     'genomed_workbench/learners/encoding.py'),
                                                      'genomed_workbench.learners.encoding._squares': ( 'library/learners/encoding.html#_squares',
                                                                                                        'genomed_workbench/learners/encoding.py'),
                                                      'genomed_workbench.learners.encoding.number_columns': ( 'library/learners/encoding.html#number_columns',

@@ -471,6 +471,20 @@ def test_a_mean_of_one_patient_is_in_the_books_as_one_patient():
     assert run.disclosed.set_index("name").loc[["mean", "known", "squares"], "fewest_patients"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("coded", [{0: 0.0, 1: 1.0}, {0: 1, 1: 2}, {0: False, 1: True}, {0: 0.0, 1: 1.0, 2: np.nan}, {0: "no", 1: "yes"}], ids=str)
+@pytest.mark.parametrize("carriers", [1, 3, 57, 59])
+def test_a_rare_value_is_in_the_books_however_it_is_coded(coded, carriers):
+    "Mean times known values is the number of patients with a 1: one carrier among sixty is one patient, as a text and as a number."
+    X, y = made_up(180, 2)
+    code = np.where(np.arange(180) % 60 < carriers, 1, 0)
+    if 2 in coded:
+        code[np.arange(180) % 60 >= 60 - min(60 - carriers - 1, 20)] = 2
+    X["f1"] = pd.Series(code).map(coded).to_numpy()
+    rare = min(carriers, int((code[:60] == 0).sum()))
+    run = federate(in_hospitals(X, y, np.repeat(["A", "B", "C"], 60)), gw.CoxPH(penalty=0.05), test=False)
+    assert run.disclosed.set_index("name").fewest_patients["mean"] == rare
+
+
 # Boosted trees
 
 

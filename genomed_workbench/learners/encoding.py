@@ -27,6 +27,7 @@ class Summary:
     mean: np.ndarray                      # their mean, 0 where none is known, shape (q,)
     squares: np.ndarray                   # sum of squared deviations from that mean, shape (q,)
     levels: dict[str, dict[str, int]] = field(default_factory=dict)  # category column -> level -> patients
+    rarer: tuple[int, ...] = ()           # of each number column with two values, such as 0 and 1: patients with the rarer one; it stays at the site
 
     @classmethod
     def of(cls, X:pd.DataFrame) -> "Summary":
@@ -35,12 +36,12 @@ class Summary:
         values = (X if len(numbers) == X.shape[1] else X[numbers]).to_numpy(dtype=float)
         known, mean, squares = _moments(values)
         levels = {c: {str(k): int(v) for k, v in X[c].value_counts().items() if v} for c in X.columns if c not in numbers}
-        return cls(len(X), tuple(numbers), known, mean, squares, levels)
+        return cls(len(X), tuple(numbers), known, mean, squares, levels, _rarer(values, known))
 
     @property
     def fewest(self) -> int:
-        "Fewest patients behind one of these numbers."
-        counts = [*self.known[self.known > 0], *(v for column in self.levels.values() for v in column.values())]
+        "Fewest patients behind one of these numbers; the mean of a column of 0 and 1 tells how many have a 1."
+        counts = [*self.known[self.known > 0], *(v for column in self.levels.values() for v in column.values()), *self.rarer]
         return int(min(counts, default=self.n))
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #20346abf
@@ -53,6 +54,15 @@ def _moments(values:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     known = n - missing.sum(axis=0)
     mean = np.divide(np.where(missing, 0.0, values).sum(axis=0), known, out=np.zeros(q), where=known > 0)
     return known, mean, _squares(np.where(missing, 0.0, values - mean))
+
+def _rarer(values:np.ndarray, known:np.ndarray) -> tuple[int, ...]:
+    "Of each column of shape (n, q) with two values: patients with the rarer one."
+    if not len(values): return ()
+    low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    begin = values[:100]  # most columns with more values show them soon
+    few = ((begin == low) | (begin == high) | np.isnan(begin)).all(axis=0) & (low < high)
+    pairs = [((values[:, c] == low[c]).sum(), (values[:, c] == high[c]).sum(), known[c]) for c in np.flatnonzero(few)]
+    return tuple(int(min(a, b)) for a, b, all_ in pairs if a + b == all_)
 
 def _squares(deviations:np.ndarray) -> np.ndarray:
     "Sum of squares of each column."
