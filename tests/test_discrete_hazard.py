@@ -22,6 +22,7 @@ import genomed_workbench as gw
 from genomed_workbench.evaluation.arms import fit_rows
 from genomed_workbench.learners.discrete import periods, time_basis
 from genomed_workbench.learners.newton import PENALTIES
+from genomed_workbench.statistics.concordance import harrell_c
 
 GRID = (0.1, 0.25, 0.4, 0.6, 0.9, 1.3, 1.8, 2.5)
 SITES = np.repeat(["A", "B", "C"], [200, 120, 80])
@@ -302,6 +303,15 @@ def test_without_events_there_is_nothing_to_learn(options):
     y["event"] = False
     with pytest.raises(gw.LearnerError, match="no training row has an event"):
         gw.DiscreteHazard(**options).fit(X, y)
+
+
+@pytest.mark.parametrize("unit", [0.5, 0.25])
+def test_follow_up_in_coarse_units_is_learned(unit):
+    "An interval between two of the recorded times would hold nobody, and the fit ran away there."
+    X, y = made_up(600, 3, seed=2, ties=unit)
+    run = federate(in_hospitals(X, y, np.repeat(["A", "B", "C"], [300, 200, 100])), gw.DiscreteHazard(), tune=5)
+    assert len(np.unique(np.floor(run.learner.edges_ / unit + 1e-9))) == len(run.learner.edges_) > 2, "an interval without a recorded time"
+    assert harrell_c(y["time"], y["event"], run.learner.predict(X)) > 0.6
 
 
 def test_too_few_events_to_say_when_they_happen():

@@ -42,10 +42,11 @@ def event_quantiles(
     answers:Answers,  # of each site: round times (knots) and events between them
     intervals:int,    # how many
 ) -> np.ndarray:      # where each interval ends, shape (at most intervals,)
-    "Edges with about the same number of events between them, from counts in groups."
+    "Edges with about the same number of events between them, from counts in groups; where no more times are told than intervals asked for, those times."
     told = [(np.append(0.0, a["knots"]), np.append(0.0, np.cumsum(a["events"]))) for a in answers if len(a["knots"])]
     if not told: raise LearnerError("no hospital has enough events to say when they happen (fewer than min_cell at each); pass time_grid=[...], times that are known to all")
     t = np.unique(np.concatenate([knots for knots, _ in told]))
+    if len(t) - 1 <= intervals: return t[1:]  # follow-up in whole years, say: between two of them there may be nobody
     seen = sum(np.interp(t, knots, events) for knots, events in told)
     return np.unique(np.interp(np.arange(1, intervals + 1)/intervals*seen[-1], seen, t))
 
