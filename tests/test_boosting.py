@@ -311,7 +311,7 @@ def test_nobody_with_an_event_is_said_in_words():
 
 @pytest.mark.parametrize(("settings", "words"), [
     ({"objective": "poisson"}, "objective='poisson'.*'cox', 'aft'"), ({"min_leaf": 2}, "min_leaf=2.*min_cell=5"), ({"depth": 0}, "depth=0.*from 1"),
-    ({"objective": "aft", "start_penalty": 0.1}, "start_penalty"), ({"rows": 2.0}, "rows=2.0"), ({"aggregation": "mean"}, "'bagging', 'cyclic'")])
+    ({"objective": "aft", "start_penalty": 0.1}, "start_penalty"), ({"rows": 2.0}, "rows=2.0"), ({"depths": 3}, "depths=3: expected a list"), ({"aggregation": "mean"}, "'bagging', 'cyclic'")])
 def test_arguments_that_cannot_be_meant_are_refused(settings, words):
     X, y = bent(40, 17)
     with pytest.raises(ValueError, match=words):

@@ -254,6 +254,8 @@ def test_results_and_refusals_are_said_in_words():
     found = gw.check_proportional(federation, run.learner, progress=False)
     assert "do all 3 effects last?" in repr(found) and found.disclosed["fewest_patients"].dropna().min() >= 5
     assert "log hazard ratio" in found.plot(["mutated"]).alt.lower()
+    with pytest.raises(ValueError, match=r"features='mutated': expected a list of features, such as \['mutated'\]"):
+        found.plot("mutated")
     assert list(found.table.index) == [*FEATURES, "GLOBAL"] and list(found.table.columns) == ["chi2", "df", "p"]
     for learner, options, words in ((gw.CoxPH(), {}, "fitted CoxPH"), (gw.CoxPH(baseline="shared").fit(cohort.X, cohort.y), {}, "per-site"),
                                     (run.learner, {"transform": "square"}, "expected one of"), (run.learner, {"periods": -1}, "whole number")):

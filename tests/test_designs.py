@@ -105,6 +105,8 @@ def test_what_cannot_be_left_out():
     three = in_hospitals(X, y, np.repeat(["a", "b", "c", "d"], 20))
     with pytest.raises(gw.FederationError, match="binary outcome; the outcome of .* is survival"):
         gw.leave_one_site_out(three, gw.LogisticRegression())
+    with pytest.raises(ValueError, match=r"metrics='harrell_c': expected a list, such as \['harrell_c'\]"):
+        gw.leave_one_site_out(three, gw.CoxPH(), metrics="harrell_c")
 
 
 def test_folds_test_everybody_once(hospitals):
@@ -171,6 +173,9 @@ def test_one_hospital_more(hospitals):
 def test_one_hospital_more_than_there_are(hospitals):
     with pytest.raises(ValueError, match="numbers holds 5: expected whole numbers from 1 to 4"):
         gw.sites_curve(hospitals, gw.CoxPH(), numbers=(1, 5))
+    for no_list in (3, "3"):
+        with pytest.raises(ValueError, match=f"numbers={no_list!r}: expected a list"):
+            gw.sites_curve(hospitals, gw.CoxPH(), numbers=no_list)
     with pytest.raises(ValueError, match="orders=0"):
         gw.sites_curve(hospitals, gw.CoxPH(), orders=0)
     X, y = made_up(80, 2)

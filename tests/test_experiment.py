@@ -542,6 +542,11 @@ def test_a_slip_that_the_patients_show_is_told_before_the_first_cell(slip, tmp_p
     assert not (tmp_path / "out" / "parts").exists()
 
 
+def test_one_name_is_no_list_of_names(tmp_path):
+    with pytest.raises(gw.ExperimentError, match=r"only='cox': expected a list of names, such as \['cox'\]"):
+        run(GRID, tmp_path / "out", only="cox")
+
+
 def test_a_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(TOML.replace("seeds = 3", "sedes = 3"))
     with pytest.raises(gw.ExperimentError, match=r"mine\.toml: .*'sedes'.*Did you mean 'seeds'"):

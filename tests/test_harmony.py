@@ -367,7 +367,7 @@ def test_html_escapes_names():
     assert "&lt;b&gt;" in shown and "<td><b></td>" not in shown
 
 
-@pytest.mark.parametrize("options,error,said", [({"variables": ["nobody"]}, ValueError, "no column 'nobody'"), ({"variables": []}, ValueError, "at least one"), ({"engine": "steam"}, gw.EngineError, "steam"), ({"min_cell": 2}, gw.DisclosureError, "no fewer")])
+@pytest.mark.parametrize("options,error,said", [({"variables": ["nobody"]}, ValueError, "no column 'nobody'"), ({"variables": []}, ValueError, "at least one"), ({"variables": "age"}, ValueError, r"variables='age': expected a list of columns, such as \['age'\]"), ({"engine": "steam"}, gw.EngineError, "steam"), ({"min_cell": 2}, gw.DisclosureError, "no fewer")])
 def test_what_cannot_be_asked_is_refused_in_words(options, error, said):
     federation = gw.Federation.split(cohort_of_frame(frame_of(60)), 2)
     with pytest.raises(error, match=said):

@@ -435,7 +435,7 @@ def test_a_run_is_saved_and_sent_whole(patients, kind, tmp_path):
 
 @pytest.mark.parametrize(("options", "match"), [
     ({"penalty": -1}, "penalty"), ({"learning_rate": 0}, "learning_rate"), ({"dropout": 1.0}, "dropout"), ({"hidden": 16}, r"\(32,\)"), ({"hidden": (0,)}, "hidden"),
-    ({"validation": 0.8}, "validation"), ({"epochs": 0}, "epochs"), ({"disclosure": "open"}, "disclosure"), ({"patience": 0}, "patience")])
+    ({"validation": 0.8}, "validation"), ({"epochs": 0}, "epochs"), ({"disclosure": "open"}, "disclosure"), ({"patience": 0}, "patience"), ({"penalties": 0.1}, "penalties=0.1: expected a list")])
 def test_arguments_are_checked_in_words(options, match):
     X, y = made_up(60)
     for cls in (DeepSurv, HazardNet):

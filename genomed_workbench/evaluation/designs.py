@@ -135,6 +135,7 @@ def leave_one_site_out(
     "External validation: each hospital in turn is left out of the training and tested whole."
     if len(federation.members) < 3: raise FederationError(f"leaving one hospital out needs at least three, so that two are left to train together; found {', '.join(federation.members)}")
     if learner.kind != federation.cohort.kind: raise FederationError(f"learner={learner!r} is for a {learner.kind} outcome; the outcome of {federation.cohort.name} is {federation.cohort.kind}")
+    if isinstance(metrics, str): raise ValueError(f"metrics={metrics!r}: expected a list, such as [{metrics!r}]")
     chosen = metrics_for(federation.cohort.kind, None if metrics is None else tuple(metrics))
     test = TestRows.at(whole_sites(federation), federation.cohort, chosen, default_horizon(federation, horizon))
     found, notes = [], []
@@ -228,6 +229,7 @@ def sites_curve(
     "Train with more and more hospitals, test on the same test patients of all of them (simulation only)."
     if not len(federation.test_rows): raise FederationError("there are no test rows: make the federation with test_share=0.2, or test='column'")
     if not isinstance(orders, int) or isinstance(orders, bool) or orders < 1: raise ValueError(f"orders={orders!r}: expected a whole number from 1 up")
+    if numbers is not None and (isinstance(numbers, str) or not np.iterable(numbers)): raise ValueError(f"numbers={numbers!r}: expected a list of numbers of hospitals, such as [1, 2]")
     most = len(federation.sites)
     wanted = list(range(1, most + 1)) if numbers is None else sorted(set(numbers))
     if wrong := [k for k in wanted if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k <= most]: raise ValueError(f"numbers holds {wrong[0]!r}: expected whole numbers from 1 to {most}, the hospitals there are")

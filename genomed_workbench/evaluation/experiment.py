@@ -489,6 +489,7 @@ def experiment(
 def narrowed(plan:Plan, only:Sequence[str]|None) -> Plan:
     "The part of a plan that has the names asked for; of a kind of which none is named, all stay."
     if not only: return plan
+    if isinstance(only, str): raise ExperimentError(f"only={only!r}: expected a list of names, such as [{only!r}]")
     groups = {"cohorts": plan.cohorts, "designs": plan.designs, "learners": plan.learners}
     if unknown := [n for n in only if not any(n in g for g in groups.values())]: raise ExperimentError(f"only={list(only)!r}: the experiment has no {unknown[0]!r}; expected some of {', '.join(n for g in groups.values() for n in g)}")
     def kept(group:str) -> dict[str, dict[str, Any]]: return {n: v for n, v in groups[group].items() if n in only} or groups[group]

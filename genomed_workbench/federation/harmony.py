@@ -632,6 +632,7 @@ def columns_of(
     variables:Sequence[str]|None,
 ) -> tuple[str, ...]:
     "The columns to look at, if the cohort has them."
+    if isinstance(variables, str): raise ValueError(f"variables={variables!r}: expected a list of columns, such as [{variables!r}]")
     columns, there = tuple(federation.cohort.features if variables is None else variables), federation.cohort.frame.columns
     unknown = [c for c in columns if c not in there]
     if unknown: raise ValueError(f"variables: the cohort has no column {unknown[0]!r}; it has {', '.join(map(str, there))}")

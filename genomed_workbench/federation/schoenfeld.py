@@ -198,6 +198,7 @@ class Proportionality:
     def plot(self, features:Sequence[str]|None=None) -> Picture:
         "The coefficient in each period, of the features asked for, or of the six most doubtful ones."
         if self.periods.empty: raise ValueError("no periods were asked for: call it again with periods=4")
+        if isinstance(features, str): raise ValueError(f"features={features!r}: expected a list of features, such as [{features!r}]")
         chosen = list(self.doubtful[:6] if features is None else features)
         unknown = [f for f in chosen if f not in self.coef.index]
         if unknown: raise ValueError(f"features: the model has no {unknown[0]!r}; it has {', '.join(self.coef.index)}")

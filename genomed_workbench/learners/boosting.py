@@ -427,6 +427,7 @@ class BoostedSurvival(ProportionalHazards):
         for name, least, most in (("trees", 1, 10_000), ("depth", 1, 8), ("local_trees", 1, 1000), ("patience", 1, 1000), ("min_leaf", 1, 10**9), ("rows", 0.05, 1), ("columns", 0.01, 1), ("learning_rate", 1e-6, 1), ("validation", 0, 0.5), ("leaf_penalty", 0, 1e12), ("scale", 1e-3, 1e3)):
             if not least <= getattr(self, name) <= most: raise ValueError(f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}")
         y = super().target(y)
+        if isinstance(self.depths, str) or not (self.depths is None or np.iterable(self.depths)): raise ValueError(f"depths={self.depths!r}: expected a list to choose from, such as (2, 3)")
         if self.min_leaf < self.min_cell and self.disclosure != "simulation":
             raise DisclosureError(f"min_leaf={self.min_leaf} would release values of fewer than min_cell={self.min_cell} patients; choose min_leaf={self.min_cell} or more, or disclosure='simulation' if no real hospital is behind these rows.")
         if self.objective == "aft" and self.start_penalty is not None: raise ValueError("start_penalty begins at a Cox model and suits objective='cox' only; leave it out for 'aft'")

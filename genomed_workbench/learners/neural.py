@@ -249,6 +249,7 @@ class Network(SurvivalLearner):
         if self.disclosure not in ("protected", "simulation"): raise ValueError(f"disclosure={self.disclosure!r}: expected 'protected' or 'simulation'")
         for name, least, most in (("penalty", 0, 1e12), ("learning_rate", 1e-9, 10), ("dropout", 0, 0.95), ("epochs", 1, 10**6), ("max_rounds", 1, 10**6), ("patience", 1, 10**6), ("validation", 0, 0.5)):
             if not least <= getattr(self, name) <= most: raise ValueError(f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}")
+        if isinstance(self.penalties, str) or not np.iterable(self.penalties): raise ValueError(f"penalties={self.penalties!r}: expected a list to choose from, such as (0.03, 0.1)")
         if isinstance(self.hidden, (int, np.integer)) or any(int(k) != k or k < 1 for k in self.hidden): raise ValueError(f"hidden={self.hidden!r}: expected the units of each hidden layer, such as (32,) or (32, 16)")
         return super().target(y)
 
