@@ -267,7 +267,6 @@ class Federation(Asked):
         if not redraw_sites: return replace(self, repeat=repeat)
         if self.remake is None: raise FederationError("real hospitals cannot be redrawn; redraw_sites is for Federation.split")
         return self.remake(self.seed, repeat)
-#####
 
     def k_fold(self,
         folds:int=5,
