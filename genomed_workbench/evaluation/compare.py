@@ -218,7 +218,6 @@ def answer_in_words(c:Comparison) -> list[str]:
     "The comparison as plain sentences."
     m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
     fed, pool = (c.value(a) for a in ("federated", "pooled"))
-#####
     if not np.isfinite(overall["mean"]): return [f"The test patients allow no comparison: no two of them at one hospital can be compared by the {name}."]
     counts = c.gain.verdict.value_counts()
     can_tell = int(counts.get("gains", 0) + counts.get("loses", 0))

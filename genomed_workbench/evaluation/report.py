@@ -323,7 +323,6 @@ def tried(c:Comparison) -> Validation|None:
     "The federated model of the first draw on the test patients of that draw; None where that draw cannot be made again."
     if c.settings["redraw_sites"] and c.federation.remake is None: return None
     first = c.federation if c.settings["repeats"] == 1 else drawn_anew(c.federation, 0, c.settings)
-#####
     return validate(first, c.run, horizon=None if first.cohort.kind == "binary" else c.settings["horizon"], progress=False)
 
 def probabilities(c:Comparison) -> dict[str, Any]|None:
