@@ -182,6 +182,27 @@ def test_the_same_answer_in_other_clothes():
     assert kind_of(pd.Series([1])) == "a list" and kind_of(len) == "a function"
 
 
+def test_a_series_is_compared_by_the_names_of_its_rows():
+    right = pd.Series({"a": 1.0, "b": 2.0, "c": 3.0})
+    assert same(right[::-1], right) and same([1, 2, 3], right) and same(pd.Series([1, 2, 3]), right)
+    assert not same(pd.Series({"a": 3.0, "b": 2.0, "c": 1.0}), right) and not same([3, 2, 1], right) and not same(pd.Series([1.0, 2.0, 3.0], index=["c", "b", "a"]), right)
+    assert not same(pd.Series([1.0, 2.0, 3.0, 3.0], index=["a", "b", "c", "c"]), right) and not same(pd.Series([3.0, 2.0, 1.0], index=["a", "a", "b"]), right)
+    key = Key("x", lambda: right, {"m": lambda: right*2, "n": lambda: right*3}, ["a", "b"])
+    assert key.judge(right[::-1]).passed and key.judge(right[::-1]*2).message == "m" and key.judge(right[::-1] + [0, 0, 1]).message.startswith("2 of 3")
+
+
+def test_what_a_function_gives_back_is_kept_as_it_was():
+    "A function that fills one array, the same in each trial, is right; one that gives a generator hears what was expected."
+    box = np.empty(2)
+
+    def fill(x):
+        box[:] = x, 2*x
+        return box
+    key = Key("x", lambda x: np.array([x, 2*x]), {"m": lambda x: np.array([x, x]), "n": lambda x: np.array([0, x])}, ["a", "b"], inputs=lambda rng: (rng.normal(),))
+    assert key.judge(fill).passed
+    assert "right is" in key.judge(lambda x: (y for y in (x, 2*x))).message
+
+
 @pytest.mark.parametrize("given, words", [
     ({"hints": ["one"]}, "two hints"), ({"wrong": {"m": lambda: 1}}, "two wrong answers"),
 ])

@@ -49,8 +49,13 @@ def same(
     if isinstance(right, pd.DataFrame): return list(given.columns) == list(right.columns) and same(given.to_numpy().ravel(), right.to_numpy().ravel(), within)
     if isinstance(right, Mapping): return set(given) == set(right) and all(same(given[k], right[k], within) for k in right)
     if isinstance(right, (set, frozenset)): return set(given) == set(right)
-    if kind_of(right) == "a list": return len(given) == len(right) and all(same(a, b, within) for a, b in zip(_plain(given), _plain(right)))
+    if kind_of(right) == "a list": return len(given) == len(right) and all(same(a, b, within) for a, b in zip(_plain(_in_order(given, right)), _plain(right)))
     return bool(given == right)
+
+def _in_order(given:Any, right:Any) -> Any:
+    "A Series with the rows of the right one, in its order; anything else as it is."
+    if not (isinstance(given, pd.Series) and isinstance(right, pd.Series) and given.index.is_unique and right.index.is_unique): return given
+    return given.reindex(right.index) if set(given.index) == set(right.index) else given
 
 def _plain(values:Any) -> list[Any]:
     "Any kind of list as a list."
@@ -117,7 +122,7 @@ class Key:
         right = [self.right(*copy.deepcopy(args)) for args in trials]
         found = []
         for args in trials:
-            try: found.append(given(*copy.deepcopy(args)))
+            try: found.append(_copied(given(*copy.deepcopy(args))))
             except Exception as error: return Verdict(False, f"Your function stops with {type(error).__name__}: {error}. It was called with {_shown(given, args)}.")
         bad = [i for i, (a, b) in enumerate(zip(found, right)) if not same(a, b, self.within)]
         if not bad: return Verdict(True, self.because)
@@ -128,6 +133,11 @@ class Key:
         return Verdict(False, f"With {_shown(given, trials[i])} your function gives {_short(found[i])}; right is {_short(right[i])}. It is right in {len(trials) - len(bad)} of {len(trials)} trials.")
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #8741af13
+def _copied(value:Any) -> Any:
+    "A copy: a function may give the same array back each time, with new numbers in it."
+    try: return copy.deepcopy(value)
+    except Exception: return value  # a generator, say
+
 def _short(value:Any) -> str:
     "A value in a few characters."
     if isinstance(value, (float, np.floating)): return f"{value:.4g}"
@@ -152,7 +162,7 @@ def what_is_odd(given:Any, right:Any, within:float|None) -> str:
         if math.isclose(given, right, rel_tol=0.05): return "Very near. Have you rounded on the way? Keep all digits until the end."
         return f"Not yet: {'too large' if given > right else 'too small'}."
     if kind_of(right) in ("a list", "a set", "a dictionary") and len(given) != len(right): return f"Expected {len(right)} entries, found {len(given)}."
-    if kind_of(right) == "a list": return f"{sum(same(a, b, within) for a, b in zip(_plain(given), _plain(right)))} of {len(right)} entries are right, in their places."
+    if kind_of(right) == "a list": return f"{sum(same(a, b, within) for a, b in zip(_plain(_in_order(given, right)), _plain(right)))} of {len(right)} entries are right, in their places."
     return "Not yet."
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #bc46714e
