@@ -572,6 +572,23 @@ def test_a_hospital_too_small_to_speak_says_nothing():
     assert set(federation.kaplan_meier("site", **QUIET).table.group) == {"A", "B"}
 
 
+@pytest.mark.parametrize("name", ["Kaplan-Meier", "Nelson-Aalen", "causes", "median", "log-rank", "stratified log-rank", "Table 1", "quantiles", "missing values", "correlations"])
+def test_hospitals_that_told_nothing_are_named(name):
+    "Twelve small hospitals, all of whose patients died early: the curve of the others may not look like the curve of all."
+    frame = frame_of(348, 2)
+    frame.loc[300:, "years"], frame.loc[300:, "died"] = 0.1, 1
+    where = np.array([*np.repeat(["A", "B"], 150), *np.repeat([f"small-{k:02d}" for k in range(1, 13)], 4)])
+    def found_in(rows):
+        federation = gw.Federation.by_site(cohort_from(frame[rows], where[rows]), small="keep", test_share=0.0)
+        return {"Kaplan-Meier": federation.kaplan_meier, "Nelson-Aalen": federation.nelson_aalen, "causes": lambda **o: federation.cumulative_incidence("cause", **o), "median": federation.median_survival,
+                "log-rank": lambda **o: federation.log_rank("sex", **o), "stratified log-rank": lambda **o: federation.log_rank("sex", stratified=True, **o), "Table 1": federation.table_one,
+                "quantiles": federation.quantiles, "missing values": federation.missingness, "correlations": federation.correlations}[name](**QUIET)
+    found = found_in(np.ones(348, bool))
+    assert "Without small-01, small-02, small-03, small-04, small-05, small-06 and 6 more: fewer than 5" in found.note and "in no number and no range here" in found.note
+    assert "Without small-01" in repr(found)
+    assert "Without" not in found_in(np.arange(348) < 300).note
+
+
 def test_one_name_may_stand_alone(made_up):
     federation = federation_from(made_up)
     pd.testing.assert_frame_equal(federation.table_one("age", nonnormal="age", **OPEN).table, federation.table_one(["age"], nonnormal=["age"], **OPEN).table)

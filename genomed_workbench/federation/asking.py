@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DISCLOSURES', 'T', 'AskSites', 'NAMES', 'jointly', 'told_apart', 'in_levels', 'cell_size', 'all_rows', 'smallest_cut',
            'fewest_between', 'divided', 'Reply', 'Asking', 'Books', 'Answer', 'ask_sites', 'tell_names', 'names_in',
-           'groups_in', 'known_columns']
+           'groups_in', 'without_silent', 'known_columns']
 
 # %% ../../nbs/library/federation/06_asking.ipynb #40d30ed1
 import html
@@ -274,6 +274,18 @@ def groups_in(
     if names is None: raise FederationError(f"by={by!r}: a number with many values; make groups of it first (for instance with pandas.cut), and name that column")
     if not names: raise FederationError(f"by={by!r}: no group has enough patients at any hospital")
     return names
+
+def without_silent(
+    federation:Federation,
+    told:Sequence[float],  # of each site, how many patients it told of
+    least:int,
+    whom:str="patients",
+) -> str:                  # empty where every site told something
+    "Which hospitals are in no number, for a note."
+    silent = [name for name, n in zip(federation.sites, told) if not n]
+    if not silent: return ""
+    names = ", ".join(silent[:6]) + (f" and {len(silent) - 6} more" if len(silent) > 6 else "")
+    return f" Without {names}: fewer than {least} {whom}{' each' if len(silent) > 1 else ''}, who are in no number and no range here."
 
 def known_columns(
     federation:Federation,

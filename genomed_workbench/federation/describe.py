@@ -19,7 +19,7 @@ import pandas as pd
 from flwr.app import Context
 
 from .app import Answered, agreed
-from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
+from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart, without_silent
 from .counts import MISSING, NUMBER_CELLS, Told, cell_of, level_cell, lower_edge, names_of
 from .engines import Listener
 from .harmony import compartments, shared_out
@@ -206,6 +206,7 @@ class Described:
     names: dict[str, list[str] | None]  # of each variable; None for a number
     books: Books
     apart: int                   # patients in no group
+    silent: str = ""             # which hospitals are in no number, in words
 
     @property
     def least(self) -> int:
@@ -286,9 +287,9 @@ def describe(
         asked = {"column": by, "names": groups} if by else None
         return names, groups, ask("patients", columns=json.dumps(names), by=json.dumps(asked), **told)
     (names, groups, replies), books = ask_sites(federation, steps, QUESTIONS, DESCRIBED, doing, **how)
-    return _gathered(names, list(federation.sites), groups if by else [], replies, books)
+    return _gathered(names, list(federation.sites), groups if by else [], replies, books, without_silent(federation, [r.n for r in replies], books.min_cell))
 
-def _gathered(names:dict[str, list[str]|None], sites:list[str], groups:list[str], replies:list[Reply], books:Books) -> Described:
+def _gathered(names:dict[str, list[str]|None], sites:list[str], groups:list[str], replies:list[Reply], books:Books, silent:str) -> Described:
     "Columns from the answers."
     least = books.min_cell if books.disclosure == "protected" else 1
     parts = [_columns(names, r.arrays, least) for r in replies]
@@ -298,7 +299,7 @@ def _gathered(names:dict[str, list[str]|None], sites:list[str], groups:list[str]
             overall.add(column)
             if not groups: held[s].add(column)
             elif g < len(groups): held[g].add(column)
-    return Described(tuple(held), overall, names, books, sum(own[-1].n for own in parts) if groups else 0)
+    return Described(tuple(held), overall, names, books, sum(own[-1].n for own in parts) if groups else 0, silent)
 
 def _columns(names:dict[str, list[str]|None], arrays:dict[str, np.ndarray], least:int) -> list[Column]:
     "One site's columns, by level."
@@ -422,7 +423,7 @@ def _note(d:Described, by:str|None) -> str:
     if d.books.disclosure == "simulation": return "Exact: the sites told every value, which only a simulation may."
     lost = f" {d.apart} patients are in no group: their {by} is unknown, or too rare at their hospital to be told apart." if d.apart else ""
     return (f"Numbers without a sign are exact. <{d.least}: fewer than {d.least} patients, the count stayed at the hospital; a range: the count is joined with a small one; \u2248: a quantile from cells (\u2265, \u2264: open to that side), "
-            f"or a mean or share where from 1 to {d.least - 1} values are missing at a hospital." + lost)
+            f"or a mean or share where from 1 to {d.least - 1} values are missing at a hospital." + lost + d.silent)
 
 # %% ../../nbs/library/federation/07_describe.ipynb #89471079
 def quantiles(
@@ -442,7 +443,7 @@ def quantiles(
     if not numbers: raise FederationError("variables: none of them is a number with many values")
     rows = [(v, c.name, one, *d.quantile(v, c, one)) for v in numbers for c in (d.overall, *d.columns) for one in q]
     table = pd.DataFrame(rows, columns=["variable", "column", "q", "estimate", "least", "most"]).set_index(["variable", "column", "q"])
-    note = "Exact: the sites told every value, which only a simulation may." if disclosure == "simulation" else f"From counts in cells of at least {d.least} patients; the exact quantile lies between least and most."
+    note = "Exact: the sites told every value, which only a simulation may." if disclosure == "simulation" else f"From counts in cells of at least {d.least} patients; the exact quantile lies between least and most.{d.silent}"
     return Answer(table, note, d.books, f"Quantiles, {federation.cohort.name}")
 
 def missingness(
@@ -460,7 +461,7 @@ def missingness(
     table = pd.DataFrame(rows, columns=["variable", "column", "n", "least", "most"])
     table["missing"] = [said_count(a, b, n, d.least) for a, b, n in zip(table.least, table.most, table.n)]
     note = "Exact." if (table.least == table.most).all() else f"<{d.least}: the count stayed at the hospital; the true one lies between least and most."
-    return Answer(table.set_index(["variable", "column"]), note, d.books, f"Missing values, {federation.cohort.name}")
+    return Answer(table.set_index(["variable", "column"]), note + d.silent, d.books, f"Missing values, {federation.cohort.name}")
 
 # %% ../../nbs/library/federation/07_describe.ipynb #2608859e
 CROSS = {"complete": "patients with every value known, and how far that may be off", "means": "means of these patients, by variable; rounded where few are incomplete",
@@ -511,7 +512,6 @@ def correlations(
     (columns, replies), books = ask_sites(federation, steps, {"names_told": tell_names, "products": tell_products}, NAMES | CROSS, "asking for correlations", engine, disclosure, min_cell, progress)
     n, off = np.array([r.arrays["complete"] for r in replies]).T
     total, _, products = pooled_cross_products(n, np.array([r.arrays["means"] for r in replies]), np.array([r.arrays["products"] for r in replies]))
-    silent = int((n == 0).sum())
     note = f"{'Exact' if not off.any() else f'Rounded at {int((off > 0).sum())} hospital(s) where few patients are incomplete, to 0.001 and {off.sum():.0f} patients'}: {total:.0f} patients with every value known."
-    note += f" {silent} hospital(s) have fewer than {min_cell} such patients and told nothing." if silent else ""
+    note += without_silent(federation, n, min_cell, "such patients")
     return Answer(pd.DataFrame(correlation_of(products), columns, columns), note, books, f"Correlations, {federation.cohort.name}")

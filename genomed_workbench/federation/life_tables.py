@@ -21,7 +21,7 @@ import pandas as pd
 from flwr.app import Context
 
 from ..data.outcome import Survival
-from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart
+from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart, without_silent
 from .app import Answered, agreed
 from .counts import Told
 from .engines import Listener
@@ -340,8 +340,8 @@ class Inquiry:
         if not names: raise FederationError(f"causes={self.causes!r}: expected a column that names the cause of each event")
         return {"time": own.time, "event": own.event, "causes": self.causes, "names": names}, [*names, "another cause"]
 
-    def times(self, ask:AskSites) -> tuple[dict[str, Counted], list[str], int]:
-        "Tables by group, names of the causes, patients who are in no group."
+    def times(self, ask:AskSites) -> tuple[dict[str, Counted], list[str], str]:
+        "Tables by group, names of the causes, and who is left out, in words."
         outcome, causes = self.outcome(ask)
         names = groups_in(ask, self.federation, self.column, **self.how)
         replies = ask("times", {"edges": self.edges}, outcome=json.dumps(outcome), by=json.dumps(self.column), names=json.dumps(names if self.column else ["all"]), fates=len(causes) + 1, **self.how)
@@ -349,19 +349,23 @@ class Inquiry:
         held = {s: own for s, own in zip(self.federation.sites, lines) if own} if self.by_site else {name: [line for own in lines for line in own if line.level == i] for i, name in enumerate(names)}
         make = partial(counted_within, edges=self.edges, least=self.min_cell) if self.disclosure == "protected" else counted_at_moments
         lost = sum(line.counts.sum() for own in lines for line in own if line.level == len(names)) if self.column else 0
-        return {name: make(own, len(causes)) for name, own in held.items() if own}, causes, int(lost)
+        return {name: make(own, len(causes)) for name, own in held.items() if own}, causes, self.left_out(int(lost)) + without_silent(self.federation, [r.n for r in replies], self.min_cell)
+
+    def left_out(self, lost:int) -> str:
+        "Patients who are in no group, in words."
+        return f" {lost} patients are in no group: their {self.by} is unknown, or too rare at their hospital to be told apart." if lost else ""
 
     def put(self, steps:Any, doing:str, queries:Mapping[str, Any]=QUESTIONS, declared:dict[str, str]=TIMES) -> tuple[Any, Books]:
         "Ask."
         return ask_sites(self.federation, steps, queries, declared, doing, self.engine, self.disclosure, self.min_cell, self.progress)
 
-    def note(self, counts:Mapping[str, Counted], lost:int, apart:float=np.nan) -> str:
+    def note(self, counts:Mapping[str, Counted], left_out:str, apart:float=np.nan) -> str:
         "How exact an answer is, in words."
         if self.disclosure == "simulation": said = "Exact: the sites told every single time, which only a simulation may."
         else:
             whole = "Every interval was told by every site, so its counts are exact" if all(c.exact for c in counts.values()) else f"Sites told intervals with at least {self.min_cell} patients of each fate"
             said = f"{whole}; " + ("what single times would have shown is not known to the last digit." if np.isnan(apart) else f"what single times would have shown lies between least and most, at most {apart:.3f} from the estimate.")
-        return said + (f" {lost} patients are in no group: their {self.by} is unknown, or too rare at their hospital to be told apart." if lost else "")
+        return said + left_out
 
     def title(self, what:str) -> str:
         "What is shown, of whom."
@@ -370,7 +374,7 @@ class Inquiry:
 # %% ../../nbs/library/federation/08_life_tables.ipynb #538fd67c
 def _curves(asked:Inquiry, what:str, ylabel:str, make:Any, bound:Any, start:float, chosen:Sequence[str]|None=None) -> Curves:
     "Ask for times and draw a curve a group (and cause)."
-    (counts, causes, lost), books = asked.put(asked.times, f"asking for {what}")
+    (counts, causes, left_out), books = asked.put(asked.times, f"asking for {what}")
     parts = []
     for name, c in counts.items():
         for k, cause in enumerate(causes, 1) if chosen is not None else [(0, "")]:
@@ -383,7 +387,7 @@ def _curves(asked:Inquiry, what:str, ylabel:str, make:Any, bound:Any, start:floa
     table = pd.concat(parts, ignore_index=True)
     table = table[["group", *[c for c in table if c != "group"]]]
     away = float(np.nanmax(np.maximum(table.most - table.estimate, table.estimate - table.least)))
-    return Curves(table, asked.note(counts, lost, away), books, asked.title(what), ylabel, f"{asked.unit} of follow-up", start, counts)
+    return Curves(table, asked.note(counts, left_out, away), books, asked.title(what), ylabel, f"{asked.unit} of follow-up", start, counts)
 
 def kaplan_meier(
     federation:Federation,
@@ -438,11 +442,11 @@ def median_survival(
 ) -> Answer:
     "Median survival by group, with its interval (low, high) and between what it must lie (least, most)."
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress)
-    (counts, _, lost), books = asked.put(asked.times, "asking for median survival")
+    (counts, _, left_out), books = asked.put(asked.times, "asking for median survival")
     rows = {name: (c.n, c.table.all_events.sum() if c.exact else np.nan, *median_of(c.table), *_median_within(c)) for name, c in counts.items()}
     table = pd.DataFrame(rows, index=["n", "events", "median", "low", "high", "least", "most"]).T.rename_axis(asked.by or "group")
     table["median"] = np.clip(table["median"], table.least, table.most)
-    return Answer(table, asked.note(counts, lost), books, f"{asked.title('Median survival')} ({asked.unit})")
+    return Answer(table, asked.note(counts, left_out), books, f"{asked.title('Median survival')} ({asked.unit})")
 
 def _median_within(c:Counted) -> tuple[float, float]:
     "Between what times the median of all patients lies; no end where the curve may never come down."
@@ -487,12 +491,12 @@ def log_rank(
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress)
     if stratified and asked.by_site: raise FederationError("hospitals cannot be compared inside hospitals; choose another column, or stratified=False")
     if stratified: return _stratified(asked)
-    (counts, _, lost), books = asked.put(asked.times, "asking for a log-rank test")
+    (counts, _, left_out), books = asked.put(asked.times, "asking for a log-rank test")
     rng = np.random.default_rng(0)
     found = log_rank_test(*_compared([c.table for c in counts.values()]))
     many = [log_rank_test(*observed_minus_expected([_placed(c, rng) for c in counts.values()])) for _ in range(draws if disclosure == "protected" else 0)] or [found]
     table = _test_row(found, sum(c.n for c in counts.values())).assign(p_least=min(m[2] for m in many), p_most=max(m[2] for m in many))
-    note = asked.note(counts, lost) + (f" Over {draws} ways in which patients may lie inside their intervals, p was {table.p_least.iloc[0]:.3g} to {table.p_most.iloc[0]:.3g}." if disclosure == "protected" else "")
+    note = asked.note(counts, left_out) + (f" Over {draws} ways in which patients may lie inside their intervals, p was {table.p_least.iloc[0]:.3g} to {table.p_most.iloc[0]:.3g}." if disclosure == "protected" else "")
     return Answer(table, note, books, asked.title("Log-rank test"))
 
 def _compared(tables:Sequence[LifeTable]) -> tuple[np.ndarray, np.ndarray]:
@@ -536,5 +540,5 @@ def _stratified(asked:Inquiry) -> Answer:
     (_, replies), books = asked.put(steps, "asking for a stratified log-rank test", {"names_told": tell_names, "strata": tell_strata}, NAMES | STRATA)
     d, v, members = (sum(r.arrays[k] for r in replies) for k in ("difference", "variance", "members"))
     lost = int(members[-1])
-    note = "Exact: every hospital works out its own sums." + (f" {lost} patients are in no group: their {asked.by} is unknown or too rare at their hospital to be told apart, or it has too few events; the test is about the others." if lost else "")
+    note = "Exact: every hospital works out its own sums." + (f" {lost} patients are in no group: their {asked.by} is unknown or too rare at their hospital to be told apart, or it has too few events; the test is about the others." if lost else "") + without_silent(asked.federation, [r.n for r in replies], asked.min_cell)
     return Answer(_test_row(log_rank_test(d, v), members[:-1].sum()), note, books, f"{asked.title('Log-rank test')}, stratified by hospital")
