@@ -448,6 +448,15 @@ def test_folds_with_one_event_declare_that_one_patient_follows(name, asked_for):
     assert sums["patients"].patients <= 8
 
 
+@pytest.mark.parametrize("name", ["SurvivalForest", "DiscreteHazard", "PersonalCox", "BoostedSurvival", "DeepSurv", "HazardNet", "Ensemble"])
+def test_whatever_is_a_candidate_its_folds_are_in_the_books(name):
+    "Every learner answers for the fold that it was trained without, whatever it is asked and when."
+    options = {"SurvivalForest": {"trees": 10}, "PersonalCox": {"repeats": 1}, "BoostedSurvival": {"trees": 5}, "DeepSurv": {"max_rounds": 2}, "HazardNet": {"max_rounds": 2}, "Ensemble": {"learners": [gw.CoxPH(), gw.DiscreteHazard()]}}
+    X, y = made_up(300, 2, seed=4)
+    run = federate(in_hospitals(X, y, np.repeat(["A", "B"], [180, 120])), gw.Chosen([gw.CoxPH(), getattr(gw, name)(**options.get(name, {}))], retune=False), tune=2)
+    assert run.learner.chosen_ in ("CoxPH", name) and (run.disclosed.dropna().fewest_patients >= 1).all()
+
+
 @pytest.mark.parametrize("learner", [gw.CoxPH(), FOLDED["discrete"], gw.SurvivalForest(trees=3, min_leaf=3, min_cell=3)], ids=lambda v: type(v).__name__)
 def test_the_books_of_a_candidate_count_the_fold_that_it_was_trained_without(learner):
     "Chosen trains each candidate without each fold in turn: to the candidate the others are all there are, to a reader its answers with and without the fold can be compared."

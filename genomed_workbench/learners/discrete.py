@@ -22,7 +22,7 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, LearnerError, Released
+from .learner import Answers, Ask, Block, Learner, LearnerError, Released
 from .newton import NewtonLearner, NewtonSearch, Search, run_search, tune_penalty
 from ..statistics.cox import grouped_baseline
 
@@ -356,7 +356,7 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
 
     def behind_left_out(self, block:Any, state:dict[str, np.ndarray]) -> int:
         "The same of patients who were left out, on the grid in use; before there is one, their events."
-        return super().behind_left_out(self.stacked(block, state) if "edges" in state else block, state)
+        return self.behind(self.stacked(block, state)) if "edges" in state else Learner.behind_left_out(self, block, state)
 
     def terms(self, block:Any, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Log-likelihood of one site's rows and its derivatives, for each candidate."
