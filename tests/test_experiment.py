@@ -513,10 +513,9 @@ def test_a_slip_is_named_with_its_place(slip):
 
 def test_what_a_learner_takes_is_no_slip():
     "Oracle: the learners of the catalogue as they are, each with its own defaults written out, and settings that are lists or times."
-    from genomed_workbench.evaluation.plan import learner_defaults
-    from genomed_workbench.learners.catalogue import LEARNERS, learner_class
+    from genomed_workbench.learners.catalogue import LEARNERS, arguments_of
 
-    tables = {name: {"learner": name, **{k: v for k, v in learner_defaults(learner_class(name)()).items() if v is not None}} for name, one in LEARNERS.items() if one.installed and not one.members}
+    tables = {name: {"learner": name, **{k: v for k, v in arguments_of(name).items() if v is not None}} for name, one in LEARNERS.items() if one.installed and not one.members}
     tables |= {"ratios": {"learner": "cox", "l1_ratio": [0, 0.5]}, "grid": {"learner": "cox", "baseline": "shared", "time_grid": [1.0, 2.0]}, "shares": {"learner": "forest", "features": 0.4}, "whole": {"learner": "cox", "penalty": 1}}
     assert set(read_plan(changed(cohorts={"mds": GRID["cohorts"]["mds"] | {"learners": ["cox"]}}, learners=tables)).learners) == set(tables)
 

@@ -142,13 +142,12 @@ def arms_of(federation:Federation, spec:Mapping[str, Any], seed:int) -> Iterator
     if "isolated" in spec["arms"]:
         for name in alone_of(federation, spec["isolated"], spec["design"]): yield "", isolated_model(federation.sites[name], learner, folds)
 
-def settled(learner:Learner|None, asked:Learner, table:Mapping[str, Any]) -> str:
+def settled(learner:Learner, asked:Learner, table:Mapping[str, Any]) -> str:
     "What tuning settled, in words: which of several learners, or the numbers that are not those that were asked for."
-    if learner is None: return ""
     if "choose" in table: return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""
     if "average" in table:
-        found = [(name, settled(*one)) for name, one in zip(table["average"], zip(learner.learners, asked.learners, table["average"].values()))]
-        return "; ".join(f"{name}: {said}" for name, said in found if said)
+        found = {name: settled(mine, before, one) for (name, one), mine, before in zip(table["average"].items(), learner.learners, asked.learners)}
+        return "; ".join(f"{name}: {said}" for name, said in found.items() if said)
     mine, before = learner.get_params(deep=False), asked.get_params(deep=False)
     return ", ".join(f"{name} {value:.3g}" for name, value in sorted(mine.items()) if isinstance(value, int | float) and not isinstance(value, bool) and value != before[name])
 
@@ -163,7 +162,7 @@ COLUMNS = ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on
 def rows_of(cell:Cell, strategy:str, model:Model, scores:Mapping[str, Scores], federation:Federation, sizes:pd.DataFrame) -> list[dict[str, Any]]:
     "The rows of one model."
     out, table = [], cell.spec.get("learner") or {}
-    tuned = settled(model.learner, learner_in(table, cell.seed), table) if cell.learner and cell.spec["tune"] else ""
+    tuned = settled(model.learner, learner_in(table, cell.seed), table) if model.learner is not None and cell.spec["tune"] else ""
     for metric, earned in scores.items():
         for where, value in zip([*federation.sites, "within", "all"], earned.row()):
             out.append({"cohort": cell.cohort, "design": cell.design, "learner": cell.learner, "strategy": strategy, "seed": cell.seed, "arm": model.arm, "trained_on": model.trained_on,
@@ -176,9 +175,9 @@ def home_rows(cell:Cell, models:list[Model], scored:list[dict[str, Scores]], fed
     if {m.trained_on for m in models if m.arm == "isolated"} != set(names): return []
     home = {metric: at_home(models, scored, names, metric) for metric in scored[0]}
     rows = [row for row in rows_of(cell, "", Model("isolated", "own site", None), home, federation, sizes) if row["tested_on"] != "all"]
-    for row in rows:
+    for row in [r for r in rows if r["tested_on"] == "within"]:
         judged = np.any([s[row["metric"]].whole > 0 for s in scored], axis=0)
-        if row["tested_on"] == "within" and (lacking := [n for n, whole, there in zip(names, home[row["metric"]].whole, judged) if there and not whole > 0]):
+        if lacking := [n for n, there, alone in zip(names, judged, home[row["metric"]].whole > 0) if there and not alone]:
             row |= {"value": float("nan"), "note": f"no sum over hospitals: no result of its own at {', '.join(lacking)}"}
     return rows
 

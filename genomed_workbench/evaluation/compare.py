@@ -72,18 +72,16 @@ def at_home(models:list[Model], scored:list[dict[str, Scores]], names:list[str],
     part, whole = np.array([own[n].alone(g) for g, n in enumerate(names)]).T
     return Scores(part, whole, float("nan"), any(s.log for s in own.values()))
 
-def on_common_ground(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metric:str) -> tuple[Scores, Scores]:
-    "Federated, and each at home, over the sites where both have a result: what a gain over all hospitals may be taken from."
-    federated, home = next(s[metric] for m, s in zip(models, scored) if m.arm == "federated"), at_home(models, scored, names, metric)
+def on_common_ground(federated:Scores, home:Scores) -> list[Scores]:
+    "Both, over the sites where both have a result: what a gain over all hospitals may be taken from."
     both = (federated.whole > 0) & (home.whole > 0)
-    return tuple(Scores(np.where(both, s.part, 0), np.where(both, s.whole, 0), float("nan"), s.log) for s in (federated, home))  # type: ignore[return-value]
+    return [Scores(np.where(both, s.part, 0), np.where(both, s.whole, 0), float("nan"), s.log) for s in (federated, home)]
 
 def score_table(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metrics:Sequence[str]) -> np.ndarray:
     "Models x (sites, within, all) x metrics; then 'each at home', and federated and at home on common ground."
-    rows = [[s[m].row() for m in metrics] for s in scored]
-    home = [at_home(models, scored, names, m).row() for m in metrics]
-    paired = [[side.row() for side in on_common_ground(models, scored, names, m)] for m in metrics]
-    return np.array([*rows, home, *zip(*paired)]).transpose(0, 2, 1)
+    federated, home = scored[[m.arm for m in models].index("federated")], {m: at_home(models, scored, names, m) for m in metrics}
+    lines = [*([s[m] for m in metrics] for s in scored), list(home.values()), *zip(*(on_common_ground(federated[m], home[m]) for m in metrics))]
+    return np.array([[s.row() for s in line] for line in lines]).transpose(0, 2, 1)
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #edf17a4e
 def run_repeat(federation:Federation, learner:Learner, settings:dict[str, Any], bootstrap:int, tell:Listener|None=None) -> Repeat:

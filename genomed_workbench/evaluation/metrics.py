@@ -11,6 +11,7 @@ __all__ = ['SURVIVAL_METRICS', 'BINARY_METRICS', 'FURTHER', 'KNOWN', 'METRIC_LAB
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #9802f9eb
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,11 @@ class TestRows:
         "Number of sites."
         return len(self.censoring)
 
+    @cached_property
+    def followed(self) -> np.ndarray:
+        "Where patients were followed long enough for a Brier score at the horizon, shape (sites,)."
+        return np.array([brier_is_known(self.time[self.group == g], self.event[self.group == g], self.horizon, c) for g, c in enumerate(self.censoring)])
+
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #526ae337
 PAIRED = ("harrell_c", "uno_c", "auc")
 
@@ -179,7 +185,7 @@ def brier_scores(test:TestRows, probability:np.ndarray, kind:str, multiplicity:n
     terms = (probability - test.event)**2 if kind == "binary" else np.concatenate([
         brier_terms(test.time[test.group == g], test.event[test.group == g], probability[test.group == g], test.horizon, c) for g, c in enumerate(test.censoring)])
     times = np.ones(len(terms)) if multiplicity is None else multiplicity.astype(float)
-    known = np.array([kind == "binary" or brier_is_known(test.time[test.group == g], test.event[test.group == g], test.horizon, c) for g, c in enumerate(test.censoring)])
+    known = np.ones(test.sites, bool) if kind == "binary" else test.followed
     part, whole = np.bincount(test.group, terms*times, test.sites)*known, np.bincount(test.group, times, test.sites)*known
     return Scores(part, whole, float(part.sum()/whole.sum()) if known.all() else float("nan"))
 

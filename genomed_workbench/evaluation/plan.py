@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Rule', 'ARMS', 'ALONE', 'METRICS', 'TOP', 'COHORT', 'DESIGN', 'LEARNER', 'MLFLOW', 'PUBLISHED', 'FIGURE', 'USUAL',
-           'NOBODY', 'ExperimentError', 'whole', 'number', 'words', 'checked', 'learner_named', 'learner_defaults',
-           'strategy_named', 'differing', 'Cell', 'Plan', 'read_plan', 'plan_of', 'named_experiments']
+           'NOBODY', 'ExperimentError', 'whole', 'number', 'words', 'checked', 'learner_named', 'strategy_named',
+           'differing', 'Cell', 'Plan', 'read_plan', 'plan_of', 'named_experiments']
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #7dbbedf3
 import hashlib
@@ -15,7 +15,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 from ..data.checks import suggestion
 from .metrics import KNOWN
 from ..federation.engines import ENGINES
-from ..learners.catalogue import learner_of
+from ..learners.catalogue import arguments_of, learner_of
 from ..learners.ensemble import Chosen, Ensemble
 from ..learners.learner import Learner, LearnerError
 from ..learners.strategies import STRATEGIES, strategy
@@ -166,7 +165,7 @@ NOBODY = {"survival": np.zeros(0, [("event", bool), ("time", float)]), "binary":
 
 def _settings(learner:Learner, options:dict[str, Any], where:str) -> Learner:
     "The learner, if its settings are such as it will take: it says so when it is handed an outcome."
-    for name, usual in learner_defaults(learner).items():
+    for name, usual in arguments_of(options["learner"]).items():
         value = options.get(name, usual)
         if number(usual) and isinstance(value, str | bool): raise ExperimentError(f"{where}: {name} = {value!r}; expected a number, such as {usual!r}")
     try: learner.target(NOBODY[learner.kind])
@@ -174,9 +173,6 @@ def _settings(learner:Learner, options:dict[str, Any], where:str) -> Learner:
         raise ExperimentError(f"{where}: {e} (found {', '.join(f'{k} = {v!r}' for k, v in options.items())})") from None
     return learner
 
-def learner_defaults(learner:Learner) -> dict[str, Any]:
-    "The settings that a learner has unless others are named."
-    return {k: p.default for k, p in signature(type(learner)).parameters.items()}
 
 def strategy_named(asked:Any, where:str) -> tuple[str, Any]:
     "Name and strategy; 'own' and 'newton' are the learner's own way."

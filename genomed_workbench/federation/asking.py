@@ -20,7 +20,7 @@ import pandas as pd
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, maximum_flow
 
 from .app import DECLARED, Answered, Query, agreed
 from .counts import agreed_least, common_names, groups, names_of
@@ -97,28 +97,16 @@ def smallest_cut(
     shared:np.ndarray,  # patients that two groups share, symmetric, shape (k, k)
     enough:float,       # cuts through so many do not matter
 ) -> float:             # the smallest number of patients through whom a part can be cut off; infinity if enough or none
-    "The smallest cut of what hangs together (Stoer and Wagner 1997, doi:10.1145/263867.263872)."
-    W, best = np.array(shared, float), np.inf
-    while len(W) > 1:
-        W = _merged(W, connected_components(csr_array(enough <= W), directed=False)[1])
-        if len(W) < 2: break
-        pull, left, before, last = W[0].copy(), np.arange(len(W)) > 0, 0, 0
-        while left.any():
-            before, last = last, int(np.where(left, pull, -1).argmax())
-            through, left[last] = pull[last], False
-            pull = pull + W[last]
-        if through: best = min(best, through)  # none: it hangs together with nothing
-        W = _merged(W, np.where(np.arange(len(W)) == last, before, np.arange(len(W))))
-    return float(best) if best < enough else np.inf
-
-def _merged(W:np.ndarray, into:np.ndarray) -> np.ndarray:
-    "Dots taken together."
-    place = np.unique(into, return_inverse=True)[1]
-    both = np.zeros((place.max() + 1, len(W)))
-    both[place, np.arange(len(W))] = 1
-    out = both @ W @ both.T
-    np.fill_diagonal(out, 0)
-    return out
+    "The smallest cut of what hangs together: as much flows between the two parts, and no more (Ford and Fulkerson 1956, doi:10.4153/CJM-1956-045-5)."
+    never = connected_components(csr_array(shared >= enough), directed=False)[1]  # groups that no such cut parts, taken together
+    joined = np.eye(never.max() + 1)[never]
+    W = joined.T @ shared @ joined
+    np.fill_diagonal(W, 0)
+    flows = csr_array(W.astype(np.int32))
+    part = connected_components(flows, directed=False)[1]
+    first = np.unique(part, return_index=True)[1][part]
+    cuts = [maximum_flow(flows, source, sink).flow_value for sink, source in enumerate(first) if sink != source]
+    return float(min(cuts)) if min(cuts, default=enough) < enough else np.inf
 
 def fewest_between(
     first:np.ndarray,   # group of each patient, -1 for those who are left out, shape (n,)

@@ -171,11 +171,11 @@ def given(value:Any, patients:float, least:int, n:int) -> Released:
 def apart(exam:Exam, plan:Plan) -> np.ndarray:  # True for a time that may be answered, shape (1 + m,)
     "The horizon, and of the other times those between which enough test patients leave: who compares two answers must not find one patient's end."
     at = np.array([plan.horizon, *plan.times])
-    gone, told = np.array([(exam.time <= t).sum() for t in at]), at == plan.horizon
-    for way in (np.argsort(at)[::-1], np.argsort(at)):
+    gone, told, order = np.array([(exam.time <= t).sum() for t in at]), at == plan.horizon, np.argsort(at)
+    for way in (order[at[order] < plan.horizon][::-1], order[at[order] > plan.horizon]):  # from the horizon on, to either side
         last = gone[0]
         for k in way:
-            if (at[k] - plan.horizon)*(at[way[-1]] - plan.horizon) > 0 and abs(gone[k] - last) >= plan.min_cell: told[k], last = True, gone[k]
+            if abs(gone[k] - last) >= plan.min_cell: told[k], last = True, gone[k]
     return told
 
 def ranking(exam:Exam, plan:Plan) -> dict[str, Released]:

@@ -70,9 +70,9 @@ def learner_class(name:str) -> type[Learner]:
     return found
 
 # %% ../../nbs/library/learners/14_registry.ipynb #21b2d800
-def arguments_of(name:str) -> list[str]:
-    "The arguments that a learner takes."
-    return list(signature(learner_class(name)).parameters)
+def arguments_of(name:str) -> dict[str, Any]:
+    "The arguments that a learner takes, each with what it is unless another is named."
+    return {argument: p.default for argument, p in signature(learner_class(name)).parameters.items()}
 
 # %% ../../nbs/library/learners/14_registry.ipynb #5d137290
 def learner_of(
