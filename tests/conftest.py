@@ -271,6 +271,7 @@ def browser():
     path = chromium()
     if path is None:
         pytest.skip("no Chromium found: apt-get install chromium, or set GENOMED_CHROMIUM to a Chromium or Chrome")
+    playwright.expect.set_options(timeout=60_000)  # a loaded machine may take its time; what never comes still fails
     with playwright.sync_playwright() as p:
         opened = p.chromium.launch(executable_path=path, args=QUIET)
         yield opened

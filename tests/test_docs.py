@@ -301,7 +301,7 @@ def test_the_search_finds(address, page):
     from playwright.sync_api import expect
 
     page.goto(f"{address}/search.html?q=C-index")
-    expect(page.locator("#search-results .search-summary")).to_contain_text("found", timeout=30_000)
+    expect(page.locator("#search-results .search-summary")).to_contain_text("found")
     expect(page.locator("#search-results li a").first).to_be_visible()
     hits = page.locator("#search-results li a").all_text_contents()
     assert any("Glossary" in hit or "C-index" in hit for hit in hits)

@@ -41,14 +41,15 @@ def test_the_first_minutes(started, page, tmp_path):
     page.goto(address)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
     page.get_by_text("| Idle").first.wait_for()
-    assert page.locator(".lm-TabBar-tab.lm-mod-current", has_text="start.ipynb").count() == 1
+    expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="start.ipynb")).to_have_count(1)
     assert page.locator("dialog, .jp-Dialog, .jp-toastContainer button").count() == 0, "no question stands before the welcome"
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator('[data-command="runmenu:run-all"]').click()
     setup = page.locator(".genomed-setup")
     expect(setup).to_contain_text("Everything works. You can begin.", timeout=120_000)
     expect(setup).to_contain_text("your browser answered")
-    assert setup.get_by_role("listitem").count() == 5 and setup.get_by_role("img", name="works", exact=True).count() == 5
+    expect(setup.get_by_role("listitem")).to_have_count(5)
+    expect(setup.get_by_role("img", name="works", exact=True)).to_have_count(5)
     page.screenshot(path=tmp_path / "start.png")
     panel = page.locator(".jp-CodeCell").nth(1)
     expect(panel.get_by_role("table", name="Your lessons")).to_be_visible()
