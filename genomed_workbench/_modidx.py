@@ -5908,6 +5908,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                         'genomed_workbench/statistics/recalibration.py'),
                                                             'genomed_workbench.statistics.recalibration.Judged.terms': ( 'library/statistics/recalibration.html#judged.terms',
                                                                                                                          'genomed_workbench/statistics/recalibration.py'),
+                                                            'genomed_workbench.statistics.recalibration.add_groups': ( 'library/statistics/recalibration.html#add_groups',
+                                                                                                                       'genomed_workbench/statistics/recalibration.py'),
                                                             'genomed_workbench.statistics.recalibration.add_terms': ( 'library/statistics/recalibration.html#add_terms',
                                                                                                                       'genomed_workbench/statistics/recalibration.py'),
                                                             'genomed_workbench.statistics.recalibration.calibration_error': ( 'library/statistics/recalibration.html#calibration_error',

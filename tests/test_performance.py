@@ -16,6 +16,7 @@ from sksurv.metrics import brier_score, concordance_index_ipcw, cumulative_dynam
 from genomed_workbench.statistics import discrimination, recalibration
 from genomed_workbench.statistics.brier import brier_sums
 from genomed_workbench.statistics.brier import integrated_brier_score as our_ibs
+from genomed_workbench.statistics.calibration import calibration_by_group
 from genomed_workbench.statistics.concordance import comparable_pairs, uno_weights
 from genomed_workbench.statistics.net_benefit import decision_curve
 from genomed_workbench.statistics.reclassification import move_sums, moves, net_reclassification
@@ -196,7 +197,7 @@ def test_groups_of_several_hospitals_add_up():
     "Fifths inside two hospitals, put together: patients, mean prediction, and the weighted Kaplan-Meier estimates."
     (time, event, risk), half = patients(8), np.arange(300) < 180
     alive = np.exp(-np.exp(risk) / 2)
-    table = recalibration.group_table(sum(recalibration.group_sums(time[m], event[m], alive[m], 1.0) for m in (half, ~half)))
+    table = recalibration.group_table(recalibration.add_groups([recalibration.group_sums(time[m], event[m], alive[m], 1.0) for m in (half, ~half)]))
     for g in range(1, 6):
         parts = [(m & (np.isin(np.arange(300), np.flatnonzero(m)[recalibration.risk_groups(alive[m], 5) == g]))) for m in (half, ~half)]
         n = [p.sum() for p in parts]
@@ -204,3 +205,16 @@ def test_groups_of_several_hospitals_add_up():
         assert table.predicted[g] == pytest.approx(alive[parts[0] | parts[1]].mean(), abs=1e-12)
         assert table.observed[g] == pytest.approx(np.average([float(kaplan_meier(time[p], event[p])(1.0)) for p in parts], weights=n), abs=1e-12)
     assert ((table.low < table.observed) & (table.observed < table.high)).all()
+
+
+def test_a_group_nobody_of_whom_was_followed_so_long_is_left_out():
+    "The lowest fifth of the first hospital is lost before the horizon: no point there, and the common one is the second hospital's alone (statistics.calibration says the same)."
+    (time, event, risk), half = patients(8), np.arange(300) < 180
+    alive = np.exp(-np.exp(risk) / 2)
+    lowest = np.flatnonzero(half)[recalibration.risk_groups(alive[half], 5) == 1]
+    time[lowest], event[lowest] = np.minimum(time[lowest], 0.9), np.where(time[lowest] < 0.9, event[lowest], 0)
+    first, second = (recalibration.group_sums(time[m], event[m], alive[m], 1.0) for m in (half, ~half))
+    mine, both = recalibration.group_table(first), recalibration.group_table(recalibration.add_groups([first, second]))
+    assert mine.observed.isna().tolist() == [True, False, False, False, False] and mine.n[1] == len(lowest)
+    assert mine.observed.tolist() == pytest.approx(calibration_by_group(time[half], event[half], alive[half], 1.0).observed.tolist(), abs=1e-12, nan_ok=True)
+    assert both.loc[1].tolist() == recalibration.group_table(second).loc[1].tolist() and both.n[2] == mine.n[2] + recalibration.group_table(second).n[2]

@@ -44,7 +44,7 @@ from ..statistics.discrimination import auc_sums
 from ..statistics.net_benefit import THRESHOLDS, alarm_sums, alarms, curve_table
 from ..statistics.performance_pictures import calibration_curve_picture, decision_picture, risk_groups_picture
 from ..statistics.pictures import Picture
-from ..statistics.recalibration import (Judged, Terms, calibration_intercept, climb, fit_constant, fit_slope, group_sums, group_table,
+from ..statistics.recalibration import (Judged, Terms, add_groups, calibration_intercept, climb, fit_constant, fit_slope, group_sums, group_table,
                                                         index_of, knots_from, observed_expected, spline)
 from ..statistics.reclassification import move_sums, moves, net_reclassification
 from ..statistics.survival import StepCurve, brier_is_known, censoring_curve, kaplan_meier
@@ -490,11 +490,11 @@ def figure_table(job:Any, metrics:Sequence[str]) -> pd.DataFrame:
 
 # %% ../../nbs/library/federation/09_validation.ipynb #12dca13b
 def group_tables(job:Any) -> dict[str, pd.DataFrame]:
-    "Calibration in groups: of each site that gave its groups, and of all of these together."
+    "Calibration in groups: of each site that gave its groups, and of all of these together as far as they were followed to the horizon."
     sums = stacked(job.first, "groups", (4, job.plan.groups))
-    known = np.isfinite(sums).all(axis=(1, 2))
+    known = np.isfinite(sums[:, 0]).all(axis=1)
     found = {name: group_table(s) for name, s, k in zip(job.federation.sites, sums, known) if k}
-    return found | ({"within": group_table(sums[known].sum(axis=0))} if known.any() else {})
+    return found | ({"within": group_table(add_groups(sums[known]))} if known.any() else {})
 
 def smooth_tables(job:Any) -> dict[str, pd.DataFrame]:
     "The smooth calibration curve, predicted against observed risk, of each site and on average over them, where nearly all predictions lie."

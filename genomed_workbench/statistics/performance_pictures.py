@@ -57,7 +57,8 @@ def curve_in_words(smooth:pd.DataFrame, when:str="") -> str:
 
 def risks_in_words(groups:pd.DataFrame, when:str="") -> str:
     "Each group in words, from the lowest risk to the highest."
-    said = [f"{of_100(1 - g.predicted)} predicted, {of_100(1 - g.observed)} observed{'' if np.isnan(g.low) else f' ({100*(1 - g.high):.0f} to {100*(1 - g.low):.0f})'}" for g in groups.itertuples()]
+    said = ["nobody followed so long" if np.isnan(g.observed) else f"{of_100(1 - g.predicted)} predicted, {of_100(1 - g.observed)} observed{'' if np.isnan(g.low) else f' ({100*(1 - g.high):.0f} to {100*(1 - g.low):.0f})'}"
+            for g in groups.itertuples()]
     return f"Events{when}, in {len(groups)} groups from the lowest to the highest risk: {'; '.join(said)}."
 
 # %% ../../nbs/library/statistics/16_performance_pictures.ipynb #bee6bfb8

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NEARLY', 'Terms', 'index_of', 'add_terms', 'climb', 'logistic_terms', 'knots_from', 'spline', 'Judged',
            'judged_by_site', 'fit_slope', 'calibration_slope', 'observed_expected', 'calibration_intercept',
-           'fit_constant', 'fit_shape', 'calibration_error', 'group_sums', 'survivors', 'group_table']
+           'fit_constant', 'fit_shape', 'calibration_error', 'group_sums', 'survivors', 'add_groups', 'group_table']
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #100b586c
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 from .calibration import risk_groups
 from .cox import RiskOrder, cox_terms, grouped_baseline
-from .survival import kaplan_meier
+from .survival import survival_at
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #c951ce17
 NEARLY = 1e-6  # probabilities nearer to 0 or 1 are taken as this near
@@ -215,7 +215,7 @@ def group_sums(
     horizon:float,
     groups:int=5,
 ) -> np.ndarray:  # rows: patients, alive as predicted, alive as observed, its variance; shape (4, groups)
-    "Predicted and observed survivors in groups of predicted risk, the lowest first, in one hospital."
+    "Predicted and observed survivors in groups of predicted risk, the lowest first, in one hospital. Observed and its variance are NaN where nobody of a group was followed to the horizon."
     of = risk_groups(alive, groups)
     return np.array([survivors(time[of == g], event[of == g], alive[of == g], horizon) for g in range(1, of.max(initial=0) + 1)]).reshape(-1, 4).T
 
@@ -223,16 +223,20 @@ def survivors(time:np.ndarray, event:np.ndarray, alive:np.ndarray, horizon:float
     "Patients, predicted survivors, survivors by Kaplan-Meier, and Greenwood's variance of the latter."
     n, times = len(time), np.unique(time[(event > 0) & (time <= horizon)])
     at_risk, dead = np.array([(time >= t).sum() for t in times]), np.array([((time == t) & (event > 0)).sum() for t in times])
-    S = float(kaplan_meier(time, event)(np.array(horizon))) if n else 0.0
+    S = survival_at(time, event, horizon)[0] if n else 0.0
     spread = (dead/(at_risk*np.maximum(at_risk - dead, 1))).sum() if len(times) else 0.0
     return n, float(alive.sum()), n*S, (n*S)**2*spread
 
+def add_groups(each:Sequence[np.ndarray]) -> np.ndarray:  # shape (4, groups)
+    "The sums of `group_sums` over hospitals; a group that was not followed to the horizon is left out of them, its patients too."
+    return np.sum([np.where(np.isfinite(sums).all(axis=0), sums, 0.0) for sums in each], axis=0)
+
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #50c23a0d
 def group_table(
-    sums:np.ndarray,   # of `group_sums`, added up over hospitals, shape (4, groups)
+    sums:np.ndarray,   # of `group_sums`, or added up over hospitals by `add_groups`, shape (4, groups)
     z:float=1.959963984540054,
 ) -> pd.DataFrame:     # index group (1 = lowest risk); predicted, observed, low, high, n
-    "Predicted and observed share alive, with an interval on the scale log(-log S), NaN where nobody or everybody died."
+    "Predicted and observed share alive, with an interval on the scale log(-log S), NaN where nobody or everybody died. Observed is NaN where nobody was followed to the horizon."
     n, predicted, observed, variance = sums
     with np.errstate(divide="ignore", invalid="ignore"):
         S = observed/n
