@@ -6,12 +6,12 @@
 __all__ = ['MOST', 'VALIDATED', 'DISTANCE', 'THIRDS', 'GROUPS', 'Z', 'METRICS', 'COLUMNS', 'RECORDS', 'Plan', 'Exam',
            'survival_each', 'alive_at', 'exam_of', 'withheld', 'given', 'apart', 'ranking', 'errors', 'judged',
            'can_be_fitted', 'calibration', 'decisions', 'reclassified', 'regression', 'distances', 'group_of',
-           'told_curve', 'curves', 'agreed', 'first_answer', 'judged_sums', 'remembered', 'next_answer', 'last_answer',
-           'Validating', 'ratios', 'stacked', 'Figure', 'ranking_figures', 'once', 'error_figures', 'fit_figures',
-           'distance_figures', 'move_figures', 'figure_table', 'group_tables', 'smooth_tables', 'decision_tables',
-           'where_told', 'between', 'joined_curve', 'risk_group_curves', 'Validation', 'validation_in_words',
-           'slope_in_words', 'all_together', 'usual_horizon', 'plan_of', 'model_of', 'validate', 'wanted_metrics',
-           'too_few']
+           'told_curve', 'curves', 'judged_alike', 'first_answer', 'judged_sums', 'remembered', 'next_answer',
+           'last_answer', 'Validating', 'ratios', 'stacked', 'Figure', 'ranking_figures', 'once', 'error_figures',
+           'fit_figures', 'distance_figures', 'move_figures', 'figure_table', 'group_tables', 'smooth_tables',
+           'decision_tables', 'where_told', 'between', 'joined_curve', 'risk_group_curves', 'Validation',
+           'validation_in_words', 'slope_in_words', 'all_together', 'usual_horizon', 'plan_of', 'model_of', 'validate',
+           'wanted_metrics', 'too_few']
 
 # %% ../../nbs/library/federation/09_validation.ipynb #9f1f1467
 import html
@@ -300,7 +300,7 @@ def curves(exam:Exam, plan:Plan, knots:np.ndarray) -> dict[str, Released]:
             "curve_alive": Released(np.concatenate([s for _, s in told]), few), "curve_lengths": Released(np.array([len(t) for t, _ in told], float), few)}
 
 # %% ../../nbs/library/federation/09_validation.ipynb #d3761429
-def agreed(context:Context, **asked:str) -> None:
+def judged_alike(context:Context, **asked:str) -> None:
     "Refuse what was asked otherwise before in this run."
     memory: Any = context.state.config_records.setdefault("validation", ConfigRecord())
     for name, how in asked.items():
@@ -311,7 +311,7 @@ def first_answer(site:Site, learner:Learner, arrays:dict[str, np.ndarray], confi
     plan = Plan.from_json(config["plan"])
     if plan.min_cell < FLOOR: raise DisclosureError(f"sums over {plan.min_cell} patients were asked for; this site tells of no fewer than {FLOOR}")
     if len(plan.times) > MOST: raise DisclosureError(f"{len(plan.times)} times were asked for; this site answers at no more than {MOST}")
-    agreed(context, plan=config["plan"])
+    judged_alike(context, plan=config["plan"])
     model = learner.imported(encoding_of(config["encoding"]), _named("model.", arrays))
     before = other.imported(encoding_of(config["before"]), _named("before.", arrays)) if other is not None else None
     exam = exam_of(site, model, plan, before)
@@ -339,13 +339,13 @@ def remembered(site:Site, context:Context) -> tuple[Exam, Plan]:
 def next_answer(site:Site, learner:Learner, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
     "One step of a regression."
     exam, plan = remembered(site, context)
-    agreed(context, knots=repr(arrays["knots"].tolist()))
+    judged_alike(context, knots=repr(arrays["knots"].tolist()))
     return Answered(regression(exam, plan, str(config["what"]), arrays["beta"], arrays["knots"]), VALIDATED, exam.n)
 
 def last_answer(site:Site, learner:Learner, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
     "Distances from the calibration curve, and curves of risk groups."
     exam, plan = remembered(site, context)
-    agreed(context, knots=repr(arrays["knots"].tolist()), shape=repr(arrays["beta"].tolist()))
+    judged_alike(context, knots=repr(arrays["knots"].tolist()), shape=repr(arrays["beta"].tolist()))
     return Answered(distances(exam, plan, arrays["beta"], arrays["knots"]) | curves(exam, plan, arrays["knots"]), VALIDATED, exam.n)
 
 # %% ../../nbs/library/federation/09_validation.ipynb #46bf155e
