@@ -1,6 +1,9 @@
 "The site: Sphinx over the pages that stage.py makes from the notebooks. Nothing is executed; stored outputs are shown."
+import gc
 import sys
 from pathlib import Path
+
+gc.disable()  # the pages live until the end: to look through them for garbage again and again takes half the time
 
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS / "extensions"), str(DOCS.parent)]

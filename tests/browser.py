@@ -108,6 +108,13 @@ def questions_of(lesson) -> dict[str, tuple]:
     return ear.heard
 
 
+def faults(page, **asked) -> list[str]:
+    "What axe-core calls serious or critical on a page, or in a part of it (context=): the rule, and where."
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: pip install -e '.[dev]'").Axe()
+    found = axe.run(page, options={"resultTypes": ["violations"], "preload": False}, **asked).response["violations"]
+    return [f"{v['id']}: {node['html'][:200]}" for v in found if v["impact"] in ("serious", "critical") for node in v["nodes"]]
+
+
 def finished(page, timeout: float = 240_000) -> None:
     "Wait until the last code cell was run (cells run in order; one whose code is folded shows no number) and the kernel rests."
     page.wait_for_function("""() => {

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from browser import free_port, quiet_settings, run_all, served
+from browser import faults, free_port, quiet_settings, run_all, served
 from playwright.sync_api import expect
 
 from genomed_workbench.workbench.page import make_template, page_command
@@ -60,13 +60,6 @@ def quiet(page) -> None:
     "No error in the console, nothing asked of another host, no picture without words."
     assert page.errors == [] and page.abroad == []
     expect(page.locator(".gwb img:not([alt]), .gwb img[alt=''], .gwb svg:not([aria-label])")).to_have_count(0)
-
-
-def accessible(page) -> None:
-    "What axe-core calls serious or critical inside the panel: nothing."
-    Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
-    found = Axe().run(page, context=".gwb").response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:120]) for v in found if v["impact"] in ("serious", "critical")] == []
 
 
 @pytest.fixture
@@ -148,7 +141,7 @@ def test_a_full_run_in_jupyterlab_and_the_printed_code_in_a_fresh_kernel(desk, p
     panel.get_by_role("button", name="Save the report").click()
     panel.get_by_text("Saved as report.html").wait_for()
     assert "C-index" in (work / "report.html").read_text(encoding="utf-8")
-    accessible(page)
+    assert faults(page, context=".gwb") == []
     quiet(page)
     page.screenshot(path=tmp_path / "lab.png")
     assert json.loads(second_cell(page)) == fresh(code, work)
@@ -232,7 +225,7 @@ def test_under_voila(width, page, tmp_path):
         assert page.evaluate("() => document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1"), "the page is wider than the window"
         shown = panel.locator(".gwb-card").nth(4).locator("table").first.inner_text()
         code = the_code(panel)
-        accessible(page)
+        assert faults(page, context=".gwb") == []
         quiet(page)
         page.screenshot(path=tmp_path / "voila.png", full_page=True)
         told = fresh(code, work)

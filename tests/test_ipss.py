@@ -154,10 +154,10 @@ def test_a_million_patients():
     table = pd.DataFrame({"cytogenetic_risk": rng.integers(0, 5, n), "marrow_blasts": rng.integers(0, 20, n), "hemoglobin": rng.normal(10, 2, n), "platelets": rng.gamma(2, 80, n), "neutrophils": rng.gamma(2, 1, n), "age": rng.normal(70, 10, n)})
     table = table.astype(float).mask(rng.random(table.shape) < 0.05)
     for score in (ipss_r, ipss_ra):
-        began = time.perf_counter()
+        began = time.process_time()
         found = score(table)
-        MEASURED[f"{score.__name__}, seconds for a million patients"] = time.perf_counter() - began
-        assert time.perf_counter() - began < 20 and len(found) == n and set(found["category"].dropna()) == set(CATEGORIES)
+        MEASURED[f"{score.__name__}, seconds for a million patients"] = time.process_time() - began
+        assert time.process_time() - began < 20 and len(found) == n and set(found["category"].dropna()) == set(CATEGORIES)
 
 
 # The released cohort

@@ -214,9 +214,9 @@ def test_no_text_breaks_it():
 
 @pytest.mark.parametrize("text", ["(" * 5000, "46,xx," + "+8," * 2000, "/" * 5000, "46,xx" + "/46,xx,idem,+8" * 400, "1" * 6000, "-" * 5000, "46,xx,del(" + "5;" * 2000, "46,xx,t(" + "?" * 4000, 7, 46.0, b"46,XX", ["46,XX"], object])
 def test_long_and_odd_things_are_soon_done(text):
-    began = time.perf_counter()
+    began = time.process_time()
     read_karyotype(text)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_a_count_that_fits_is_not_blamed():
@@ -249,9 +249,9 @@ def test_columns_are_the_dictionarys_words():
 
 def test_a_hundred_thousand_texts():
     texts = pd.Series(made_up_karyotypes(3000, seed=9)).sample(100_000, replace=True, random_state=0)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(karyotypes(texts)) == 100_000
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_public_name():

@@ -3,7 +3,6 @@
 import copy
 import re
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,10 +102,9 @@ def answered_again_at_the_end(lesson: Lesson) -> nbformat.NotebookNode:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
 def test_with_its_solutions_every_check_passes(name, tmp_path, execute):
-    lesson, start = LESSONS[name], time.perf_counter()
+    lesson = LESSONS[name]
     said = run(answered_again_at_the_end(lesson), lesson, tmp_path, execute)
     assert {len(one) for one in said.values()} == {2}
-    assert time.perf_counter() - start < 180, "nobody waits that long"
     assert set(said) == set(lesson.exercises)
     assert {n: s for n, s in said.items() if not all(one.startswith("Right.") for one in s)} == {}
 

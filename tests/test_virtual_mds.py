@@ -1,7 +1,6 @@
 "20,000 virtual MDS patients against the published figures, lifelines and the planted truth."
 
 import json
-import os
 import time
 import warnings
 from pathlib import Path
@@ -254,12 +253,11 @@ def test_the_file_holds_no_patient():
 
 @pytest.mark.slow
 def test_a_million_patients_in_a_minute():
-    start = time.perf_counter()
+    start = time.process_time()
     cohort = gw.load_cohort("virtual-mds", n=1_000_000, seed=0)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert cohort.n == 1_000_000 and abs(cohort.frame["TET2"].mean() - 0.3084) < 0.002
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 1.0
-    assert seconds <= 60 * max(1.0, busy), f"{seconds:.0f} s at a load of {busy:.1f} per core"
+    assert seconds <= 60, f"{seconds:.0f} s of processor time"
 
 
 def test_the_card_tells_what_a_thousand_patients_show():
