@@ -182,6 +182,8 @@ def test_a_binary_outcome_equals_the_pooled_table():
     expected = [pairs.within(p), ((p - case) ** 2).mean(), calibration_slope(*exam, kind="binary")[0], fit_constant([Judged.of(*exam, "binary")])[0]]
     measure("federated validation, yes or no - pooled", [found.value(m)["value"] for m in ("auc", "brier", "slope", "intercept")], expected, 1e-9)
     measure("federated validation, ICI of yes or no - pooled", [found.value("ici")["value"]], [calibration_error(*exam, kind="binary").ici], 1e-9)
+    groups = found.groups["within"]
+    measure("federated validation, groups of yes or no - pooled", [np.average(groups.observed, weights=groups.n), np.average(groups.predicted, weights=groups.n)], [1 - case.mean(), 1 - p.mean()], 1e-12)
     assert found.plot_calibration().alt and found.plot_decisions().alt and found.curves.empty
     with pytest.raises(KeyError, match="no survival outcome"):
         found.plot_groups()
