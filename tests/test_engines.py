@@ -318,7 +318,7 @@ def test_arrays_travel_to_the_last_bit(value):
 
 
 def test_a_message_costs_little():
-    "20 rounds over 10 small sites, with summaries and baseline: a quarter of a second of processor time."
+    "20 rounds over 10 small sites, with summaries and baseline, take a quarter of a second; more than three would be a fault."
     X, y = made_up(500, 5)
     federation = in_hospitals(X, y, np.repeat([f"h{i}" for i in range(10)], 50))
     federate(federation, gw.CoxPH(0.01), strategy=FedAvg(), rounds=1)
