@@ -1,6 +1,7 @@
 "Cohorts loaded once a session, made-up patients, textbook formulas that serve as oracles, and a list of measured differences."
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ from genomed_workbench.learn.folder import prepare_folder
 
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
 MEASURED: dict[str, float] = {}
+PATIENCE = 60_000  # milliseconds that a browser test waits for what must come: a loaded machine may take its time
 ANYWHERE = ("test_notebooks.py", "test_lessons.py")  # each test has a kernel of its own
 
 
@@ -68,6 +70,12 @@ def measure(name: str, found: Any, expected: Any, bar: float) -> float:
     MEASURED[name] = max(MEASURED.get(name, 0.0), largest)
     assert largest <= bar, f"{name}: largest difference {largest:.2e}, allowed {bar:.0e}"
     return largest
+
+
+def computed() -> float:
+    "Seconds of processor time of the processes that this one has run."
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def study_folder() -> Path | None:
@@ -271,7 +279,7 @@ def browser():
     path = chromium()
     if path is None:
         pytest.skip("no Chromium found: apt-get install chromium, or set GENOMED_CHROMIUM to a Chromium or Chrome")
-    playwright.expect.set_options(timeout=60_000)  # a loaded machine may take its time; what never comes still fails
+    playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as p:
         opened = p.chromium.launch(executable_path=path, args=QUIET)
         yield opened
@@ -283,7 +291,7 @@ def page(browser):
     "A fresh page that notes errors of its console and requests to other hosts."
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     one = context.new_page()
-    one.set_default_timeout(60_000)
+    one.set_default_timeout(PATIENCE)
     one.errors, one.abroad = [], []
     one.on("console", lambda m: one.errors.append(m.text) if m.type == "error" else None)
     one.on("pageerror", lambda e: one.errors.append(str(e)))

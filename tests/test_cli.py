@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import computed
 from malformed import HEADER, MALFORMED, changed, good_rows, text_of
 from typer.testing import CliRunner
 
@@ -328,12 +328,6 @@ def test_demo_without_the_real_cohort(genomed, monkeypatch, tmp_path):
 
 
 # --- as a process of its own
-
-def computed() -> float:
-    "Seconds of processor time of the processes that this one has run."
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
 
 def test_help_is_quick():
     times = []

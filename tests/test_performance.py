@@ -207,6 +207,7 @@ def test_groups_of_several_hospitals_add_up():
     assert ((table.low < table.observed) & (table.observed < table.high)).all()
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_group_nobody_of_whom_was_followed_so_long_is_left_out():
     "The lowest fifth of the first hospital is lost before the horizon: no point there, and the common one is the second hospital's alone (statistics.calibration says the same)."
     (time, event, risk), half = patients(8), np.arange(300) < 180
@@ -217,4 +218,6 @@ def test_a_group_nobody_of_whom_was_followed_so_long_is_left_out():
     mine, both = recalibration.group_table(first), recalibration.group_table(recalibration.add_groups([first, second]))
     assert mine.observed.isna().tolist() == [True, False, False, False, False] and mine.n[1] == len(lowest)
     assert mine.observed.tolist() == pytest.approx(calibration_by_group(time[half], event[half], alive[half], 1.0).observed.tolist(), abs=1e-12, nan_ok=True)
+    nowhere = recalibration.group_table(recalibration.add_groups([first, first])).loc[1]  # a warning would fail here
+    assert nowhere.n == 0 and nowhere[["predicted", "observed"]].isna().all()
     assert both.loc[1].tolist() == recalibration.group_table(second).loc[1].tolist() and both.n[2] == mine.n[2] + recalibration.group_table(second).n[2]

@@ -239,9 +239,9 @@ def group_table(
     "Predicted and observed share alive, with an interval on the scale log(-log S), NaN where nobody or everybody died. Observed is NaN where nobody was followed to the horizon."
     n, predicted, observed, variance = sums
     with np.errstate(divide="ignore", invalid="ignore"):
-        S = observed/n
+        promised, S = predicted/n, observed/n
         half = z*np.sqrt(variance)/n/np.abs(S*np.log(S))
         low, high = S**np.exp(half), S**np.exp(-half)
     inside = (S > 0) & (S < 1)
-    return pd.DataFrame({"predicted": predicted/n, "observed": S, "low": np.where(inside, low, np.nan), "high": np.where(inside, high, np.nan), "n": n.astype(int)},
+    return pd.DataFrame({"predicted": promised, "observed": S, "low": np.where(inside, low, np.nan), "high": np.where(inside, high, np.nan), "n": n.astype(int)},
                         index=pd.RangeIndex(1, len(n) + 1, name="group"))
