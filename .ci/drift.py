@@ -1,4 +1,5 @@
 "Export the library, clean the notebooks, render the README: nothing may change. Prints what did, and fails."
+
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,15 @@ BIN = Path(sys.executable).parent
 def state() -> str:
     "Everything git can see of the working tree: changed lines and new files."
     git = ["git", "-C", str(ROOT)]
-    changed = subprocess.run([*git, "diff", "HEAD"], capture_output=True, text=True, check=True).stdout
-    return changed + subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    changed = subprocess.run(
+        [*git, "diff", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout
+    return (
+        changed
+        + subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def main() -> int:

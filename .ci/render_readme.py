@@ -2,6 +2,7 @@
 
 `#| hide` leaves a cell out, `#| echo: false` its code; `--check` writes nothing and fails where README.md differs.
 """
+
 import argparse
 import re
 import sys
@@ -13,7 +14,9 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK, README = ROOT / "nbs" / "index.ipynb", ROOT / "README.md"
-HEADER = "<!-- Rendered from nbs/index.ipynb by `make readme`: edit the notebook, not this file. -->\n\n"
+HEADER = (
+    "<!-- Rendered from nbs/index.ipynb by `make readme`: edit the notebook, not this file. -->\n\n"
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 DIRECTIVE = re.compile(r"^#\|\s*(.+?)\s*$", re.MULTILINE)
 
@@ -53,7 +56,9 @@ def render(path: Path = NOTEBOOK) -> str:
 def main() -> int:
     "0 if README.md is what the notebook says."
     parser = argparse.ArgumentParser(description="Render README.md from nbs/index.ipynb.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where README.md differs")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where README.md differs"
+    )
     page = render()
     if not parser.parse_args().check:
         README.write_text(page, encoding="utf-8")

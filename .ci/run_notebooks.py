@@ -3,6 +3,7 @@
 Widgets and progress bars are not stored: without their kernel they would show as an error; what a widget says in HTML for that case stays.
 Without arguments: every notebook below nbs/.
 """
+
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,13 @@ def run(path: Path) -> float:
     "Run one notebook in place; the seconds it took."
     start = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False)
+    client = NotebookClient(
+        notebook,
+        timeout=900,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        store_widget_state=False,
+    )
     client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -39,7 +46,9 @@ def without_widget(output: nbformat.NotebookNode) -> nbformat.NotebookNode | Non
 
 def main(names: list[str]) -> None:
     "Run the notebooks named, or all."
-    paths = [Path(name).resolve() for name in names] or sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    paths = [Path(name).resolve() for name in names] or sorted(
+        p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
+    )
     for path in paths:
         print(f"{run(path):7.1f} s  {path.relative_to(ROOT)}", flush=True)
 

@@ -1,4 +1,5 @@
 "The site: Sphinx over the pages that stage.py makes from the notebooks. Nothing is executed; stored outputs are shown."
+
 import gc
 import sys
 from pathlib import Path
@@ -8,10 +9,10 @@ gc.disable()  # the pages live until the end: to look through them for garbage a
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS / "extensions"), str(DOCS.parent)]
 
-from sphinx.application import Sphinx  # noqa: E402
-from sphinx.config import Config  # noqa: E402
+from sphinx.application import Sphinx
+from sphinx.config import Config
 
-import genomed_workbench as gw  # noqa: E402
+import genomed_workbench as gw
 
 project = "Genomed Workbench"
 author = "Genomed Workbench contributors"
@@ -33,7 +34,15 @@ nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 nb_output_stderr = "remove"
 nb_merge_streams = True
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "attrs_inline", "attrs_block", "deflist", "smartquotes"]
+myst_enable_extensions = [
+    "dollarmath",
+    "amsmath",
+    "colon_fence",
+    "attrs_inline",
+    "attrs_block",
+    "deflist",
+    "smartquotes",
+]
 myst_heading_anchors = 4
 myst_heading_slug_func = "stage.slug"
 myst_update_mathjax = False
@@ -59,7 +68,12 @@ html_domain_indices = False
 html_context = {"default_mode": "light"}
 html_sidebars = {"index": [], "webinars/glossary": [], "licence": [], "search": []}
 html_theme_options = {
-    "logo": {"text": "Genomed Workbench", "image_light": "_static/mark.svg", "image_dark": "_static/mark.svg", "alt_text": ""},
+    "logo": {
+        "text": "Genomed Workbench",
+        "image_light": "_static/mark.svg",
+        "image_dark": "_static/mark.svg",
+        "alt_text": "",
+    },
     "navbar_end": [],
     "header_links_before_dropdown": 6,
     "show_nav_level": 1,

@@ -1,4 +1,5 @@
 """The words of the pages that no notebook holds: tables of contents, API pages, data-set cards."""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def cell(text: str) -> str:
 
 def grid(heads: list[str], rows: list[list[str]]) -> str:
     "A Markdown table."
-    return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in [heads, ["---"] * len(heads), *rows])
+    return "\n".join(
+        f"| {' | '.join(map(cell, row))} |" for row in [heads, ["---"] * len(heads), *rows]
+    )
 
 
 def tree(entries: list[str], caption: str = "") -> str:
@@ -58,10 +61,20 @@ def tree(entries: list[str], caption: str = "") -> str:
 
 def chapters_index(listed: dict[str, list[Chapter]]) -> str:
     "The library: every chapter, from the ground floor up."
-    parts = ["# Library", "> The package, written to be read: one notebook is one module, and each shows its code at work.",
-             "Rooms stand on floors; a room uses only the rooms below it. Read from here downwards and nothing comes before it has been explained."]
+    parts = [
+        "# Library",
+        "> The package, written to be read: one notebook is one module, and each shows its code at work.",
+        "Rooms stand on floors; a room uses only the rooms below it. Read from here "
+        "downwards and nothing comes before it has been explained.",
+    ]
     for room, rows in listed.items():
-        parts += [f"## {room}", ROOMS.get(room, ""), "\n".join(f"- [{title}]({room}/{path.name}): {quote}" for path, _, title, quote in rows)]
+        parts += [
+            f"## {room}",
+            ROOMS.get(room, ""),
+            "\n".join(
+                f"- [{title}]({room}/{path.name}): {quote}" for path, _, title, quote in rows
+            ),
+        ]
         parts.append(tree([f"{room}/{path.stem}" for path, *_ in rows], room))
     return "\n\n".join(parts) + "\n"
 
@@ -69,8 +82,18 @@ def chapters_index(listed: dict[str, list[Chapter]]) -> str:
 def api_page(module: str, title: str, quote: str, chapter: str) -> str:
     "One module: what it holds, from its docstrings."
     leaf = module.rpartition(".")[2]
-    return "\n\n".join([f"# {leaf}", f"> {quote}", f"{{.in-lab}}\n`genomed_workbench.{module}` is written and explained in the chapter [{title}]({chapter}).",
-                        f"```{{eval-rst}}\n.. automodule:: genomed_workbench.{module}\n   :members:\n```"]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {leaf}",
+                f"> {quote}",
+                f"{{.in-lab}}\n`genomed_workbench.{module}` is written and explained in the "
+                f"chapter [{title}]({chapter}).",
+                f"```{{eval-rst}}\n.. automodule:: genomed_workbench.{module}\n   :members:\n```",
+            ]
+        )
+        + "\n"
+    )
 
 
 def first_line(thing: Any) -> str:
@@ -80,13 +103,29 @@ def first_line(thing: Any) -> str:
 
 def api_index(listed: dict[str, list[Chapter]]) -> str:
     "What one gets with `import genomed_workbench as gw`, then every module."
-    public = [[f'<span id="genomed_workbench.{name}"></span>[`gw.{name}`](#{where(name)}.{name})', first_line(getattr(gw, name))] for name in gw.__all__]
-    parts = ["# API", "> Every public name, from the docstrings.", "```python\nimport genomed_workbench as gw\n```", "## What `gw` holds",
-             grid(["name", "what it is"], public), "## Modules"]
+    public = [
+        [
+            f'<span id="genomed_workbench.{name}"></span>[`gw.{name}`](#{where(name)}.{name})',
+            first_line(getattr(gw, name)),
+        ]
+        for name in gw.__all__
+    ]
+    parts = [
+        "# API",
+        "> Every public name, from the docstrings.",
+        "```python\nimport genomed_workbench as gw\n```",
+        "## What `gw` holds",
+        grid(["name", "what it is"], public),
+        "## Modules",
+    ]
     for room, rows in listed.items():
         pages = {module: f"{room}/{module.removeprefix(room + '.')}" for _, module, *_ in rows}
         links = [[f"[`{module}`]({pages[module]}.md)", quote] for _, module, _, quote in rows]
-        parts += [f"### {room}", grid(["module", "what it is for"], links), tree(list(pages.values()), room)]
+        parts += [
+            f"### {room}",
+            grid(["module", "what it is for"], links),
+            tree(list(pages.values()), room),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -110,129 +149,316 @@ genomed lab --folder my-course
 
 def learn_index(found: list[tuple[str, Lesson]], others: list[tuple[str, str, str]]) -> str:
     "The lessons by series, then what else lies beside them."
-    parts = ["# Learn", "> Webinars that check themselves: a question, something to touch, something to try, a quiz.", HOW_TO_DO]
+    parts = [
+        "# Learn",
+        "> Webinars that check themselves: a question, something to touch, something to try, a quiz.",
+        HOW_TO_DO,
+    ]
     for series, title in SERIES.items():
-        rows = [(name.removeprefix("webinars/"), lesson) for name, lesson in found if lesson.about.series == series]
+        rows = [
+            (name.removeprefix("webinars/"), lesson)
+            for name, lesson in found
+            if lesson.about.series == series
+        ]
         if rows:
             parts += [f"## {series_title(series)}", lesson_table(rows)]
             parts += [tree([name.removesuffix(".ipynb") for name, _ in rows], title)]
     if others:
-        parts += ["## Beside the lessons", "\n".join(f"- [{title}]({name}): {quote}" for name, title, quote in others)]
+        parts += [
+            "## Beside the lessons",
+            "\n".join(f"- [{title}]({name}): {quote}" for name, title, quote in others),
+        ]
         parts += [tree([name.removesuffix(".ipynb") for name, *_ in others], "Beside the lessons")]
     return "\n\n".join(parts) + "\n"
 
 
 def lesson_table(rows: list[tuple[str, Lesson]]) -> str:
     "The lessons of one series."
-    return grid(["lesson", "the question", "minutes", "exercises"],
-                [[f"[{one.title}]({name})", one.about.question, str(one.about.minutes), str(len(one.exercises))] for name, one in rows])
+    return grid(
+        ["lesson", "the question", "minutes", "exercises"],
+        [
+            [
+                f"[{one.title}]({name})",
+                one.about.question,
+                str(one.about.minutes),
+                str(len(one.exercises)),
+            ]
+            for name, one in rows
+        ],
+    )
 
 
 def howto_index(listed: list[tuple[str, str, str]]) -> str:
     "The how-to pages: file, title, quoted line."
-    links = "\n".join(f"- [{title}]({name}){': ' + quote if quote else ''}" for name, title, quote in listed)
-    return f"# How to\n\n> One task a page, with code that runs.\n\n{links}\n\n{tree([name.removesuffix('.ipynb') for name, *_ in listed])}\n"
+    links = "\n".join(
+        f"- [{title}]({name}){': ' + quote if quote else ''}" for name, title, quote in listed
+    )
+    return (
+        "# How to\n\n> One task a page, with code that "
+        f"runs.\n\n{links}\n\n{tree([name.removesuffix('.ipynb') for name, *_ in listed])}\n"
+    )
 
 
 def counted(card: dict[str, Any]) -> str:
     "Patients, events and hospitals in one line."
     made = card["loader"]["kind"] == "virtual"
-    none = "as many patients and hospitals as you ask for" if made else "no hospitals: split it with `Federation.split`"
+    none = (
+        "as many patients and hospitals as you ask for"
+        if made
+        else "no hospitals: split it with `Federation.split`"
+    )
     sites = f"{card['sites']} hospitals" if card["sites"] else none
-    loaded = f" ({card['n_loaded']:,} with {card['events_loaded']:,} events are loaded)" if card["n_loaded"] != card["n"] else ""
+    loaded = (
+        f" ({card['n_loaded']:,} with {card['events_loaded']:,} events are loaded)"
+        if card["n_loaded"] != card["n"]
+        else ""
+    )
     return f"{card['n']:,} patients, {card['events']:,} events{loaded}, {sites}"
 
 
-CODE_PAGES = {"LOINC": "https://loinc.org/{}", "HGNC": "https://www.genenames.org/data/gene-symbol-report/#!/hgnc_id/{}", "ORPHA": "https://www.orpha.net/en/disease/detail/{}",
-              "HP": "https://hpo.jax.org/browse/term/{}"}
+CODE_PAGES = {
+    "LOINC": "https://loinc.org/{}",
+    "HGNC": "https://www.genenames.org/data/gene-symbol-report/#!/hgnc_id/{}",
+    "ORPHA": "https://www.orpha.net/en/disease/detail/{}",
+    "HP": "https://hpo.jax.org/browse/term/{}",
+}
 
 
 def coded(codes: Mapping[str, str]) -> str:
     "Codes as links to where they are explained."
-    named = {system: f"LOINC {code}" if system == "LOINC" else code for system, code in codes.items()}
-    return ", ".join(f"[{named[system]}](<{CODE_PAGES[system].format(code.removeprefix('ORPHA:'))}>)" for system, code in codes.items())
+    named = {
+        system: f"LOINC {code}" if system == "LOINC" else code for system, code in codes.items()
+    }
+    return ", ".join(
+        f"[{named[system]}](<{CODE_PAGES[system].format(code.removeprefix('ORPHA:'))}>)"
+        for system, code in codes.items()
+    )
 
 
 def variable_row(variable: Variable) -> list[str]:
     "One variable of a dictionary."
     used = [f"needed by {', '.join(variable.needed_by)}"] if variable.needed_by else []
-    return [f'<span id="{variable.name}"></span>`{variable.name}`', f"**{variable.label}.** {variable.description} Empty: {variable.missing}.",
-            values_of(variable), "; ".join([*used, *([coded(variable.codes)] if variable.codes else [])])]
+    return [
+        f'<span id="{variable.name}"></span>`{variable.name}`',
+        f"**{variable.label}.** {variable.description} Empty: {variable.missing}.",
+        values_of(variable),
+        "; ".join([*used, *([coded(variable.codes)] if variable.codes else [])]),
+    ]
 
 
 def dictionary_page(book: Dictionary) -> str:
     "One dictionary: its variables, group by group, then the names under which they are recognised."
     groups = dict.fromkeys(variable.group for variable in book)
-    told = ("Numbers carry a unit and two ranges: the first is plausible, the second is all that is possible. A hospital that writes another unit, "
-            "other words or other names says so in its mapping; the names at the end of this page are recognised without one. "
-            "The ranges are working limits, set from general knowledge to catch slips of the pen; they are no reference values for care.")
-    quote = f"> {len(book)} variables: what each means, its unit, bounds and codes, and which score needs it. {coded(book.codes)}"
-    parts = [f"# {book.title}: dictionary", quote, told,
-             f'```python\nimport genomed_workbench as gw\n\nbook = gw.dictionary("{book.disease}")\ngw.browse_dictionary("{book.disease}")\n```']
+    told = (
+        "Numbers carry a unit and two ranges: the first is plausible, the second is "
+        "all that is possible. A hospital that writes another unit, "
+        "other words or other names says so in its mapping; the names at the end of "
+        "this page are recognised without one. "
+        "The ranges are working limits, set from general knowledge to catch slips of "
+        "the pen; they are no reference values for care."
+    )
+    quote = (
+        f"> {len(book)} variables: what each means, its unit, bounds and codes, and "
+        f"which score needs it. {coded(book.codes)}"
+    )
+    parts = [
+        f"# {book.title}: dictionary",
+        quote,
+        told,
+        "```python\nimport genomed_workbench as gw\n\nbook = "
+        f'gw.dictionary("{book.disease}")\ngw.browse_dictionary("{book.disease}")\n```',
+    ]
     for group in groups:
         rows = [variable_row(variable) for variable in book if variable.group == group]
-        parts += [f"## {group.capitalize()}", grid(["variable", "what it is", "values", "scores and codes"], rows)]
-    names = [[f"`{variable.name}`", ", ".join(variable.aliases)] for variable in book if variable.aliases]
-    return "\n\n".join([*parts, "## Names that are recognised", "Case, blanks and punctuation do not matter.", grid(["variable", "also called"], names)]) + "\n"
+        parts += [
+            f"## {group.capitalize()}",
+            grid(["variable", "what it is", "values", "scores and codes"], rows),
+        ]
+    names = [
+        [f"`{variable.name}`", ", ".join(variable.aliases)] for variable in book if variable.aliases
+    ]
+    return (
+        "\n\n".join(
+            [
+                *parts,
+                "## Names that are recognised",
+                "Case, blanks and punctuation do not matter.",
+                grid(["variable", "also called"], names),
+            ]
+        )
+        + "\n"
+    )
 
 
-WHAT_BOOKS = "What each clinical variable means, in which unit, between which bounds, under which codes: one dictionary a disease."
+WHAT_BOOKS = (
+    "What each clinical variable means, in which unit, between which bounds, under "
+    "which codes: one dictionary a disease."
+)
 
 
 def how_many_sites(card: dict[str, Any]) -> str:
     "The hospitals of a cohort, in a cell."
-    return str(card["sites"] or ("as you ask" if card["loader"]["kind"] == "virtual" else "none: split it"))
+    return str(
+        card["sites"] or ("as you ask" if card["loader"]["kind"] == "virtual" else "none: split it")
+    )
 
 
 def data_index(cards: dict[str, dict[str, Any]]) -> str:
     "All registered cohorts, and the dictionaries."
-    rows = [[f"[{name}]({name}.md)", card["title"], f"{card['n']:,}", f"{card['events']:,}", how_many_sites(card),
-             "**made up**" if card["virtual"] else "real", ", ".join(card["outcomes"])] for name, card in cards.items()]
-    books = [[f"[{book.title}](../dictionaries/{book.disease}.md)", str(len(book)), ", ".join(book.systems)] for book in map(gw.dictionary, DISEASES)]
-    told = "No row of a real patient is kept in this project. The cards tell where the tables come from; they are read from there, on your computer."
-    return "\n\n".join(["# Data", "> What can be loaded by name: where it comes from, under which licence, what is in it and what was left out.",
-                        grid(["name", "what it is", "patients", "events", "hospitals", "real or made up", "outcomes"], rows), told,
-                        "## Dictionaries", WHAT_BOOKS,
-                        grid(["disease", "variables", "scores that read them"], books), tree(list(cards), "Cohorts"),
-                        tree([f"../dictionaries/{disease}" for disease in DISEASES], "Dictionaries")]) + "\n"
+    rows = [
+        [
+            f"[{name}]({name}.md)",
+            card["title"],
+            f"{card['n']:,}",
+            f"{card['events']:,}",
+            how_many_sites(card),
+            "**made up**" if card["virtual"] else "real",
+            ", ".join(card["outcomes"]),
+        ]
+        for name, card in cards.items()
+    ]
+    books = [
+        [
+            f"[{book.title}](../dictionaries/{book.disease}.md)",
+            str(len(book)),
+            ", ".join(book.systems),
+        ]
+        for book in map(gw.dictionary, DISEASES)
+    ]
+    told = (
+        "No row of a real patient is kept in this project. The cards tell where the "
+        "tables come from; they are read from there, on your computer."
+    )
+    return (
+        "\n\n".join(
+            [
+                "# Data",
+                "> What can be loaded by name: where it comes from, under which licence, what "
+                "is in it and what was left out.",
+                grid(
+                    [
+                        "name",
+                        "what it is",
+                        "patients",
+                        "events",
+                        "hospitals",
+                        "real or made up",
+                        "outcomes",
+                    ],
+                    rows,
+                ),
+                told,
+                "## Dictionaries",
+                WHAT_BOOKS,
+                grid(["disease", "variables", "scores that read them"], books),
+                tree(list(cards), "Cohorts"),
+                tree([f"../dictionaries/{disease}" for disease in DISEASES], "Dictionaries"),
+            ]
+        )
+        + "\n"
+    )
 
 
 def load_lines(card: dict[str, Any]) -> str:
     "How to load a cohort."
     other = [name for name in card["outcomes"]][1:]
     lines = ["import genomed_workbench as gw", "", f'cohort = gw.load_cohort("{card["name"]}")']
-    lines += [f'cohort = gw.load_cohort("{card["name"]}", n=5000, seed=1, hospitals=4)'] if card["loader"]["kind"] == "virtual" else []
-    return "\n".join([*lines, *(f'cohort = gw.load_cohort("{card["name"]}", outcome="{name}")' for name in other)])
+    lines += (
+        [f'cohort = gw.load_cohort("{card["name"]}", n=5000, seed=1, hospitals=4)']
+        if card["loader"]["kind"] == "virtual"
+        else []
+    )
+    return "\n".join(
+        [
+            *lines,
+            *(f'cohort = gw.load_cohort("{card["name"]}", outcome="{name}")' for name in other),
+        ]
+    )
 
 
-MADE_UP = "{.in-lab}\n**These patients are made up.** Nobody can be harmed by sharing them, and nothing medical can be learned from them."
+MADE_UP = (
+    "{.in-lab}\n**These patients are made up.** Nobody can be harmed by sharing "
+    "them, and nothing medical can be learned from them."
+)
 
 
 def card_page(card: dict[str, Any]) -> str:
     "One card."
-    parts = [f"# {card['title']}", f"> `{card['name']}`: {counted(card)}.", MADE_UP if card["virtual"] else "", *card_facts(card),
-             "## Load it", how_to_install(card["loader"]["install"]), f"```python\n{load_lines(card)}\n```", *card_columns(card)]
+    parts = [
+        f"# {card['title']}",
+        f"> `{card['name']}`: {counted(card)}.",
+        MADE_UP if card["virtual"] else "",
+        *card_facts(card),
+        "## Load it",
+        how_to_install(card["loader"]["install"]),
+        f"```python\n{load_lines(card)}\n```",
+        *card_columns(card),
+    ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def card_facts(card: dict[str, Any]) -> list[str]:
     "What, whence, under which licence."
-    facts = {"What": card["disease"], "How many": counted(card), "Source": card["source"], "Licence": card["licence"], "Cite": card["citation"],
-             **({"Clinical scores": f"{', '.join(card['scores'])}; to be named in `gw.compare(..., scores=[...])`"} if card.get("scores") else {})}
-    return [f"{name}\n: {value}" for name, value in {**facts, **({"More": f"<{card['url']}>"} if card["url"] else {})}.items()]
+    facts = {
+        "What": card["disease"],
+        "How many": counted(card),
+        "Source": card["source"],
+        "Licence": card["licence"],
+        "Cite": card["citation"],
+        **(
+            {
+                "Clinical scores": f"{', '.join(card['scores'])}; to be named in `gw.compare(..., scores=[...])`"
+            }
+            if card.get("scores")
+            else {}
+        ),
+    }
+    return [
+        f"{name}\n: {value}"
+        for name, value in {
+            **facts,
+            **({"More": f"<{card['url']}>"} if card["url"] else {}),
+        }.items()
+    ]
 
 
 def card_columns(card: dict[str, Any]) -> list[str]:
     "Outcomes, columns, hospitals, and what was left out."
-    outcomes = [[f"`{name}`", one["description"], one.get("unit", "yes or no")] for name, one in card["outcomes"].items()]
-    told = {one["name"]: "; ".join(filter(None, (one["label"], one.get("description", "")))) for one in card["features"]}
-    columns = [[f"`{one['name']}`", told[one["name"]], one.get("unit", ""), one["kind"]] for one in card["features"]]
-    site = [f"**Hospitals:** `{card['site']['name']}`, {card['site']['description']}."] if "site" in card else []
-    return ["## Outcomes", grid(["name", "what it is", "unit"], outcomes), "## Columns", grid(["column", "meaning", "unit", "kind"], columns), *site,
-            *(["## What is weak", card["weak"]] if card.get("weak") else []),
-            "## Left out, and why", grid(["column", "why"], [[one["column"], one["why"]] for one in card["left_out"]])]
+    outcomes = [
+        [f"`{name}`", one["description"], one.get("unit", "yes or no")]
+        for name, one in card["outcomes"].items()
+    ]
+    told = {
+        one["name"]: "; ".join(filter(None, (one["label"], one.get("description", ""))))
+        for one in card["features"]
+    }
+    columns = [
+        [f"`{one['name']}`", told[one["name"]], one.get("unit", ""), one["kind"]]
+        for one in card["features"]
+    ]
+    site = (
+        [f"**Hospitals:** `{card['site']['name']}`, {card['site']['description']}."]
+        if "site" in card
+        else []
+    )
+    return [
+        "## Outcomes",
+        grid(["name", "what it is", "unit"], outcomes),
+        "## Columns",
+        grid(["column", "meaning", "unit", "kind"], columns),
+        *site,
+        *(["## What is weak", card["weak"]] if card.get("weak") else []),
+        "## Left out, and why",
+        grid(["column", "why"], [[one["column"], one["why"]] for one in card["left_out"]]),
+    ]
 
 
 def how_to_install(text: str) -> str:
     "What to do before a cohort can be loaded."
-    return "" if text.startswith("nothing") else f"First: `{text}`" if text.startswith("pip ") else f"First: {text}."
+    return (
+        ""
+        if text.startswith("nothing")
+        else f"First: `{text}`"
+        if text.startswith("pip ")
+        else f"First: {text}."
+    )

@@ -15,8 +15,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def chromium() -> str | None:
@@ -24,7 +32,16 @@ def chromium() -> str | None:
     named = os.environ.get("GENOMED_CHROMIUM")
     if named:
         return named
-    found = (shutil.which(name) for name in ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))
+    found = (
+        shutil.which(name)
+        for name in (
+            "/usr/bin/chromium",
+            "chromium",
+            "chromium-browser",
+            "google-chrome",
+            "google-chrome-stable",
+        )
+    )
     return next((path for path in found if path), None)
 
 
@@ -37,25 +54,45 @@ def free_port() -> int:
 
 def quiet_settings(home: Path) -> dict[str, str]:
     "JupyterLab with folders of its own and no news, so that nothing of this machine's settings is read or changed."
-    kinds = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    kinds = (
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "IPYTHONDIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    )
     folders = {kind: home / kind.lower() for kind in kinds}
     for folder in folders.values():
         folder.mkdir(parents=True)
     page = folders["JUPYTER_CONFIG_DIR"] / "labconfig" / "page_config.json"
     page.parent.mkdir()
-    page.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
-    tracker = folders["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    page.write_text(
+        json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
+    )
+    tracker = (
+        folders["JUPYTERLAB_SETTINGS_DIR"]
+        / "@jupyterlab"
+        / "notebook-extension"
+        / "tracker.jupyterlab-settings"
+    )
     tracker.parent.mkdir(parents=True)
-    tracker.write_text(json.dumps({"windowingMode": "none"}))  # all cells in the page, also those out of sight
+    tracker.write_text(
+        json.dumps({"windowingMode": "none"})
+    )  # all cells in the page, also those out of sight
     return {kind: str(folder) for kind, folder in folders.items()}
 
 
 @contextmanager
-def served(command: list[str], address: str, home: Path, settings: dict[str, str]) -> Iterator[None]:
+def served(
+    command: list[str], address: str, home: Path, settings: dict[str, str]
+) -> Iterator[None]:
     "Run a server while something looks at it; its log lies in `home`."
     log = home / "log"
     with log.open("w") as out:
-        server = subprocess.Popen(command, env={**os.environ, **settings}, stdout=out, stderr=out, cwd=home)
+        server = subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=out, stderr=out, cwd=home
+        )
         try:
             wait_for_server(address, server, log)
             yield
@@ -110,15 +147,30 @@ def questions_of(lesson) -> dict[str, tuple]:
 
 def faults(page, **asked) -> list[str]:
     "What axe-core calls serious or critical on a page, or in a part of it (context=): the rule, and where."
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: pip install -e '.[dev]'").Axe()
-    found = axe.run(page, options={"resultTypes": ["violations"], "preload": False}, **asked).response["violations"]
-    return [f"{v['id']}: {node['html'][:200]}" for v in found if v["impact"] in ("serious", "critical") for node in v["nodes"]]
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright",
+        reason="axe-playwright-python is not installed: pip install -e '.[dev]'",
+    ).Axe()
+    found = axe.run(
+        page, options={"resultTypes": ["violations"], "preload": False}, **asked
+    ).response["violations"]
+    return [
+        f"{v['id']}: {node['html'][:200]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
 
 
 def finished(page, timeout: float = 240_000) -> None:
-    "Wait until the last code cell was run (cells run in order; one whose code is folded shows no number) and the kernel rests."
-    page.wait_for_function("""() => {
+    """Wait until the last code cell was run (cells run in order; one whose code is folded shows no
+    number) and the kernel rests.
+    """
+    page.wait_for_function(
+        """() => {
         const asked = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(p => p.textContent).filter(t => t.trim());
         return asked.length > 3 && !asked.some(t => t.includes('*')) && /\\d/.test(asked[asked.length - 1]);
-    }""", timeout=timeout)
+    }""",
+        timeout=timeout,
+    )
     page.get_by_text("| Idle").first.wait_for()

@@ -1,4 +1,7 @@
-"Cohorts loaded once a session, made-up patients, textbook formulas that serve as oracles, and a list of measured differences."
+"""Cohorts loaded once a session, made-up patients, textbook formulas that serve as oracles, and a list
+of measured differences.
+"""
+
 import os
 import random
 import resource
@@ -35,16 +38,22 @@ def pytest_configure():
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    "Two workers: the tests of a file stay together, notebooks go wherever there is room, and one Ray at a time is started."
+    """Two workers: the tests of a file stay together, notebooks go wherever there is room, and one Ray
+    at a time is started.
+    """
     for item in items:
         if item.path.name not in ANYWHERE:
-            item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.name))
+            item.add_marker(
+                pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.name)
+            )
 
 
 def pytest_sessionfinish(session):
     "A worker hands over what it has measured, in Python's own numbers: xdist carries no others."
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["measured"] = {name: float(value) for name, value in MEASURED.items()}
+        session.config.workeroutput["measured"] = {
+            name: float(value) for name, value in MEASURED.items()
+        }
 
 
 def pytest_testnodedown(node):
@@ -81,7 +90,9 @@ def computed() -> float:
 def study_folder() -> Path | None:
     "The folder that holds ipssm-study, if there is one."
     places = [os.environ.get("GENOMED_DATA"), Path(__file__).parents[2] / "shared" / "data"]
-    return next((Path(place) for place in places if place and (Path(place) / "ipssm-study").is_dir()), None)
+    return next(
+        (Path(place) for place in places if place and (Path(place) / "ipssm-study").is_dir()), None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +106,10 @@ def cohort_of() -> Callable[[str], gw.Cohort]:
             if name == "ipssm-study":
                 folder = study_folder()
                 if folder is None:
-                    pytest.skip("the folder ipssm-study is absent: get it from github.com/papaemmelab/IPSSMstudy and set GENOMED_DATA")
+                    pytest.skip(
+                        "the folder ipssm-study is absent: get it from "
+                        "github.com/papaemmelab/IPSSMstudy and set GENOMED_DATA"
+                    )
                 options["folder"] = folder
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", gw.CohortWarning)
@@ -137,6 +151,7 @@ def execute():
 @pytest.fixture
 def genomed(monkeypatch, capfd):
     "Call the console script's function in this process; gives exit status, stdout, stderr."
+
     def call(*args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["genomed", *map(str, args)])
         capfd.readouterr()
@@ -144,6 +159,7 @@ def genomed(monkeypatch, capfd):
             main()
         out, err = capfd.readouterr()
         return ended.value.code, out, err
+
     return call
 
 
@@ -179,20 +195,32 @@ def standardised(X: pd.DataFrame) -> pd.DataFrame:
             values = X[name].astype(object)
             counts = values.value_counts()
             ordered = sorted(counts.index, key=lambda level: (-counts[level], str(level)))
-            parts += [(values == level).astype(float).rename(f"{name}={level}") for level in ordered[1:]]
+            parts += [
+                (values == level).astype(float).rename(f"{name}={level}") for level in ordered[1:]
+            ]
     Z = pd.concat(parts, axis=1)
     Z = Z.loc[:, Z.max() > Z.min()]
     return (Z - Z.mean()) / Z.std()
 
 
-def textbook_cox(Z: np.ndarray, time: np.ndarray, event: np.ndarray, beta: np.ndarray, ties: str, stratum: np.ndarray | None = None):
+def textbook_cox(
+    Z: np.ndarray,
+    time: np.ndarray,
+    event: np.ndarray,
+    beta: np.ndarray,
+    ties: str,
+    stratum: np.ndarray | None = None,
+):
     "Log-likelihood, gradient and Hessian as the textbook writes them: one event time after the other, S2 in full."
     stratum = np.zeros(len(Z), int) if stratum is None else stratum
     w, ll, g, H = np.exp(Z @ beta), 0.0, np.zeros(Z.shape[1]), np.zeros((Z.shape[1], Z.shape[1]))
     for s in pd.unique(stratum):
         here = stratum == s
         for t in np.unique(time[here & (event > 0)]):
-            risk, dead = np.flatnonzero(here & (time >= t)), np.flatnonzero(here & (time == t) & (event > 0))
+            risk, dead = (
+                np.flatnonzero(here & (time >= t)),
+                np.flatnonzero(here & (time == t) & (event > 0)),
+            )
             s0, s1, s2 = _moments(Z[risk], w[risk])
             d0, d1, d2 = _moments(Z[dead], w[dead])
             ll, g = ll + (Z[dead] @ beta).sum(), g + Z[dead].sum(axis=0)
@@ -208,7 +236,14 @@ def _moments(Z: np.ndarray, w: np.ndarray) -> tuple[float, np.ndarray, np.ndarra
     return w.sum(), w @ Z, (Z * w[:, None]).T @ Z
 
 
-def textbook_fit(Z: np.ndarray, time: np.ndarray, event: np.ndarray, ties: str, stratum: np.ndarray | None = None, penalty: float = 0.0) -> np.ndarray:
+def textbook_fit(
+    Z: np.ndarray,
+    time: np.ndarray,
+    event: np.ndarray,
+    ties: str,
+    stratum: np.ndarray | None = None,
+    penalty: float = 0.0,
+) -> np.ndarray:
     "Newton steps on the textbook formulas, halved where the likelihood falls; parameters without information stay 0."
     beta, ridge = np.zeros(Z.shape[1]), penalty * len(Z)
     for _ in range(60):
@@ -219,13 +254,19 @@ def textbook_fit(Z: np.ndarray, time: np.ndarray, event: np.ndarray, ties: str, 
         if np.abs(step).max() < 1e-11:
             return beta + step
         value = ll - ridge / 2 * beta @ beta
-        while textbook_cox(Z, time, event, beta + step, ties, stratum)[0] - ridge / 2 * (beta + step) @ (beta + step) < value - 1e-9:
+        while (
+            textbook_cox(Z, time, event, beta + step, ties, stratum)[0]
+            - ridge / 2 * (beta + step) @ (beta + step)
+            < value - 1e-9
+        ):
             step = step / 2
         beta = beta + step
     raise AssertionError("the textbook did not converge")
 
 
-def made_up(n: int = 200, p: int = 2, seed: int = 0, ties: float | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+def made_up(
+    n: int = 200, p: int = 2, seed: int = 0, ties: float | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
     "Made-up patients with a survival outcome; `ties` rounds the times up to multiples of it."
     rng = np.random.default_rng(seed)
     X = pd.DataFrame(rng.normal(size=(n, p)), columns=[f"f{i}" for i in range(p)])
@@ -241,44 +282,77 @@ def outcome(time: np.ndarray, event: np.ndarray) -> np.ndarray:
     return y
 
 
-def as_cohort(X: pd.DataFrame, y: np.ndarray, site: Any = None, name: str = "made-up patients") -> gw.Cohort:
+def as_cohort(
+    X: pd.DataFrame, y: np.ndarray, site: Any = None, name: str = "made-up patients"
+) -> gw.Cohort:
     "A cohort of made-up patients, survival or binary."
     if y.dtype.names:
-        frame, asked = X.assign(years=y["time"], died=y["event"].astype(int)), gw.Survival("years", "died")
+        frame, asked = (
+            X.assign(years=y["time"], died=y["event"].astype(int)),
+            gw.Survival("years", "died"),
+        )
     else:
         frame, asked = X.assign(case=np.asarray(y, int)), gw.Binary("case")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gw.CohortWarning)
-        return gw.Cohort.from_frame(frame if site is None else frame.assign(hospital=site), asked, site=None if site is None else "hospital",
-                                    features=list(X.columns), name=name, virtual=True)
+        return gw.Cohort.from_frame(
+            frame if site is None else frame.assign(hospital=site),
+            asked,
+            site=None if site is None else "hospital",
+            features=list(X.columns),
+            name=name,
+            virtual=True,
+        )
 
 
 def in_hospitals(X: pd.DataFrame, y: np.ndarray, site: Any, **options: Any) -> gw.Federation:
     "A federation of made-up patients; every row trains unless asked otherwise."
-    return gw.Federation.by_site(as_cohort(X, y, site), **{"small": "keep", "test_share": 0.0, **options})
+    return gw.Federation.by_site(
+        as_cohort(X, y, site), **{"small": "keep", "test_share": 0.0, **options}
+    )
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    "The address of a JupyterLab that serves a copy of the notebooks and a trainee's folder with the lessons, one for all browser tests."
+    """The address of a JupyterLab that serves a copy of the notebooks and a trainee's folder with the
+    lessons, one for all browser tests.
+    """
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "nbs", home / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     prepare_folder(home / "nbs" / "lessons")
     port = free_port()
-    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-               "--ServerApp.password=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={home / 'nbs'}",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    with served([sys.executable, "-m", "jupyterlab", *options], f"http://127.0.0.1:{port}/api/status", home, quiet_settings(home / "settings")):
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        "--ServerApp.disable_check_xsrf=True",
+        f"--ServerApp.root_dir={home / 'nbs'}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    with served(
+        [sys.executable, "-m", "jupyterlab", *options],
+        f"http://127.0.0.1:{port}/api/status",
+        home,
+        quiet_settings(home / "settings"),
+    ):
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
 def browser():
     "A headless Chromium, or a skip that says what is missing."
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
     path = chromium()
     if path is None:
-        pytest.skip("no Chromium found: apt-get install chromium, or set GENOMED_CHROMIUM to a Chromium or Chrome")
+        pytest.skip(
+            "no Chromium found: apt-get install chromium, or set GENOMED_CHROMIUM to a Chromium or Chrome"
+        )
     playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as p:
         opened = p.chromium.launch(executable_path=path, args=QUIET)
@@ -295,6 +369,14 @@ def page(browser):
     one.errors, one.abroad = [], []
     one.on("console", lambda m: one.errors.append(m.text) if m.type == "error" else None)
     one.on("pageerror", lambda e: one.errors.append(str(e)))
-    context.on("request", lambda r: one.abroad.append(r.url) if urlsplit(r.url).scheme.startswith(("http", "ws")) and urlsplit(r.url).hostname != "127.0.0.1" else None)
+    context.on(
+        "request",
+        lambda r: (
+            one.abroad.append(r.url)
+            if urlsplit(r.url).scheme.startswith(("http", "ws"))
+            and urlsplit(r.url).hostname != "127.0.0.1"
+            else None
+        ),
+    )
     yield one
     context.close()

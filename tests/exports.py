@@ -3,6 +3,7 @@
 Each line of an export is `heading | meaning | how`. The meaning is a variable of the dictionary, `id`, `site`, or one of the words in `OTHER`
 for columns that no mapping should read. How: `*0.1` a factor, `.0` decimals, `a/b` words for yes and no, `x=y` words of a level.
 """
+
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,29 @@ import pandas as pd
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
 
-OTHER = ("surname", "first name", "birth", "record", "nhs", "fiscal", "dni", "mail", "phone", "street", "note", "later hb", "percent", "vaf", "mcv", "crp", "treatment", "score", "sample", "text", "physician")
+OTHER = (
+    "surname",
+    "first name",
+    "birth",
+    "record",
+    "nhs",
+    "fiscal",
+    "dni",
+    "mail",
+    "phone",
+    "street",
+    "note",
+    "later hb",
+    "percent",
+    "vaf",
+    "mcv",
+    "crp",
+    "treatment",
+    "score",
+    "sample",
+    "text",
+    "physician",
+)
 COMMON = {"sex": "female=f, male=m"}
 
 GERMANY = """
@@ -524,16 +547,30 @@ Tractament | treatment
 Comentaris | note
 """
 EXPORTS = {  # name -> disease, lines, decimal sign, way to write dates, spelling of missing
-    "Germany": ("mds", GERMANY, ",", "%d.%m.%Y", "n.b."), "Italy": ("mds", ITALY, ",", "%d/%m/%Y", ""), "Spain": ("mds", SPAIN, ",", "%d/%m/%Y", ""), "France": ("mds", FRANCE, ",", "%d/%m/%Y", "ND"),
-    "England": ("mds", ENGLAND, ".", "%d/%m/%Y", "Unknown"), "program": ("mds", PROGRAM, ".", "%Y-%m-%d", "NA"), "cryptic": ("mds", CRYPTIC, ".", "%Y-%m-%d", ""), "case report form": ("mds", CASE, ".", "%Y-%m-%d", ""),
-    "German AML": ("aml", GERMAN_AML, ",", "%d.%m.%Y", "k.A."), "Italian myeloma": ("mm", ITALIAN_MM, ",", "%d/%m/%Y", ""),
+    "Germany": ("mds", GERMANY, ",", "%d.%m.%Y", "n.b."),
+    "Italy": ("mds", ITALY, ",", "%d/%m/%Y", ""),
+    "Spain": ("mds", SPAIN, ",", "%d/%m/%Y", ""),
+    "France": ("mds", FRANCE, ",", "%d/%m/%Y", "ND"),
+    "England": ("mds", ENGLAND, ".", "%d/%m/%Y", "Unknown"),
+    "program": ("mds", PROGRAM, ".", "%Y-%m-%d", "NA"),
+    "cryptic": ("mds", CRYPTIC, ".", "%Y-%m-%d", ""),
+    "case report form": ("mds", CASE, ".", "%Y-%m-%d", ""),
+    "German AML": ("aml", GERMAN_AML, ",", "%d.%m.%Y", "k.A."),
+    "Italian myeloma": ("mm", ITALIAN_MM, ",", "%d/%m/%Y", ""),
 }
 HELD_OUT = {  # written before the first measurement, and never looked at while the proposals were improved
-    "Netherlands": ("mds", NETHERLANDS, ",", "%d-%m-%Y", ""), "Portugal": ("mds", PORTUGAL, ",", "%d/%m/%Y", ""), "British AML": ("aml", UK_AML, ".", "%d/%m/%Y", "unk"),
-    "American myeloma": ("mm", US_MM, ".", "%m/%d/%Y", "N/A"), "Austria": ("mds", AUSTRIA, ",", "%d.%m.%Y", "?"), "Spanish myeloma": ("mm", SPANISH_MM, ",", "%d/%m/%Y", ""),
+    "Netherlands": ("mds", NETHERLANDS, ",", "%d-%m-%Y", ""),
+    "Portugal": ("mds", PORTUGAL, ",", "%d/%m/%Y", ""),
+    "British AML": ("aml", UK_AML, ".", "%d/%m/%Y", "unk"),
+    "American myeloma": ("mm", US_MM, ".", "%m/%d/%Y", "N/A"),
+    "Austria": ("mds", AUSTRIA, ",", "%d.%m.%Y", "?"),
+    "Spanish myeloma": ("mm", SPANISH_MM, ",", "%d/%m/%Y", ""),
 }
 FRESH = {  # written after the held-out ones had been looked at, measured once
-    "Belgium": ("mds", BELGIUM, ",", "%d/%m/%Y", "onb"), "Switzerland": ("mm", SWITZERLAND, ".", "%d.%m.%Y", "nb"), "Italian AML": ("aml", ITALIAN_AML, ",", "%d/%m/%Y", "np"), "sickle cell clinic": ("scd", SICKLE, ".", "%d-%b-%Y", ""),
+    "Belgium": ("mds", BELGIUM, ",", "%d/%m/%Y", "onb"),
+    "Switzerland": ("mm", SWITZERLAND, ".", "%d.%m.%Y", "nb"),
+    "Italian AML": ("aml", ITALIAN_AML, ",", "%d/%m/%Y", "np"),
+    "sickle cell clinic": ("scd", SICKLE, ".", "%d-%b-%Y", ""),
     "Catalonia": ("mds", CATALONIA, ",", "%Y-%m-%d", "NC"),
 }
 
@@ -541,15 +578,20 @@ FRESH = {  # written after the held-out ones had been looked at, measured once
 @dataclass(frozen=True)
 class Export:
     "A hospital's table, and what its columns mean."
+
     disease: str
-    frame: pd.DataFrame           # texts
-    meaning: dict[str, str]       # variable, "id", "site" or one of OTHER by heading
-    patients: pd.DataFrame        # the patients behind it, canonical
+    frame: pd.DataFrame  # texts
+    meaning: dict[str, str]  # variable, "id", "site" or one of OTHER by heading
+    patients: pd.DataFrame  # the patients behind it, canonical
 
     @property
     def right(self) -> dict[str, str]:
         "Variable by heading, for the columns that hold one."
-        return {heading: meant for heading, meant in self.meaning.items() if meant in dictionary(self.disease)}
+        return {
+            heading: meant
+            for heading, meant in self.meaning.items()
+            if meant in dictionary(self.disease)
+        }
 
 
 @cache
@@ -559,12 +601,18 @@ def patients_of(disease: str, n: int = 150) -> pd.DataFrame:
         warnings.simplefilter("ignore", gw.CohortWarning)
         frame = gw.load_cohort(f"virtual-{disease}", n=n, seed=7).frame.copy()
     rng = np.random.default_rng(3)
-    start = pd.Timestamp("2009-01-01") + pd.to_timedelta(rng.integers(0, 3000, len(frame)), unit="D")
+    start = pd.Timestamp("2009-01-01") + pd.to_timedelta(
+        rng.integers(0, 3000, len(frame)), unit="D"
+    )
     if "os_years" not in frame:
         return frame.reset_index(drop=True)
     end = start + pd.to_timedelta((frame["os_years"].to_numpy() * 365.25).round(), unit="D")
     dead = frame["death"].to_numpy() == 1
-    return frame.assign(diagnosis_date=start, last_contact_date=end, death_date=pd.Series(end, index=frame.index).where(dead)).reset_index(drop=True)
+    return frame.assign(
+        diagnosis_date=start,
+        last_contact_date=end,
+        death_date=pd.Series(end, index=frame.index).where(dead),
+    ).reset_index(drop=True)
 
 
 @cache
@@ -587,10 +635,20 @@ def _column(meant, how, patients, book, rng, decimal, dates) -> list:
     if meant == "site":
         return list(rng.choice(["North", "South", "West"], n))
     if meant not in book:
-        return [None if cell is None else str(cell).replace(".", decimal) if isinstance(cell, float) else str(cell) for cell in _other(meant, n, rng)]
+        return [
+            None
+            if cell is None
+            else str(cell).replace(".", decimal)
+            if isinstance(cell, float)
+            else str(cell)
+            for cell in _other(meant, n, rng)
+        ]
     if meant not in patients:
         return _made_up(book[meant], how, n, rng)
-    return [None if value is None or value != value else _cell(value, how, book[meant], decimal, dates) for value in patients[meant].astype(object)]
+    return [
+        None if value is None or value != value else _cell(value, how, book[meant], decimal, dates)
+        for value in patients[meant].astype(object)
+    ]
 
 
 def _cell(value, how, variable, decimal, dates) -> str:
@@ -616,23 +674,74 @@ def _made_up(variable, how, n, rng) -> list:
     "A variable that the virtual patients do not have."
     if variable.kind == "yes-no":
         return [how.split("/")[0 if yes else 1] for yes in rng.random(n) < 0.2]
-    return [f"{value:.0f}" for value in rng.uniform(*(variable.usual or variable.plausible or (0, 1)), n)]
+    return [
+        f"{value:.0f}"
+        for value in rng.uniform(*(variable.usual or variable.plausible or (0, 1)), n)
+    ]
 
 
 def _other(kind: str, n: int, rng) -> list:
     "A column that no mapping should read."
-    names = ["Meier", "Rossi", "García", "Dupont", "Smith", "Nowak", "Silva", "Jansen", "Keller", "Moretti"]
+    names = [
+        "Meier",
+        "Rossi",
+        "García",
+        "Dupont",
+        "Smith",
+        "Nowak",
+        "Silva",
+        "Jansen",
+        "Keller",
+        "Moretti",
+    ]
     first = ["Anna", "Paolo", "Lucía", "Jean", "Mary", "Jan", "Rita", "Piet", "Urs", "Gina"]
-    pick = lambda words: list(rng.choice(words, n))  # noqa: E731
+    pick = lambda words: list(rng.choice(words, n))
     made = {
-        "surname": lambda: pick(names), "first name": lambda: pick(first), "birth": lambda: [f"{d:02d}.{m:02d}.{y}" for d, m, y in zip(rng.integers(1, 29, n), rng.integers(1, 13, n), rng.integers(1930, 1980, n))],
-        "record": lambda: [f"{x}" for x in rng.integers(10**6, 10**7, n)], "nhs": lambda: [f"{x // 10**7} {x // 10**4 % 1000:03d} {x % 10**4:04d}" for x in rng.integers(4 * 10**9, 7 * 10**9, n)],
-        "fiscal": lambda: ["".join(rng.choice(list("BCDFGLMNRST"), 6)) + f"{y:02d}H{d:02d}F{c:03d}X" for y, d, c in zip(rng.integers(30, 80, n), rng.integers(1, 29, n), rng.integers(100, 999, n))],
-        "dni": lambda: [f"{x}{'TRWAGMYFPDXBNJZSQVHLCKE'[x % 23]}" for x in rng.integers(10**7, 10**8, n)], "mail": lambda: [f"{a.lower()}{i}@example.org" for i, a in enumerate(pick(["anna", "paolo"]))],
-        "phone": lambda: [f"+34 6{x}" for x in rng.integers(10**7, 10**8, n)], "street": lambda: [f"{s} {x}" for s, x in zip(pick(["Main Street", "Oak Avenue", "High Road"]), rng.integers(1, 90, n))],
-        "note": lambda: [f"Patient seen on ward {x}, transfusion given, no complaints so far" if x % 2 else None for x in rng.integers(1, 90, n)], "later hb": lambda: list(np.round(rng.normal(10, 1.5, n), 1)),
-        "percent": lambda: [int(x) for x in rng.integers(20, 80, n)], "vaf": lambda: [float(x) if x > 0.1 else None for x in np.round(rng.random(n) * 0.6, 3)], "mcv": lambda: [int(x) for x in rng.normal(98, 8, n)],
-        "crp": lambda: [float(x) for x in np.round(rng.exponential(8, n), 1)], "treatment": lambda: pick(["azacitidine", "lenalidomide", "supportive"]), "score": lambda: [float(x) for x in np.round(rng.normal(3, 2, n), 1)],
-        "sample": lambda: [int(x) for x in rng.lognormal(6, 1, n)], "text": lambda: pick(["A1", "A2", "B1"]), "physician": lambda: pick([f"Dr. {name}" for name in names]),
+        "surname": lambda: pick(names),
+        "first name": lambda: pick(first),
+        "birth": lambda: [
+            f"{d:02d}.{m:02d}.{y}"
+            for d, m, y in zip(
+                rng.integers(1, 29, n), rng.integers(1, 13, n), rng.integers(1930, 1980, n)
+            )
+        ],
+        "record": lambda: [f"{x}" for x in rng.integers(10**6, 10**7, n)],
+        "nhs": lambda: [
+            f"{x // 10**7} {x // 10**4 % 1000:03d} {x % 10**4:04d}"
+            for x in rng.integers(4 * 10**9, 7 * 10**9, n)
+        ],
+        "fiscal": lambda: [
+            "".join(rng.choice(list("BCDFGLMNRST"), 6)) + f"{y:02d}H{d:02d}F{c:03d}X"
+            for y, d, c in zip(
+                rng.integers(30, 80, n), rng.integers(1, 29, n), rng.integers(100, 999, n)
+            )
+        ],
+        "dni": lambda: [
+            f"{x}{'TRWAGMYFPDXBNJZSQVHLCKE'[x % 23]}" for x in rng.integers(10**7, 10**8, n)
+        ],
+        "mail": lambda: [
+            f"{a.lower()}{i}@example.org" for i, a in enumerate(pick(["anna", "paolo"]))
+        ],
+        "phone": lambda: [f"+34 6{x}" for x in rng.integers(10**7, 10**8, n)],
+        "street": lambda: [
+            f"{s} {x}"
+            for s, x in zip(
+                pick(["Main Street", "Oak Avenue", "High Road"]), rng.integers(1, 90, n)
+            )
+        ],
+        "note": lambda: [
+            f"Patient seen on ward {x}, transfusion given, no complaints so far" if x % 2 else None
+            for x in rng.integers(1, 90, n)
+        ],
+        "later hb": lambda: list(np.round(rng.normal(10, 1.5, n), 1)),
+        "percent": lambda: [int(x) for x in rng.integers(20, 80, n)],
+        "vaf": lambda: [float(x) if x > 0.1 else None for x in np.round(rng.random(n) * 0.6, 3)],
+        "mcv": lambda: [int(x) for x in rng.normal(98, 8, n)],
+        "crp": lambda: [float(x) for x in np.round(rng.exponential(8, n), 1)],
+        "treatment": lambda: pick(["azacitidine", "lenalidomide", "supportive"]),
+        "score": lambda: [float(x) for x in np.round(rng.normal(3, 2, n), 1)],
+        "sample": lambda: [int(x) for x in rng.lognormal(6, 1, n)],
+        "text": lambda: pick(["A1", "A2", "B1"]),
+        "physician": lambda: pick([f"Dr. {name}" for name in names]),
     }
     return made[kind]()

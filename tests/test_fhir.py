@@ -2,6 +2,7 @@
 
 Oracles: the frame that went in; the published R4 models of `fhir.resources`, applied to the whole bundle; bundles written by hand below.
 """
+
 import json
 import time
 import warnings
@@ -16,10 +17,18 @@ import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
 from genomed_workbench.data.fhir import read_fhir, write_fhir
 
-pytest.importorskip("fhir.resources.R4B", reason="fhir.resources is not installed: pip install -e '.[hospital]'")
+pytest.importorskip(
+    "fhir.resources.R4B", reason="fhir.resources is not installed: pip install -e '.[hospital]'"
+)
 
 LOINC, HGNC = "http://loinc.org", "http://www.genenames.org/geneId"
-KARYOTYPES = ["46,XX[20]", "46,xy,del(5)(q13q33)[12]/46,xy[8]", 'a "quoted" & <marked> text, größer', "45,X,-Y[3]; 46,XY[17]", "µ–Δ 46,XX,t(8;21)(q22;q22)"]
+KARYOTYPES = [
+    "46,XX[20]",
+    "46,xy,del(5)(q13q33)[12]/46,xy[8]",
+    'a "quoted" & <marked> text, größer',
+    "45,X,-Y[3]; 46,XY[17]",
+    "µ–Δ 46,XX,t(8;21)(q22;q22)",
+]
 
 
 def random_column(variable, n: int, rng: np.random.Generator):
@@ -29,8 +38,20 @@ def random_column(variable, n: int, rng: np.random.Generator):
         if variable.kind == "count":
             values = rng.integers(int(low), int(high) + 1, n).astype(float)
         else:
-            values = np.where(rng.random(n) < 0.3, low + (high - low) * rng.random(n), np.round(low + (high - low) * rng.beta(0.5, 4, n), 1))
-            edges = [low, high, np.nextafter(low, high), np.nextafter(high, low), low + (high - low) / 3, max(low, min(high, 5e-324)), max(low, min(high, 1e-7))]
+            values = np.where(
+                rng.random(n) < 0.3,
+                low + (high - low) * rng.random(n),
+                np.round(low + (high - low) * rng.beta(0.5, 4, n), 1),
+            )
+            edges = [
+                low,
+                high,
+                np.nextafter(low, high),
+                np.nextafter(high, low),
+                low + (high - low) / 3,
+                max(low, min(high, 5e-324)),
+                max(low, min(high, 1e-7)),
+            ]
             values[: len(edges)] = edges
         return np.clip(values, low, high)
     if variable.kind == "yes-no":
@@ -39,13 +60,20 @@ def random_column(variable, n: int, rng: np.random.Generator):
         return rng.choice(list(variable.coded.values()), n).astype(float)
     if variable.kind == "date":
         return pd.Timestamp("1900-01-01") + pd.to_timedelta(rng.integers(0, 73000, n), unit="D")
-    return rng.choice(list(variable.values) if variable.kind == "level" else KARYOTYPES, n).astype(object)
+    return rng.choice(list(variable.values) if variable.kind == "level" else KARYOTYPES, n).astype(
+        object
+    )
 
 
 def random_frame(disease: str, n: int, seed: int = 0, unknown: float = 0.2) -> pd.DataFrame:
-    "All variables of a dictionary for n patients, values independent of each other; one variable in six is known of nobody."
+    """All variables of a dictionary for n patients, values independent of each other; one variable in
+    six is known of nobody.
+    """
     rng, book = np.random.default_rng(seed), dictionary(disease)
-    frame = pd.DataFrame({one.name: random_column(one, n, rng) for one in book}, index=[f"Pat {i}/ä" for i in range(n)])
+    frame = pd.DataFrame(
+        {one.name: random_column(one, n, rng) for one in book},
+        index=[f"Pat {i}/ä" for i in range(n)],
+    )
     frame = frame.mask(rng.random(frame.shape) < unknown)
     for name in rng.choice(list(book.names), len(book.names) // 6, replace=False):
         frame[name] = np.nan if book[name].kind != "date" else pd.NaT
@@ -57,15 +85,23 @@ def differences(found: pd.DataFrame, frame: pd.DataFrame, disease: str) -> list[
     book = dictionary(disease)
     if found.index.tolist() != list(map(str, frame.index)):
         return ["the patients"]
-    wrong = [f"{name}: the column is lost" for name in frame if name not in found] + [f"{name}: a new column" for name in found if name not in frame]
+    wrong = [f"{name}: the column is lost" for name in frame if name not in found] + [
+        f"{name}: a new column" for name in found if name not in frame
+    ]
     for name in set(frame) & set(found):
         a, b = frame[name], found[name]
         known = a.notna().to_numpy()
         if (known != b.notna().to_numpy()).any():
-            wrong.append(f"{name}: {int((known != b.notna().to_numpy()).sum())} values lost or made up")
+            wrong.append(
+                f"{name}: {int((known != b.notna().to_numpy()).sum())} values lost or made up"
+            )
         elif book[name].kind in ("number", "count", "yes-no", "ordinal"):
             x, y = a[known].to_numpy(float), b[known].to_numpy(float)
-            wrong += [f"{name}: {int((x.view('u8') != y.view('u8')).sum())} values differ"] if (x.view("u8") != y.view("u8")).any() else []
+            wrong += (
+                [f"{name}: {int((x.view('u8') != y.view('u8')).sum())} values differ"]
+                if (x.view("u8") != y.view("u8")).any()
+                else []
+            )
         elif (a[known].astype(object).to_numpy() != b[known].astype(object).to_numpy()).any():
             wrong.append(f"{name}: texts or days differ")
     return wrong
@@ -109,22 +145,56 @@ def test_everything_written_is_r4_to_the_published_models(disease, tmp_path):
     path = write_fhir(random_frame(disease, 12, seed=3), tmp_path / "bundle.json", disease)
     bundle = Bundle.model_validate_json(path.read_text())
     urls = [entry.fullUrl for entry in bundle.entry]
-    assert len(set(urls)) == len(urls) and all(url == f"urn:uuid:{entry.resource.id}" for url, entry in zip(urls, bundle.entry))
-    patients = {entry.fullUrl for entry in bundle.entry if entry.resource.get_resource_type() == "Patient"}
-    assert len(patients) == 12 and {entry.resource.subject.reference for entry in bundle.entry if hasattr(entry.resource, "subject")} == patients
+    assert len(set(urls)) == len(urls) and all(
+        url == f"urn:uuid:{entry.resource.id}" for url, entry in zip(urls, bundle.entry)
+    )
+    patients = {
+        entry.fullUrl for entry in bundle.entry if entry.resource.get_resource_type() == "Patient"
+    }
+    assert (
+        len(patients) == 12
+        and {
+            entry.resource.subject.reference
+            for entry in bundle.entry
+            if hasattr(entry.resource, "subject")
+        }
+        == patients
+    )
 
 
 def test_public_codes_stand_where_the_dictionary_has_them(tmp_path):
-    frame = pd.DataFrame({"hemoglobin": [9.7], "SF3B1": [1.0], "FLT3_ITD": [0.0], "age": [70.0]}, index=["A"])
-    resources = [e["resource"] for e in json.loads(write_fhir(frame, tmp_path / "b.json", "mds").read_text())["entry"]]
-    by_code = {r["code"]["coding"][-1]["code"]: r for r in resources if r["resourceType"] == "Observation"}
+    frame = pd.DataFrame(
+        {"hemoglobin": [9.7], "SF3B1": [1.0], "FLT3_ITD": [0.0], "age": [70.0]}, index=["A"]
+    )
+    resources = [
+        e["resource"]
+        for e in json.loads(write_fhir(frame, tmp_path / "b.json", "mds").read_text())["entry"]
+    ]
+    by_code = {
+        r["code"]["coding"][-1]["code"]: r for r in resources if r["resourceType"] == "Observation"
+    }
     hemoglobin, gene, itd = by_code["hemoglobin"], by_code["SF3B1"], by_code["FLT3_ITD"]
     assert hemoglobin["code"]["coding"][0] == {"system": LOINC, "code": "718-7"}
-    assert hemoglobin["valueQuantity"] == {"value": 9.7, "unit": "g/dL", "system": "http://unitsofmeasure.org", "code": "g/dL"}
-    assert gene["component"][0]["valueCodeableConcept"]["coding"][0] == {"system": HGNC, "code": "HGNC:10768"}
-    assert gene["valueCodeableConcept"]["coding"][0]["code"] == "LA9633-4" and itd["valueCodeableConcept"]["coding"][0]["code"] == "LA9634-2"
+    assert hemoglobin["valueQuantity"] == {
+        "value": 9.7,
+        "unit": "g/dL",
+        "system": "http://unitsofmeasure.org",
+        "code": "g/dL",
+    }
+    assert gene["component"][0]["valueCodeableConcept"]["coding"][0] == {
+        "system": HGNC,
+        "code": "HGNC:10768",
+    }
+    assert (
+        gene["valueCodeableConcept"]["coding"][0]["code"] == "LA9633-4"
+        and itd["valueCodeableConcept"]["coding"][0]["code"] == "LA9634-2"
+    )
     condition = next(r for r in resources if r["resourceType"] == "Condition")
-    assert condition["code"]["coding"][0]["system"] == "http://www.orpha.net" and condition["code"]["coding"][0]["code"] == "52688" and condition["onsetAge"]["value"] == 70
+    assert (
+        condition["code"]["coding"][0]["system"] == "http://www.orpha.net"
+        and condition["code"]["coding"][0]["code"] == "52688"
+        and condition["onsetAge"]["value"] == 70
+    )
 
 
 def test_no_name_and_no_day_of_birth_is_written(tmp_path):
@@ -134,21 +204,49 @@ def test_no_name_and_no_day_of_birth_is_written(tmp_path):
 
 def test_one_resource_a_line_is_the_same(tmp_path):
     frame = random_frame("scd", 20, seed=1)
-    one, other = (read_fhir(write_fhir(frame, tmp_path / f"b.{kind}", "scd"), "scd") for kind in ("json", "ndjson"))
-    assert len((tmp_path / "b.ndjson").read_text().splitlines()) == len(json.loads((tmp_path / "b.json").read_text())["entry"])
-    assert differences(other.canonical().frame, frame, "scd") == differences(one.canonical().frame, frame, "scd") == []
+    one, other = (
+        read_fhir(write_fhir(frame, tmp_path / f"b.{kind}", "scd"), "scd")
+        for kind in ("json", "ndjson")
+    )
+    assert len((tmp_path / "b.ndjson").read_text().splitlines()) == len(
+        json.loads((tmp_path / "b.json").read_text())["entry"]
+    )
+    assert (
+        differences(other.canonical().frame, frame, "scd")
+        == differences(one.canonical().frame, frame, "scd")
+        == []
+    )
 
 
 def test_a_cohort_keeps_its_hospitals_and_becomes_a_cohort_again(tmp_path):
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"age": rng.normal(70, 5, 60).round(), "hemoglobin": rng.normal(10, 2, 60), "os_years": rng.exponential(3, 60), "death": rng.integers(0, 2, 60), "hospital": rng.choice(["Ash", "Elm"], 60)},
-                         index=[f"P{i}" for i in range(60)])
-    cohort = gw.Cohort.from_frame(frame, gw.Survival("os_years", "death"), site="hospital", name="virtual patients", virtual=True)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(70, 5, 60).round(),
+            "hemoglobin": rng.normal(10, 2, 60),
+            "os_years": rng.exponential(3, 60),
+            "death": rng.integers(0, 2, 60),
+            "hospital": rng.choice(["Ash", "Elm"], 60),
+        },
+        index=[f"P{i}" for i in range(60)],
+    )
+    cohort = gw.Cohort.from_frame(
+        frame,
+        gw.Survival("os_years", "death"),
+        site="hospital",
+        name="virtual patients",
+        virtual=True,
+    )
     path = write_fhir(cohort, tmp_path / "b.json", "mds")
     assert gw.read_records(path, "mds").kind == "fhir"
     found = gw.read_hospital(path, "mds")
-    assert found.sites.tolist() == cohort.sites.tolist() and set(found.features) == {"age", "hemoglobin"}
-    np.testing.assert_array_equal(found.X[["age", "hemoglobin"]].to_numpy(), cohort.X[["age", "hemoglobin"]].to_numpy())
+    assert found.sites.tolist() == cohort.sites.tolist() and set(found.features) == {
+        "age",
+        "hemoglobin",
+    }
+    np.testing.assert_array_equal(
+        found.X[["age", "hemoglobin"]].to_numpy(), cohort.X[["age", "hemoglobin"]].to_numpy()
+    )
     assert (found.time == cohort.time).all() and (found.event == cohort.event).all()
 
 
@@ -156,27 +254,66 @@ def test_a_cohort_keeps_its_hospitals_and_becomes_a_cohort_again(tmp_path):
 
 
 def concept(*codes, text: str | None = None) -> dict:
-    return {"coding": [dict(zip(("system", "code", "display"), code)) for code in codes]} | ({"text": text} if text else {})
+    return {"coding": [dict(zip(("system", "code", "display"), code)) for code in codes]} | (
+        {"text": text} if text else {}
+    )
 
 
 def seen(code, subject: str = "Patient/1", day: str | None = None, **rest) -> dict:
-    return {"resourceType": "Observation", "status": "final", "subject": {"reference": subject}, "code": concept(code) if isinstance(code, tuple) else code, **({"effectiveDateTime": day} if day else {}), **rest}
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "subject": {"reference": subject},
+        "code": concept(code) if isinstance(code, tuple) else code,
+        **({"effectiveDateTime": day} if day else {}),
+        **rest,
+    }
 
 
 def lab(code: str, value, unit: str | None = "g/dL", day: str | None = None, **rest) -> dict:
-    return seen((LOINC, code), day=day, valueQuantity={"value": value, **({"unit": unit} if unit else {})}, **rest)
+    return seen(
+        (LOINC, code),
+        day=day,
+        valueQuantity={"value": value, **({"unit": unit} if unit else {})},
+        **rest,
+    )
 
 
 def variant(gene: str, answer: str, **rest) -> dict:
-    component = [{"code": concept((LOINC, "48018-6")), "valueCodeableConcept": concept(("http://www.genenames.org", gene))}]
-    return seen((LOINC, "69548-6"), component=component, valueCodeableConcept=concept((LOINC, answer)), **rest)
+    component = [
+        {
+            "code": concept((LOINC, "48018-6")),
+            "valueCodeableConcept": concept(("http://www.genenames.org", gene)),
+        }
+    ]
+    return seen(
+        (LOINC, "69548-6"),
+        component=component,
+        valueCodeableConcept=concept((LOINC, answer)),
+        **rest,
+    )
 
 
-def bundle_of(folder: Path, *resources, patient: dict | None = None, disease: dict | None = None) -> Path:
+def bundle_of(
+    folder: Path, *resources, patient: dict | None = None, disease: dict | None = None
+) -> Path:
     first = {"resourceType": "Patient", "id": "1", "gender": "male"} | (patient or {})
-    second = {"resourceType": "Condition", "subject": {"reference": "Patient/1"}, "code": concept(("http://hl7.org/fhir/sid/icd-10", "D46.9")), "onsetDateTime": "2020-05-01"} | (disease or {})
+    second = {
+        "resourceType": "Condition",
+        "subject": {"reference": "Patient/1"},
+        "code": concept(("http://hl7.org/fhir/sid/icd-10", "D46.9")),
+        "onsetDateTime": "2020-05-01",
+    } | (disease or {})
     path = folder / "elsewhere.json"
-    path.write_text(json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in (first, second, *resources)]}))
+    path.write_text(
+        json.dumps(
+            {
+                "resourceType": "Bundle",
+                "type": "searchset",
+                "entry": [{"resource": r} for r in (first, second, *resources)],
+            }
+        )
+    )
     return path
 
 
@@ -184,21 +321,27 @@ def row_of(path: Path, disease: str = "mds") -> pd.Series:
     return read_fhir(path, disease).canonical().frame.iloc[0]
 
 
-@pytest.mark.parametrize("value,unit,expected", [(9.7, "g/dL", 9.7), (97, "g/L", 9.7), (97.0, "g/l", 9.7), (6, "mmol/L", 6 * 1.61145)])
+@pytest.mark.parametrize(
+    "value,unit,expected",
+    [(9.7, "g/dL", 9.7), (97, "g/L", 9.7), (97.0, "g/l", 9.7), (6, "mmol/L", 6 * 1.61145)],
+)
 def test_units_are_converted(value, unit, expected, tmp_path):
     records = read_fhir(bundle_of(tmp_path, lab("718-7", value, unit)), "mds")
     assert records.canonical().frame.hemoglobin.iloc[0] == pytest.approx(expected, abs=1e-4)
     assert any("converted" in note for note in records.notes) == (unit != "g/dL")
 
 
-@pytest.mark.parametrize("days,expected", [
-    (["2020-04-01", "2020-05-03", "2020-05-02"], 3),  # the earliest on or after the diagnosis
-    (["2020-05-01", "2020-05-02"], 1),                # that day counts as after
-    (["2020-01-01", "2020-04-30", "2020-03-01"], 2),  # all before: the latest
-    ([None, None], 1),                                # no dates: the first
-    ([None, "2020-06-01"], 2),                        # a dated one before an undated one
-    (["2020-04-30", None], 2),                        # an undated one before one that is too early
-])
+@pytest.mark.parametrize(
+    "days,expected",
+    [
+        (["2020-04-01", "2020-05-03", "2020-05-02"], 3),  # the earliest on or after the diagnosis
+        (["2020-05-01", "2020-05-02"], 1),  # that day counts as after
+        (["2020-01-01", "2020-04-30", "2020-03-01"], 2),  # all before: the latest
+        ([None, None], 1),  # no dates: the first
+        ([None, "2020-06-01"], 2),  # a dated one before an undated one
+        (["2020-04-30", None], 2),  # an undated one before one that is too early
+    ],
+)
 def test_of_several_observations_the_stated_one_counts(days, expected, tmp_path):
     path = bundle_of(tmp_path, *(lab("718-7", i + 1, day=day) for i, day in enumerate(days)))
     assert row_of(path).hemoglobin == expected
@@ -206,7 +349,15 @@ def test_of_several_observations_the_stated_one_counts(days, expected, tmp_path)
 
 
 def test_a_gene_is_mutated_if_any_variant_is_present(tmp_path):
-    row = row_of(bundle_of(tmp_path, variant("HGNC:11998", "LA9634-2"), variant("HGNC:11998", "LA9633-4"), variant("HGNC:11998", "LA9634-2"), variant("10768", "LA9634-2")))
+    row = row_of(
+        bundle_of(
+            tmp_path,
+            variant("HGNC:11998", "LA9634-2"),
+            variant("HGNC:11998", "LA9633-4"),
+            variant("HGNC:11998", "LA9634-2"),
+            variant("10768", "LA9634-2"),
+        )
+    )
     assert row.TP53 == 1 and row.SF3B1 == 0 and "ASXL1" not in row
 
 
@@ -217,38 +368,117 @@ def test_kmt2a_is_no_tandem_duplication(tmp_path):
 
 
 def test_the_day_of_birth_gives_the_age_and_is_forgotten(tmp_path):
-    records = read_fhir(bundle_of(tmp_path, patient={"birthDate": "1950-05-02", "name": [{"family": "Somebody"}]}), "mds")
+    records = read_fhir(
+        bundle_of(tmp_path, patient={"birthDate": "1950-05-02", "name": [{"family": "Somebody"}]}),
+        "mds",
+    )
     assert records.canonical().frame.age.iloc[0] == 69
-    assert "1950" not in repr(vars(records)) and "Somebody" not in repr(vars(records)) and any("Patient.name" in note for note in records.notes)
+    assert (
+        "1950" not in repr(vars(records))
+        and "Somebody" not in repr(vars(records))
+        and any("Patient.name" in note for note in records.notes)
+    )
 
 
 def test_an_age_that_is_given_wins_over_the_day_of_birth(tmp_path):
-    assert row_of(bundle_of(tmp_path, seen((LOINC, "30525-0"), valueQuantity={"value": 71, "unit": "a"}), patient={"birthDate": "1950-05-02"})).age == 71
+    assert (
+        row_of(
+            bundle_of(
+                tmp_path,
+                seen((LOINC, "30525-0"), valueQuantity={"value": 71, "unit": "a"}),
+                patient={"birthDate": "1950-05-02"},
+            )
+        ).age
+        == 71
+    )
 
 
-@pytest.mark.parametrize("patient,death,day", [({"deceasedBoolean": False}, 0, None), ({"deceasedBoolean": True}, 1, None), ({"deceasedDateTime": "2021-07-01T10:00:00+02:00"}, 1, "2021-07-01"), ({"deceasedDateTime": "2021"}, 1, None)])
+@pytest.mark.parametrize(
+    "patient,death,day",
+    [
+        ({"deceasedBoolean": False}, 0, None),
+        ({"deceasedBoolean": True}, 1, None),
+        ({"deceasedDateTime": "2021-07-01T10:00:00+02:00"}, 1, "2021-07-01"),
+        ({"deceasedDateTime": "2021"}, 1, None),
+    ],
+)
 def test_death(patient, death, day, tmp_path):
     row = row_of(bundle_of(tmp_path, patient=patient))
-    assert row.death == death and (row.death_date == pd.Timestamp(day) if day else "death_date" not in row)
+    assert row.death == death and (
+        row.death_date == pd.Timestamp(day) if day else "death_date" not in row
+    )
 
 
 def test_what_is_not_understood_is_listed(tmp_path):
-    path = bundle_of(tmp_path, lab("718-7", 9.7), seen((LOINC, "2085-9", "HDL cholesterol"), valueQuantity={"value": 50, "unit": "mg/dL"}), seen({"text": "ward note"}, valueString="free text about a person"),
-                     variant("HGNC:1100", "LA9633-4"), lab("777-3", 5, "10*9/L", status="entered-in-error"),
-                     {"resourceType": "Condition", "subject": {"reference": "Patient/1"}, "code": concept(("http://hl7.org/fhir/sid/icd-10", "I10", "hypertension"))},
-                     {"resourceType": "Organization", "name": "Hospital"})
+    path = bundle_of(
+        tmp_path,
+        lab("718-7", 9.7),
+        seen((LOINC, "2085-9", "HDL cholesterol"), valueQuantity={"value": 50, "unit": "mg/dL"}),
+        seen({"text": "ward note"}, valueString="free text about a person"),
+        variant("HGNC:1100", "LA9633-4"),
+        lab("777-3", 5, "10*9/L", status="entered-in-error"),
+        {
+            "resourceType": "Condition",
+            "subject": {"reference": "Patient/1"},
+            "code": concept(("http://hl7.org/fhir/sid/icd-10", "I10", "hypertension")),
+        },
+        {"resourceType": "Organization", "name": "Hospital"},
+    )
     records = read_fhir(path, "mds")
     told = "\n".join(records.notes)
-    assert all(word in told for word in ("LOINC 2085-9 (HDL cholesterol)", "(ward note)", "HGNC:1100", "entered-in-error", "hypertension", "Organization"))
-    assert "free text" not in told and "platelets" not in records.raw and set(records.canonical().frame) == {"sex", "hemoglobin", "diagnosis_date"}
+    assert all(
+        word in told
+        for word in (
+            "LOINC 2085-9 (HDL cholesterol)",
+            "(ward note)",
+            "HGNC:1100",
+            "entered-in-error",
+            "hypertension",
+            "Organization",
+        )
+    )
+    assert (
+        "free text" not in told
+        and "platelets" not in records.raw
+        and set(records.canonical().frame) == {"sex", "hemoglobin", "diagnosis_date"}
+    )
 
 
 def test_references_of_every_kind_are_resolved(tmp_path):
-    patients = [{"fullUrl": url, "resource": {"resourceType": "Patient", **({"id": id} if id else {}), "identifier": [{"system": "urn:genomed-workbench:patient", "value": name}]}}
-                for name, id, url in (("a", "1", "https://x.example/fhir/Patient/1"), ("b", None, "urn:uuid:0b2f3a4c-1111-4222-8333-444455556666"), ("c", "3", ""))]
-    values = [lab("718-7", v) | {"subject": {"reference": r}} for v, r in ((5, "https://x.example/fhir/Patient/1"), (6, "urn:uuid:0b2f3a4c-1111-4222-8333-444455556666"), (7, "https://other.example/Patient/3"))]
+    patients = [
+        {
+            "fullUrl": url,
+            "resource": {
+                "resourceType": "Patient",
+                **({"id": id} if id else {}),
+                "identifier": [{"system": "urn:genomed-workbench:patient", "value": name}],
+            },
+        }
+        for name, id, url in (
+            ("a", "1", "https://x.example/fhir/Patient/1"),
+            ("b", None, "urn:uuid:0b2f3a4c-1111-4222-8333-444455556666"),
+            ("c", "3", ""),
+        )
+    ]
+    values = [
+        lab("718-7", v) | {"subject": {"reference": r}}
+        for v, r in (
+            (5, "https://x.example/fhir/Patient/1"),
+            (6, "urn:uuid:0b2f3a4c-1111-4222-8333-444455556666"),
+            (7, "https://other.example/Patient/3"),
+        )
+    ]
     path = tmp_path / "b.json"
-    path.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [{k: v for k, v in p.items() if v} for p in patients] + [{"resource": v} for v in values]}))
+    path.write_text(
+        json.dumps(
+            {
+                "resourceType": "Bundle",
+                "type": "collection",
+                "entry": [{k: v for k, v in p.items() if v} for p in patients]
+                + [{"resource": v} for v in values],
+            }
+        )
+    )
     assert read_fhir(path, "mds").canonical().frame.hemoglobin.to_dict() == {"a": 5, "b": 6, "c": 7}
 
 
@@ -261,39 +491,92 @@ def refused(path: Path, disease: str = "mds") -> gw.CohortError:
     return caught.value
 
 
-@pytest.mark.parametrize("resource,element,value,expected", [
-    (lab("718-7", "nine"), "entry[2].resource.valueQuantity.value", "nine", ""),
-    (lab("718-7", 9.7) | {"status": 5}, "entry[2].resource.status", 5, "string"),
-    (lab("718-7", 9.7) | {"foo": 1}, "entry[2].resource.foo", 1, "no such element"),
-    ({k: v for k, v in lab("718-7", 9.7).items() if k != "code"}, "entry[2].resource.code", None, "required"),
-    ({"resourceType": "Observatoin"}, "entry[2].resource.resourceType", "Observatoin", "resource"),
-    (lab("718-7", 9.7, None), "entry[2].resource.valueQuantity.unit", None, "unit"),
-    (lab("718-7", 9.7, "furlong"), "entry[2].resource.valueQuantity.unit", "furlong", "g/dL"),
-    (lab("718-7", 9.7, "10*9/L"), "entry[2].resource.valueQuantity.code", "10*9/L", "g/dL"),
-    (lab("718-7", 9.7) | {"subject": {"reference": "Patient/9"}}, "entry[2].resource.subject.reference", "Patient/9", "Patient of this bundle"),
-    ({"resourceType": "Patient", "id": "1"}, "entry[2].resource", None, "one Patient"),
-])
-def test_a_fault_is_told_with_place_value_and_what_was_expected(resource, element, value, expected, tmp_path):
+@pytest.mark.parametrize(
+    "resource,element,value,expected",
+    [
+        (lab("718-7", "nine"), "entry[2].resource.valueQuantity.value", "nine", ""),
+        (lab("718-7", 9.7) | {"status": 5}, "entry[2].resource.status", 5, "string"),
+        (lab("718-7", 9.7) | {"foo": 1}, "entry[2].resource.foo", 1, "no such element"),
+        (
+            {k: v for k, v in lab("718-7", 9.7).items() if k != "code"},
+            "entry[2].resource.code",
+            None,
+            "required",
+        ),
+        (
+            {"resourceType": "Observatoin"},
+            "entry[2].resource.resourceType",
+            "Observatoin",
+            "resource",
+        ),
+        (lab("718-7", 9.7, None), "entry[2].resource.valueQuantity.unit", None, "unit"),
+        (lab("718-7", 9.7, "furlong"), "entry[2].resource.valueQuantity.unit", "furlong", "g/dL"),
+        (lab("718-7", 9.7, "10*9/L"), "entry[2].resource.valueQuantity.code", "10*9/L", "g/dL"),
+        (
+            lab("718-7", 9.7) | {"subject": {"reference": "Patient/9"}},
+            "entry[2].resource.subject.reference",
+            "Patient/9",
+            "Patient of this bundle",
+        ),
+        ({"resourceType": "Patient", "id": "1"}, "entry[2].resource", None, "one Patient"),
+    ],
+)
+def test_a_fault_is_told_with_place_value_and_what_was_expected(
+    resource, element, value, expected, tmp_path
+):
     error = refused(bundle_of(tmp_path, resource))
     problem = error.problems[0]
-    assert problem.column.startswith(element) and expected in problem.expected and problem.column in str(error)
+    assert (
+        problem.column.startswith(element)
+        and expected in problem.expected
+        and problem.column in str(error)
+    )
     if value is not None:
         assert problem.value == value and repr(value) in str(error)
 
 
 def test_impossible_values_and_limits_are_refused_with_their_patient(tmp_path):
-    assert "900" in str(refused(bundle_of(tmp_path, lab("718-7", 900)))) and "<5" in str(refused(bundle_of(tmp_path, seen((LOINC, "777-3"), valueQuantity={"value": 5, "comparator": "<", "unit": "10*9/L"}))))
+    assert "900" in str(refused(bundle_of(tmp_path, lab("718-7", 900)))) and "<5" in str(
+        refused(
+            bundle_of(
+                tmp_path,
+                seen(
+                    (LOINC, "777-3"),
+                    valueQuantity={"value": 5, "comparator": "<", "unit": "10*9/L"},
+                ),
+            )
+        )
+    )
 
 
 def test_release_five_is_called_by_its_name(tmp_path):
-    fifth = lab("718-7", 9.7) | {"triggeredBy": [{"observation": {"reference": "Observation/1"}, "type": "reflex"}]}
-    assert "FHIR R5" in str(refused(bundle_of(tmp_path, fifth))) and "R4" in str(refused(bundle_of(tmp_path, fifth)))
+    fifth = lab("718-7", 9.7) | {
+        "triggeredBy": [{"observation": {"reference": "Observation/1"}, "type": "reflex"}]
+    }
+    assert "FHIR R5" in str(refused(bundle_of(tmp_path, fifth))) and "R4" in str(
+        refused(bundle_of(tmp_path, fifth))
+    )
     assert "FHIR R5" not in str(refused(bundle_of(tmp_path, fifth | {"status": 5})))
 
 
-@pytest.mark.parametrize("text,said", [("{", "not JSON"), ("[]", "JSON object"), ('{"resourceType": "Patient"}', "FHIR bundle"), ('{"resourceType": "Bundle", "type": "collection"}', "no Patient"),
-                                       ('{"resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": "a"}]}', "entry[0]"), ('{"resourceType": "Bundle", "type": "collection", "entry": 3}', "an entry"),
-                                       ('{"resourceType": "Bundle", "type": "collection", "entry": [{"resource": {"resourceType": 7}}]}', "FHIR R4 resource")])
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        ("{", "not JSON"),
+        ("[]", "JSON object"),
+        ('{"resourceType": "Patient"}', "FHIR bundle"),
+        ('{"resourceType": "Bundle", "type": "collection"}', "no Patient"),
+        (
+            '{"resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": "a"}]}',
+            "entry[0]",
+        ),
+        ('{"resourceType": "Bundle", "type": "collection", "entry": 3}', "an entry"),
+        (
+            '{"resourceType": "Bundle", "type": "collection", "entry": [{"resource": {"resourceType": 7}}]}',
+            "FHIR R4 resource",
+        ),
+    ],
+)
 def test_what_is_no_bundle_is_refused_in_words(text, said, tmp_path):
     path = tmp_path / "b.json"
     path.write_text(text)
@@ -309,7 +592,9 @@ def test_an_absent_file_and_an_unknown_disease(tmp_path):
 
 def test_two_rows_of_one_patient_are_not_written(tmp_path):
     with pytest.raises(gw.CohortError, match="one row per patient"):
-        write_fhir(pd.DataFrame({"age": [70.0, 71.0]}, index=["A", "A"]), tmp_path / "b.json", "mds")
+        write_fhir(
+            pd.DataFrame({"age": [70.0, 71.0]}, index=["A", "A"]), tmp_path / "b.json", "mds"
+        )
 
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch, tmp_path):

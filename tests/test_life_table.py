@@ -2,6 +2,7 @@
 
 Oracles: R's `survival` 3.5 (tests/oracles/survival, made by make.R), lifelines, and brute force over arrangements of patients.
 """
+
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ from conftest import measure
 from lifelines import AalenJohansenFitter, KaplanMeierFitter, NelsonAalenFitter
 from lifelines.statistics import multivariate_logrank_test
 
-from genomed_workbench.statistics.describe import quantile_of_counts, quantile_within, ranks_differ, shares_differ
+from genomed_workbench.statistics.describe import (
+    quantile_of_counts,
+    quantile_within,
+    ranks_differ,
+    shares_differ,
+)
 from genomed_workbench.statistics.life_table import (
     LifeTable,
     Within,
@@ -45,10 +51,20 @@ def test_curves_are_those_of_r(patients):
     "Counts, survival, Greenwood's error, log-log interval, cumulative hazard and its error of R's survfit."
     r = pd.read_csv(ORACLE / "curve.csv")
     table = added(tables(patients, "hospital"))
-    assert (table.times == r.time).all() and (table.at_risk == r.at_risk).all() and (table.all_events == r.events).all() and (table.censored == r.censored).all()
+    assert (
+        (table.times == r.time).all()
+        and (table.at_risk == r.at_risk).all()
+        and (table.all_events == r.events).all()
+        and (table.censored == r.censored).all()
+    )
     curve, hazard = survival_curve(table), cumulative_hazard(table)
     inside = (curve.estimate > 0).to_numpy()
-    for ours, theirs, bar in (("estimate", "survival", 1e-12), ("se", "se", 1e-12), ("low", "low", 1e-10), ("high", "high", 1e-10)):
+    for ours, theirs, bar in (
+        ("estimate", "survival", 1e-12),
+        ("se", "se", 1e-12),
+        ("low", "low", 1e-10),
+        ("high", "high", 1e-10),
+    ):
         measure(f"Kaplan-Meier against R: {ours}", curve[ours][inside], r[theirs][inside], bar)
     measure("Nelson-Aalen against R", hazard[["estimate", "se"]], r[["hazard", "hazard_se"]], 1e-12)
 
@@ -56,22 +72,34 @@ def test_curves_are_those_of_r(patients):
 def test_medians_are_those_of_r(patients):
     r = pd.read_csv(ORACLE / "medians.csv")
     found = [median_of(t) for t in tables(patients, "group")]
-    assert np.array_equal(np.array(found), r[["median", "0.95LCL", "0.95UCL"]].to_numpy(), equal_nan=True)
+    assert np.array_equal(
+        np.array(found), r[["median", "0.95LCL", "0.95UCL"]].to_numpy(), equal_nan=True
+    )
 
 
 def test_tests_are_those_of_r(patients):
     "Plain and stratified log-rank, three groups; and four hospitals."
     r = pd.read_csv(ORACLE / "tests.csv").set_index("name")
     inside = [observed_minus_expected(tables(h, "group")) for _, h in patients.groupby("hospital")]
-    found = {"plain": log_rank_test(*observed_minus_expected(tables(patients, "group"))), "hospitals": log_rank_test(*observed_minus_expected(tables(patients, "hospital"))),
-             "stratified": log_rank_test(sum(d for d, _ in inside), sum(v for _, v in inside))}
+    found = {
+        "plain": log_rank_test(*observed_minus_expected(tables(patients, "group"))),
+        "hospitals": log_rank_test(*observed_minus_expected(tables(patients, "hospital"))),
+        "stratified": log_rank_test(sum(d for d, _ in inside), sum(v for _, v in inside)),
+    }
     for name, (chi2, free, p) in found.items():
         assert free == r.df[name]
-        measure(f"log-rank against R: {name}", [chi2, p], r.loc[name, ["chi2", "p"]].astype(float), 1e-10)
+        measure(
+            f"log-rank against R: {name}",
+            [chi2, p],
+            r.loc[name, ["chi2", "p"]].astype(float),
+            1e-10,
+        )
 
 
 def test_cumulative_incidence_is_that_of_r(patients):
-    "Aalen-Johansen estimate of R's multi-state survfit; its infinitesimal jackknife is another variance, which ours must be close to."
+    """Aalen-Johansen estimate of R's multi-state survfit; its infinitesimal jackknife is another
+    variance, which ours must be close to.
+    """
     r = pd.read_csv(ORACLE / "incidence.csv")
     table = life_table(patients.months.to_numpy(), patients.cause.map(CAUSES).to_numpy())
     for cause, name in ((1, "relapse"), (2, "death")):
@@ -84,57 +112,106 @@ def test_cumulative_incidence_is_that_of_r(patients):
 @pytest.mark.parametrize("seed", range(3))
 def test_curves_are_those_of_lifelines(seed):
     rng = np.random.default_rng(seed)
-    time, event, group = np.ceil(rng.exponential(12, 150)), rng.integers(0, 3, 150), rng.integers(0, 3, 150)
+    time, event, group = (
+        np.ceil(rng.exponential(12, 150)),
+        rng.integers(0, 3, 150),
+        rng.integers(0, 3, 150),
+    )
     table, seen = life_table(time, event, 2), event > 0
-    measure("Kaplan-Meier against lifelines", survival_curve(table).estimate, KaplanMeierFitter().fit(time, seen).predict(table.times), 1e-12)
-    reference = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(time, seen).cumulative_hazard_.iloc[:, 0].reindex(table.times)
+    measure(
+        "Kaplan-Meier against lifelines",
+        survival_curve(table).estimate,
+        KaplanMeierFitter().fit(time, seen).predict(table.times),
+        1e-12,
+    )
+    reference = (
+        NelsonAalenFitter(nelson_aalen_smoothing=False)
+        .fit(time, seen)
+        .cumulative_hazard_.iloc[:, 0]
+        .reindex(table.times)
+    )
     measure("Nelson-Aalen against lifelines", cumulative_hazard(table).estimate, reference, 1e-12)
     r = multivariate_logrank_test(time, group, seen)
-    chi2, _, p = log_rank_test(*observed_minus_expected([life_table(time[group == g], seen[group == g]) for g in range(3)]))
+    chi2, _, p = log_rank_test(
+        *observed_minus_expected([life_table(time[group == g], seen[group == g]) for g in range(3)])
+    )
     measure("log-rank against lifelines", [chi2, p], [r.test_statistic, r.p_value], 1e-10)
     untied = time + 1e-4 * rng.permutation(150)
     theirs = AalenJohansenFitter().fit(untied, event, 1)
     mine = cumulative_incidence_curve(life_table(untied, event, 2), 1)
-    measure("Aalen-Johansen against lifelines", mine.estimate, theirs.cumulative_density_.iloc[1:, 0], 1e-12)
+    measure(
+        "Aalen-Johansen against lifelines",
+        mine.estimate,
+        theirs.cumulative_density_.iloc[1:, 0],
+        1e-12,
+    )
 
 
 def test_variance_of_the_incidence_is_that_of_the_multinomial():
-    "Brute force: draw the causes at each time anew from their hazards and look at the spread of the incidence (to first order, so large numbers at risk)."
+    """Brute force: draw the causes at each time anew from their hazards and look at the spread of the
+    incidence (to first order, so large numbers at risk).
+    """
     rng = np.random.default_rng(1)
-    table = LifeTable(np.array([1.0, 2.0, 3.0]), np.array([[400.0, 300.0, 200.0], [300.0, 500.0, 100.0]]), np.array([500.0, 600.0, 0.0]), 4000.0)
+    table = LifeTable(
+        np.array([1.0, 2.0, 3.0]),
+        np.array([[400.0, 300.0, 200.0], [300.0, 500.0, 100.0]]),
+        np.array([500.0, 600.0, 0.0]),
+        4000.0,
+    )
     curve, n = cumulative_incidence_curve(table, 1), table.at_risk.astype(int)
     hazards = table.events / table.at_risk
     drawn = []
     for _ in range(4000):
-        h = np.array([rng.multinomial(m, [*hz, 1 - hz.sum()])[:2] / m for m, hz in zip(n, hazards.T)]).T
+        h = np.array(
+            [rng.multinomial(m, [*hz, 1 - hz.sum()])[:2] / m for m, hz in zip(n, hazards.T)]
+        ).T
         free = np.append(1.0, np.cumprod(1 - h.sum(axis=0)))[:3]
         drawn.append(np.cumsum(free * h[0]))
     assert np.allclose(np.std(drawn, axis=0), curve.se, rtol=0.04)
 
 
 def hidden(seed: int, n: int = 25) -> tuple[np.ndarray, np.ndarray, list[Within]]:
-    "Patients, and what is told of them: intervals of another width for each of two hospitals, at the second one fate told with another."
+    """Patients, and what is told of them: intervals of another width for each of two hospitals, at the
+    second one fate told with another.
+    """
     rng = np.random.default_rng(seed)
-    time, fate, site, known = rng.exponential(2, n).round(1) + 0.1, rng.choice([0, 1, 2], n), rng.integers(0, 2, n), []
+    time, fate, site, known = (
+        rng.exponential(2, n).round(1) + 0.1,
+        rng.choice([0, 1, 2], n),
+        rng.integers(0, 2, n),
+        [],
+    )
     for s, width in enumerate((0.6, 1.3)):
         low = np.maximum(np.ceil(time / width - 1e-9) - 1, 0) * width
         sets = [(0,), (1,), (2,)] if s == 0 else [(0, 1), (2,)]
         for fates in sets:
             here = (site == s) & np.isin(fate, fates)
             few = int((fate[here] == 1).sum())
-            numbers = {0: (max(here.sum() - few - 1, 0), int(here.sum())), 1: (0, few + 1)} if len(fates) == 2 else {fates[0]: (int(here.sum()),) * 2}
+            numbers = (
+                {0: (max(here.sum() - few - 1, 0), int(here.sum())), 1: (0, few + 1)}
+                if len(fates) == 2
+                else {fates[0]: (int(here.sum()),) * 2}
+            )
             known.append(Within(low[here], low[here] + width, numbers))
     return time, fate, known
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_the_truth_lies_between_the_bounds(seed):
-    "Tied times, wide intervals, fates that are not told apart: the curves of the patients themselves are never outside."
+    """Tied times, wide intervals, fates that are not told apart: the curves of the patients themselves
+    are never outside.
+    """
     time, fate, known = hidden(seed)
     exact = life_table(time, fate, 2)
     at, n = exact.times, float(len(time))
-    for curve, (low, high) in ((survival_curve(exact), survival_bounds(at, known, n, (1, 2))), (cumulative_hazard(exact), hazard_bounds(at, known, n, (1, 2))),
-                               *((cumulative_incidence_curve(exact, c), incidence_bounds(at, known, n, c)) for c in (1, 2))):
+    for curve, (low, high) in (
+        (survival_curve(exact), survival_bounds(at, known, n, (1, 2))),
+        (cumulative_hazard(exact), hazard_bounds(at, known, n, (1, 2))),
+        *(
+            (cumulative_incidence_curve(exact, c), incidence_bounds(at, known, n, c))
+            for c in (1, 2)
+        ),
+    ):
         assert (low <= curve.estimate + 1e-9).all() and (curve.estimate <= high + 1e-9).all()
 
 
@@ -142,15 +219,22 @@ def test_bounds_close_where_nothing_is_open():
     "Intervals so narrow that each holds one time: both bounds are the curve."
     rng = np.random.default_rng(0)
     time, event = rng.permutation(60) + 1.0, rng.integers(0, 2, 60)
-    known = [Within(time[event == f] - 0.5, time[event == f], {f: ((event == f).sum(),) * 2}) for f in (0, 1)]
+    known = [
+        Within(time[event == f] - 0.5, time[event == f], {f: ((event == f).sum(),) * 2})
+        for f in (0, 1)
+    ]
     exact = survival_curve(life_table(time, event))
     for bound in survival_bounds(exact.time.to_numpy(), known, 60.0):
         measure("bounds of a curve where single times are known", bound, exact.estimate, 1e-12)
 
 
 def test_intervals_are_classical_life_tables():
-    "Cutler and Ederer: at risk less half of those last seen. Worked by hand: 126 patients, 47 dead and 19 lost in the first year, 5 and 17 in the second."
-    table = LifeTable(np.array([1.0, 2.0]), np.array([[47.0, 5.0]]), np.array([19.0, 17.0]), 126.0, moments=False)
+    """Cutler and Ederer: at risk less half of those last seen. Worked by hand: 126 patients, 47 dead
+    and 19 lost in the first year, 5 and 17 in the second.
+    """
+    table = LifeTable(
+        np.array([1.0, 2.0]), np.array([[47.0, 5.0]]), np.array([19.0, 17.0]), 126.0, moments=False
+    )
     assert table.exposed.tolist() == [116.5, 51.5]
     assert survival_curve(table).estimate.round(2).tolist() == [0.60, 0.54]
 
@@ -159,8 +243,14 @@ def test_nobody_and_everybody():
     nothing = survival_curve(life_table(np.array([1.0, 2.0]), np.array([0, 0])))
     assert (nothing.estimate == 1).all() and nothing.low.isna().all()
     assert np.isnan(median_of(life_table(np.array([1.0, 2.0]), np.array([0, 0])))).all()
-    assert survival_curve(life_table(np.array([1.0, 1.0]), np.array([1, 1]))).estimate.tolist() == [0.0]
-    assert np.isnan(log_rank_test(*observed_minus_expected([life_table(np.array([1.0]), np.array([0]), 1)] * 2))[2])
+    assert survival_curve(life_table(np.array([1.0, 1.0]), np.array([1, 1]))).estimate.tolist() == [
+        0.0
+    ]
+    assert np.isnan(
+        log_rank_test(
+            *observed_minus_expected([life_table(np.array([1.0]), np.array([0]), 1)] * 2)
+        )[2]
+    )
 
 
 @pytest.mark.parametrize("q", [0, 0.1, 0.25, 0.5, 0.9, 1])
@@ -179,7 +269,11 @@ def test_tests_of_counts_are_those_of_scipy():
 
     rng = np.random.default_rng(0)
     a = [rng.integers(0, 6, n) for n in (40, 25, 31)]
-    assert ranks_differ(np.array([np.bincount(v, minlength=6) for v in a])) == pytest.approx(stats.kruskal(*a).pvalue, rel=1e-10)
+    assert ranks_differ(np.array([np.bincount(v, minlength=6) for v in a])) == pytest.approx(
+        stats.kruskal(*a).pvalue, rel=1e-10
+    )
     small = np.array([[9, 1], [3, 4]])
     assert shares_differ(small) == pytest.approx(stats.fisher_exact(small).pvalue, rel=1e-12)
-    assert shares_differ(10 * small) == pytest.approx(stats.chi2_contingency(10 * small).pvalue, rel=1e-12)
+    assert shares_differ(10 * small) == pytest.approx(
+        stats.chi2_contingency(10 * small).pvalue, rel=1e-12
+    )

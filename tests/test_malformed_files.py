@@ -14,7 +14,9 @@ from genomed_workbench.data.outcome import Survival
 from genomed_workbench.data.problems import CohortError, CohortWarning
 
 
-@pytest.mark.parametrize(("write", "expected"), [case[1:] for case in MALFORMED], ids=[case[0] for case in MALFORMED])
+@pytest.mark.parametrize(
+    ("write", "expected"), [case[1:] for case in MALFORMED], ids=[case[0] for case in MALFORMED]
+)
 def test_malformed_file_is_refused_with_advice(tmp_path, write, expected):
     path, asked = write(tmp_path)
     with pytest.raises(CohortError) as caught:
@@ -31,8 +33,16 @@ def test_there_are_enough_kinds():
 
 def test_all_faults_are_reported_at_once(tmp_path):
     rows = good_rows()
-    faults = {(2, "os_years"): "-1", (3, "os_event"): "2", (4, "age"): "old", (5, "center"): "", (6, "wbc"): "inf",
-              (7, "patient_id"): "P1", (8, "wbc"): "<1", (9, "os_years"): "2 years"}
+    faults = {
+        (2, "os_years"): "-1",
+        (3, "os_event"): "2",
+        (4, "age"): "old",
+        (5, "center"): "",
+        (6, "wbc"): "inf",
+        (7, "patient_id"): "P1",
+        (8, "wbc"): "<1",
+        (9, "os_years"): "2 years",
+    }
     for (row, column), value in faults.items():
         rows[row - 2][HEADER.index(column)] = value
     rows[10].append("one too many")
@@ -57,7 +67,14 @@ def test_long_lists_are_cut_in_the_text_but_kept(tmp_path):
 def test_rows_count_blank_lines_and_quoted_line_breaks(tmp_path):
     rows = good_rows(6)
     rows[1][1] = '"A\nB"'
-    lines = [",".join(HEADER), ",".join(rows[0]), "", ",".join(rows[1]), "", *[",".join(row) for row in rows[2:]]]
+    lines = [
+        ",".join(HEADER),
+        ",".join(rows[0]),
+        "",
+        ",".join(rows[1]),
+        "",
+        *[",".join(row) for row in rows[2:]],
+    ]
     lines[-1] = lines[-1].replace(rows[5][2], "-3")
     path = tmp_path / "patients.csv"
     path.write_text("\n".join(lines))
@@ -67,6 +84,7 @@ def test_rows_count_blank_lines_and_quoted_line_breaks(tmp_path):
 
 
 # --- the same table, written in many ways
+
 
 def _semicolons(text: str) -> bytes:
     return text.replace(",", ";").encode()
@@ -98,18 +116,47 @@ VARIANTS = {
     "UTF-32": lambda text: text.encode("utf-32"),
     "Windows line ends": lambda text: text.replace("\n", "\r\n").encode(),
     "old Mac line ends": lambda text: text.replace("\n", "\r").encode(),
-    "all quoted": lambda text: "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()).encode(),
+    "all quoted": lambda text: "\n".join(
+        ",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()
+    ).encode(),
     "blanks around cells": lambda text: text.replace(",", " , ").encode(),
     "blank lines": lambda text: text.replace("\n", "\n\n").encode(),
     "no last line end": lambda text: text.rstrip("\n").encode(),
     "separator at the end of rows": lambda text: text.replace("\n", ",\n").encode(),
-    "separator at the end of patients": lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1).encode(),
-    "Excel's line with the separator": lambda text: b"sep=;\r\n" + _semicolons(text).replace(b"\n", b"\r\n"),
+    "separator at the end of patients": lambda text: (
+        text.replace("\n", ",\n").replace(",\n", "\n", 1).encode()
+    ),
+    "Excel's line with the separator": lambda text: (
+        b"sep=;\r\n" + _semicolons(text).replace(b"\n", b"\r\n")
+    ),
     "Parquet": _parquet,
     "Parquet with ids as index": _parquet_with_index,
-    **{f"missing as {word!r}": (lambda text, word=word: text.replace(",NA\n", f",{word}\n").encode())
-       for word in ("", "N/A", "na", "n/a", "NaN", "nan", "null", "NULL", "None", ".", "-", "?", "missing", "unknown", "#N/A")},
-    "events as truths": lambda text: "\n".join(",".join([*(c := line.split(","))[:3], {"0": "False", "1": "TRUE"}.get(c[3], c[3]), *c[4:]]) for line in text.splitlines()).encode(),
+    **{
+        f"missing as {word!r}": (
+            lambda text, word=word: text.replace(",NA\n", f",{word}\n").encode()
+        )
+        for word in (
+            "",
+            "N/A",
+            "na",
+            "n/a",
+            "NaN",
+            "nan",
+            "null",
+            "NULL",
+            "None",
+            ".",
+            "-",
+            "?",
+            "missing",
+            "unknown",
+            "#N/A",
+        )
+    },
+    "events as truths": lambda text: "\n".join(
+        ",".join([*(c := line.split(","))[:3], {"0": "False", "1": "TRUE"}.get(c[3], c[3]), *c[4:]])
+        for line in text.splitlines()
+    ).encode(),
 }
 
 
@@ -124,7 +171,11 @@ def test_well_formed_variants_mean_the_same(tmp_path, variant):
         warnings.simplefilter("error", CohortWarning)
         cohort = read_cohort(other, **ASKED)
     pd.testing.assert_frame_equal(cohort.frame, plain.frame)
-    assert cohort.features == plain.features == ("age", "wbc") and cohort.n == 30 and cohort.X["wbc"].isna().sum() == 2
+    assert (
+        cohort.features == plain.features == ("age", "wbc")
+        and cohort.n == 30
+        and cohort.X["wbc"].isna().sum() == 2
+    )
 
 
 def test_a_line_break_inside_quotes_belongs_to_the_cell(tmp_path):
@@ -144,7 +195,13 @@ def test_windows_text_is_read_with_a_warning(tmp_path):
 
 def test_points_that_may_separate_thousands_are_pointed_out(tmp_path):
     path = tmp_path / "patients.csv"
-    path.write_text(text_of([[*row, f"{100 + 2 * i}.000"] for i, row in enumerate(good_rows())], [*HEADER, "platelets"], sep=";"))
+    path.write_text(
+        text_of(
+            [[*row, f"{100 + 2 * i}.000"] for i, row in enumerate(good_rows())],
+            [*HEADER, "platelets"],
+            sep=";",
+        )
+    )
     with pytest.warns(CohortWarning, match="separates thousands"):
         cohort = read_cohort(path, **ASKED)
     assert cohort.X["platelets"].iloc[0] == 100
@@ -181,7 +238,9 @@ def test_dropped_patients_are_counted(tmp_path):
 
 def test_one_site_is_fine_and_a_constant_is_a_warning(tmp_path):
     path = tmp_path / "patients.csv"
-    path.write_text(text_of([[row[0], "A", *row[2:], "1"] for row in good_rows()], [*HEADER, "trial"]))
+    path.write_text(
+        text_of([[row[0], "A", *row[2:], "1"] for row in good_rows()], [*HEADER, "trial"])
+    )
     with pytest.warns(CohortWarning, match="'trial' is the same for every patient"):
         cohort = read_cohort(path, **ASKED)
     assert set(cohort.sites) == {"A"} and "trial" in cohort.features
@@ -192,16 +251,32 @@ def test_ids_and_other_columns(tmp_path):
     rows = [[*row, str(i / 2), ["True", "false"][i % 2]] for i, row in enumerate(good_rows())]
     path.write_text(text_of(rows, [*HEADER, "score", "held_out"]))
     cohort = read_cohort(path, **ASKED, features=["age"])
-    assert cohort.frame.index[0] == "P1" and cohort.frame["score"].dtype == float and cohort.frame["held_out"].dtype == bool
+    assert (
+        cohort.frame.index[0] == "P1"
+        and cohort.frame["score"].dtype == float
+        and cohort.frame["held_out"].dtype == bool
+    )
     without = read_cohort(path, **ASKED, features=["age"], id=False)
     assert without.frame.index[0] == 2 and "patient_id" in without.frame.columns
 
 
 def test_codings_na_values_and_decimal_can_be_given(tmp_path):
     path = tmp_path / "patients.csv"
-    text = changed(*[(row, "os_event", "dead" if row % 2 else "alive") for row in range(2, 32)], (4, "wbc", "xx"), (6, "age", '"60,5"'))
+    text = changed(
+        *[(row, "os_event", "dead" if row % 2 else "alive") for row in range(2, 32)],
+        (4, "wbc", "xx"),
+        (6, "age", '"60,5"'),
+    )
     path.write_text(text.replace(",", ";").replace('"60;5"', "60,5"))
-    cohort = read_cohort(path, **ASKED, event_values={"dead": 1, "alive": 0}, na_values=["xx"], decimal=".", sep=";", features=["wbc"])
+    cohort = read_cohort(
+        path,
+        **ASKED,
+        event_values={"dead": 1, "alive": 0},
+        na_values=["xx"],
+        decimal=".",
+        sep=";",
+        features=["wbc"],
+    )
     assert cohort.n_events == 15 and cohort.X["wbc"].isna().sum() == 1
 
 

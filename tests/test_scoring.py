@@ -2,6 +2,7 @@
 
 What a score must be comes from the R package's answers (tests/oracles/ipssm), from published tables written out here, or from arithmetic done by hand.
 """
+
 import io
 import json
 import re
@@ -19,13 +20,39 @@ from genomed_workbench.clinic.scores import SYSTEMS, system_of
 from genomed_workbench.data.scoring import score_column
 
 ORACLE = Path(__file__).parent / "oracles" / "ipssm"
-TEXTS = {"IPSSMcat": "category", "Comment": "comment", "IPSSMcat_best": "category_best", "IPSSMcat_mean": "category_mean", "IPSSMcat_worst": "category_worst"}
-NUMBERS = {"IPSSMscore": "score", "IPSSMscore_best": "score_best", "IPSSMscore_mean": "score_mean", "IPSSMscore_worst": "score_worst",
-           **{name: name for name in ("raw_best", "raw_mean", "raw_worst", "SF3B1_5q", "SF3B1_alpha", "TP53multi", "nRes2mean", "nRes2best", "nRes2worst")}}
+TEXTS = {
+    "IPSSMcat": "category",
+    "Comment": "comment",
+    "IPSSMcat_best": "category_best",
+    "IPSSMcat_mean": "category_mean",
+    "IPSSMcat_worst": "category_worst",
+}
+NUMBERS = {
+    "IPSSMscore": "score",
+    "IPSSMscore_best": "score_best",
+    "IPSSMscore_mean": "score_mean",
+    "IPSSMscore_worst": "score_worst",
+    **{
+        name: name
+        for name in (
+            "raw_best",
+            "raw_mean",
+            "raw_worst",
+            "SF3B1_5q",
+            "SF3B1_alpha",
+            "TP53multi",
+            "nRes2mean",
+            "nRes2best",
+            "nRes2worst",
+        )
+    },
+}
 
 
 def expected() -> pd.DataFrame:
-    return pd.read_csv(ORACLE / "expected.csv", index_col="ID", na_values=["NA"], keep_default_na=False)
+    return pd.read_csv(
+        ORACLE / "expected.csv", index_col="ID", na_values=["NA"], keep_default_na=False
+    )
 
 
 def agrees(table: pd.DataFrame) -> None:
@@ -33,16 +60,25 @@ def agrees(table: pd.DataFrame) -> None:
     right = expected()
     assert table.index.tolist() == right.index.tolist()
     for theirs, ours in NUMBERS.items():
-        np.testing.assert_allclose(table[ours], right[theirs], rtol=0, atol=1e-9, equal_nan=True, err_msg=ours)
+        np.testing.assert_allclose(
+            table[ours], right[theirs], rtol=0, atol=1e-9, equal_nan=True, err_msg=ours
+        )
     for theirs, ours in TEXTS.items():
         assert table[ours].fillna("").tolist() == right[theirs].fillna("").tolist(), ours
 
 
 @pytest.fixture
 def ward(tmp_path) -> Path:
-    "Four patients as a German spreadsheet exports them: semicolons, decimal commas, ids with leading zeros, a line break, a remark."
+    """Four patients as a German spreadsheet exports them: semicolons, decimal commas, ids with leading
+    zeros, a line break, a remark.
+    """
     path = tmp_path / "ward 7.csv"
-    path.write_text('Patient ID;Hb;PLT;BM_BLAST;ANC;CYTO_IPSSR;Remark\n007;9,5;80;2;0,79;Int;"two\nlines"\n0042;8;49,9;10,5;0,8;Very-Poor;\n\nA-1;;100;4,9;2;Good;\n1e5;10;100;0;1;Very Good;x\n', encoding="utf-8-sig")
+    path.write_text(
+        "Patient "
+        'ID;Hb;PLT;BM_BLAST;ANC;CYTO_IPSSR;Remark\n007;9,5;80;2;0,79;Int;"two\nlines"\n0042;8;49,9;10,5;0,8;Very-Poor;\n\nA-1;;100;4,9;2;Good;\n1e5;10;100;0;1;Very '
+        "Good;x\n",
+        encoding="utf-8-sig",
+    )
     return path
 
 
@@ -62,7 +98,11 @@ def test_the_same_table_in_other_forms(tmp_path, suffix):
     if suffix == "tsv":
         table.to_csv(path, sep="\t", index=False, na_rep="NA")
     elif suffix == "parquet":
-        numbers = {name: pd.to_numeric(table[name]) for name in table if name not in ("ID", "CYTO_IPSSR", "TP53mut")}
+        numbers = {
+            name: pd.to_numeric(table[name])
+            for name in table
+            if name not in ("ID", "CYTO_IPSSR", "TP53mut")
+        }
         table.assign(**numbers).to_parquet(path, index=False)
     else:
         pytest.importorskip("openpyxl")
@@ -72,40 +112,75 @@ def test_the_same_table_in_other_forms(tmp_path, suffix):
 
 def test_a_spreadsheet_of_a_ward(ward):
     table = gw.score(ward, "ipss-r")  # points by hand, from the table of Greenberg 2012
-    assert table.index.tolist() == ["007", "0042", "A-1", "1e5"] and table.index.name == "Patient ID"
-    assert table["score"].tolist()[:2] == [2 + 0 + 1 + 0.5 + 0.5, 4 + 3 + 1 + 1 + 0] and table["score"].iloc[3] == 0
-    assert np.isnan(table["score"].iloc[2]) and (table["score_best"].iloc[2], table["score_worst"].iloc[2]) == (2, 3.5) and "hemoglobin" in table["comment"].iloc[2]
-    assert table.attrs["used"] == {"Hb": "hemoglobin", "PLT": "platelets", "BM_BLAST": "marrow_blasts", "ANC": "neutrophils", "CYTO_IPSSR": "cytogenetic_risk"}
+    assert (
+        table.index.tolist() == ["007", "0042", "A-1", "1e5"] and table.index.name == "Patient ID"
+    )
+    assert (
+        table["score"].tolist()[:2] == [2 + 0 + 1 + 0.5 + 0.5, 4 + 3 + 1 + 1 + 0]
+        and table["score"].iloc[3] == 0
+    )
+    assert (
+        np.isnan(table["score"].iloc[2])
+        and (table["score_best"].iloc[2], table["score_worst"].iloc[2]) == (2, 3.5)
+        and "hemoglobin" in table["comment"].iloc[2]
+    )
+    assert table.attrs["used"] == {
+        "Hb": "hemoglobin",
+        "PLT": "platelets",
+        "BM_BLAST": "marrow_blasts",
+        "ANC": "neutrophils",
+        "CYTO_IPSSR": "cytogenetic_risk",
+    }
 
 
 def test_an_impossible_value_is_named_with_its_place(ward):
-    ward.write_text(ward.read_text(encoding="utf-8-sig").replace("0042;8;", "0042;-8;").replace("A-1;;100", "A-1;;many"))
+    ward.write_text(
+        ward.read_text(encoding="utf-8-sig")
+        .replace("0042;8;", "0042;-8;")
+        .replace("A-1;;100", "A-1;;many")
+    )
     with pytest.raises(gw.CohortError) as refused:
         gw.score(ward, "ipss-r")
-    assert [(one.row, one.column, one.value) for one in refused.value.problems] == [(3, "Hb", "-8"), (5, "PLT", "many")]
+    assert [(one.row, one.column, one.value) for one in refused.value.problems] == [
+        (3, "Hb", "-8"),
+        (5, "PLT", "many"),
+    ]
     assert all(one.expected for one in refused.value.problems) and str(ward) in str(refused.value)
 
 
 def test_a_fault_elsewhere_is_no_business_of_the_score(ward):
-    ward.write_text(ward.read_text(encoding="utf-8-sig").replace("Remark", "ferritin"))  # holds words where numbers belong
+    ward.write_text(
+        ward.read_text(encoding="utf-8-sig").replace("Remark", "ferritin")
+    )  # holds words where numbers belong
     assert gw.score(ward, "ipss-r")["score"].notna().sum() == 3
 
 
 def test_hemoglobin_in_grams_per_litre_is_noticed_and_converted(tmp_path):
     path = tmp_path / "p.csv"
-    path.write_text("ID,HB,PLT,BM_BLAST,CYTO_IPSSR,ANC\na,95,80,2,Int,0.79\nb,80,49.9,10.5,Poor,0.8\n")
+    path.write_text(
+        "ID,HB,PLT,BM_BLAST,CYTO_IPSSR,ANC\na,95,80,2,Int,0.79\nb,80,49.9,10.5,Poor,0.8\n"
+    )
     with pytest.raises(gw.CohortError, match=r"units=\{'HB': 'g/L'\}"):
         gw.score(path, "ipss-r")
-    assert gw.score(path, "ipss-r", units={"HB": "g/L"})["score"].tolist() == [4.0, 8.0] == gw.score(path, "ipss-r", {"hemoglobin": "g/L"})["score"].tolist()
+    assert (
+        gw.score(path, "ipss-r", units={"HB": "g/L"})["score"].tolist()
+        == [4.0, 8.0]
+        == gw.score(path, "ipss-r", {"hemoglobin": "g/L"})["score"].tolist()
+    )
     for wrong in ({"HB": "furlongs"}, {"haematokrit": "%"}):
-        with pytest.raises(gw.CohortError, match=next(iter(wrong.values())) + "|" + next(iter(wrong))):
+        with pytest.raises(
+            gw.CohortError, match=next(iter(wrong.values())) + "|" + next(iter(wrong))
+        ):
             gw.score(path, "ipss-r", wrong)
 
 
 def test_a_table_of_something_else_says_what_was_looked_for(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("ID,shoe,hat\na,42,7\n")
-    with pytest.raises(gw.CohortError, match=r"'shoe', 'hat'.*IPSS-R.*hemoglobin.*platelets.*neutrophils.*marrow_blasts.*cytogenetic_risk.*mapping"):
+    with pytest.raises(
+        gw.CohortError,
+        match=r"'shoe', 'hat'.*IPSS-R.*hemoglobin.*platelets.*neutrophils.*marrow_blasts.*cytogenetic_risk.*mapping",
+    ):
         gw.score(path, "ipss-r")
 
 
@@ -118,12 +193,26 @@ def test_two_columns_for_one_variable_are_refused(tmp_path):
 
 def test_a_mapping_file_says_what_columns_mean(tmp_path):
     path, mapping = tmp_path / "export.csv", tmp_path / "m.toml"
-    path.write_text("Nr;Blutfarbstoff;Platten;Blasten;Gran;Zyto;Alter\n01;95;80;2;0,79;mittel;999\n02;80;49,9;10,5;0,8;schlecht;1\n")
-    mapping.write_text('format = 1\ndisease = "mds"\nid = "Nr"\n[columns.Blutfarbstoff]\nvariable = "hemoglobin"\nunit = "g/L"\n[columns.Platten]\nvariable = "platelets"\n[columns.Blasten]\nvariable = "marrow_blasts"\n'
-                       '[columns.Gran]\nvariable = "neutrophils"\n[columns.Zyto]\nvariable = "cytogenetic_risk"\nvalues = { mittel = "intermediate", schlecht = "poor" }\n[columns.Alter]\nvariable = "age"\n')
+    path.write_text(
+        "Nr;Blutfarbstoff;Platten;Blasten;Gran;Zyto;Alter\n01;95;80;2;0,79;mittel;999\n02;80;49,9;10,5;0,8;schlecht;1\n"
+    )
+    mapping.write_text(
+        'format = 1\ndisease = "mds"\nid = "Nr"\n[columns.Blutfarbstoff]\nvariable = '
+        '"hemoglobin"\nunit = "g/L"\n[columns.Platten]\nvariable = '
+        '"platelets"\n[columns.Blasten]\nvariable = "marrow_blasts"\n'
+        '[columns.Gran]\nvariable = "neutrophils"\n[columns.Zyto]\nvariable = '
+        '"cytogenetic_risk"\nvalues = { mittel = "intermediate", schlecht = "poor" '
+        '}\n[columns.Alter]\nvariable = "age"\n'
+    )
     table = gw.score(path, "ipss-r", mapping=mapping)
-    assert table["score"].tolist() == [4.0, 8.0] and table.index.tolist() == ["01", "02"] and table.attrs["used"]["Zyto"] == "cytogenetic_risk"
-    with pytest.raises(gw.CohortError, match=r"row 2, column 'Alter'"):  # IPSS-RA reads the age, which cannot be
+    assert (
+        table["score"].tolist() == [4.0, 8.0]
+        and table.index.tolist() == ["01", "02"]
+        and table.attrs["used"]["Zyto"] == "cytogenetic_risk"
+    )
+    with pytest.raises(
+        gw.CohortError, match=r"row 2, column 'Alter'"
+    ):  # IPSS-RA reads the age, which cannot be
         gw.score(path, "ipss-ra", mapping=mapping)
     assert gw.explain(path, "ipss-r", "02", mapping=mapping).result["score"] == 8
     with pytest.raises(gw.CohortError, match="leave units"):
@@ -134,23 +223,43 @@ def test_a_mapping_file_says_what_columns_mean(tmp_path):
 
 def test_the_folder_of_a_cbioportal_study(tmp_path):
     comments = "#a\tb\tc\n#a\tb\tc\n#STRING\tSTRING\tNUMBER\n#1\t1\t1\n"
-    (tmp_path / "data_clinical_patient.txt").write_text(comments + "PATIENT_ID\tSEX\tAGE\nP1\tMale\t71\nP2\tFemale\t64\n")
-    (tmp_path / "data_clinical_sample.txt").write_text(comments + "PATIENT_ID\tSAMPLE_ID\tHB\nP1\tS1\t9.5\nP2\tS2\t[Not Available]\n")
+    (tmp_path / "data_clinical_patient.txt").write_text(
+        comments + "PATIENT_ID\tSEX\tAGE\nP1\tMale\t71\nP2\tFemale\t64\n"
+    )
+    (tmp_path / "data_clinical_sample.txt").write_text(
+        comments + "PATIENT_ID\tSAMPLE_ID\tHB\nP1\tS1\t9.5\nP2\tS2\t[Not Available]\n"
+    )
     header = "Hugo_Symbol\tTumor_Sample_Barcode\tVariant_Classification\tHGVSp_Short\tt_alt_count\tt_ref_count\n"
-    (tmp_path / "data_mutations.txt").write_text(header + "TP53\tS1\tMissense_Mutation\tp.R175H\t40\t60\nTP53\tS1\tNonsense_Mutation\tp.R213*\t30\t70\nNRAS\tS2\tMissense_Mutation\tp.G12D\t20\t80\n")
+    (tmp_path / "data_mutations.txt").write_text(
+        header
+        + "TP53\tS1\tMissense_Mutation\tp.R175H\t40\t60\nTP53\tS1\tNonsense_Mutation\tp.R213*\t30\t70\nNRAS\tS2\tMissense_Mutation\tp.G12D\t20\t80\n"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gw.CohortWarning)
-        table, told = gw.score(tmp_path, "ipss-m"), gw.explain(tmp_path, "ipss-m", "P2").table.set_index("variable")
-    assert table.index.tolist() == ["P1", "P2"] and table["TP53multi"].tolist()[0] == 1 and "hemoglobin" in table["inputs_missing"].iloc[1] and "hemoglobin" not in table["inputs_missing"].iloc[0]
+        table, told = (
+            gw.score(tmp_path, "ipss-m"),
+            gw.explain(tmp_path, "ipss-m", "P2").table.set_index("variable"),
+        )
+    assert (
+        table.index.tolist() == ["P1", "P2"]
+        and table["TP53multi"].tolist()[0] == 1
+        and "hemoglobin" in table["inputs_missing"].iloc[1]
+        and "hemoglobin" not in table["inputs_missing"].iloc[0]
+    )
     assert told.loc["NRAS", "value"] == 1 and np.isnan(told.loc["hemoglobin", "value"])
 
 
 def test_ids_and_their_column(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("Kennung,HB,PLT\n07,9,100\n07,8,90\n")
-    assert gw.score(path, "ipss-r").index.tolist() == [2, 3] and gw.score(path, "ipss-r").index.name == "row"
+    assert (
+        gw.score(path, "ipss-r").index.tolist() == [2, 3]
+        and gw.score(path, "ipss-r").index.name == "row"
+    )
     named = gw.score(path, "ipss-r", id="Kennung")
-    assert named.index.tolist() == ["07", "07"] and any("again" in note for note in named.attrs["notes"])
+    assert named.index.tolist() == ["07", "07"] and any(
+        "again" in note for note in named.attrs["notes"]
+    )
     with pytest.raises(gw.CohortError, match="Did you mean 'Kennung'"):
         gw.score(path, "ipss-r", id="Kenung")
 
@@ -172,7 +281,9 @@ def test_a_missing_file_and_an_unknown_score():
 
 
 def test_a_frame_keeps_its_index_and_is_left_alone():
-    frame = pd.read_csv(ORACLE / "input.csv", index_col="ID", na_values=["NA"], keep_default_na=False)
+    frame = pd.read_csv(
+        ORACLE / "input.csv", index_col="ID", na_values=["NA"], keep_default_na=False
+    )
     before = frame.copy(deep=True)
     agrees(gw.score(frame, "IPSS_M"))
     pd.testing.assert_frame_equal(frame, before)
@@ -180,17 +291,53 @@ def test_a_frame_keeps_its_index_and_is_left_alone():
 
 
 def test_a_karyotype_fills_what_is_missing_and_overrules_nothing():
-    frame = pd.DataFrame({"HB": 9.5, "PLT": 80, "BM_BLAST": 2, "ANC": 2.0, "CYTO_IPSSR": [None, "Good", None], "karyotype": ["45,XY,-7[15]/46,XY[5]", "45,XY,-7[15]/46,XY[5]", "failed"]}, index=list("abc"))
+    frame = pd.DataFrame(
+        {
+            "HB": 9.5,
+            "PLT": 80,
+            "BM_BLAST": 2,
+            "ANC": 2.0,
+            "CYTO_IPSSR": [None, "Good", None],
+            "karyotype": ["45,XY,-7[15]/46,XY[5]", "45,XY,-7[15]/46,XY[5]", "failed"],
+        },
+        index=list("abc"),
+    )
     scores, molecular = gw.score(frame, "ipss-r"), gw.score(frame, "ipss-m")
-    assert scores["score"].tolist()[:2] == [3 + 0 + 1 + 0.5, 1 + 0 + 1 + 0.5] and np.isnan(scores["score"].iloc[2])
-    assert molecular["raw_mean"].iloc[0] - molecular["raw_mean"].iloc[1] == pytest.approx(2 * 0.287 / np.log(2))
-    assert "cytogenetic_risk" in molecular["inputs_missing"].iloc[2] and "cytogenetic_risk" not in molecular["inputs_missing"].iloc[0]
+    assert scores["score"].tolist()[:2] == [3 + 0 + 1 + 0.5, 1 + 0 + 1 + 0.5] and np.isnan(
+        scores["score"].iloc[2]
+    )
+    assert molecular["raw_mean"].iloc[0] - molecular["raw_mean"].iloc[1] == pytest.approx(
+        2 * 0.287 / np.log(2)
+    )
+    assert (
+        "cytogenetic_risk" in molecular["inputs_missing"].iloc[2]
+        and "cytogenetic_risk" not in molecular["inputs_missing"].iloc[0]
+    )
 
 
 def test_a_cohort_with_units_of_its_own():
-    frame = pd.DataFrame({"hemoglobin": [95.0, 80.0, 110.0], "PLT": [80, 49.9, 200], "BM_BLAST": [2, 10.5, 1], "ANC": [0.79, 0.8, 2], "CYTO_IPSSR": ["Int", "Poor", "Good"], "years": [1.0, 2.0, 3.0], "died": [1, 0, 1]})
-    cohort = gw.Cohort.from_frame(frame, gw.Survival("years", "died"), features=["hemoglobin", "PLT"], units={"hemoglobin": "g/L", "PLT": "10^9/L"}, virtual=True)
-    assert gw.score(cohort, "ipss-r")["score"].tolist() == [4.0, 8.0, 1.0] and gw.score(cohort, "ipss-r").attrs["virtual"]
+    frame = pd.DataFrame(
+        {
+            "hemoglobin": [95.0, 80.0, 110.0],
+            "PLT": [80, 49.9, 200],
+            "BM_BLAST": [2, 10.5, 1],
+            "ANC": [0.79, 0.8, 2],
+            "CYTO_IPSSR": ["Int", "Poor", "Good"],
+            "years": [1.0, 2.0, 3.0],
+            "died": [1, 0, 1],
+        }
+    )
+    cohort = gw.Cohort.from_frame(
+        frame,
+        gw.Survival("years", "died"),
+        features=["hemoglobin", "PLT"],
+        units={"hemoglobin": "g/L", "PLT": "10^9/L"},
+        virtual=True,
+    )
+    assert (
+        gw.score(cohort, "ipss-r")["score"].tolist() == [4.0, 8.0, 1.0]
+        and gw.score(cohort, "ipss-r").attrs["virtual"]
+    )
     assert score_column(cohort, "ipss-r").name == "ipss-r"
     assert "virtual patient 1" in gw.explain(cohort, "ipss-r", 1).title
 
@@ -202,17 +349,34 @@ def test_the_study_cohort_is_scored_as_released(cohort_of):
     assert len(apart) == 2558 and (apart <= 0.02 + 1e-9).mean() >= 0.995
     both = (revised["score"] - cohort.frame["ipssr_score"]).dropna().abs()
     assert len(both) > 2500 and both.max() < 1e-9
-    assert not {"platelets", "TP53_mutations", "TP53_max_vaf", "TP53_loh", "del5q", "complex"} & set(cohort.features)
+    assert not {
+        "platelets",
+        "TP53_mutations",
+        "TP53_max_vaf",
+        "TP53_loh",
+        "del5q",
+        "complex",
+    } & set(cohort.features)
 
 
-@pytest.mark.parametrize("options", [{"features": "clinical"}, {"features": "molecular"}, {"features": "clinical", "cytogenetics": "lesions"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"features": "clinical"},
+        {"features": "molecular"},
+        {"features": "clinical", "cytogenetics": "lesions"},
+    ],
+)
 def test_the_study_cohort_is_scored_whatever_its_features(cohort_of, options):
     whole = cohort_of("ipssm-study")
     from conftest import study_folder
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gw.CohortWarning)
         seen = gw.load_cohort("ipssm-study", folder=study_folder(), **options)
-    pd.testing.assert_series_equal(gw.score(seen, "ipss-m")["raw_mean"], gw.score(whole, "ipss-m")["raw_mean"])
+    pd.testing.assert_series_equal(
+        gw.score(seen, "ipss-m")["raw_mean"], gw.score(whole, "ipss-m")["raw_mean"]
+    )
 
 
 # All systems
@@ -220,24 +384,42 @@ def test_the_study_cohort_is_scored_whatever_its_features(cohort_of, options):
 
 def test_the_table_of_systems():
     table = gw.score_systems()
-    assert table.index.tolist() == list(SYSTEMS) == ["ipss-r", "ipss-ra", "ipss-m", "iss", "r-iss", "r2-iss", "eln-2022"]
-    assert table["doi"].str.match(r"10\.\d+/").all() and table["missing inputs"].str.len().gt(40).all()
+    assert (
+        table.index.tolist()
+        == list(SYSTEMS)
+        == ["ipss-r", "ipss-ra", "ipss-m", "iss", "r-iss", "r2-iss", "eln-2022"]
+    )
+    assert (
+        table["doi"].str.match(r"10\.\d+/").all() and table["missing inputs"].str.len().gt(40).all()
+    )
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_what_a_system_reads_stands_in_the_dictionary(name):
     book = dictionary(SYSTEMS[name].disease)
-    assert [one for one in SYSTEMS[name].reads if one not in book] == [] and set(book.needed_by(name)) >= set(SYSTEMS[name].needs)
+    assert [one for one in SYSTEMS[name].reads if one not in book] == [] and set(
+        book.needed_by(name)
+    ) >= set(SYSTEMS[name].needs)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_scores_and_explains_by_the_same_form(name):
     system = SYSTEMS[name]
     book, rng = dictionary(system.disease), np.random.default_rng(3)
-    frame = pd.DataFrame({one: _values(book[one], rng, 60) for one in system.needs}, index=[f"V{i:02d}" for i in range(60)])
+    frame = pd.DataFrame(
+        {one: _values(book[one], rng, 60) for one in system.needs},
+        index=[f"V{i:02d}" for i in range(60)],
+    )
     table = gw.score(frame, name)
-    assert list(table.columns[:3]) == ["score", "category", "comment"] and table.index.equals(frame.index) and table["comment"].notna().all()
-    assert set(table["category"].dropna()) <= set(system.categories) and table["category"].notna().any()
+    assert (
+        list(table.columns[:3]) == ["score", "category", "comment"]
+        and table.index.equals(frame.index)
+        and table["comment"].notna().all()
+    )
+    assert (
+        set(table["category"].dropna()) <= set(system.categories)
+        and table["category"].notna().any()
+    )
     order = {category: place for place, category in enumerate(system.categories)}
     placed = table.dropna(subset=["score", "category"]).sort_values("score")
     assert placed["category"].map(order).is_monotonic_increasing, "higher is worse"
@@ -245,11 +427,21 @@ def test_every_system_scores_and_explains_by_the_same_form(name):
     assert (low <= high)[low.notna() & high.notna()].all()
     whole = table["score"].notna().idxmax()
     told = gw.explain(frame, name, whole)
-    assert {"variable", "label", "value", "points", "reason"} <= set(told.table) and told.result["score"] == table.loc[whole, "score"]
+    assert {"variable", "label", "value", "points", "reason"} <= set(told.table) and told.result[
+        "score"
+    ] == table.loc[whole, "score"]
     if system.additive:
-        assert told.table["points"].sum() == pytest.approx(table.loc[whole].get("raw_mean", table.loc[whole, "score"]), abs=1e-9)
+        assert told.table["points"].sum() == pytest.approx(
+            table.loc[whole].get("raw_mean", table.loc[whole, "score"]), abs=1e-9
+        )
     page = told._repr_html_()
-    assert 'alt="' in page and system.title in page and whole in page and told.picture._repr_html_() in page and system.title in repr(told)
+    assert (
+        'alt="' in page
+        and system.title in page
+        and whole in page
+        and told.picture._repr_html_() in page
+        and system.title in repr(told)
+    )
 
 
 def _values(variable, rng, n: int) -> list:
@@ -265,8 +457,19 @@ def _values(variable, rng, n: int) -> list:
 
 
 def test_ldh_needs_its_own_limit():
-    frame = pd.DataFrame({"beta2_microglobulin": [6.0], "albumin": [3.0], "del17p": 0, "t_4_14": 0, "t_14_16": 0, "LDH": [300.0]})
-    assert gw.score(frame, "r-iss")["category"].isna().all() and gw.score(frame, "r-iss", ldh_upper=250)["category"].tolist() == ["III"]
+    frame = pd.DataFrame(
+        {
+            "beta2_microglobulin": [6.0],
+            "albumin": [3.0],
+            "del17p": 0,
+            "t_4_14": 0,
+            "t_14_16": 0,
+            "LDH": [300.0],
+        }
+    )
+    assert gw.score(frame, "r-iss")["category"].isna().all() and gw.score(
+        frame, "r-iss", ldh_upper=250
+    )["category"].tolist() == ["III"]
 
 
 def test_a_name_is_understood_in_any_spelling():
@@ -279,10 +482,19 @@ def test_a_name_is_understood_in_any_spelling():
 def test_an_explanation_of_one_patient_of_the_oracle():
     told = gw.explain(ORACLE / "input.csv", "ipss-m", "syn0004")
     right = expected().loc["syn0004"]
-    assert told.table["points"].sum() == pytest.approx(right["raw_mean"], abs=1e-9) and told.table["points_worst"].sum() == pytest.approx(right["raw_worst"], abs=1e-9)
-    assert told.title == "IPSS-M of patient syn0004: Very High" and told.result["comment"] == right["Comment"]
+    assert told.table["points"].sum() == pytest.approx(right["raw_mean"], abs=1e-9) and told.table[
+        "points_worst"
+    ].sum() == pytest.approx(right["raw_worst"], abs=1e-9)
+    assert (
+        told.title == "IPSS-M of patient syn0004: Very High"
+        and told.result["comment"] == right["Comment"]
+    )
     known = told.table["points"].abs().tolist()
-    assert known == sorted(known, reverse=True) and "not known" in told.picture.alt and "Hemoglobin +0.76" in told.picture.alt
+    assert (
+        known == sorted(known, reverse=True)
+        and "not known" in told.picture.alt
+        and "Hemoglobin +0.76" in told.picture.alt
+    )
 
 
 def test_a_patient_who_is_not_there_or_twice(ward):
@@ -301,7 +513,10 @@ def test_another_patients_fault_does_not_stop_an_explanation(ward):
 
 
 def test_markup_in_an_id_stays_text(tmp_path):
-    frame = pd.DataFrame({"HB": [9.0], "PLT": [100], "BM_BLAST": [2], "ANC": [1], "CYTO_IPSSR": ["Good"]}, index=["<script>x</script>"])
+    frame = pd.DataFrame(
+        {"HB": [9.0], "PLT": [100], "BM_BLAST": [2], "ANC": [1], "CYTO_IPSSR": ["Good"]},
+        index=["<script>x</script>"],
+    )
     assert "<script>" not in gw.explain(frame, "ipss-r", "<script>x</script>")._repr_html_()
 
 
@@ -309,13 +524,28 @@ def test_markup_in_an_id_stays_text(tmp_path):
 
 
 def table_in(text: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(text), dtype={"ID": str, "Patient ID": str}, keep_default_na=False, na_values=[""])
+    return pd.read_csv(
+        io.StringIO(text),
+        dtype={"ID": str, "Patient ID": str},
+        keep_default_na=False,
+        na_values=[""],
+    )
 
 
 def test_the_command_on_the_oracle(genomed):
     status, out, err = genomed("score", "ipss-m", ORACLE / "input.csv")
     table = table_in(out).set_index("ID")
-    assert status == 0 and list(table.columns[:9]) == ["score", "category", "comment", "score_best", "score_mean", "score_worst", "raw_best", "raw_mean", "raw_worst"]
+    assert status == 0 and list(table.columns[:9]) == [
+        "score",
+        "category",
+        "comment",
+        "score_best",
+        "score_mean",
+        "score_worst",
+        "raw_best",
+        "raw_mean",
+        "raw_worst",
+    ]
     agrees(table)
     assert "NA" not in re.split(r"[,\n]", out) and "nan" not in out.lower()
     assert "300 patients" in err and "166 with a score" in err
@@ -326,7 +556,9 @@ def test_the_command_writes_a_file_and_keeps_ids(genomed, ward, tmp_path):
     status, stdout, err = genomed("score", "ipss-r", ward, "--out", out)
     assert (status, stdout) == (0, "") and str(out) in err
     lines = out.read_text().splitlines()
-    assert lines[0].startswith("Patient ID,score,category,comment,") and [line.partition(",")[0] for line in lines[1:]] == ["007", "0042", "A-1", "1e5"]
+    assert lines[0].startswith("Patient ID,score,category,comment,") and [
+        line.partition(",")[0] for line in lines[1:]
+    ] == ["007", "0042", "A-1", "1e5"]
     assert lines[3].startswith("A-1,,,"), "a missing score is an empty cell"
     assert sorted(path.name for path in out.parent.iterdir()) == ["scores.csv"]
     assert genomed("score", "ipss-r", ward, "--quiet")[1:] == (out.read_text(), "")
@@ -335,34 +567,71 @@ def test_the_command_writes_a_file_and_keeps_ids(genomed, ward, tmp_path):
 def test_the_command_as_one_object(genomed, ward):
     status, out, err = genomed("score", "ipss-r", ward, "--json", "--quiet")
     told = json.loads(out)
-    assert (status, err) == (0, "") and told["n"] == 4 and told["scored"] == 3 and told["used"]["Hb"] == "hemoglobin" and told["doi"] == SYSTEMS["ipss-r"].doi
-    assert told["patients"][0]["Patient ID"] == "007" and told["patients"][0]["score"] == 4 and told["patients"][2]["score"] is None and told["patients"][2]["category"] is None
+    assert (
+        (status, err) == (0, "")
+        and told["n"] == 4
+        and told["scored"] == 3
+        and told["used"]["Hb"] == "hemoglobin"
+        and told["doi"] == SYSTEMS["ipss-r"].doi
+    )
+    assert (
+        told["patients"][0]["Patient ID"] == "007"
+        and told["patients"][0]["score"] == 4
+        and told["patients"][2]["score"] is None
+        and told["patients"][2]["category"] is None
+    )
 
 
 def test_the_command_with_units_and_limits(genomed, tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("ID,HB,PLT,BM_BLAST,CYTO_IPSSR,ANC\na,95,80000,2,Int,0.79\n")
     status, out, err = genomed("score", "ipss-r", path)
-    assert status == 2 and out == "" and "row 2, column 'HB'" in err and "--units HB=g/L" in err and "Traceback" not in err
-    assert table_in(genomed("score", "ipss-r", path, "--units", "HB=g/L,PLT=cells/uL")[1])["score"].tolist() == [4.0]
+    assert (
+        status == 2
+        and out == ""
+        and "row 2, column 'HB'" in err
+        and "--units HB=g/L" in err
+        and "Traceback" not in err
+    )
+    assert table_in(genomed("score", "ipss-r", path, "--units", "HB=g/L,PLT=cells/uL")[1])[
+        "score"
+    ].tolist() == [4.0]
     path.write_text("ID,B2M,Albumin,del17p,t(4;14),t(14;16),LDH\na,6,3,0,0,0,300\n")
-    assert table_in(genomed("score", "r-iss", path, "--ldh-upper", "250")[1])["category"].tolist() == ["III"]
+    assert table_in(genomed("score", "r-iss", path, "--ldh-upper", "250")[1])[
+        "category"
+    ].tolist() == ["III"]
 
 
 def test_what_the_command_refuses(genomed, ward, tmp_path):
     before = ward.read_bytes()
-    for args, fragments in ((("ipss-m", tmp_path / "nowhere.csv"), ("no such file",)), (("ipss-n", ward), ("Did you mean 'ipss-",)), (("ipss-r", ward, "--out", ward), ("the file that is read",)),
-                            (("ipss-r", ward, "--out", tmp_path), ("a folder",)), (("ipss-r", ward, "--units", "HB"), ("--units 'HB'",)), (("eln-2022", ward), ("ELN 2022", "NPM1")),
-                            (("ipss-r", ward, "--ldh-upper", "250"), ("--ldh-upper",)), (("ipss-r", ward, "--id", "Patient_ID"), ("Did you mean 'Patient ID'",)),
-                            (("ipss-r", ward, "--mapping", tmp_path / "m.toml"), ("m.toml", "no such file"))):
+    for args, fragments in (
+        (("ipss-m", tmp_path / "nowhere.csv"), ("no such file",)),
+        (("ipss-n", ward), ("Did you mean 'ipss-",)),
+        (("ipss-r", ward, "--out", ward), ("the file that is read",)),
+        (("ipss-r", ward, "--out", tmp_path), ("a folder",)),
+        (("ipss-r", ward, "--units", "HB"), ("--units 'HB'",)),
+        (("eln-2022", ward), ("ELN 2022", "NPM1")),
+        (("ipss-r", ward, "--ldh-upper", "250"), ("--ldh-upper",)),
+        (("ipss-r", ward, "--id", "Patient_ID"), ("Did you mean 'Patient ID'",)),
+        (("ipss-r", ward, "--mapping", tmp_path / "m.toml"), ("m.toml", "no such file")),
+    ):
         status, out, err = genomed("score", *args)
-        assert status == 2 and out == "" and "Traceback" not in err and all(fragment in err for fragment in fragments), (args, err)
-    assert ward.read_bytes() == before and sorted(path.name for path in tmp_path.iterdir()) == ["ward 7.csv"]
+        assert (
+            status == 2
+            and out == ""
+            and "Traceback" not in err
+            and all(fragment in err for fragment in fragments)
+        ), (args, err)
+    assert ward.read_bytes() == before and sorted(path.name for path in tmp_path.iterdir()) == [
+        "ward 7.csv"
+    ]
 
 
 def test_the_help_lists_the_systems(genomed):
     status, out, _ = genomed("score", "--help")
-    assert status == 0 and all(re.search(rf"\b{name}\b", re.sub(r"-\s+", "-", out)) for name in SYSTEMS)
+    assert status == 0 and all(
+        re.search(rf"\b{name}\b", re.sub(r"-\s+", "-", out)) for name in SYSTEMS
+    )
 
 
 def test_a_hundred_thousand_rows_in_seconds(tmp_path):
@@ -382,28 +651,71 @@ def test_a_hundred_thousand_rows_in_seconds(tmp_path):
 def scored_federation() -> gw.Federation:
     "Made-up patients whose hazard is their IPSS-R; every tenth lacks the cytogenetic class."
     rng, n = np.random.default_rng(1), 300
-    X = pd.DataFrame({"age": rng.normal(70, 9, n), "hemoglobin": rng.uniform(7, 13, n), "platelets": rng.uniform(20, 250, n), "neutrophils": rng.uniform(0.3, 4, n), "marrow_blasts": rng.uniform(0, 19, n),
-                      "cytogenetic_risk": np.where(np.arange(n) % 10 == 0, np.nan, rng.integers(0, 5, n))})
+    X = pd.DataFrame(
+        {
+            "age": rng.normal(70, 9, n),
+            "hemoglobin": rng.uniform(7, 13, n),
+            "platelets": rng.uniform(20, 250, n),
+            "neutrophils": rng.uniform(0.3, 4, n),
+            "marrow_blasts": rng.uniform(0, 19, n),
+            "cytogenetic_risk": np.where(np.arange(n) % 10 == 0, np.nan, rng.integers(0, 5, n)),
+        }
+    )
     risk = gw.score(X, "ipss-r")["score_best"]
     death, lost = rng.exponential(np.exp(1.5 - 0.5 * risk)), rng.uniform(0.2, 5, n)
-    cohort = gw.Cohort.from_frame(X.assign(years=np.minimum(death, lost) + 0.01, died=(death <= lost).astype(int)), gw.Survival("years", "died"), features=["age", "hemoglobin"], virtual=True)
+    cohort = gw.Cohort.from_frame(
+        X.assign(years=np.minimum(death, lost) + 0.01, died=(death <= lost).astype(int)),
+        gw.Survival("years", "died"),
+        features=["age", "hemoglobin"],
+        virtual=True,
+    )
     return gw.Federation.split(cohort, (60, 40), test_share=0.2, seed=0)
 
 
 def test_a_score_by_its_name_is_an_arm(scored_federation):
     federation = scored_federation
-    found = gw.compare(federation, gw.CoxPH(penalty=0.01), repeats=2, tune=False, scores=["ipss-r"], progress=False)
-    assert found.value("clinical score", trained_on="ipss-r")["mean"] > found.value("pooled")["mean"], "the hazard was made of it"
-    assert found.federation.cohort.n == 270 and any("30 patients without ipss-r" in note for note in found.notes) and any("IPSS-R is computed" in note for note in found.notes)
-    assert "ipss-r" not in federation.cohort.frame and "ipss-r" not in found.federation.cohort.features
+    found = gw.compare(
+        federation, gw.CoxPH(penalty=0.01), repeats=2, tune=False, scores=["ipss-r"], progress=False
+    )
+    assert (
+        found.value("clinical score", trained_on="ipss-r")["mean"] > found.value("pooled")["mean"]
+    ), "the hazard was made of it"
+    assert (
+        found.federation.cohort.n == 270
+        and any("30 patients without ipss-r" in note for note in found.notes)
+        and any("IPSS-R is computed" in note for note in found.notes)
+    )
+    assert (
+        "ipss-r" not in federation.cohort.frame and "ipss-r" not in found.federation.cohort.features
+    )
     column = federation.cohort.frame.assign(mine=score_column(federation.cohort, "ipss-r"))
-    again = gw.compare(gw.Federation.split(gw.Cohort.from_frame(column, federation.cohort.outcome, features=["age", "hemoglobin"], virtual=True), (60, 40), test_share=0.2, seed=0),
-                       gw.CoxPH(penalty=0.01), repeats=2, tune=False, scores=["mine"], progress=False)
-    assert again.value("clinical score", trained_on="mine")["mean"] == found.value("clinical score", trained_on="ipss-r")["mean"]
+    again = gw.compare(
+        gw.Federation.split(
+            gw.Cohort.from_frame(
+                column, federation.cohort.outcome, features=["age", "hemoglobin"], virtual=True
+            ),
+            (60, 40),
+            test_share=0.2,
+            seed=0,
+        ),
+        gw.CoxPH(penalty=0.01),
+        repeats=2,
+        tune=False,
+        scores=["mine"],
+        progress=False,
+    )
+    assert (
+        again.value("clinical score", trained_on="mine")["mean"]
+        == found.value("clinical score", trained_on="ipss-r")["mean"]
+    )
 
 
 def test_a_score_that_cannot_be_an_arm(scored_federation):
-    for scores, words in ((["ipss-n"], "no score is called so.*Did you mean"), (["eln-2022"], "none of its columns"), (["ipss-m"], "IPSS-M can be computed for nobody")):
+    for scores, words in (
+        (["ipss-n"], "no score is called so.*Did you mean"),
+        (["eln-2022"], "none of its columns"),
+        (["ipss-m"], "IPSS-M can be computed for nobody"),
+    ):
         with pytest.raises(ValueError, match=words):
             gw.compare(scored_federation, gw.CoxPH(), repeats=1, scores=scores, progress=False)
 
@@ -411,32 +723,71 @@ def test_a_score_that_cannot_be_an_arm(scored_federation):
 def test_a_run_with_a_computed_score(genomed, scored_federation, tmp_path):
     path = tmp_path / "patients.csv"
     scored_federation.cohort.frame.rename_axis("patient_id").to_csv(path)
-    asked = ["run", path, "--time", "years", "--event", "died", "--features", "age,hemoglobin", "--shares", "60,40", "--repeats", "2", "--penalty", "0.01", "--json", "--quiet"]
+    asked = [
+        "run",
+        path,
+        "--time",
+        "years",
+        "--event",
+        "died",
+        "--features",
+        "age,hemoglobin",
+        "--shares",
+        "60,40",
+        "--repeats",
+        "2",
+        "--penalty",
+        "0.01",
+        "--json",
+        "--quiet",
+    ]
     status, out, err = genomed(*asked, "--scores", "ipss-r")
     told = json.loads(out)
-    assert status == 0 and {"arm": "clinical score", "trained_on": "ipss-r"}.items() <= next(arm for arm in told["arms"] if arm["arm"] == "clinical score").items()
-    assert genomed(*asked, "--scores", "ipss-q")[0] == 2 and "Did you mean" in genomed(*asked, "--scores", "ipss-q")[2]
+    assert (
+        status == 0
+        and {"arm": "clinical score", "trained_on": "ipss-r"}.items()
+        <= next(arm for arm in told["arms"] if arm["arm"] == "clinical score").items()
+    )
+    assert (
+        genomed(*asked, "--scores", "ipss-q")[0] == 2
+        and "Did you mean" in genomed(*asked, "--scores", "ipss-q")[2]
+    )
 
 
 def test_a_patient_is_explained_by_the_numbers_that_were_scored(tmp_path):
     "1.200 and a lone minus are read by what else their column holds; one row alone would say something else."
     file = tmp_path / "ward.csv"
-    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR;del5q\n001;9,5;1.200;2;0,8;Good;+\n002;9,5;12,5;2;0,8;Good;-\n", encoding="utf-8")
+    file.write_text(
+        "ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR;del5q\n001;9,5;1.200;2;0,8;Good;+\n002;9,5;12,5;2;0,8;Good;-\n",
+        encoding="utf-8",
+    )
     for system in ("ipss-r", "ipss-m"):
         table = gw.score(file, system)
         for patient in ("001", "002"):
-            assert gw.explain(file, system, patient).result["score_worst"] == table.loc[patient, "score_worst"]
-    assert gw.explain(file, "ipss-r", "001").table.set_index("variable").loc["platelets", "value"] == 1200
+            assert (
+                gw.explain(file, system, patient).result["score_worst"]
+                == table.loc[patient, "score_worst"]
+            )
+    assert (
+        gw.explain(file, "ipss-r", "001").table.set_index("variable").loc["platelets", "value"]
+        == 1200
+    )
 
 
 def test_a_point_beside_decimal_commas_is_not_guessed(tmp_path):
     file = tmp_path / "ward.csv"
-    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1.200;2;0,8;Good\n", encoding="utf-8")
+    file.write_text(
+        "ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1.200;2;0,8;Good\n", encoding="utf-8"
+    )
     with pytest.raises(gw.CohortError, match=r"row 2, column 'PLT': found '1.200'.*1200 or 1.2"):
         gw.score(file, "ipss-r")
-    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1200;2;0,8;Good\n", encoding="utf-8")
+    file.write_text(
+        "ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9,5;1200;2;0,8;Good\n", encoding="utf-8"
+    )
     assert gw.score(file, "ipss-r").loc["007", "points_platelets"] == 0
-    file.write_text("ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9.5;1.200;2;0.8;Good\n", encoding="utf-8")
+    file.write_text(
+        "ID;HB;PLT;BM_BLAST;ANC;CYTO_IPSSR\n007;9.5;1.200;2;0.8;Good\n", encoding="utf-8"
+    )
     assert gw.score(file, "ipss-r").loc["007", "points_platelets"] == 1
 
 
@@ -444,4 +795,7 @@ def test_a_file_without_an_id_says_what_names_the_patients(tmp_path):
     file = tmp_path / "ward.csv"
     file.write_text("Fallnummer,HB,PLT\nA,9.5,50\n", encoding="utf-8")
     assert any("the row in the file" in note for note in gw.score(file, "ipss-r").attrs["notes"])
-    assert not any("the row in the file" in note for note in gw.score(file, "ipss-r", id="Fallnummer").attrs["notes"])
+    assert not any(
+        "the row in the file" in note
+        for note in gw.score(file, "ipss-r", id="Fallnummer").attrs["notes"]
+    )

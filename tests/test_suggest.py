@@ -1,4 +1,7 @@
-"Proposals are held against exports whose right mapping is known: those said to be sure are right, identifiers are left out, and no unit is missed."
+"""Proposals are held against exports whose right mapping is known: those said to be sure are right,
+identifiers are left out, and no unit is missed.
+"""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +14,20 @@ from genomed_workbench.data.identifiers import identifier_in, named_as
 from genomed_workbench.data.suggest import SURE, looks_of, shared_beginnings, taken_apart
 
 ALL = [*EXPORTS, *HELD_OUT, *FRESH]
-SECRET = ("surname", "first name", "birth", "record", "nhs", "fiscal", "dni", "mail", "phone", "street", "note", "physician")
+SECRET = (
+    "surname",
+    "first name",
+    "birth",
+    "record",
+    "nhs",
+    "fiscal",
+    "dni",
+    "mail",
+    "phone",
+    "street",
+    "note",
+    "physician",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +40,19 @@ def test_confident_proposals_are_right(proposals):
     for name, found in proposals.items():
         meant = export(name).right
         sure += len(found.confident)
-        right += sum(meant.get(heading) == found.columns[heading].variable for heading in found.confident)
-        any_right += sum(heading in found.columns and found.columns[heading].variable == variable for heading, variable in meant.items())
+        right += sum(
+            meant.get(heading) == found.columns[heading].variable for heading in found.confident
+        )
+        any_right += sum(
+            heading in found.columns and found.columns[heading].variable == variable
+            for heading, variable in meant.items()
+        )
         there += len(meant)
     assert len(proposals) >= 15 and there > 300
     assert right >= 0.98 * sure, f"{right} of {sure} confident proposals are right"
-    assert right >= 0.9 * there and any_right >= 0.95 * there, f"of {there} columns {right} are found with confidence, {any_right} at all"
+    assert right >= 0.9 * there and any_right >= 0.95 * there, (
+        f"of {there} columns {right} are found with confidence, {any_right} at all"
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -38,8 +61,13 @@ def test_units_that_are_proposed_are_the_right_ones(name, proposals):
     for heading in proposals[name].confident:
         variable, column = made.right.get(heading), proposals[name].columns[heading]
         if variable in made.patients and book[variable].unit:
-            numbers = pd.to_numeric(made.frame[heading].astype(str).str.replace(",", "."), errors="coerce") * factor(column.unit or book[variable].unit, book[variable].unit, book[variable])
-            assert np.nanmedian(np.abs(numbers - made.patients[variable])) <= 0.02 * max(1.0, made.patients[variable].median()) + 0.26, f"{heading} in {column.unit}"
+            numbers = pd.to_numeric(
+                made.frame[heading].astype(str).str.replace(",", "."), errors="coerce"
+            ) * factor(column.unit or book[variable].unit, book[variable].unit, book[variable])
+            assert (
+                np.nanmedian(np.abs(numbers - made.patients[variable]))
+                <= 0.02 * max(1.0, made.patients[variable].median()) + 0.26
+            ), f"{heading} in {column.unit}"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -47,7 +75,9 @@ def test_what_points_to_a_person_is_left_out(name, proposals):
     made, found = export(name), proposals[name]
     for heading, meant in made.meaning.items():
         if meant in SECRET:
-            assert found.columns[heading].ignore and "must not leave" in found.columns[heading].reason, f"{heading}: {found.columns[heading]}"
+            assert (
+                found.columns[heading].ignore and "must not leave" in found.columns[heading].reason
+            ), f"{heading}: {found.columns[heading]}"
             assert found.examples[heading] == "not shown"
         elif meant in made.right.values():
             assert "must not leave" not in found.columns[heading].reason
@@ -58,18 +88,40 @@ def test_what_points_to_a_person_is_left_out(name, proposals):
 def test_each_variable_is_proposed_once_and_read_again(name, proposals, tmp_path):
     found = proposals[name]
     variables = [one.variable for one in found.columns.values() if one.variable]
-    assert len(variables) == len(set(variables)) and list(found.table.columns) == ["column", "variable", "unit", "values", "confidence", "reason"]
-    assert all(one.reason for one in found.columns.values()) and found.table["confidence"].dropna().between(0, 1).all()
+    assert len(variables) == len(set(variables)) and list(found.table.columns) == [
+        "column",
+        "variable",
+        "unit",
+        "values",
+        "confidence",
+        "reason",
+    ]
+    assert (
+        all(one.reason for one in found.columns.values())
+        and found.table["confidence"].dropna().between(0, 1).all()
+    )
     again = gw.Mapping.read(found.write(tmp_path / "m.toml"))
-    assert again == found.mapping() and not again.confirmed and set(again.unconfirmed) == set(found.unsure)
+    assert (
+        again == found.mapping()
+        and not again.confirmed
+        and set(again.unconfirmed) == set(found.unsure)
+    )
     with pytest.raises(gw.CohortError, match="confirm"):
         again.apply(export(name).frame)
 
 
 def test_yes_is_said_by_column_or_to_all(proposals):
     found = proposals["Spain"]
-    assert found.unsure == ["Sexo"] and found.mapping("Sexo").unconfirmed == [] and not found.mapping("Sexo").confirmed
-    assert found.mapping("all").confirmed and found.mapping("sure").columns["Sexo"].ignore and found.mapping("sure").confirmed
+    assert (
+        found.unsure == ["Sexo"]
+        and found.mapping("Sexo").unconfirmed == []
+        and not found.mapping("Sexo").confirmed
+    )
+    assert (
+        found.mapping("all").confirmed
+        and found.mapping("sure").columns["Sexo"].ignore
+        and found.mapping("sure").confirmed
+    )
     with pytest.raises(gw.CohortError, match="Did you mean 'Sexo'"):
         found.mapping(["Sexxo"])
 
@@ -85,28 +137,104 @@ def column(*cells, n=40):
 
 RNG = np.random.default_rng(0)
 CASES = {  # heading, cells -> variable or None, unit, whether it may be sure
-    "grams a litre without a word": ("Hb", RNG.normal(98, 15, 60).round().astype(int).astype(str), "hemoglobin", "g/L", True), "millimoles": ("Hb", RNG.normal(6.1, 0.9, 60).round(1).astype(str), "hemoglobin", "mmol/L", True),
-    "cells per microlitre": ("PLT", (RNG.lognormal(4.7, 0.8, 60) * 1000).round().astype(int).astype(str), "platelets", "cells/uL", True), "a percentage is no count": ("Neutrophils %", RNG.integers(20, 80, 60).astype(str), None, None, False),
-    "later hemoglobin": ("Hb after 6 months", RNG.normal(10, 1, 60).round(1).astype(str), None, None, False), "months of survival": ("OS (months)", (RNG.exponential(30, 60)).round(1).astype(str), "os_years", "months", True),
-    "a column of birth dates": ("Alter", np.array(["01.02.1950", "03.04.1960"] * 30), None, None, False), "words for a number": ("Hb", np.array(["low", "high"] * 30), None, None, False),
-    "a heading that lies": ("Hb (g/dl)", RNG.normal(98, 15, 60).round().astype(int).astype(str), "hemoglobin", "g/dl", False), "only its cells speak": ("Befund 3", np.array(["46,XX[20]", "47,XY,+8[12]/46,XY[8]"] * 30), "karyotype", None, True),
-    "one and two": ("TP53", np.array(["1", "2"] * 30), "TP53", None, False), "nine is missing": ("TP53", np.array(["1", "0", "0", "9"] * 15), "TP53", None, True), "nothing": ("Hb", np.array([""] * 60), "hemoglobin", None, False),
+    "grams a litre without a word": (
+        "Hb",
+        RNG.normal(98, 15, 60).round().astype(int).astype(str),
+        "hemoglobin",
+        "g/L",
+        True,
+    ),
+    "millimoles": (
+        "Hb",
+        RNG.normal(6.1, 0.9, 60).round(1).astype(str),
+        "hemoglobin",
+        "mmol/L",
+        True,
+    ),
+    "cells per microlitre": (
+        "PLT",
+        (RNG.lognormal(4.7, 0.8, 60) * 1000).round().astype(int).astype(str),
+        "platelets",
+        "cells/uL",
+        True,
+    ),
+    "a percentage is no count": (
+        "Neutrophils %",
+        RNG.integers(20, 80, 60).astype(str),
+        None,
+        None,
+        False,
+    ),
+    "later hemoglobin": (
+        "Hb after 6 months",
+        RNG.normal(10, 1, 60).round(1).astype(str),
+        None,
+        None,
+        False,
+    ),
+    "months of survival": (
+        "OS (months)",
+        (RNG.exponential(30, 60)).round(1).astype(str),
+        "os_years",
+        "months",
+        True,
+    ),
+    "a column of birth dates": (
+        "Alter",
+        np.array(["01.02.1950", "03.04.1960"] * 30),
+        None,
+        None,
+        False,
+    ),
+    "words for a number": ("Hb", np.array(["low", "high"] * 30), None, None, False),
+    "a heading that lies": (
+        "Hb (g/dl)",
+        RNG.normal(98, 15, 60).round().astype(int).astype(str),
+        "hemoglobin",
+        "g/dl",
+        False,
+    ),
+    "only its cells speak": (
+        "Befund 3",
+        np.array(["46,XX[20]", "47,XY,+8[12]/46,XY[8]"] * 30),
+        "karyotype",
+        None,
+        True,
+    ),
+    "one and two": ("TP53", np.array(["1", "2"] * 30), "TP53", None, False),
+    "nine is missing": ("TP53", np.array(["1", "0", "0", "9"] * 15), "TP53", None, True),
+    "nothing": ("Hb", np.array([""] * 60), "hemoglobin", None, False),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_single_columns(case):
     heading, cells, variable, unit, sure = CASES[case]
-    frame = pd.DataFrame({"Pat": [str(n) for n in range(len(cells))], heading: [np.nan if cell == "" else cell for cell in cells]}, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "Pat": [str(n) for n in range(len(cells))],
+            heading: [np.nan if cell == "" else cell for cell in cells],
+        },
+        dtype=object,
+    )
     found = gw.suggest_mapping(frame, "mds").columns[heading]
     assert found.variable == variable, found
     if variable and unit and sure:
-        assert found.unit is not None and factor(found.unit, dictionary("mds")[variable].unit, variable) == factor(unit, dictionary("mds")[variable].unit, variable)
+        assert found.unit is not None and factor(
+            found.unit, dictionary("mds")[variable].unit, variable
+        ) == factor(unit, dictionary("mds")[variable].unit, variable)
     assert ((found.confidence or 0) >= SURE and found.variable is not None) == sure, found
 
 
 def test_missing_codes_are_proposed_as_missing():
-    frame = pd.DataFrame({"Pat": [str(n) for n in range(60)], "Hb": [*["999"] * 5, *RNG.normal(10, 1, 55).round(1).astype(str)], "PLT": [*["-9"] * 3, *RNG.integers(20, 300, 57).astype(str)]}, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "Pat": [str(n) for n in range(60)],
+            "Hb": [*["999"] * 5, *RNG.normal(10, 1, 55).round(1).astype(str)],
+            "PLT": [*["-9"] * 3, *RNG.integers(20, 300, 57).astype(str)],
+        },
+        dtype=object,
+    )
     found = gw.suggest_mapping(frame, "mds")
     assert found.columns["Hb"].values == {"999": ""} and found.columns["PLT"].values == {"-9": ""}
     read = found.mapping("all").apply(frame).frame
@@ -115,14 +243,32 @@ def test_missing_codes_are_proposed_as_missing():
 
 def test_two_columns_for_one_variable_are_both_doubted():
     values = RNG.normal(10, 1.5, 60).round(1)
-    found = gw.suggest_mapping(pd.DataFrame({"Pat": range(60), "Hb 1": values, "Hb 2": values + 0.1}), "mds")
-    assert not found.confident and any("could be it as well" in one.reason for one in found.columns.values())
+    found = gw.suggest_mapping(
+        pd.DataFrame({"Pat": range(60), "Hb 1": values, "Hb 2": values + 0.1}), "mds"
+    )
+    assert not found.confident and any(
+        "could be it as well" in one.reason for one in found.columns.values()
+    )
 
 
 def test_frames_of_any_dtype_and_odd_names_are_looked_at():
-    frame = pd.DataFrame({3: [1.5, None], "HB": [9.5, 10.0], "": ["x", "y"], "SEX": pd.Categorical(["m", "f"]), "date of diagnosis": pd.to_datetime(["2020-01-01", "2021-01-01"]), "empty": [None, None], "t": [True, False]})
+    frame = pd.DataFrame(
+        {
+            3: [1.5, None],
+            "HB": [9.5, 10.0],
+            "": ["x", "y"],
+            "SEX": pd.Categorical(["m", "f"]),
+            "date of diagnosis": pd.to_datetime(["2020-01-01", "2021-01-01"]),
+            "empty": [None, None],
+            "t": [True, False],
+        }
+    )
     found = gw.suggest_mapping(frame, "mds")
-    assert found.columns["HB"].variable == "hemoglobin" and found.columns["date of diagnosis"].variable == "diagnosis_date" and found.columns["empty"].ignore
+    assert (
+        found.columns["HB"].variable == "hemoglobin"
+        and found.columns["date of diagnosis"].variable == "diagnosis_date"
+        and found.columns["empty"].ignore
+    )
     assert gw.suggest_mapping(pd.DataFrame(), "mds").table.empty
     for wrong in ([1, 2], None, 7):
         with pytest.raises(gw.CohortError):
@@ -142,22 +288,53 @@ def test_the_dictionarys_own_names_are_known_for_sure(disease):
         assert named_as(variable.name) is None and named_as(variable.label) is None, variable.name
 
 
-@pytest.mark.parametrize(("heading", "cells", "what"), [
-    ("Kontakt", ["a@b.org", "c@d.de"], "an e-mail address"), ("Nr", ["RSSMRA85T10A562S"], "a national number"), ("x", ["+49 30 1234567", "+39 06 7654321"], "a telephone number"), ("y", ["Hauptstraße 5", "Gartenweg 7"], "an address"),
-    ("z", ["Meier, Anna", "Rossi, Paolo", "García López", "Nowak Jan", "De Luca, Ada"], "a name"), ("geb.", ["1.2.1950"], "a date of birth"), ("Tel.", ["5"], "a telephone number"), ("Kommentar", ["ok"], "free text"),
-])
+@pytest.mark.parametrize(
+    ("heading", "cells", "what"),
+    [
+        ("Kontakt", ["a@b.org", "c@d.de"], "an e-mail address"),
+        ("Nr", ["RSSMRA85T10A562S"], "a national number"),
+        ("x", ["+49 30 1234567", "+39 06 7654321"], "a telephone number"),
+        ("y", ["Hauptstraße 5", "Gartenweg 7"], "an address"),
+        (
+            "z",
+            ["Meier, Anna", "Rossi, Paolo", "García López", "Nowak Jan", "De Luca, Ada"],
+            "a name",
+        ),
+        ("geb.", ["1.2.1950"], "a date of birth"),
+        ("Tel.", ["5"], "a telephone number"),
+        ("Kommentar", ["ok"], "free text"),
+    ],
+)
 def test_identifiers_by_name_or_by_cells(heading, cells, what):
     found = identifier_in(heading, pd.Series(cells, dtype=object))
     assert found is not None and found.what == what
 
 
-@pytest.mark.parametrize("cells", [["46,XX,del(5)(q13q33)[12]/46,XX[8]"] * 3, ["MDS-EB1", "MDS-MLD"], ["9.5", "10.2"], ["2020-01-01"], ["azacitidine", "lenalidomide"], ["very good", "poor"], ["North", "South"]])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["46,XX,del(5)(q13q33)[12]/46,XX[8]"] * 3,
+        ["MDS-EB1", "MDS-MLD"],
+        ["9.5", "10.2"],
+        ["2020-01-01"],
+        ["azacitidine", "lenalidomide"],
+        ["very good", "poor"],
+        ["North", "South"],
+    ],
+)
 def test_clinical_cells_point_to_nobody(cells):
     assert identifier_in("x1", column(*cells)) is None
 
 
 def test_what_no_model_needs_has_a_meaning_in_the_tests():
     meant = {meaning for name in ALL for meaning in export(name).meaning.values()}
-    assert {one for one in meant if one in OTHER} >= {"surname", "birth", "later hb", "percent", "vaf", "note"}
+    assert {one for one in meant if one in OTHER} >= {
+        "surname",
+        "birth",
+        "later hb",
+        "percent",
+        "vaf",
+        "note",
+    }
     looks = [looks_of(name, column("1"), ".") for name in ("lab_hb", "lab_plt", "lab_wbc")]
     assert shared_beginnings(looks) == {"lab_hb": "hb", "lab_plt": "plt", "lab_wbc": "wbc"}

@@ -3,6 +3,7 @@
 Oracles: the pure functions of the statistics room on one table with the hospital as stratum (themselves held against R and scikit-survival in
 test_performance), brute-force pair counts, and the perturbation of single patients for the disclosure (as in test_disclosure).
 """
+
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -59,7 +60,9 @@ def run(hospitals) -> gw.Run:
 @pytest.fixture(scope="module")
 def timid(hospitals) -> gw.Run:
     "A model of the third variable alone, which means nothing."
-    return federate(gw.Federation.by_site(hospitals.cohort.without("f0", "f1"), test_share=0.4), gw.CoxPH())
+    return federate(
+        gw.Federation.by_site(hospitals.cohort.without("f0", "f1"), test_share=0.4), gw.CoxPH()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +77,26 @@ def table(hospitals, run, timid) -> SimpleNamespace:
     site = np.repeat(list(hospitals.sites), [len(s.test_rows) for s in hospitals.sites.values()])
     X, at, own = cohort.X.iloc[rows], [HORIZON, *TIMES], np.minimum(cohort.time[rows], HORIZON)
     alive = run.learner.survival_for(X, at, site)
-    lived = np.array([run.learner.survival_for(X.iloc[[i]], [own[i]], site[[i]])[0, 0] for i in range(len(rows))])
-    curves = {n: censoring_curve(cohort.time[s.train_rows], cohort.event[s.train_rows]) for n, s in hospitals.sites.items()}
-    return SimpleNamespace(time=cohort.time[rows], event=cohort.event[rows], site=site, risk=run.learner.risk_for(X, site), alive=alive[:, 0], looks=np.array(at), at_times=alive,
-                           lived=lived, curves=curves, before=timid.learner.survival_for(X, [HORIZON], site)[:, 0], masks={n: site == n for n in hospitals.sites})
+    lived = np.array(
+        [run.learner.survival_for(X.iloc[[i]], [own[i]], site[[i]])[0, 0] for i in range(len(rows))]
+    )
+    curves = {
+        n: censoring_curve(cohort.time[s.train_rows], cohort.event[s.train_rows])
+        for n, s in hospitals.sites.items()
+    }
+    return SimpleNamespace(
+        time=cohort.time[rows],
+        event=cohort.event[rows],
+        site=site,
+        risk=run.learner.risk_for(X, site),
+        alive=alive[:, 0],
+        looks=np.array(at),
+        at_times=alive,
+        lived=lived,
+        curves=curves,
+        before=timid.learner.survival_for(X, [HORIZON], site)[:, 0],
+        masks={n: site == n for n in hospitals.sites},
+    )
 
 
 # The federation against the pooled table
@@ -88,43 +107,116 @@ def test_ranking(found, table):
     group = np.unique(table.site, return_inverse=True)[1]
     pairs = comparable_pairs(table.time, table.event, group)
     places = [*table.masks, "within"]
-    measure("federated validation, C - pooled", [found.value("harrell_c", p)["value"] for p in places], [*pairs.concordance(table.risk), pairs.within(table.risk)], 1e-12)
+    measure(
+        "federated validation, C - pooled",
+        [found.value("harrell_c", p)["value"] for p in places],
+        [*pairs.concordance(table.risk), pairs.within(table.risk)],
+        1e-12,
+    )
     right = all_ = 0.0
     for i in np.flatnonzero(table.event > 0):
-        later = (table.site == table.site[i]) & ((table.time > table.time[i]) | ((table.time == table.time[i]) & (table.event == 0)))
+        later = (table.site == table.site[i]) & (
+            (table.time > table.time[i]) | ((table.time == table.time[i]) & (table.event == 0))
+        )
         all_ += later.sum()
-        right += (table.risk[i] > table.risk[later]).sum() + 0.5 * (table.risk[i] == table.risk[later]).sum()
-    measure("federated validation, C - count of pairs", [found.value("harrell_c")["value"]], [right / all_], 1e-12)
+        right += (table.risk[i] > table.risk[later]).sum() + 0.5 * (
+            table.risk[i] == table.risk[later]
+        ).sum()
+    measure(
+        "federated validation, C - count of pairs",
+        [found.value("harrell_c")["value"]],
+        [right / all_],
+        1e-12,
+    )
     for k, t in enumerate(table.looks):
-        sums = np.array([auc_sums(table.time[m], table.event[m], table.risk[m], table.looks, table.curves[n]) for n, m in table.masks.items()])[:, :, k]
+        sums = np.array(
+            [
+                auc_sums(table.time[m], table.event[m], table.risk[m], table.looks, table.curves[n])
+                for n, m in table.masks.items()
+            ]
+        )[:, :, k]
         expected = [*(sums[:, 0] / sums[:, 1]), sums[:, 0].sum() / sums[:, 1].sum()]
-        measure("federated validation, AUC - pooled", [found.value("auc_t", p, t)["value"] for p in places], expected, 1e-12)
+        measure(
+            "federated validation, AUC - pooled",
+            [found.value("auc_t", p, t)["value"] for p in places],
+            expected,
+            1e-12,
+        )
 
 
 def test_errors_of_probabilities(found, table):
-    sums = np.array([brier_sums(table.time[m], table.event[m], table.at_times[m], table.looks, table.curves[n]) for n, m in table.masks.items()])
+    sums = np.array(
+        [
+            brier_sums(
+                table.time[m], table.event[m], table.at_times[m], table.looks, table.curves[n]
+            )
+            for n, m in table.masks.items()
+        ]
+    )
     n = np.array([m.sum() for m in table.masks.values()])
     for k, t in enumerate(table.looks):
-        measure("federated validation, Brier - pooled", [found.value("brier", p, t)["value"] for p in (*table.masks, "within")], [*(sums[:, k] / n), sums[:, k].sum() / n.sum()], 1e-12)
-    measure("federated validation, IBS - pooled", [found.value("ibs")["value"]], [mean_over_times(sums.sum(axis=0)[1:], table.looks[1:]) / n.sum()], 1e-12)
+        measure(
+            "federated validation, Brier - pooled",
+            [found.value("brier", p, t)["value"] for p in (*table.masks, "within")],
+            [*(sums[:, k] / n), sums[:, k].sum() / n.sum()],
+            1e-12,
+        )
+    measure(
+        "federated validation, IBS - pooled",
+        [found.value("ibs")["value"]],
+        [mean_over_times(sums.sum(axis=0)[1:], table.looks[1:]) / n.sum()],
+        1e-12,
+    )
 
 
 def test_calibration(found, table):
-    "Slope, intercept and ICI to 1e-8, with the hospitals as strata; the groups to 1e-10; E50 and E90 are read from counts, so to a point."
+    """Slope, intercept and ICI to 1e-8, with the hospitals as strata; the groups to 1e-10; E50 and E90
+    are read from counts, so to a point.
+    """
     exam = (table.time, table.event, table.alive, HORIZON, table.site)
     slope, se = calibration_slope(*exam)
     row = found.value("slope")
-    measure("federated validation, slope - pooled", [row["value"], (row.high - row.low) / 2 / validation.Z], [slope, se], 1e-8)
-    sums = [observed_expected(table.time[m], table.event[m], table.lived[m], HORIZON) for m in table.masks.values()]
+    measure(
+        "federated validation, slope - pooled",
+        [row["value"], (row.high - row.low) / 2 / validation.Z],
+        [slope, se],
+        1e-8,
+    )
+    sums = [
+        observed_expected(table.time[m], table.event[m], table.lived[m], HORIZON)
+        for m in table.masks.values()
+    ]
     expected = [calibration_intercept(*s)[0] for s in (*sums, np.sum(sums, axis=0))]
-    measure("federated validation, intercept - pooled", [found.value("intercept", p)["value"] for p in (*table.masks, "within")], expected, 1e-8)
+    measure(
+        "federated validation, intercept - pooled",
+        [found.value("intercept", p)["value"] for p in (*table.masks, "within")],
+        expected,
+        1e-8,
+    )
     error = calibration_error(*exam)
     measure("federated validation, ICI - pooled", [found.value("ici")["value"]], [error.ici], 1e-8)
-    measure("federated validation, E50 and E90 - pooled", [found.value(m)["value"] for m in ("e50", "e90")], [error.e50, error.e90], 0.01)
-    groups = group_table(add_groups([group_sums(table.time[m], table.event[m], table.alive[m], HORIZON) for m in table.masks.values()]))
+    measure(
+        "federated validation, E50 and E90 - pooled",
+        [found.value(m)["value"] for m in ("e50", "e90")],
+        [error.e50, error.e90],
+        0.01,
+    )
+    groups = group_table(
+        add_groups(
+            [
+                group_sums(table.time[m], table.event[m], table.alive[m], HORIZON)
+                for m in table.masks.values()
+            ]
+        )
+    )
     measure("federated validation, groups - pooled", found.groups["within"], groups, 1e-10)
     for name, m in table.masks.items():
-        measure("federated validation, a hospital's slope - its own", [found.value("slope", name)["value"]], [calibration_slope(table.time[m], table.event[m], table.alive[m], HORIZON)[0]], 1e-8)
+        measure(
+            "federated validation, a hospital's slope - its own",
+            [found.value("slope", name)["value"]],
+            [calibration_slope(table.time[m], table.event[m], table.alive[m], HORIZON)[0]],
+            1e-8,
+        )
 
 
 def test_decisions_and_reclassification(found, table):
@@ -133,17 +225,33 @@ def test_decisions_and_reclassification(found, table):
     ours = found.decisions["within"]
     told = ours.told > 1 - 1e-9
     assert told.sum() >= 5
-    measure("federated validation, net benefit - pooled", ours.model[told], expected.model[told], 1e-12)
-    measure("federated validation, treat everybody - pooled", ours.everybody, expected.everybody, 1e-10)
+    measure(
+        "federated validation, net benefit - pooled", ours.model[told], expected.model[told], 1e-12
+    )
+    measure(
+        "federated validation, treat everybody - pooled", ours.everybody, expected.everybody, 1e-10
+    )
     assert (ours.model - expected.model).abs().loc[:0.8].max() < 0.03
-    moved = sum(move_sums(table.time[m], table.event[m], moves(1 - table.before[m], 1 - table.alive[m]), HORIZON) for m in table.masks.values())
+    moved = sum(
+        move_sums(
+            table.time[m], table.event[m], moves(1 - table.before[m], 1 - table.alive[m]), HORIZON
+        )
+        for m in table.masks.values()
+    )
     expected_nri = net_reclassification(moved)
-    measure("federated validation, NRI - pooled", [found.value(m)["value"] for m in expected_nri.index], expected_nri, 1e-12)
+    measure(
+        "federated validation, NRI - pooled",
+        [found.value(m)["value"] for m in expected_nri.index],
+        expected_nri,
+        1e-12,
+    )
     assert found.value("nri")["value"] > 0.2
 
 
 def test_risk_groups_stay_near_the_kaplan_meier_curve_of_their_patients(found, table):
-    "At most five events at each hospital lie between what is told: the joined curve is nearer to the pooled one than these make up."
+    """At most five events at each hospital lie between what is told: the joined curve is nearer to the
+    pooled one than these make up.
+    """
     index = np.log(-np.log(table.alive))
     middle, spread = index.mean(), index.std()
     of = np.searchsorted(middle + spread * np.array([-validation.THIRDS, validation.THIRDS]), index)
@@ -152,15 +260,23 @@ def test_risk_groups_stay_near_the_kaplan_meier_curve_of_their_patients(found, t
         assert mine.n.iloc[0] == (of == g).sum()
         exact = kaplan_meier(table.time[of == g], table.event[of == g])(mine.time)
         assert np.abs(mine.alive - exact)[mine.time <= HORIZON].max() < 3 * 5 / mine.n.iloc[0]
-    final = found.curves[(found.curves.tested_on == "within") & (found.curves.time <= HORIZON)].groupby("group").alive.min()
+    final = (
+        found.curves[(found.curves.tested_on == "within") & (found.curves.time <= HORIZON)]
+        .groupby("group")
+        .alive.min()
+    )
     assert final["high"] < final["middle"] < final["low"]
 
 
 def test_all_pairs_are_compared_in_a_simulation_only(found, hospitals, run, table):
     whole = found.value("harrell_c", "all")
-    assert whole["value"] == pytest.approx(comparable_pairs(table.time, table.event).within(table.risk), abs=1e-12)
+    assert whole["value"] == pytest.approx(
+        comparable_pairs(table.time, table.event).within(table.risk), abs=1e-12
+    )
     assert "all (simulation only)" in found.summary().index
-    assert "all" not in set(asked(hospitals, run, horizon=HORIZON, metrics=["harrell_c"]).table.tested_on)
+    assert "all" not in set(
+        asked(hospitals, run, horizon=HORIZON, metrics=["harrell_c"]).table.tested_on
+    )
 
 
 # A yes-or-no outcome
@@ -171,7 +287,9 @@ def test_a_binary_outcome_equals_the_pooled_table():
     rng = np.random.default_rng(2)
     X = pd.DataFrame(rng.normal(size=(600, 3)), columns=["f0", "f1", "f2"])
     y = (rng.random(600) < 1 / (1 + np.exp(-X.f0 + 0.5 * X.f1))).astype(float).to_numpy()
-    federation = gw.Federation.by_site(as_cohort(X, y, np.repeat(["A", "B", "C"], 200)), test_share=0.4)
+    federation = gw.Federation.by_site(
+        as_cohort(X, y, np.repeat(["A", "B", "C"], 200)), test_share=0.4
+    )
     learner = federate(federation, gw.LogisticRegression(penalty=0.01)).learner
     found = asked(federation, learner, simulation=True)
     rows = federation.test_rows
@@ -179,11 +297,34 @@ def test_a_binary_outcome_equals_the_pooled_table():
     group = np.repeat(range(3), 80)
     pairs = comparable_pairs(1 - case, case, group)
     exam = (1 - case, case, 1 - p, 0.5)
-    expected = [pairs.within(p), ((p - case) ** 2).mean(), calibration_slope(*exam, kind="binary")[0], fit_constant([Judged.of(*exam, "binary")])[0]]
-    measure("federated validation, yes or no - pooled", [found.value(m)["value"] for m in ("auc", "brier", "slope", "intercept")], expected, 1e-9)
-    measure("federated validation, ICI of yes or no - pooled", [found.value("ici")["value"]], [calibration_error(*exam, kind="binary").ici], 1e-9)
+    expected = [
+        pairs.within(p),
+        ((p - case) ** 2).mean(),
+        calibration_slope(*exam, kind="binary")[0],
+        fit_constant([Judged.of(*exam, "binary")])[0],
+    ]
+    measure(
+        "federated validation, yes or no - pooled",
+        [found.value(m)["value"] for m in ("auc", "brier", "slope", "intercept")],
+        expected,
+        1e-9,
+    )
+    measure(
+        "federated validation, ICI of yes or no - pooled",
+        [found.value("ici")["value"]],
+        [calibration_error(*exam, kind="binary").ici],
+        1e-9,
+    )
     groups = found.groups["within"]
-    measure("federated validation, groups of yes or no - pooled", [np.average(groups.observed, weights=groups.n), np.average(groups.predicted, weights=groups.n)], [1 - case.mean(), 1 - p.mean()], 1e-12)
+    measure(
+        "federated validation, groups of yes or no - pooled",
+        [
+            np.average(groups.observed, weights=groups.n),
+            np.average(groups.predicted, weights=groups.n),
+        ],
+        [1 - case.mean(), 1 - p.mean()],
+        1e-12,
+    )
     assert found.plot_calibration().alt and found.plot_decisions().alt and found.curves.empty
     with pytest.raises(KeyError, match="no survival outcome"):
         found.plot_groups()
@@ -199,9 +340,17 @@ def test_no_record_holds_a_number_for_each_patient(found, hospitals):
     few = found.disclosed.fewest_patients.dropna()
     assert few.min() >= 5
     smallest = min(len(s.test_rows) for s in hospitals.sites.values())
-    shapes = {row.name: np.prod([int(i) for i in row.shape.strip("()").split(",") if i.strip()] or [1]) for row in found.disclosed.set_index("name", drop=False).itertuples()}
+    shapes = {
+        row.name: np.prod([int(i) for i in row.shape.strip("()").split(",") if i.strip()] or [1])
+        for row in found.disclosed.set_index("name", drop=False).itertuples()
+    }
     assert max(shapes.values()) < smallest
-    assert set(found.disclosed.name) <= set(validation.VALIDATED) | {"num-examples", "site", "seconds", "behind"}
+    assert set(found.disclosed.name) <= set(validation.VALIDATED) | {
+        "num-examples",
+        "site",
+        "seconds",
+        "behind",
+    }
 
 
 PLAN = Plan("survival", 0.9, (0.5, 1.4), (0.2, 0.4, 0.6, 0.8), groups=2)
@@ -213,13 +362,27 @@ def exam_of_rows(rows) -> Exam:
     "A fixed model: survival from a log hazard ratio and a known baseline; the censoring curve is of other patients."
     time, event = rows.y["time"], rows.y["event"].astype(float)
     risk = 2 * (rows.Z @ BETA)
-    def alive(t): return np.exp(-0.7 * np.asarray(t) * np.exp(risk))
+
+    def alive(t):
+        return np.exp(-0.7 * np.asarray(t) * np.exp(risk))
+
     other = censoring_curve(np.linspace(0.1, 5, 50), np.arange(50) % 2)
-    return Exam(time, event, risk, alive(PLAN.horizon), np.column_stack([alive(t) for t in PLAN.times]), alive(np.minimum(time, PLAN.horizon)), other, 1 - 1 / (1 + np.exp(-rows.Z[:, 0])))
+    return Exam(
+        time,
+        event,
+        risk,
+        alive(PLAN.horizon),
+        np.column_stack([alive(t) for t in PLAN.times]),
+        alive(np.minimum(time, PLAN.horizon)),
+        other,
+        1 - 1 / (1 + np.exp(-rows.Z[:, 0])),
+    )
 
 
 def spread_out(released: dict) -> dict:
-    "Lists whose length depends on the patients as tables of fixed shape; what is withheld as a number of its own, so that giving and withholding differ."
+    """Lists whose length depends on the patients as tables of fixed shape; what is withheld as a
+    number of its own, so that giving and withholding differ.
+    """
     value = {k: r.value for k, r in released.items()}
     if "distance_starts" in value:
         for name in ("distance", "distance_patients"):
@@ -244,34 +407,70 @@ def releases() -> dict:
     beta = np.array([0.9, 0.2])
     return {
         "first": lambda rows: spread_out(validation.judged_sums(exam_of_rows(rows), PLAN)),
-        "slope": lambda rows: spread_out(validation.regression(exam_of_rows(rows), PLAN, "slope", np.array([0.8]), KNOTS)),
-        "shape": lambda rows: spread_out(validation.regression(exam_of_rows(rows), PLAN, "shape", beta, KNOTS)),
-        "last": lambda rows: spread_out(validation.distances(exam_of_rows(rows), PLAN, beta, KNOTS) | validation.curves(exam_of_rows(rows), PLAN, KNOTS)),
+        "slope": lambda rows: spread_out(
+            validation.regression(exam_of_rows(rows), PLAN, "slope", np.array([0.8]), KNOTS)
+        ),
+        "shape": lambda rows: spread_out(
+            validation.regression(exam_of_rows(rows), PLAN, "shape", beta, KNOTS)
+        ),
+        "last": lambda rows: spread_out(
+            validation.distances(exam_of_rows(rows), PLAN, beta, KNOTS)
+            | validation.curves(exam_of_rows(rows), PLAN, KNOTS)
+        ),
     }
 
 
 @pytest.mark.parametrize("name", list(releases()))
 @pytest.mark.parametrize("site", [(12, 1), (40, 2)], ids=["12 patients", "40 patients"])
 def test_every_number_is_about_at_least_as_many_patients_as_declared(name, site):
-    "Each patient is left out or changed; the patients who can change a number are counted (oracle: the release itself)."
+    """Each patient is left out or changed; the patients who can change a number are counted (oracle:
+    the release itself).
+    """
     before, counts = counted(releases()[name], site)
     for record, (value, declared) in before.items():
         given = value != -999
-        # a time at which a curve is told rests on all events before it, but moves only if one of a few of them is left out
-        for kind in ("any change",) if record in ("curve_times", "curve_lengths") else ("present", "any change"):
+        # a time at which a curve is told rests on all events before it, but moves only if one of a
+        # few of them is left out
+        for kind in (
+            ("any change",)
+            if record in ("curve_times", "curve_lengths")
+            else ("present", "any change")
+        ):
             count = counts[record, kind][given]
-            assert count[count > 0].min(initial=10**6) >= min(declared, 5), f"{record}: declared {declared}, but a number is about {count[count > 0].min()} ({kind})"
+            assert count[count > 0].min(initial=10**6) >= min(declared, 5), (
+                f"{record}: declared {declared}, but a number is about {count[count > 0].min()} ({kind})"
+            )
         assert not given.any() or declared >= 5 or not (value[given] != 0).any()
 
 
-@pytest.mark.parametrize("asked_for", [(0.14, 0.28, 0.42, 0.56, 0.7), (0.4, 0.7), (0.3,), (0.69, 0.7, 0.71, 0.72), tuple(np.linspace(0.02, 2.4, 12)), ()])
+@pytest.mark.parametrize(
+    "asked_for",
+    [
+        (0.14, 0.28, 0.42, 0.56, 0.7),
+        (0.4, 0.7),
+        (0.3,),
+        (0.69, 0.7, 0.71, 0.72),
+        tuple(np.linspace(0.02, 2.4, 12)),
+        (),
+    ],
+)
 def test_no_two_answers_differ_by_a_few_who_left(asked_for):
-    "Oracle: the patients who leave between two answered times, counted; an average over the times from which one term is missing would give it away."
+    """Oracle: the patients who leave between two answered times, counted; an average over the times
+    from which one term is missing would give it away.
+    """
     for seed in range(30):
         rng = np.random.default_rng(seed)
         time, n = np.round(rng.exponential(1.0, 40), 2) + 0.01, 40
         alive = rng.uniform(0.2, 0.9, (n, len(asked_for) + 1))
-        exam = Exam(time, (rng.random(n) < 0.7).astype(float), rng.normal(size=n), alive[:, 0], alive[:, 1:], alive[:, 0], StepCurve(np.empty(0), np.empty(0)))
+        exam = Exam(
+            time,
+            (rng.random(n) < 0.7).astype(float),
+            rng.normal(size=n),
+            alive[:, 0],
+            alive[:, 1:],
+            alive[:, 0],
+            StepCurve(np.empty(0), np.empty(0)),
+        )
         plan = Plan("survival", 0.7, asked_for)
         at, told = np.array([0.7, *asked_for]), validation.errors(exam, plan)
         sums = told["brier"].value
@@ -286,11 +485,22 @@ def test_no_two_answers_differ_by_a_few_who_left(asked_for):
 
 def test_small_hospitals_withhold_and_are_named():
     X, y = made_up(260, 2, seed=1)
-    federation = gw.Federation.by_site(as_cohort(X, y, np.repeat(["large", "small", "tiny"], [200, 48, 12])), small="keep", test_share=0.25)
+    federation = gw.Federation.by_site(
+        as_cohort(X, y, np.repeat(["large", "small", "tiny"], [200, 48, 12])),
+        small="keep",
+        test_share=0.25,
+    )
     found = asked(federation, federate(federation, gw.CoxPH(penalty=0.1)), horizon=0.8)
-    assert "tiny" in found.withheld["ranking"] and {"small", "tiny"} <= set(found.withheld["the calibration plot"])
-    assert np.isnan(found.value("harrell_c", "tiny")["value"]) and np.isfinite(found.value("harrell_c")["value"])
-    assert set(found.groups) == {"large", "within"} and "Too few patients for ranking: tiny" in repr(found)
+    assert "tiny" in found.withheld["ranking"] and {"small", "tiny"} <= set(
+        found.withheld["the calibration plot"]
+    )
+    assert np.isnan(found.value("harrell_c", "tiny")["value"]) and np.isfinite(
+        found.value("harrell_c")["value"]
+    )
+    assert set(found.groups) == {
+        "large",
+        "within",
+    } and "Too few patients for ranking: tiny" in repr(found)
 
 
 def test_a_hospital_answers_one_plan_a_run(hospitals, run):
@@ -298,18 +508,41 @@ def test_a_hospital_answers_one_plan_a_run(hospitals, run):
     site, context = hospitals.sites["A"], SimpleNamespace(state=gw_state())
     arrays = {f"model.{k}": v for k, v in run.learner.exported().items()}
     plan = Plan("survival", HORIZON, TIMES)
-    def ask(p): return validation.first_answer(site, gw.CoxPH(), arrays, {"plan": p.to_json(), "encoding": run.learner.encoding_.to_json()}, context)
+
+    def ask(p):
+        return validation.first_answer(
+            site,
+            gw.CoxPH(),
+            arrays,
+            {"plan": p.to_json(), "encoding": run.learner.encoding_.to_json()},
+            context,
+        )
+
     assert ask(plan).n == len(site.test_rows)
     with pytest.raises(gw.DisclosureError, match="only the first is given"):
         ask(Plan("survival", HORIZON, TIMES, thresholds=(0.11,)))
     step = {"beta": np.ones(1), "knots": KNOTS}
     validation.next_answer(site, gw.CoxPH(), step, {"what": "slope"}, context)
     with pytest.raises(gw.DisclosureError, match="only the first is given"):
-        validation.next_answer(site, gw.CoxPH(), step | {"knots": KNOTS + 0.01}, {"what": "slope"}, context)
+        validation.next_answer(
+            site, gw.CoxPH(), step | {"knots": KNOTS + 0.01}, {"what": "slope"}, context
+        )
     with pytest.raises(gw.DisclosureError, match="no fewer than 3"):
-        validation.first_answer(site, gw.CoxPH(), arrays, {"plan": Plan("survival", HORIZON, min_cell=2).to_json()}, context)
+        validation.first_answer(
+            site,
+            gw.CoxPH(),
+            arrays,
+            {"plan": Plan("survival", HORIZON, min_cell=2).to_json()},
+            context,
+        )
     with pytest.raises(gw.DisclosureError, match="no more than 12"):
-        validation.first_answer(site, gw.CoxPH(), arrays, {"plan": Plan("survival", HORIZON, tuple(np.linspace(0.1, 2, 13))).to_json()}, context)
+        validation.first_answer(
+            site,
+            gw.CoxPH(),
+            arrays,
+            {"plan": Plan("survival", HORIZON, tuple(np.linspace(0.1, 2, 13))).to_json()},
+            context,
+        )
 
 
 def gw_state():
@@ -328,28 +561,52 @@ def test_other_models_other_hospitals(hospitals, run):
     elsewhere = gw.Federation.by_site(as_cohort(X, y, np.repeat(["D", "E"], 150)), test_share=0.5)
     found = asked(elsewhere, run, horizon=HORIZON)
     site = np.repeat(["D", "E"], 75)
-    alive = run.learner.predict_survival(X.iloc[elsewhere.test_rows], [HORIZON], baseline="average").to_numpy()[:, 0]
+    alive = run.learner.predict_survival(
+        X.iloc[elsewhere.test_rows], [HORIZON], baseline="average"
+    ).to_numpy()[:, 0]
     rows = elsewhere.test_rows
-    assert found.value("slope")["value"] == pytest.approx(calibration_slope(y["time"][rows], y["event"][rows].astype(float), alive, HORIZON, site)[0], abs=1e-8)
+    assert found.value("slope")["value"] == pytest.approx(
+        calibration_slope(y["time"][rows], y["event"][rows].astype(float), alive, HORIZON, site)[0],
+        abs=1e-8,
+    )
 
 
 def test_without_probabilities_only_the_ranking_is_given(hospitals):
     "No hospital has enough events for a baseline of so large a cell."
     run = federate(hospitals, gw.CoxPH(penalty=0.01, min_cell=1000))
     found = asked(hospitals, run, horizon=HORIZON)
-    assert np.isfinite(found.value("harrell_c")["value"]) and np.isnan(found.value("slope")["value"]) and not found.groups
+    assert (
+        np.isfinite(found.value("harrell_c")["value"])
+        and np.isnan(found.value("slope")["value"])
+        and not found.groups
+    )
     assert "no probabilities" in repr(found)
 
 
 @pytest.mark.parametrize("size", [4, 14, 40])
 def test_many_small_hospitals(size):
-    "Hospitals of a few test patients each: what can be told is told, nothing fails, and every table and picture that exists can be drawn."
+    """Hospitals of a few test patients each: what can be told is told, nothing fails, and every table
+    and picture that exists can be drawn.
+    """
     X, y = made_up(24 * size, 2, seed=size)
-    federation = gw.Federation.by_site(as_cohort(X, y, np.repeat([f"d{i}" for i in range(24)], size)), min_patients=1, test_share=0.5)
-    found = asked(federation, federate(federation, gw.CoxPH(penalty=0.1)), horizon=0.8, simulation=True)
-    assert f"({12 * size:,} patients)" in repr(found) and found._repr_html_() and found.plot_calibration().alt
+    federation = gw.Federation.by_site(
+        as_cohort(X, y, np.repeat([f"d{i}" for i in range(24)], size)),
+        min_patients=1,
+        test_share=0.5,
+    )
+    found = asked(
+        federation, federate(federation, gw.CoxPH(penalty=0.1)), horizon=0.8, simulation=True
+    )
+    assert (
+        f"({12 * size:,} patients)" in repr(found)
+        and found._repr_html_()
+        and found.plot_calibration().alt
+    )
     told = found.table[(found.table.metric == "slope") & (found.table.tested_on != "within")]
-    assert found.value("slope").hospitals == told.value.notna().sum() and found.value("slope").n == told.n[told.value.notna()].sum()
+    assert (
+        found.value("slope").hospitals == told.value.notna().sum()
+        and found.value("slope").n == told.n[told.value.notna()].sum()
+    )
     assert found.disclosed.fewest_patients.min() >= min(5, size // 2)
     for name in found.decisions:
         assert found.plot_decisions(name).alt
@@ -365,10 +622,21 @@ def test_the_same_answer_twice_and_the_usual_horizon(hospitals, run):
     pd.testing.assert_frame_equal(hospitals.validate(run, progress=False).table, again[0])
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    ({"horizon": 99.0}, "inside the follow-up"), ({"times": [2.0, 1.0]}, "ascending"), ({"times": np.linspace(0.1, 0.9, 13)}, "at most 12"), ({"thresholds": [0.0]}, "between 0 and 1"), ({"groups": 0}, "from 1 up"), ({"min_cell": 2}, "from 3 up"),
-    ({"metrics": ["nri"]}, "against="), ({"metrics": ["auc"]}, "expected some of"), ({"engine": "train"}, "expected one of"), ({"against": gw.CoxPH()}, "not fitted"),
-])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"horizon": 99.0}, "inside the follow-up"),
+        ({"times": [2.0, 1.0]}, "ascending"),
+        ({"times": np.linspace(0.1, 0.9, 13)}, "at most 12"),
+        ({"thresholds": [0.0]}, "between 0 and 1"),
+        ({"groups": 0}, "from 1 up"),
+        ({"min_cell": 2}, "from 3 up"),
+        ({"metrics": ["nri"]}, "against="),
+        ({"metrics": ["auc"]}, "expected some of"),
+        ({"engine": "train"}, "expected one of"),
+        ({"against": gw.CoxPH()}, "not fitted"),
+    ],
+)
 def test_what_cannot_be_asked_is_refused_in_words(hospitals, run, options, said):
     with pytest.raises((ValueError, RuntimeError), match=said):
         asked(hospitals, run, **options)
@@ -377,7 +645,10 @@ def test_what_cannot_be_asked_is_refused_in_words(hospitals, run, options, said)
 def test_pictures_carry_their_words(found):
     assert "groups from the lowest to the highest risk" in found.plot_calibration("A").alt
     assert "thresholds" in found.plot_decisions().alt and "high risk" in found.plot_groups().alt
-    assert "<table" in found._repr_html_() and found.summary().loc["within", "slope"] == found.value("slope")["value"]
+    assert (
+        "<table" in found._repr_html_()
+        and found.summary().loc["within", "slope"] == found.value("slope")["value"]
+    )
     with pytest.raises(KeyError, match="nothing on 'Z'"):
         found.plot_decisions("Z")
 

@@ -1,4 +1,5 @@
 """Virtual sickle cell disease against the registry's figures; the truth against a fit; wrong diagnoses on request."""
+
 import json
 
 import numpy as np
@@ -13,9 +14,19 @@ from genomed_workbench.data.designs import design_card
 from genomed_workbench.data.virtual_scd import scd_fidelity, with_discrepancies
 
 # written down from the notes on the registry, not from the file that the cohort is made from: under 12, 12 and older
-HYDROXYUREA = {"SS": (0.894, 0.805), "SC": (0.20, 0.226), "S-beta0": (0.846, 0.789), "S-beta+": (0.111, 0.357)}
+HYDROXYUREA = {
+    "SS": (0.894, 0.805),
+    "SC": (0.20, 0.226),
+    "S-beta0": (0.846, 0.789),
+    "S-beta+": (0.111, 0.357),
+}
 HEMOGLOBIN = {"SS": (9.0, 9.0), "SC": (11.0, 11.5), "S-beta0": (10.0, 9.9), "S-beta+": (10.4, 11.3)}
-EPISODES = {"SS": (0.25, 0.46), "SC": (0.20, 0.33), "S-beta0": (0.154, 0.289), "S-beta+": (0.0, 0.214)}
+EPISODES = {
+    "SS": (0.25, 0.46),
+    "SC": (0.20, 0.33),
+    "S-beta0": (0.154, 0.289),
+    "S-beta+": (0.0, 0.214),
+}
 AGES = {(0, 12): 0.295, (12, 18): 0.178, (18, 55): 0.456, (55, 200): 0.071}
 
 
@@ -39,7 +50,9 @@ def test_diagnoses_ages_and_sexes_by_hand(cohort):
     frame = cohort.frame
     for name, share in {"SS": 0.75, "SC": 0.13, "S-other": 0.015, "S-HPFH": 0.004}.items():
         assert near(frame["diagnosis"] == name, share), name
-    assert near(frame["diagnosis"].isin(["S-beta0", "S-beta+"]), 0.098) and near(frame["sex"] == "female", 0.534)
+    assert near(frame["diagnosis"].isin(["S-beta0", "S-beta+"]), 0.098) and near(
+        frame["sex"] == "female", 0.534
+    )
     assert near(frame["alpha_deletions"] == 1, 0.21) and near(frame["alpha_deletions"] == 2, 0.035)
     for (low, high), share in AGES.items():
         assert near((frame["age"] >= low) & (frame["age"] < high), share), (low, high)
@@ -48,14 +61,18 @@ def test_diagnoses_ages_and_sexes_by_hand(cohort):
 @pytest.mark.parametrize("diagnosis", HYDROXYUREA)
 @pytest.mark.parametrize("older", [False, True])
 def test_treatment_blood_and_episodes_by_diagnosis_and_age(cohort, diagnosis, older):
-    frame = cohort.frame[(cohort.frame["diagnosis"] == diagnosis) & ((cohort.frame["age"] >= 12) == older)]
+    frame = cohort.frame[
+        (cohort.frame["diagnosis"] == diagnosis) & ((cohort.frame["age"] >= 12) == older)
+    ]
     assert near(frame["hydroxyurea"], HYDROXYUREA[diagnosis][older])
     assert near(frame["voe_2y"] > 0, EPISODES[diagnosis][older])
     assert abs(frame["hemoglobin"].mean() / HEMOGLOBIN[diagnosis][older] - 1) < 0.05
 
 
 def test_episode_counts_are_whole_and_more_spread_than_poisson(cohort):
-    counts = cohort.frame.loc[(cohort.frame["diagnosis"] == "SS") & (cohort.frame["age"] >= 12), "voe_2y"]
+    counts = cohort.frame.loc[
+        (cohort.frame["diagnosis"] == "SS") & (cohort.frame["age"] >= 12), "voe_2y"
+    ]
     assert (counts == counts.round()).all() and counts.min() == 0
     assert counts.var() > 1.5 * counts.mean()
     dispersion = counts.mean() ** 2 / (counts.var() - counts.mean())
@@ -63,7 +80,9 @@ def test_episode_counts_are_whole_and_more_spread_than_poisson(cohort):
 
 
 def test_silent_infarcts_in_children_like_those_of_the_trial(cohort):
-    children = cohort.frame[cohort.frame["age"].between(5, 15.99) & cohort.frame["diagnosis"].isin(["SS", "S-beta0"])]
+    children = cohort.frame[
+        cohort.frame["age"].between(5, 15.99) & cohort.frame["diagnosis"].isin(["SS", "S-beta0"])
+    ]
     assert len(children) > 4000 and near(children["silent_infarct"], 251 / 814)
 
 
@@ -75,17 +94,25 @@ def test_planted_coefficients_come_back(cohort):
     assert set(fit.index) - {"intercept", "(intercept)"} == set(truth.index)
     away = ((fit["coef"] - truth.reindex(fit.index)) / fit["se"]).abs()
     assert away.max() < 3, away.sort_values().tail(3).to_string()
-    assert cohort.truth.probability.mean() == pytest.approx(cohort.frame["silent_infarct"].mean(), abs=0.01)
+    assert cohort.truth.probability.mean() == pytest.approx(
+        cohort.frame["silent_infarct"].mean(), abs=0.01
+    )
 
 
 def test_wrong_diagnoses_on_request(cohort):
-    assert "diagnosis" in cohort.frame and not any("wrong diagnosis" in note for note in cohort.notes)
+    assert "diagnosis" in cohort.frame and not any(
+        "wrong diagnosis" in note for note in cohort.notes
+    )
     wrong, truth = with_discrepancies(cohort, seed=3)
     before, after = cohort.frame["diagnosis"].astype(str), wrong.frame["diagnosis"].astype(str)
     changed = before != after
-    assert near(changed, 0.061) and list(before[changed]) == list(truth) and set(after) <= set(before)
+    assert (
+        near(changed, 0.061) and list(before[changed]) == list(truth) and set(after) <= set(before)
+    )
     assert any("wrong diagnosis" in note for note in wrong.notes)
-    pd.testing.assert_frame_equal(wrong.frame.drop(columns="diagnosis"), cohort.frame.drop(columns="diagnosis"))
+    pd.testing.assert_frame_equal(
+        wrong.frame.drop(columns="diagnosis"), cohort.frame.drop(columns="diagnosis")
+    )
     assert with_discrepancies(cohort, share=0)[1].empty
     with pytest.raises(ValueError, match="from 0 to 1"):
         with_discrepancies(cohort, share=6.1)
@@ -93,29 +120,44 @@ def test_wrong_diagnoses_on_request(cohort):
 
 def test_the_word_virtual_and_what_is_weak(cohort):
     _, card = design_card("virtual-scd")
-    assert cohort.virtual and "virtual" in repr(cohort).lower() and "virtual" in card["title"].lower()
+    assert (
+        cohort.virtual and "virtual" in repr(cohort).lower() and "virtual" in card["title"].lower()
+    )
     assert "Assumed" in card["weak"] and "left out" in card["weak"]
     assert set(cohort.frame.columns) <= set(dictionary("scd").names)
     assert card["events"] == int((gw.load_cohort("virtual-scd").frame["silent_infarct"] == 1).sum())
 
 
-@pytest.mark.parametrize(("name", "untested"), [("virtual-scd", ["alpha_deletions"]), ("virtual-mm", ["gain_1q", "r2_iss"]), ("virtual-aml", ["minus7", "complex"])])
+@pytest.mark.parametrize(
+    ("name", "untested"),
+    [
+        ("virtual-scd", ["alpha_deletions"]),
+        ("virtual-mm", ["gain_1q", "r2_iss"]),
+        ("virtual-aml", ["minus7", "complex"]),
+    ],
+)
 def test_hospitals_that_do_not_test_everything(name, untested):
     "The last hospitals do not test a panel; what follows from it is unknown too, and the truth stays."
     cohort = gw.load_cohort(name, n=3_000, seed=1, hospitals=5)
     assert cohort.frame[cohort.site].nunique() == 5 and len(cohort.truth.log_risk) == cohort.n
     for column in untested:
         missing = cohort.frame[column].isna().groupby(cohort.frame[cohort.site].astype(str)).mean()
-        assert missing.max() > (0.3 if column == "r2_iss" else 0.99) and (missing == 0).sum() == 4, column
+        assert (
+            missing.max() > (0.3 if column == "r2_iss" else 0.99) and (missing == 0).sum() == 4
+        ), column
     whole = gw.load_cohort(name, n=3_000, seed=1)
     pd.testing.assert_series_equal(cohort.truth.coefficients, whole.truth.coefficients)
     assert not whole.frame[untested].isna().any(axis=None)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "model"), [("virtual-scd", "logistic"), ("virtual-mm", "cox"), ("virtual-aml", "cox")])
+@pytest.mark.parametrize(
+    ("name", "model"), [("virtual-scd", "logistic"), ("virtual-mm", "cox"), ("virtual-aml", "cox")]
+)
 def test_the_command_line_runs_it(name, model):
-    done = CliRunner().invoke(app, ["run", name, "--model", model, "--shares", "60,30,10", "--repeats", "3", "--json"])
+    done = CliRunner().invoke(
+        app, ["run", name, "--model", model, "--shares", "60,30,10", "--repeats", "3", "--json"]
+    )
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["cohort"] == name and told["n"] == 1000 and len(told["sites"]) == 3

@@ -1,4 +1,5 @@
 "Tables of arguments for API pages, from the comments that explain each argument where it stands."
+
 import dataclasses
 import inspect
 import re
@@ -22,7 +23,11 @@ def as_type(annotation: Any) -> str:
     "A type in a cell of the table; a class of this package links to its own page."
     if annotation in (NOTHING, None):
         return ""
-    if inspect.isclass(annotation) and annotation.__module__.startswith("genomed_workbench") and not annotation.__name__.startswith("_"):
+    if (
+        inspect.isclass(annotation)
+        and annotation.__module__.startswith("genomed_workbench")
+        and not annotation.__name__.startswith("_")
+    ):
         return f":py:class:`~{annotation.__module__}.{annotation.__qualname__}`"
     return f"``{plain(annotation)}``"
 
@@ -31,14 +36,21 @@ def as_value(value: Any) -> str:
     "A default value in a cell of the table."
     if value is NOTHING or str(value) == "<factory>":
         return ""
-    text = repr(value.value) if isinstance(value, Enum) else getattr(value, "__name__", None) or repr(value)
+    text = (
+        repr(value.value)
+        if isinstance(value, Enum)
+        else getattr(value, "__name__", None) or repr(value)
+    )
     return f"``{text}``" if len(text) < 60 and " object at 0x" not in text else ""
 
 
 def escaped(text: str) -> str:
     "Words that are not meant as reStructuredText: stars, bars and trailing underscores; a DOI becomes a link."
     words = re.split(r"(`[^`]*`)", text)
-    kept = [part if part.startswith("`") else re.sub(r"([*|\\])|(?<=\w)(_)(?!\w)", r"\\\1\2", part) for part in words]
+    kept = [
+        part if part.startswith("`") else re.sub(r"([*|\\])|(?<=\w)(_)(?!\w)", r"\\\1\2", part)
+        for part in words
+    ]
     return DOI.sub(r"`doi:\1 <https://doi.org/\1>`__\2", "".join(kept))
 
 
@@ -48,37 +60,71 @@ def explained(thing: Any) -> dict[str, dict[str, Any]]:
         return {}
     try:
         found = docments(thing, full=True)
-    except (TypeError, ValueError, OSError):  # no source and no signature: built in, or made by another library
+    except (
+        TypeError,
+        ValueError,
+        OSError,
+    ):  # no source and no signature: built in, or made by another library
         return {}
     for parent in getattr(thing, "__mro__", ())[1:]:
         if dataclasses.is_dataclass(parent):  # fields explained where they were first named
             for name, one in docments(parent, full=True).items():
                 if name in found and not found[name]["docment"]:
                     found[name] = one
-    constants = {name for name, kind in getattr(thing, "__annotations__", {}).items() if "ClassVar" in str(kind)} if inspect.isclass(thing) else set()
-    return {name: dict(one) for name, one in found.items() if name not in ({"self", "cls"} | constants)}
+    constants = (
+        {
+            name
+            for name, kind in getattr(thing, "__annotations__", {}).items()
+            if "ClassVar" in str(kind)
+        }
+        if inspect.isclass(thing)
+        else set()
+    )
+    return {
+        name: dict(one) for name, one in found.items() if name not in ({"self", "cls"} | constants)
+    }
 
 
 def table(arguments: dict[str, dict[str, Any]]) -> list[str]:
     "The table in reStructuredText; nothing where there is nothing to tell."
     returns = arguments.pop("return", {})
     gives = returns.get("anno") not in (NOTHING, None, "None", type(None))
-    rows = [(f"``{name}``", as_type(one["anno"]), as_value(one["default"]), escaped(one["docment"] or "")) for name, one in arguments.items()]
+    rows = [
+        (
+            f"``{name}``",
+            as_type(one["anno"]),
+            as_value(one["default"]),
+            escaped(one["docment"] or ""),
+        )
+        for name, one in arguments.items()
+    ]
     if gives or returns.get("docment"):
-        rows.append(("*gives back*", as_type(returns.get("anno")), "", escaped(returns.get("docment") or "")))
+        rows.append(
+            (
+                "*gives back*",
+                as_type(returns.get("anno")),
+                "",
+                escaped(returns.get("docment") or ""),
+            )
+        )
     if not rows:
         return []
     heads = ("argument", "type", "default", "meaning")
     kept = [i for i in range(4) if i == 0 or any(row[i] for row in rows)]
     lines = ["", ".. list-table::", "   :header-rows: 1", "   :class: arguments", ""]
     for row in [heads, *rows]:
-        lines += [f"   {'* -' if k == 0 else '  -'} {' '.join(row[i].split())}".rstrip() for k, i in enumerate(kept)]
+        lines += [
+            f"   {'* -' if k == 0 else '  -'} {' '.join(row[i].split())}".rstrip()
+            for k, i in enumerate(kept)
+        ]
     return [*lines, ""]
 
 
 def parents(thing: type) -> list[str]:
     "The classes of this package that a class extends."
-    ours = [as_type(base) for base in thing.__bases__ if base.__module__.startswith("genomed_workbench")]
+    ours = [
+        as_type(base) for base in thing.__bases__ if base.__module__.startswith("genomed_workbench")
+    ]
     return ["", f"Extends {', '.join(ours)}."] if ours else []
 
 
@@ -94,9 +140,17 @@ def tell(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: lis
         lines += table(explained(thing))
 
 
-def leave_out(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+def leave_out(
+    app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any
+) -> bool | None:
     "True for methods that another library writes into our classes."
-    return True if not getattr(inspect.unwrap(thing) if callable(thing) else thing, "__module__", "genomed_workbench").startswith("genomed_workbench") else None
+    return (
+        True
+        if not getattr(
+            inspect.unwrap(thing) if callable(thing) else thing, "__module__", "genomed_workbench"
+        ).startswith("genomed_workbench")
+        else None
+    )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"Formulas as MathML, by the converter that lessons and slides use: browsers draw and read it themselves, so no script and no font is fetched."
+"""Formulas as MathML, by the converter that lessons and slides use: browsers draw and read it
+themselves, so no script and no font is fetched.
+"""
+
 from typing import Any
 
 from docutils import nodes
@@ -26,7 +29,9 @@ def visit_inline(self: Any, node: nodes.math) -> None:
 
 def visit_block(self: Any, node: nodes.math_block) -> None:
     "A formula on a line of its own; wide ones can be scrolled."
-    self.body.append(f'<div class="math" tabindex="0" role="group" aria-label="formula">{mathml(node, "block")}</div>\n')
+    self.body.append(
+        f'<div class="math" tabindex="0" role="group" aria-label="formula">{mathml(node, "block")}</div>\n'
+    )
     raise nodes.SkipNode
 
 

@@ -24,14 +24,21 @@ BENCHMARKS = {
 class BenchmarkError(ValueError):
     "There is no such benchmark, or it has no such option."
 
+# %% ../../nbs/library/benchmarks/04_bench.ipynb #507c5397
 def bench(
-    name:str,        # one of BENCHMARKS
-    **options:Any,   # of that benchmark; quick=True runs a tiny version
+    name: str,  # one of BENCHMARKS
+    **options: Any,  # of that benchmark; quick=True runs a tiny version
 ) -> Benchmark:
     "Run a benchmark by its name."
-    if name not in BENCHMARKS: raise BenchmarkError(f"there is no benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+    if name not in BENCHMARKS:
+        raise BenchmarkError(
+            f"there is no benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}"
+        )
     work = getattr(importlib.import_module(f"genomed_workbench.benchmarks.{name}"), name)
     known = [k for k in work.__annotations__ if k != "return"]
     strange = sorted(set(options) - set(known))
-    if strange: raise BenchmarkError(f"the benchmark {name!r} has no option {', '.join(strange)}; it has {', '.join(known)}")
+    if strange:
+        raise BenchmarkError(
+            f"the benchmark {name!r} has no option {', '.join(strange)}; it has {', '.join(known)}"
+        )
     return work(**options)

@@ -41,13 +41,15 @@ STEPS: dict[str, tuple[str, ...]] = {
 }
 REST = "genes"
 
-def steps_of(features:Sequence[str]) -> dict[str, list[str]]:  # features so far, by the last step
+
+def steps_of(features: Sequence[str]) -> dict[str, list[str]]:  # features so far, by the last step
     "The features of a cohort, one kind more at each step; what no step names comes last."
     named = {c for kind in STEPS.values() for c in kind}
     kinds = STEPS | {REST: tuple(c for c in features if c not in named)}
     kept = {name: [c for c in kind if c in features] for name, kind in kinds.items()}
     so_far: dict[str, list[str]] = {}
-    for name in (n for n, mine in kept.items() if mine): so_far[name] = [*(list(so_far.values()) or [[]])[-1], *kept[name]]
+    for name in (n for n, mine in kept.items() if mine):
+        so_far[name] = [*(list(so_far.values()) or [[]])[-1], *kept[name]]
     return so_far
 
 # %% ../../nbs/library/benchmarks/05_ceiling.ipynb #64a6a5a4
@@ -55,30 +57,45 @@ SHARES = (45, 20, 15, 10, 10)
 TEST_SHARE = 0.1
 MORE = (0.01, 0.05)
 
-def tested(federation:Federation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # time, event, place of the hospital: shapes (n,)
+
+def tested(
+    federation: Federation,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # time, event, place of the hospital: shapes (n,)
     "The outcome of the test patients, and whose they are."
-    of = np.repeat(np.arange(len(federation.sites)), [len(s.test_rows) for s in federation.sites.values()])
-    return *time_and_event(federation.cohort.outcome.target(federation.cohort.frame.iloc[federation.test_rows])), of
+    of = np.repeat(
+        np.arange(len(federation.sites)), [len(s.test_rows) for s in federation.sites.values()]
+    )
+    return *time_and_event(
+        federation.cohort.outcome.target(federation.cohort.frame.iloc[federation.test_rows])
+    ), of
 
-def stretched(risk:np.ndarray, time:np.ndarray, event:np.ndarray, of:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #a8422c1d
+def stretched(risk: np.ndarray, time: np.ndarray, event: np.ndarray, of: np.ndarray) -> np.ndarray:
     "Risks, shape (n,), times the slope that fits these patients best; each hospital has a baseline of its own."
-    parts = [(here := of == g, RiskOrder.of(time[here], event[here])) for g in range(int(of.max()) + 1)]
-    slope, _ = fit_slope([Judged(event[here][order.rows], risk[here][order.rows], order) for here, order in parts])
-    return slope*risk
+    parts = [
+        (here := of == g, RiskOrder.of(time[here], event[here])) for g in range(int(of.max()) + 1)
+    ]
+    slope, _ = fit_slope(
+        [Judged(event[here][order.rows], risk[here][order.rows], order) for here, order in parts]
+    )
+    return slope * risk
 
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #5a446f69
 @dataclass(frozen=True)
 class Split:
     "What one split says."
-    by_step: dict[str, float]   # C-index within hospitals, federated
-    expected: float             # that of all variables, were their risks (stretched to fit) the truth
+
+    by_step: dict[str, float]  # C-index within hospitals, federated
+    expected: float  # that of all variables, were their risks (stretched to fit) the truth
     needed: dict[float, float]  # variance that the risks lack for so much more
 
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #94119b52
 def run_split(
-    cohort:Cohort,
-    learner:Learner,
-    seed:int,
-    folds:int=5,
-    tick:Callable[[], Any]=lambda: None,
+    cohort: Cohort,
+    learner: Learner,
+    seed: int,
+    folds: int = 5,
+    tick: Callable[[], Any] = lambda: None,
 ) -> Split:
     "Train over the hospitals of one split, with one kind of variable more at each step."
     whole, by_step, risk = Federation.split(cohort, SHARES, TEST_SHARE, seed), {}, np.empty(0)
@@ -91,93 +108,196 @@ def run_split(
         by_step[name] = pairs.within(risk)
         tick()
     risk = stretched(risk, time, event, of)
-    return Split(by_step, expected_c(pairs, risk), {more: added_variance(pairs, risk, more) for more in MORE})
+    return Split(
+        by_step, expected_c(pairs, risk), {more: added_variance(pairs, risk, more) for more in MORE}
+    )
 
 # %% ../../nbs/library/benchmarks/05_ceiling.ipynb #bda4bbfa
 def added_variance(
-    pairs:Pairs,
-    risk:np.ndarray,  # log hazard ratios, shape (n,)
-    more:float,       # how much higher the expected concordance shall be
-) -> float:           # NaN where no spread is enough
+    pairs: Pairs,
+    risk: np.ndarray,  # log hazard ratios, shape (n,)
+    more: float,  # how much higher the expected concordance shall be
+) -> float:  # NaN where no spread is enough
     "Variance that the log hazard ratios lack for an expected concordance that is higher by `more`."
     goal = expected_c(pairs, risk) + more
-    if not np.ptp(risk) > 0 or expected_c(pairs, 50*risk) < goal: return float("nan")
-    stretch = brentq(lambda f: expected_c(pairs, f*risk) - goal, 1.0, 50.0)
-    return float((stretch**2 - 1)*np.var(risk))
+    if not np.ptp(risk) > 0 or expected_c(pairs, 50 * risk) < goal:
+        return float("nan")
+    stretch = brentq(lambda f: expected_c(pairs, f * risk) - goal, 1.0, 50.0)
+    return float((stretch**2 - 1) * np.var(risk))
 
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #0e505580
 CARRIERS = 0.2
 
-def hazard_ratio_of(variance:float, carriers:float=CARRIERS) -> float:
+
+def hazard_ratio_of(variance: float, carriers: float = CARRIERS) -> float:
     "The hazard ratio of a finding in this share of patients that brings so much variance."
-    return float(np.exp(np.sqrt(variance/(carriers*(1 - carriers)))))
+    return float(np.exp(np.sqrt(variance / (carriers * (1 - carriers)))))
 
 # %% ../../nbs/library/benchmarks/05_ceiling.ipynb #db756941
 HOSPITALS = 8
 NUMBERS = (1, 2, 4, 8)
 
-def more_patients(cohort:Cohort, learner:Learner, seed:int, folds:int=5) -> dict[int, float]:  # C-index by training patients
+
+def more_patients(
+    cohort: Cohort, learner: Learner, seed: int, folds: int = 5
+) -> dict[int, float]:  # C-index by training patients
     "Train on more and more hospitals, test on all."
-    curve = sites_curve(Federation.split(cohort, HOSPITALS, TEST_SHARE, seed), learner, orders=1, numbers=NUMBERS, folds=folds, progress=False)
+    curve = sites_curve(
+        Federation.split(cohort, HOSPITALS, TEST_SHARE, seed),
+        learner,
+        orders=1,
+        numbers=NUMBERS,
+        folds=folds,
+        progress=False,
+    )
     return {int(n): float(c) for n, c in zip(curve.table.patients, curve.table.value)}
 
-def end_of(half:float, all_:float) -> float:
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #fab338f9
+def end_of(half: float, all_: float) -> float:
     "Where a curve ends whose distance from its end halves with each doubling."
-    return 2*all_ - half
+    return 2 * all_ - half
 
 # %% ../../nbs/library/benchmarks/05_ceiling.ipynb #451800d4
 def ceiling(
-    cohort:str="ipssm-study",  # a registered cohort; virtual patients where its folder is absent
-    learner:Learner|None=None, # None: CoxPH
-    repeats:int=20,
-    quick:bool=False,          # a tiny task that shows the form of the result
-    seed:int=0,                # of the first split
-    progress:bool=True,
+    cohort: str = "ipssm-study",  # a registered cohort; virtual patients where its folder is absent
+    learner: Learner | None = None,  # None: CoxPH
+    repeats: int = 20,
+    quick: bool = False,  # a tiny task that shows the form of the result
+    seed: int = 0,  # of the first split
+    progress: bool = True,
 ) -> Benchmark:
     "What each kind of variable adds, what more patients add, and what a model of this spread can expect."
-    if quick: repeats = 2
+    if quick:
+        repeats = 2
     patients, why = _patients(cohort, quick)
-    machine, mine, folds, found, curves = this_machine(), learner or CoxPH(), 2 if quick else 5, [], []
-    with tqdm(total=repeats*(len(steps_of(patients.features)) + 1), desc="ceiling", disable=not progress, leave=False) as bar, threadpool_limits(limits=1, user_api="blas"), without_fit_warnings():
+    machine, mine, folds, found, curves = (
+        this_machine(),
+        learner or CoxPH(),
+        2 if quick else 5,
+        [],
+        [],
+    )
+    with (
+        tqdm(
+            total=repeats * (len(steps_of(patients.features)) + 1),
+            desc="ceiling",
+            disable=not progress,
+            leave=False,
+        ) as bar,
+        threadpool_limits(limits=1, user_api="blas"),
+        without_fit_warnings(),
+    ):
         for k in range(seed, seed + repeats):
             found.append(run_split(patients, mine, k, folds, tick=bar.update))
             curves.append(more_patients(patients, mine, k, folds))
             bar.update()
-    settings = dict(cohort=patients.name, patients=patients.n, features=len(patients.features), learner=repr(mine), shares=SHARES, test_share=TEST_SHARE, repeats=repeats, quick=quick, seed=seed)
-    return Benchmark("ceiling", "How well could anybody rank these patients with these variables?", rows_of(patients, found, curves), figures_of(found, curves), settings, [why] if why else [], machine)
+    settings = dict(
+        cohort=patients.name,
+        patients=patients.n,
+        features=len(patients.features),
+        learner=repr(mine),
+        shares=SHARES,
+        test_share=TEST_SHARE,
+        repeats=repeats,
+        quick=quick,
+        seed=seed,
+    )
+    return Benchmark(
+        "ceiling",
+        "How well could anybody rank these patients with these variables?",
+        rows_of(patients, found, curves),
+        figures_of(found, curves),
+        settings,
+        [why] if why else [],
+        machine,
+    )
 
-def _patients(cohort:str, quick:bool) -> tuple[Cohort, str]:
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #809f5f3f
+def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
     "The cohort, or virtual patients and the reason."
     virtual = "virtual-mds"
-    if quick: return load_cohort(virtual, n=400, seed=1).without("risk_group"), ""
-    try: return load_cohort(cohort), ""
-    except CohortError as error: return load_cohort(virtual, n=2700, seed=1).without("risk_group"), f"virtual patients: {cohort} cannot be had ({error})"
+    if quick:
+        return load_cohort(virtual, n=400, seed=1).without("risk_group"), ""
+    try:
+        return load_cohort(cohort), ""
+    except CohortError as error:
+        return load_cohort(virtual, n=2700, seed=1).without(
+            "risk_group"
+        ), f"virtual patients: {cohort} cannot be had ({error})"
 
 # %% ../../nbs/library/benchmarks/05_ceiling.ipynb #665ec0b2
-def estimated(values:Sequence[float]) -> tuple[float, float, float]:
+def estimated(values: Sequence[float]) -> tuple[float, float, float]:
     "Mean with the interval over repeated splits."
-    return corrected_interval(np.asarray(values, float), TEST_SHARE/(1 - TEST_SHARE))[:3]
+    return corrected_interval(np.asarray(values, float), TEST_SHARE / (1 - TEST_SHARE))[:3]
 
-def rows_of(cohort:Cohort, found:Sequence[Split], curves:Sequence[Mapping[int, float]]) -> list[dict[str, Any]]:
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #bca51502
+def rows_of(
+    cohort: Cohort, found: Sequence[Split], curves: Sequence[Mapping[int, float]]
+) -> list[dict[str, Any]]:
     "One row a step, then one a number of patients: C-index, and what it is above the row before, with intervals."
     steps, rows = steps_of(cohort.features), []
-    series = [(f"{'' if k == 0 else '+ '}{name}", len(features), int((1 - TEST_SHARE)*cohort.n), [f.by_step[name] for f in found]) for k, (name, features) in enumerate(steps.items())]
+    series = [
+        (
+            f"{'' if k == 0 else '+ '}{name}",
+            len(features),
+            int((1 - TEST_SHARE) * cohort.n),
+            [f.by_step[name] for f in found],
+        )
+        for k, (name, features) in enumerate(steps.items())
+    ]
     sizes = np.mean([list(c) for c in curves], axis=0).astype(int)
-    series += [(f"all, {h} of {HOSPITALS} hospitals", len(cohort.features), int(n), [list(c.values())[k] for c in curves]) for k, (h, n) in enumerate(zip(NUMBERS, sizes))]
+    series += [
+        (
+            f"all, {h} of {HOSPITALS} hospitals",
+            len(cohort.features),
+            int(n),
+            [list(c.values())[k] for c in curves],
+        )
+        for k, (h, n) in enumerate(zip(NUMBERS, sizes))
+    ]
     for k, (what, features, patients, values) in enumerate(series):
         first = k in (0, len(steps))
         mean, low, high = estimated(values)
-        more = (np.nan,)*3 if first else estimated(np.array(values) - np.array(series[k - 1][3]))
-        rows.append({"what": what, "features": features, "patients": patients, "c_index": mean, "low": low, "high": high, "more": more[0], "more_low": more[1], "more_high": more[2]})
+        more = (np.nan,) * 3 if first else estimated(np.array(values) - np.array(series[k - 1][3]))
+        rows.append(
+            {
+                "what": what,
+                "features": features,
+                "patients": patients,
+                "c_index": mean,
+                "low": low,
+                "high": high,
+                "more": more[0],
+                "more_low": more[1],
+                "more_high": more[2],
+            }
+        )
     return rows
 
-def figures_of(found:Sequence[Split], curves:Sequence[Mapping[int, float]]) -> dict[str, Figure]:
+# %% ../../nbs/library/benchmarks/05_ceiling.ipynb #347c58b7
+def figures_of(found: Sequence[Split], curves: Sequence[Mapping[int, float]]) -> dict[str, Figure]:
     "What the rows come to."
     half, all_ = (float(np.mean([list(c.values())[k] for c in curves])) for k in (-2, -1))
-    figures = {"c_index": Figure("C-index within hospitals, all variables", estimated([list(f.by_step.values())[-1] for f in found])[0]),
-               "expected": Figure("C-index to be expected of these risks, stretched to fit, were they the truth", estimated([f.expected for f in found])[0]),
-               "doubling": Figure("C-index gained by the last doubling of the patients", all_ - half),
-               "endless": Figure("C-index with patients without end, if what is missing halves with each doubling", end_of(half, all_))}
+    figures = {
+        "c_index": Figure(
+            "C-index within hospitals, all variables",
+            estimated([list(f.by_step.values())[-1] for f in found])[0],
+        ),
+        "expected": Figure(
+            "C-index to be expected of these risks, stretched to fit, were they the truth",
+            estimated([f.expected for f in found])[0],
+        ),
+        "doubling": Figure("C-index gained by the last doubling of the patients", all_ - half),
+        "endless": Figure(
+            "C-index with patients without end, if what is missing halves with each doubling",
+            end_of(half, all_),
+        ),
+    }
     for more in MORE:
         variance = float(np.mean([f.needed[more] for f in found]))
-        figures[f"needed_{more:g}"] = Figure(f"for {more:g} more: hazard ratio of a finding that {CARRIERS:.0%} of the patients have and nobody recorded", hazard_ratio_of(variance) if np.isfinite(variance) else None)
+        figures[f"needed_{more:g}"] = Figure(
+            f"for {more:g} more: hazard ratio of a finding that {CARRIERS:.0%} of the "
+            "patients have and nobody recorded",
+            hazard_ratio_of(variance) if np.isfinite(variance) else None,
+        )
     return figures

@@ -31,154 +31,316 @@ from ..statistics.cox import shared_increments
 @dataclass
 class Fit:
     "What a contestant returns."
-    beta: np.ndarray            # standardised coefficients, shape (p,)
-    rounds: int | None = None   # rounds of messages or Newton iterations, where known
 
-def federated(cohort:Cohort, **model:Any) -> Fit:
+    beta: np.ndarray  # standardised coefficients, shape (p,)
+    rounds: int | None = None  # rounds of messages or Newton iterations, where known
+
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #cf586a2c
+def federated(cohort: Cohort, **model: Any) -> Fit:
     "Ours, from the cohort to the fitted learner, with preprocessing and messages."
     federation = Federation.by_site(cohort, test_share=0.0, min_patients=2)
     run = federate(federation, CoxPH(disclosure="simulation", **model), rounds=100, progress=False)
     return Fit(run.learner.beta_, run.rounds)
 
-def pooled(cohort:Cohort, **model:Any) -> Fit:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #c5a20d15
+def pooled(cohort: Cohort, **model: Any) -> Fit:
     "Ours, with all rows in one table."
     learner = CoxPH(disclosure="simulation", **model).fit(cohort.X, cohort.y, site=cohort.sites)
     return Fit(learner.beta_, learner.n_rounds_)
 
-def by_lifelines(cohort:Cohort, strata:bool) -> Fit:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #f0b1685e
+def by_lifelines(cohort: Cohort, strata: bool) -> Fit:
     "Its pooled fit (Efron), to a precision that a comparison of digits needs."
-    frame = cohort.X.assign(years=cohort.time, died=cohort.event.astype(float), hospital=cohort.sites)
-    fitter = CoxPHFitter().fit(frame if strata else frame.drop(columns="hospital"), "years", "died", strata=["hospital"] if strata else None, fit_options={"precision": 1e-10})
-    return Fit((fitter.params_[list(cohort.features)]*cohort.X.std()).to_numpy())
+    frame = cohort.X.assign(
+        years=cohort.time, died=cohort.event.astype(float), hospital=cohort.sites
+    )
+    fitter = CoxPHFitter().fit(
+        frame if strata else frame.drop(columns="hospital"),
+        "years",
+        "died",
+        strata=["hospital"] if strata else None,
+        fit_options={"precision": 1e-10},
+    )
+    return Fit((fitter.params_[list(cohort.features)] * cohort.X.std()).to_numpy())
 
 # %% ../../nbs/library/benchmarks/02_cox.ipynb #a5bc946f
 PEER = "federated-survival"
+
 
 def peer_protocol() -> Any:
     "The WebDISCO-style protocol of the PyPI package federated-survival, with its own default settings."
     from federated_survival import FSAConfig
     from federated_survival.protocols import WebDISCOStyleCoxProtocol
+
     protocol = WebDISCOStyleCoxProtocol()
-    protocol.begin_run(FSAConfig(model_type="CoxPH", num_nodes=(), federated_protocol="WebDISCO-style"), {})
+    protocol.begin_run(
+        FSAConfig(model_type="CoxPH", num_nodes=(), federated_protocol="WebDISCO-style"), {}
+    )
     return protocol
 
-def blocks_of(cohort:Cohort) -> list[CoxBlock]:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #d97cac78
+def blocks_of(cohort: Cohort) -> list[CoxBlock]:
     "The rows that each site prepares: standardised together, sorted by time."
     federation = Federation.by_site(cohort, test_share=0.0, min_patients=2)
     learner = CoxPH(baseline="shared", ties="breslow", disclosure="simulation")
     encoding = learner.fit(cohort.X, cohort.y).encoding_
     return [site.prepare(learner, encoding) for site in federation.sites.values()]  # type: ignore[misc]
 
-def clients_of(blocks:Sequence[CoxBlock]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #1b31dad8
+def clients_of(blocks: Sequence[CoxBlock]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     "The same rows as federated-survival wants them: features, and (time, event)."
-    return {f"h{k}": (b.X, np.column_stack([b.y["time"], b.y["event"]])) for k, b in enumerate(blocks)}
+    return {
+        f"h{k}": (b.X, np.column_stack([b.y["time"], b.y["event"]])) for k, b in enumerate(blocks)
+    }
 
 # %% ../../nbs/library/benchmarks/02_cox.ipynb #295078f5
 def evaluate(
-    blocks:Sequence[CoxBlock],
-    beta:np.ndarray,   # shape (p,)
-    times:np.ndarray,  # common event times, descending, shape (k,)
-    ties:str="breslow",
-) -> tuple[float, np.ndarray, np.ndarray]:  # log-likelihood, gradient (p,), Hessian of minus it (p, p)
+    blocks: Sequence[CoxBlock],
+    beta: np.ndarray,  # shape (p,)
+    times: np.ndarray,  # common event times, descending, shape (k,)
+    ties: str = "breslow",
+) -> tuple[
+    float, np.ndarray, np.ndarray
+]:  # log-likelihood, gradient (p,), Hessian of minus it (p, p)
     "Both half-rounds over all sites."
     learner = CoxPH(baseline="shared", ties=ties, disclosure="simulation")
     ask = ask_blocks(learner, {str(k): b for k, b in enumerate(blocks)})
     answers = ask("sums", {"beta": beta, "times": times})
-    loglik, gradient, outer, increments = shared_increments({k: total(answers, k) for k in answers[0] if k != "patients"}, ties)
-    answers = ask("curvature", {"beta": beta, "times": times, "hazard": increments.hazard, "take_back": increments.take_back})
+    loglik, gradient, outer, increments = shared_increments(
+        {k: total(answers, k) for k in answers[0] if k != "patients"}, ties
+    )
+    answers = ask(
+        "curvature",
+        {
+            "beta": beta,
+            "times": times,
+            "hazard": increments.hazard,
+            "take_back": increments.take_back,
+        },
+    )
     return loglik, gradient, total(answers, "curvature") - outer
 
 # %% ../../nbs/library/benchmarks/02_cox.ipynb #678dab37
 def rows_of_fits(
-    cohort:Cohort,
-    repeats:int,
-    tick:Callable[[], Any]=lambda: None,
+    cohort: Cohort,
+    repeats: int,
+    tick: Callable[[], Any] = lambda: None,
 ) -> list[dict[str, Any]]:
     "Both kinds of baseline: federated, pooled by the same code, pooled by lifelines."
     rows = []
     for baseline in ("per-site", "shared"):
-        ours = {"federated": partial(federated, cohort, baseline=baseline), "pooled, same code": partial(pooled, cohort, baseline=baseline)}
-        laps = race(ours, repeats, tick=tick) | race({"pooled, lifelines": partial(by_lifelines, cohort, strata=baseline == "per-site")}, 1, warm=False, tick=tick)
-        rows += [_row(cohort, baseline, "efron", who, lap, laps["federated"], beta_distance) for who, lap in laps.items()]
+        ours = {
+            "federated": partial(federated, cohort, baseline=baseline),
+            "pooled, same code": partial(pooled, cohort, baseline=baseline),
+        }
+        laps = race(ours, repeats, tick=tick) | race(
+            {"pooled, lifelines": partial(by_lifelines, cohort, strata=baseline == "per-site")},
+            1,
+            warm=False,
+            tick=tick,
+        )
+        rows += [
+            _row(cohort, baseline, "efron", who, lap, laps["federated"], beta_distance)
+            for who, lap in laps.items()
+        ]
     return rows
 
-def _row(cohort:Cohort, baseline:str, ties:str, who:str, lap:Lap, ours:Lap, distance:Callable[[Any, Any], float]) -> dict[str, Any]:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #7d7a4806
+def _row(
+    cohort: Cohort,
+    baseline: str,
+    ties: str,
+    who: str,
+    lap: Lap,
+    ours: Lap,
+    distance: Callable[[Any, Any], float],
+) -> dict[str, Any]:
     "One contestant beside ours."
-    return {"patients": cohort.n, "baseline": baseline, "ties": ties, "who": who, "seconds": lap.median, "rounds": getattr(lap.result, "rounds", None),
-            "times_ours": lap.median/ours.median, "difference": distance(lap.result, ours.result)}
+    return {
+        "patients": cohort.n,
+        "baseline": baseline,
+        "ties": ties,
+        "who": who,
+        "seconds": lap.median,
+        "rounds": getattr(lap.result, "rounds", None),
+        "times_ours": lap.median / ours.median,
+        "difference": distance(lap.result, ours.result),
+    }
 
-def beta_distance(fit:Fit, other:Fit) -> float:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #cc0663ff
+def beta_distance(fit: Fit, other: Fit) -> float:
     "Largest difference between two sets of standardised coefficients."
     return float(np.abs(fit.beta - other.beta).max())
 
 # %% ../../nbs/library/benchmarks/02_cox.ipynb #672731ad
 def rows_of_peer(
-    cohort:Cohort,
-    tick:Callable[[], Any]=lambda: None,
+    cohort: Cohort,
+    tick: Callable[[], Any] = lambda: None,
 ) -> list[dict[str, Any]]:
     "Shared baseline, Breslow's ties: ours federated and federated-survival."
     clients, protocol = clients_of(blocks_of(cohort)), peer_protocol()
+
     def theirs() -> Fit:
         fit = protocol.fit_coefficients(clients)
         return Fit(fit.coefficients, fit.n_iterations)
-    laps = race({"federated": partial(federated, cohort, baseline="shared", ties="breslow")}, 3) | race({f"{PEER} {version(PEER)}": theirs}, 1, warm=False, tick=tick)
-    return [_row(cohort, "shared", "breslow", who, lap, laps["federated"], beta_distance) for who, lap in laps.items()]
 
-def rows_of_evaluations(cohort:Cohort, peer:bool, tick:Callable[[], Any]=lambda: None) -> list[dict[str, Any]]:
+    laps = race(
+        {"federated": partial(federated, cohort, baseline="shared", ties="breslow")}, 3
+    ) | race({f"{PEER} {version(PEER)}": theirs}, 1, warm=False, tick=tick)
+    return [
+        _row(cohort, "shared", "breslow", who, lap, laps["federated"], beta_distance)
+        for who, lap in laps.items()
+    ]
+
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #86680f5d
+def rows_of_evaluations(
+    cohort: Cohort, peer: bool, tick: Callable[[], Any] = lambda: None
+) -> list[dict[str, Any]]:
     "One Newton evaluation at half of the solution, where gradient and Hessian both matter."
-    blocks, beta = blocks_of(cohort), pooled(cohort, baseline="shared", ties="breslow").beta/2
+    blocks, beta = blocks_of(cohort), pooled(cohort, baseline="shared", ties="breslow").beta / 2
     times = np.unique(np.concatenate([b.order.times for b in blocks]))[::-1]
     laps = race({"one evaluation": lambda: evaluate(blocks, beta, times)}, 9)
     if peer:
         clients, protocol = clients_of(blocks), peer_protocol()
-        laps |= race({f"one evaluation, {PEER} {version(PEER)}": lambda: protocol.distributed_objective(clients, beta, times[::-1])}, 1, warm=False, tick=tick)
-    return [_row(cohort, "shared", "breslow", who, lap, laps["one evaluation"], terms_distance) for who, lap in laps.items()]
+        laps |= race(
+            {
+                f"one evaluation, {PEER} {version(PEER)}": lambda: protocol.distributed_objective(
+                    clients, beta, times[::-1]
+                )
+            },
+            1,
+            warm=False,
+            tick=tick,
+        )
+    return [
+        _row(cohort, "shared", "breslow", who, lap, laps["one evaluation"], terms_distance)
+        for who, lap in laps.items()
+    ]
 
-def terms_distance(terms:Sequence[Any], other:Sequence[Any]) -> float:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #cef5306e
+def terms_distance(terms: Sequence[Any], other: Sequence[Any]) -> float:
     "Largest difference of gradient and Hessian, each relative to its largest number."
-    return max(float(np.abs(a - b).max()/np.abs(b).max()) for a, b in zip(terms[1:3], other[1:3], strict=True))
+    return max(
+        float(np.abs(a - b).max() / np.abs(b).max())
+        for a, b in zip(terms[1:3], other[1:3], strict=True)
+    )
 
 # %% ../../nbs/library/benchmarks/02_cox.ipynb #7ab47d68
 def cox(
-    patients:int=2766,     # as many as the released IPSS-M study has with follow-up
-    features:int=56,
-    large:int=20_000,      # a second, larger cohort; 0 leaves it out
-    sites:int=10,
-    decimals:int=2,        # of the follow-up in years: some patients share a time
-    repeats:int=5,
-    peer:bool=True,        # False leaves federated-survival out
-    quick:bool=False,      # a tiny task that shows the form of the result, without federated-survival
-    seed:int=0,
-    progress:bool=True,
+    patients: int = 2766,  # as many as the released IPSS-M study has with follow-up
+    features: int = 56,
+    large: int = 20_000,  # a second, larger cohort; 0 leaves it out
+    sites: int = 10,
+    decimals: int = 2,  # of the follow-up in years: some patients share a time
+    repeats: int = 5,
+    peer: bool = True,  # False leaves federated-survival out
+    quick: bool = False,  # a tiny task that shows the form of the result, without federated-survival
+    seed: int = 0,
+    progress: bool = True,
 ) -> Benchmark:
-    "Exact federated Cox against the pooled fits of the same code and of lifelines, and against federated-survival where installed."
-    if quick: patients, features, large, sites, repeats, peer = 400, 5, 0, 3, 1, False
-    settings = dict(patients=patients, features=features, large=large, sites=sites, decimals=decimals, repeats=repeats, quick=quick, seed=seed)
+    """Exact federated Cox against the pooled fits of the same code and of lifelines, and against
+    federated-survival where installed.
+    """
+    if quick:
+        patients, features, large, sites, repeats, peer = 400, 5, 0, 3, 1, False
+    settings = dict(
+        patients=patients,
+        features=features,
+        large=large,
+        sites=sites,
+        decimals=decimals,
+        repeats=repeats,
+        quick=quick,
+        seed=seed,
+    )
     machine = this_machine()
-    why = "" if peer and find_spec("federated_survival") else f"{PEER} was left out: " + (f"it is not installed (pip install {PEER}==0.8.0)" if peer else "not asked for")
+    why = (
+        ""
+        if peer and find_spec("federated_survival")
+        else f"{PEER} was left out: "
+        + (f"it is not installed (pip install {PEER}==0.8.0)" if peer else "not asked for")
+    )
     study = made_up_cohort(hospital_sizes(patients, sites), features, seed=seed, decimals=decimals)
-    with tqdm(total=(4*repeats + 2)*(1 + bool(large)) + 2*(not why), desc="cox", disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=(4 * repeats + 2) * (1 + bool(large)) + 2 * (not why),
+        desc="cox",
+        disable=not progress,
+        leave=False,
+    ) as bar:
         rows = rows_of_fits(study, repeats, bar.update)
         evaluations = rows_of_evaluations(study, not why, bar.update)
         peers = [] if why else rows_of_peer(study, bar.update)
-        more = rows_of_fits(made_up_cohort(hospital_sizes(large, sites), features, seed=seed, decimals=decimals), repeats, bar.update) if large else []
-    return Benchmark("cox", "Is the federated Cox model exact, and how long does it take?", rows + more + peers + evaluations,
-                     _figures(rows, more, peers, evaluations, quick), settings, [why] if why else [], machine)
+        more = (
+            rows_of_fits(
+                made_up_cohort(
+                    hospital_sizes(large, sites), features, seed=seed, decimals=decimals
+                ),
+                repeats,
+                bar.update,
+            )
+            if large
+            else []
+        )
+    return Benchmark(
+        "cox",
+        "Is the federated Cox model exact, and how long does it take?",
+        rows + more + peers + evaluations,
+        _figures(rows, more, peers, evaluations, quick),
+        settings,
+        [why] if why else [],
+        machine,
+    )
 
 # %% ../../nbs/library/benchmarks/02_cox.ipynb #263ae83e
-def _figures(rows:list[dict[str, Any]], more:list[dict[str, Any]], peers:list[dict[str, Any]], evaluations:list[dict[str, Any]], quick:bool) -> dict[str, Figure]:
+def _figures(
+    rows: list[dict[str, Any]],
+    more: list[dict[str, Any]],
+    peers: list[dict[str, Any]],
+    evaluations: list[dict[str, Any]],
+    quick: bool,
+) -> dict[str, Figure]:
     "Largest differences, and how much longer the others take."
-    figures = {"against_pooled": Figure("federated against pooled, same code: largest difference", _largest(rows + more, "same code"), "", 1e-10),
-               "against_lifelines": Figure("federated against lifelines: largest difference", _largest(rows + more, "lifelines"), "", 1e-6)}
+    figures = {
+        "against_pooled": Figure(
+            "federated against pooled, same code: largest difference",
+            _largest(rows + more, "same code"),
+            "",
+            1e-10,
+        ),
+        "against_lifelines": Figure(
+            "federated against lifelines: largest difference",
+            _largest(rows + more, "lifelines"),
+            "",
+            1e-6,
+        ),
+    }
     for row in rows + more:
         if "lifelines" in row["who"]:
             key = f"lifelines_{row['baseline']}_{row['patients']}".replace("-", "_")
-            figures[key] = Figure(f"lifelines takes longer ({row['baseline']} baseline, {row['patients']:,} patients), by", row["times_ours"], "x")
-    theirs, speed = (peers[1] if peers else {}), (evaluations[1]["times_ours"] if len(evaluations) > 1 else None)
-    return figures | {"against_peer": Figure(f"federated against {PEER}: largest difference", theirs.get("difference")),
-                      "peer_fit": Figure(f"a fit by {PEER} takes longer, by", theirs.get("times_ours"), "x"),
-                      "peer_evaluation": Figure(f"one Newton evaluation by {PEER} takes longer, by", speed, "x", None if quick else 100, more=True)}
+            figures[key] = Figure(
+                f"lifelines takes longer ({row['baseline']} baseline, {row['patients']:,} patients), by",
+                row["times_ours"],
+                "x",
+            )
+    theirs, speed = (
+        (peers[1] if peers else {}),
+        (evaluations[1]["times_ours"] if len(evaluations) > 1 else None),
+    )
+    return figures | {
+        "against_peer": Figure(
+            f"federated against {PEER}: largest difference", theirs.get("difference")
+        ),
+        "peer_fit": Figure(f"a fit by {PEER} takes longer, by", theirs.get("times_ours"), "x"),
+        "peer_evaluation": Figure(
+            f"one Newton evaluation by {PEER} takes longer, by",
+            speed,
+            "x",
+            None if quick else 100,
+            more=True,
+        ),
+    }
 
-def _largest(rows:list[dict[str, Any]], word:str) -> float:
+# %% ../../nbs/library/benchmarks/02_cox.ipynb #48331ffc
+def _largest(rows: list[dict[str, Any]], word: str) -> float:
     "Largest difference among the contestants with `word` in their name."
     return max(row["difference"] for row in rows if word in row["who"])

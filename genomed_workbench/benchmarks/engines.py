@@ -31,146 +31,257 @@ from ..learners.logistic import LogisticRegression
 @dataclass
 class Trained:
     "What a contestant returns: the weights, and when each round began."
-    weights: np.ndarray   # shape (features + 1,), the intercept last
-    rounds: list[float]   # clock at the start of each round
+
+    weights: np.ndarray  # shape (features + 1,), the intercept last
+    rounds: list[float]  # clock at the start of each round
     messages: int = 0
 
-def likelihood(X:np.ndarray, y:np.ndarray, beta:np.ndarray) -> tuple[float, np.ndarray]:
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #5a91c1e4
+def likelihood(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> tuple[float, np.ndarray]:
     "Mean log-likelihood of one hospital and its gradient, shape (q,)."
     eta = X @ beta
-    return (y @ eta - np.logaddexp(0, eta).sum())/len(y), (y - expit(eta)) @ X/len(y)
+    return (y @ eta - np.logaddexp(0, eta).sum()) / len(y), (y - expit(eta)) @ X / len(y)
 
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #00238b2c
 def local_steps(
-    X:np.ndarray,       # standardised, with a column of ones, shape (n, q)
-    y:np.ndarray,       # 0 or 1, shape (n,)
-    start:np.ndarray,   # shape (q,)
-    steps:int,
+    X: np.ndarray,  # standardised, with a column of ones, shape (n, q)
+    y: np.ndarray,  # 0 or 1, shape (n,)
+    start: np.ndarray,  # shape (q,)
+    steps: int,
 ) -> np.ndarray:
-    "Gradient steps of one hospital, as long as its curvature at the start allows, halved where the likelihood would fall."
+    """Gradient steps of one hospital, as long as its curvature at the start allows, halved where the
+    likelihood would fall.
+    """
     p, beta = expit(X @ start), start
-    rate = 1/(np.linalg.eigvalsh((X*(p*(1 - p))[:, None]).T @ X)[-1]/len(y) + 1e-9)
+    rate = 1 / (np.linalg.eigvalsh((X * (p * (1 - p))[:, None]).T @ X)[-1] / len(y) + 1e-9)
     value, slope = likelihood(X, y, start)
     for _ in range(steps):
         for _ in range(40):
-            better, next_slope = likelihood(X, y, beta + rate*slope)
-            if better >= value: break
+            better, next_slope = likelihood(X, y, beta + rate * slope)
+            if better >= value:
+                break
             rate /= 2
-        else: break
-        beta, value, slope = beta + rate*slope, better, next_slope
+        else:
+            break
+        beta, value, slope = beta + rate * slope, better, next_slope
     return beta
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #0656e2da
 def standardised(
-    tables:list[np.ndarray],  # raw features of each site, shape (n, p)
-) -> list[np.ndarray]:        # with a column of ones, shape (n, p + 1)
+    tables: list[np.ndarray],  # raw features of each site, shape (n, p)
+) -> list[np.ndarray]:  # with a column of ones, shape (n, p + 1)
     "Means and scales from the sums of all sites (Chan 1983, doi:10.1080/00031305.1983.10483115)."
     sizes, means = np.array([len(X) for X in tables]), np.array([X.mean(axis=0) for X in tables])
-    mean = sizes @ means/sizes.sum()
-    squares = sum(((X - m)**2).sum(axis=0) + len(X)*(m - mean)**2 for X, m in zip(tables, means, strict=True))
-    sd = np.sqrt(squares/(sizes.sum() - 1))
-    return [np.column_stack([(X - mean)/sd, np.ones(len(X))]) for X in tables]
+    mean = sizes @ means / sizes.sum()
+    squares = sum(
+        ((X - m) ** 2).sum(axis=0) + len(X) * (m - mean) ** 2
+        for X, m in zip(tables, means, strict=True)
+    )
+    sd = np.sqrt(squares / (sizes.sum() - 1))
+    return [np.column_stack([(X - mean) / sd, np.ones(len(X))]) for X in tables]
 
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #6966cc01
 def bare_numpy(
-    tables:list[tuple[np.ndarray, np.ndarray]],  # raw features (n, p) and outcome (n,) of each site
-    rounds:int,
-    steps:int=5,
+    tables: list[
+        tuple[np.ndarray, np.ndarray]
+    ],  # raw features (n, p) and outcome (n,) of each site
+    rounds: int,
+    steps: int = 5,
 ) -> Trained:
     "Federated averaging as a loop."
     blocks, outcomes = standardised([X for X, _ in tables]), [y for _, y in tables]
-    share = np.array([len(y) for y in outcomes])/sum(map(len, outcomes))
+    share = np.array([len(y) for y in outcomes]) / sum(map(len, outcomes))
     weights, began = np.zeros(blocks[0].shape[1]), []
     for _ in range(rounds):
         began.append(time.perf_counter())
-        weights = share @ np.array([local_steps(X, y, weights, steps) for X, y in zip(blocks, outcomes, strict=True)])
+        weights = share @ np.array(
+            [local_steps(X, y, weights, steps) for X, y in zip(blocks, outcomes, strict=True)]
+        )
     return Trained(weights, began)
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #71c240d3
 def clocked_average() -> tuple[FedAvg, list[float]]:
     "Flower's FedAvg, and the list in which it notes the start of each round."
     began: list[float] = []
+
     class Clocked(FedAvg):
-        def configure_train(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Any:
+        def configure_train(
+            self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+        ) -> Any:
             "Note the time, then go on as Flower does."
             began.append(time.perf_counter())
             return super().configure_train(server_round, arrays, config, grid)
+
     return Clocked(), began
 
-def by_flower(federation:Federation, rounds:int, engine:str) -> Trained:
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #c47f83f3
+def by_flower(federation: Federation, rounds: int, engine: str) -> Trained:
     "The task through Flower's messages, on one of the engines."
     strategy, began = clocked_average()
-    run: Run = federate(federation, LogisticRegression(local_steps=5), rounds=rounds, strategy=strategy, engine=engine, progress=False)
+    run: Run = federate(
+        federation,
+        LogisticRegression(local_steps=5),
+        rounds=rounds,
+        strategy=strategy,
+        engine=engine,
+        progress=False,
+    )
     return Trained(run.learner.beta_, began, int((run.history.metric == "rows").sum()))
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #7e17bc1d
-def tables_of(federation:Federation) -> list[tuple[np.ndarray, np.ndarray]]:
+def tables_of(federation: Federation) -> list[tuple[np.ndarray, np.ndarray]]:
     "Raw features and outcome of each site, for the loop that knows no federation."
     parts = [site.table(site.train_rows) for site in federation.sites.values()]
     return [(np.ascontiguousarray(X.to_numpy(dtype=float)), y) for X, y in parts]
 
-def task(sites:int, patients:int, features:int, seed:int=0) -> Federation:
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #5a9858a8
+def task(sites: int, patients: int, features: int, seed: int = 0) -> Federation:
     "Hospitals with `patients` rows each; every row trains."
-    return Federation.by_site(made_up_cohort([patients]*sites, features, kind="binary", seed=seed), test_share=0.0, min_patients=2)
+    return Federation.by_site(
+        made_up_cohort([patients] * sites, features, kind="binary", seed=seed),
+        test_share=0.0,
+        min_patients=2,
+    )
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #9de0a76d
 def race_engines(
-    name:str,                    # of the task
-    federation:Federation,
-    rounds:int,
-    engines:list[str],           # of "inprocess" and "ray"
-    repeats:int,
-    tick:Callable[[], Any]=lambda: None,
+    name: str,  # of the task
+    federation: Federation,
+    rounds: int,
+    engines: list[str],  # of "inprocess" and "ray"
+    repeats: int,
+    tick: Callable[[], Any] = lambda: None,
 ) -> list[dict[str, Any]]:
     "Rows of one task: numpy and the engines, side by side."
     tables = tables_of(federation)
     contestants: dict[str, Callable[[], Trained]] = {"numpy": lambda: bare_numpy(tables, rounds)}
-    contestants |= {engine: lambda engine=engine: by_flower(federation, rounds, engine) for engine in engines if engine != "ray"}  # type: ignore[misc]
+    contestants |= {
+        engine: lambda engine=engine: by_flower(federation, rounds, engine)
+        for engine in engines
+        if engine != "ray"
+    }  # type: ignore[misc]
     laps = race(contestants, repeats, tick=tick)
-    if "ray" in engines: laps |= race({"ray": lambda: by_flower(federation, rounds, "ray")}, 1, warm=False, tick=tick)
+    if "ray" in engines:
+        laps |= race(
+            {"ray": lambda: by_flower(federation, rounds, "ray")}, 1, warm=False, tick=tick
+        )
     return [_row(name, engine, lap, laps["numpy"], len(tables)) for engine, lap in laps.items()]
 
-def _row(task:str, engine:str, lap:Lap, bare:Lap, sites:int) -> dict[str, Any]:
+# %% ../../nbs/library/benchmarks/01_engines.ipynb #f72e52f2
+def _row(task: str, engine: str, lap: Lap, bare: Lap, sites: int) -> dict[str, Any]:
     "One contestant in one task."
     done: Trained = lap.result
     rounds = len(done.rounds)
     per_round = median(np.diff(done.rounds)) if rounds > 1 else float("nan")
-    above = (lap.median - bare.median)/done.messages*1e3 if done.messages else float("nan")
-    return {"task": task, "engine": engine, "seconds": lap.median, "quickest": min(lap.seconds), "per_round_ms": per_round*1e3, "step_ms": bare.median/(rounds*sites)*1e3,
-            "messages": done.messages, "above_numpy_ms_a_message": above, "times_numpy": lap.median/bare.median,
-            "difference": float(np.abs(done.weights - bare.result.weights).max()), "runs": len(lap.seconds)}
+    above = (lap.median - bare.median) / done.messages * 1e3 if done.messages else float("nan")
+    return {
+        "task": task,
+        "engine": engine,
+        "seconds": lap.median,
+        "quickest": min(lap.seconds),
+        "per_round_ms": per_round * 1e3,
+        "step_ms": bare.median / (rounds * sites) * 1e3,
+        "messages": done.messages,
+        "above_numpy_ms_a_message": above,
+        "times_numpy": lap.median / bare.median,
+        "difference": float(np.abs(done.weights - bare.result.weights).max()),
+        "runs": len(lap.seconds),
+    }
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #862115ca
 def engines(
-    rounds:int=20,
-    sites:int=10,
-    patients:int=500,      # at each site, in the first task
-    heavy:int=10_000,      # the same in the second task
-    features:int=20,
-    repeats:int=11,        # runs of numpy and of the engine in this process; Ray runs once
-    ray:bool=True,         # False leaves Ray out
-    quick:bool=False,      # a tiny task that shows the form of the result, without Ray
-    seed:int=0,
-    progress:bool=True,
+    rounds: int = 20,
+    sites: int = 10,
+    patients: int = 500,  # at each site, in the first task
+    heavy: int = 10_000,  # the same in the second task
+    features: int = 20,
+    repeats: int = 11,  # runs of numpy and of the engine in this process; Ray runs once
+    ray: bool = True,  # False leaves Ray out
+    quick: bool = False,  # a tiny task that shows the form of the result, without Ray
+    seed: int = 0,
+    progress: bool = True,
 ) -> Benchmark:
     "Bare numpy, the engine in this process and Flower's Ray simulation on the same task, start included."
-    if quick: rounds, sites, patients, heavy, repeats, ray = 3, 3, 60, 300, 2, False
+    if quick:
+        rounds, sites, patients, heavy, repeats, ray = 3, 3, 60, 300, 2, False
     machine = this_machine()
-    settings = dict(rounds=rounds, sites=sites, patients=patients, heavy=heavy, features=features, repeats=repeats, quick=quick, seed=seed)
-    why = "" if ray and find_spec("ray") else "Ray was left out: " + ('it is not installed (pip install "genomed-workbench[ray]")' if ray else "not asked for")
-    with tqdm(total=4*repeats + (not why), desc="engines", disable=not progress, leave=False) as bar:
-        light = race_engines(f"{patients} rows a site", task(sites, patients, features, seed), rounds, ["inprocess", *([] if why else ["ray"])], repeats, bar.update)
-        full = race_engines(f"{heavy} rows a site", task(sites, heavy, features, seed), rounds, ["inprocess"], repeats, bar.update)
-    return Benchmark("engines", "What does Flower cost above bare numpy, and Ray above the engine in this process?", light + full,
-                     _figures(light, full, quick), settings, [why] if why else [], machine)
+    settings = dict(
+        rounds=rounds,
+        sites=sites,
+        patients=patients,
+        heavy=heavy,
+        features=features,
+        repeats=repeats,
+        quick=quick,
+        seed=seed,
+    )
+    why = (
+        ""
+        if ray and find_spec("ray")
+        else "Ray was left out: "
+        + ('it is not installed (pip install "genomed-workbench[ray]")' if ray else "not asked for")
+    )
+    with tqdm(
+        total=4 * repeats + (not why), desc="engines", disable=not progress, leave=False
+    ) as bar:
+        light = race_engines(
+            f"{patients} rows a site",
+            task(sites, patients, features, seed),
+            rounds,
+            ["inprocess", *([] if why else ["ray"])],
+            repeats,
+            bar.update,
+        )
+        full = race_engines(
+            f"{heavy} rows a site",
+            task(sites, heavy, features, seed),
+            rounds,
+            ["inprocess"],
+            repeats,
+            bar.update,
+        )
+    return Benchmark(
+        "engines",
+        "What does Flower cost above bare numpy, and Ray above the engine in this process?",
+        light + full,
+        _figures(light, full, quick),
+        settings,
+        [why] if why else [],
+        machine,
+    )
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #170ec4ea
-def _figures(light:list[dict[str, Any]], heavy:list[dict[str, Any]], quick:bool) -> dict[str, Figure]:
+def _figures(
+    light: list[dict[str, Any]], heavy: list[dict[str, Any]], quick: bool
+) -> dict[str, Figure]:
     "Ratios and overhead; the bars are for the full task."
     by, (bare, full) = {row["engine"]: row for row in light}, heavy
-    ray = by["ray"]["seconds"]/by["inprocess"]["seconds"] if "ray" in by else None
+    ray = by["ray"]["seconds"] / by["inprocess"]["seconds"] if "ray" in by else None
     ours = "the engine in this process"
     return {
-        "ray_over_inprocess": Figure(f"Ray takes longer than {ours}, start included, by", ray, "x", None if quick else 50, more=True),
-        "overhead_ms": Figure(f"{ours} costs above numpy, a message", by["inprocess"]["above_numpy_ms_a_message"], "ms", None if quick else 0.5),
-        "heavy_over_numpy": Figure(f"where a step takes {bare['step_ms']:.2g} ms, {ours} takes longer than numpy by", full["times_numpy"], "x", None if quick else 2.0),
-        "difference": Figure("largest difference between any two sets of coefficients", max(row["difference"] for row in light + heavy), "", 1e-10),
+        "ray_over_inprocess": Figure(
+            f"Ray takes longer than {ours}, start included, by",
+            ray,
+            "x",
+            None if quick else 50,
+            more=True,
+        ),
+        "overhead_ms": Figure(
+            f"{ours} costs above numpy, a message",
+            by["inprocess"]["above_numpy_ms_a_message"],
+            "ms",
+            None if quick else 0.5,
+        ),
+        "heavy_over_numpy": Figure(
+            f"where a step takes {bare['step_ms']:.2g} ms, {ours} takes longer than numpy by",
+            full["times_numpy"],
+            "x",
+            None if quick else 2.0,
+        ),
+        "difference": Figure(
+            "largest difference between any two sets of coefficients",
+            max(row["difference"] for row in light + heavy),
+            "",
+            1e-10,
+        ),
     }

@@ -32,30 +32,56 @@ from ..statistics.intervals import corrected_interval
 # %% ../../nbs/library/benchmarks/03_forest.ipynb #56ce4ebb
 Predict = Callable[[Any], np.ndarray]
 
-def contestants(federation:Federation, learner:SurvivalForest) -> dict[str, Callable[[], Predict]]:
+
+def contestants(
+    federation: Federation, learner: SurvivalForest
+) -> dict[str, Callable[[], Predict]]:
     "Who trains on the training rows of a federation, and how."
     sites = list(federation.sites.values())
     smallest = min(sites, key=lambda s: len(s.train_rows))
     ours: dict[str, Callable[[], Predict]] = {
-        "federated": lambda: federate(federation, learner, progress=False, test=False).learner.predict,
+        "federated": lambda: (
+            federate(federation, learner, progress=False, test=False).learner.predict
+        ),
         "pooled": lambda: fit_rows(learner, sites, 0).predict,
-        "smallest hospital alone": lambda: fit_rows(learner, [smallest], 0).predict}
-    return ours | ({PEER: partial(by_scikit_survival, federation, learner)} if find_spec("sksurv") else {})
+        "smallest hospital alone": lambda: fit_rows(learner, [smallest], 0).predict,
+    }
+    return ours | (
+        {PEER: partial(by_scikit_survival, federation, learner)} if find_spec("sksurv") else {}
+    )
 
+# %% ../../nbs/library/benchmarks/03_forest.ipynb #e5141b83
 PEER = "scikit-survival, pooled"
 
-def by_scikit_survival(federation:Federation, learner:SurvivalForest) -> Predict:
+
+def by_scikit_survival(federation: Federation, learner: SurvivalForest) -> Predict:
     "Its random survival forest, on rows that are encoded in the same way."
     from sksurv.ensemble import RandomSurvivalForest
-    rows, encoding = federation.train_rows, fit_rows(SurvivalForest(trees=1), list(federation.sites.values()), 0).encoding_
-    forest = RandomSurvivalForest(learner.trees, min_samples_leaf=learner.min_leaf, max_features=learner.features, low_memory=True, random_state=learner.seed)
+
+    rows, encoding = (
+        federation.train_rows,
+        fit_rows(SurvivalForest(trees=1), list(federation.sites.values()), 0).encoding_,
+    )
+    forest = RandomSurvivalForest(
+        learner.trees,
+        min_samples_leaf=learner.min_leaf,
+        max_features=learner.features,
+        low_memory=True,
+        random_state=learner.seed,
+    )
     forest.fit(encoding.transform(federation.cohort.X.iloc[rows]), federation.cohort.y[rows])
     return lambda X: forest.predict(encoding.transform(X))
 
 # %% ../../nbs/library/benchmarks/03_forest.ipynb #748ad7f3
-def run_split(federation:Federation, learner:SurvivalForest, tick:Callable[[], Any]=lambda: None) -> dict[str, tuple[float, float]]:
+def run_split(
+    federation: Federation, learner: SurvivalForest, tick: Callable[[], Any] = lambda: None
+) -> dict[str, tuple[float, float]]:
     "Processor seconds and C-index on all test rows, for each contestant."
-    X, y, out = federation.cohort.X.iloc[federation.test_rows], federation.cohort.y[federation.test_rows], {}
+    X, y, out = (
+        federation.cohort.X.iloc[federation.test_rows],
+        federation.cohort.y[federation.test_rows],
+        {},
+    )
     with threadpool_limits(limits=1, user_api="blas"):
         for name, train in contestants(federation, learner).items():
             start = time.process_time()
@@ -67,52 +93,128 @@ def run_split(federation:Federation, learner:SurvivalForest, tick:Callable[[], A
 # %% ../../nbs/library/benchmarks/03_forest.ipynb #16596f79
 SHARES = (45, 20, 15, 10, 10)
 
+
 def forest(
-    cohort:str="ipssm-study",  # a registered cohort; made-up patients of its size where its folder is absent
-    trees:int=500,
-    min_leaf:int=5,
-    repeats:int=10,
-    quick:bool=False,          # a tiny task that shows the form of the result
-    seed:int=0,                # of the first split
-    progress:bool=True,
+    cohort: str = "ipssm-study",  # a registered cohort; made-up patients of its size where its folder is absent
+    trees: int = 500,
+    min_leaf: int = 5,
+    repeats: int = 10,
+    quick: bool = False,  # a tiny task that shows the form of the result
+    seed: int = 0,  # of the first split
+    progress: bool = True,
 ) -> Benchmark:
     "A federated random survival forest against the pooled one, and against scikit-survival where installed."
-    if quick: trees, repeats = 30, 2
+    if quick:
+        trees, repeats = 30, 2
     patients, why = _patients(cohort, quick)
     machine, notes = this_machine(), [why] if why else []
-    if not find_spec("sksurv"): notes.append("scikit-survival was left out: it is not installed (pip install scikit-survival)")
+    if not find_spec("sksurv"):
+        notes.append(
+            "scikit-survival was left out: it is not installed (pip install scikit-survival)"
+        )
     splits = []
-    with tqdm(total=repeats*(3 + bool(find_spec("sksurv"))), desc="forest", disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=repeats * (3 + bool(find_spec("sksurv"))),
+        desc="forest",
+        disable=not progress,
+        leave=False,
+    ) as bar:
         for k in range(seed, seed + repeats):
             federation = Federation.split(patients, SHARES, test_share=0.1, seed=k)
-            splits.append(run_split(federation, SurvivalForest(trees=trees, min_leaf=min_leaf, seed=k), bar.update))
+            splits.append(
+                run_split(
+                    federation, SurvivalForest(trees=trees, min_leaf=min_leaf, seed=k), bar.update
+                )
+            )
     rows = rows_of_splits(splits)
-    settings = dict(cohort=patients.name, patients=patients.n, features=len(patients.features), shares=SHARES, trees=trees, min_leaf=min_leaf, repeats=repeats, quick=quick, seed=seed)
-    return Benchmark("forest", "Is a forest of all hospitals as good as one on the pooled table, and how long does it take?", rows, _figures(rows, quick), settings, notes, machine)
+    settings = dict(
+        cohort=patients.name,
+        patients=patients.n,
+        features=len(patients.features),
+        shares=SHARES,
+        trees=trees,
+        min_leaf=min_leaf,
+        repeats=repeats,
+        quick=quick,
+        seed=seed,
+    )
+    return Benchmark(
+        "forest",
+        "Is a forest of all hospitals as good as one on the pooled table, and how long does it take?",
+        rows,
+        _figures(rows, quick),
+        settings,
+        notes,
+        machine,
+    )
 
-def _patients(cohort:str, quick:bool) -> tuple[Cohort, str]:
+# %% ../../nbs/library/benchmarks/03_forest.ipynb #818498ee
+def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
     "The cohort, or made-up patients and the reason."
-    if quick: return made_up_cohort(hospital_sizes(400, 5), 5, decimals=2), ""
-    try: return load_cohort(cohort), ""
-    except CohortError as error: return made_up_cohort(hospital_sizes(2766, 5), 56, decimals=2), f"made-up patients: {cohort} cannot be had ({error})"
+    if quick:
+        return made_up_cohort(hospital_sizes(400, 5), 5, decimals=2), ""
+    try:
+        return load_cohort(cohort), ""
+    except CohortError as error:
+        return made_up_cohort(
+            hospital_sizes(2766, 5), 56, decimals=2
+        ), f"made-up patients: {cohort} cannot be had ({error})"
 
 # %% ../../nbs/library/benchmarks/03_forest.ipynb #aa0cde80
-def rows_of_splits(splits:list[dict[str, tuple[float, float]]]) -> list[dict[str, Any]]:
-    "One row a contestant: median time, mean C-index, and the paired difference from scikit-survival with an interval that allows for overlapping training rows."
+def rows_of_splits(splits: list[dict[str, tuple[float, float]]]) -> list[dict[str, Any]]:
+    """One row a contestant: median time, mean C-index, and the paired difference from scikit-survival
+    with an interval that allows for overlapping training rows.
+    """
     rows = []
     for name in splits[0]:
         seconds, c = np.array([s[name] for s in splits]).T
-        less = c - np.array([s[PEER][1] for s in splits]) if PEER in splits[0] and name != PEER else np.full(len(c), np.nan)
-        mean, low, high, _ = corrected_interval(less, 1/9)
-        rows.append({"who": name + (f" {version('scikit-survival')}" if name == PEER else ""), "cpu_seconds": float(np.median(seconds)), "c_index": float(c.mean()), "difference": mean, "low": low, "high": high})
+        less = (
+            c - np.array([s[PEER][1] for s in splits])
+            if PEER in splits[0] and name != PEER
+            else np.full(len(c), np.nan)
+        )
+        mean, low, high, _ = corrected_interval(less, 1 / 9)
+        rows.append(
+            {
+                "who": name + (f" {version('scikit-survival')}" if name == PEER else ""),
+                "cpu_seconds": float(np.median(seconds)),
+                "c_index": float(c.mean()),
+                "difference": mean,
+                "low": low,
+                "high": high,
+            }
+        )
     return rows
 
-def _figures(rows:list[dict[str, Any]], quick:bool) -> dict[str, Figure]:
+# %% ../../nbs/library/benchmarks/03_forest.ipynb #bfff5156
+def _figures(rows: list[dict[str, Any]], quick: bool) -> dict[str, Figure]:
     "Time of the federated forest, and how the C-index compares."
     by = {row["who"]: row for row in rows}
     peer = next((row for row in rows if row["who"].startswith(PEER)), None)
-    figures = {"seconds": Figure("federated forest, processor time", by["federated"]["cpu_seconds"], "s", None if quick else 60)}
+    figures = {
+        "seconds": Figure(
+            "federated forest, processor time",
+            by["federated"]["cpu_seconds"],
+            "s",
+            None if quick else 60,
+        )
+    }
     for arm in ("federated", "pooled"):
-        figures[f"{arm}_c"] = Figure(f"C-index, {arm} forest less scikit-survival's pooled one", by[arm]["difference"] if peer else None, "", None if quick else -0.01, more=True)
-    return figures | {"faster": Figure("scikit-survival's forest takes longer than our pooled one, by", peer["cpu_seconds"]/by["pooled"]["cpu_seconds"] if peer else None, "x"),
-                      "gain": Figure("C-index, federated less the smallest hospital alone", by["federated"]["c_index"] - by["smallest hospital alone"]["c_index"])}
+        figures[f"{arm}_c"] = Figure(
+            f"C-index, {arm} forest less scikit-survival's pooled one",
+            by[arm]["difference"] if peer else None,
+            "",
+            None if quick else -0.01,
+            more=True,
+        )
+    return figures | {
+        "faster": Figure(
+            "scikit-survival's forest takes longer than our pooled one, by",
+            peer["cpu_seconds"] / by["pooled"]["cpu_seconds"] if peer else None,
+            "x",
+        ),
+        "gain": Figure(
+            "C-index, federated less the smallest hospital alone",
+            by["federated"]["c_index"] - by["smallest hospital alone"]["c_index"],
+        ),
+    }

@@ -16,70 +16,89 @@ from ..data.cohort import Cohort
 from ..data.outcome import Binary, Outcome, Survival
 
 # %% ../../nbs/library/benchmarks/00_patients.ipynb #de5eb65b
-CAUSES = 5       # hidden causes that correlate the features
-LOADING = 0.6    # correlation of a latent feature with its cause
+CAUSES = 5  # hidden causes that correlate the features
+LOADING = 0.6  # correlation of a latent feature with its cause
+
 
 def effects(
-    features:int,
-) -> np.ndarray:  # log hazard (or odds) ratio per standard deviation, or for a carrier; shape (features,)
+    features: int,
+) -> (
+    np.ndarray
+):  # log hazard (or odds) ratio per standard deviation, or for a carrier; shape (features,)
     "The truth: no two effects alike, signs in turn."
-    return np.linspace(0.05, 0.35, features)*np.where(np.arange(features) % 2, -1, 1)
+    return np.linspace(0.05, 0.35, features) * np.where(np.arange(features) % 2, -1, 1)
 
+# %% ../../nbs/library/benchmarks/00_patients.ipynb #9e8d53a6
 def fill_features(
-    block:np.ndarray,           # written to, shape (features, n)
-    rng:np.random.Generator,
-) -> np.ndarray:                # what the features do together, shape (n,)
+    block: np.ndarray,  # written to, shape (features, n)
+    rng: np.random.Generator,
+) -> np.ndarray:  # what the features do together, shape (n,)
     "Draw correlated features in place: measurements first, then mutations with 30 down to 2 % carriers."
     p, n = block.shape
     causes, total = rng.standard_normal((CAUSES, n)), np.zeros(n)
-    carriers = np.geomspace(0.30, 0.02, p - p//2)
+    carriers = np.geomspace(0.30, 0.02, p - p // 2)
     for j, effect in enumerate(effects(p)):
         rng.standard_normal(out=block[j])
         block[j] *= np.sqrt(1 - LOADING**2)
-        block[j] += LOADING*causes[j % CAUSES]
-        if j >= p//2: np.greater(block[j], norm.isf(carriers[j - p//2]), out=block[j])
-        total += effect*block[j]
-        if j < p//2: block[j] = 10*(j % 4) + (1 + j % 3)*block[j]
+        block[j] += LOADING * causes[j % CAUSES]
+        if j >= p // 2:
+            np.greater(block[j], norm.isf(carriers[j - p // 2]), out=block[j])
+        total += effect * block[j]
+        if j < p // 2:
+            block[j] = 10 * (j % 4) + (1 + j % 3) * block[j]
     return total
 
 # %% ../../nbs/library/benchmarks/00_patients.ipynb #ef8289c0
 def hospital_sizes(
-    n:int,
-    sites:int,
-    slope:float=0.7,  # 0: all alike; more: the first ever larger
-) -> np.ndarray:      # patients at each hospital, shape (sites,)
+    n: int,
+    sites: int,
+    slope: float = 0.7,  # 0: all alike; more: the first ever larger
+) -> np.ndarray:  # patients at each hospital, shape (sites,)
     "Sizes that fall as a power of the rank, the largest first."
-    share = np.arange(1.0, sites + 1)**-slope
-    sizes = np.floor(n*share/share.sum()).astype(int)
-    sizes[:n - sizes.sum()] += 1
+    share = np.arange(1.0, sites + 1) ** -slope
+    sizes = np.floor(n * share / share.sum()).astype(int)
+    sizes[: n - sizes.sum()] += 1
     return sizes
 
+# %% ../../nbs/library/benchmarks/00_patients.ipynb #513b7014
 def survival_times(
-    risk:np.ndarray,           # log hazard ratio of each patient, shape (n,)
-    rng:np.random.Generator,
-    decimals:int|None=None,    # round times to so many decimals; None leaves them continuous
+    risk: np.ndarray,  # log hazard ratio of each patient, shape (n,)
+    rng: np.random.Generator,
+    decimals: int | None = None,  # round times to so many decimals; None leaves them continuous
 ) -> tuple[np.ndarray, np.ndarray]:  # years, 1.0 for a death seen; shapes (n,)
     "Weibull survival with proportional hazards (Bender 2005, doi:10.1002/sim.2059), followed for one to ten years."
-    death, end = 2.5*(rng.exponential(size=len(risk))*np.exp(-risk))**(1/0.8), rng.uniform(1, 10, len(risk))
+    death, end = (
+        2.5 * (rng.exponential(size=len(risk)) * np.exp(-risk)) ** (1 / 0.8),
+        rng.uniform(1, 10, len(risk)),
+    )
     years = np.minimum(death, end)
-    if decimals is not None: years = np.ceil(years*10**decimals)/10**decimals
+    if decimals is not None:
+        years = np.ceil(years * 10**decimals) / 10**decimals
     return np.maximum(years, 1e-6), (death <= end).astype(float)
 
 # %% ../../nbs/library/benchmarks/00_patients.ipynb #3a3040d8
 def made_up_cohort(
-    sizes:Sequence[int]|np.ndarray,  # patients at each hospital
-    features:int,
-    kind:str="survival",     # or "binary"
-    seed:int=0,
-    decimals:int|None=None,  # of the times; None for continuous ones
+    sizes: Sequence[int] | np.ndarray,  # patients at each hospital
+    features: int,
+    kind: str = "survival",  # or "binary"
+    seed: int = 0,
+    decimals: int | None = None,  # of the times; None for continuous ones
 ) -> Cohort:
     "Virtual patients at hospitals whose level of risk differs."
     n, rng = int(np.sum(sizes)), np.random.default_rng(seed)
     outcome: Outcome = Survival("years", "died") if kind == "survival" else Binary("response")
     block = np.empty((features + len(outcome.columns), n))
     risk = fill_features(block[:features], rng) + np.repeat(rng.normal(0, 0.3, len(sizes)), sizes)
-    if kind == "survival": block[features], block[features + 1] = survival_times(risk - risk.mean(), rng, decimals)
-    else: block[features] = rng.random(n) < 1/(1 + np.exp(risk.mean() - risk))
-    frame = pd.DataFrame(block.T, columns=[*(f"x{j}" for j in range(features)), *outcome.columns], copy=False)
-    frame["hospital"] = pd.Categorical.from_codes(np.repeat(np.arange(len(sizes)), sizes), [f"h{k:04d}" for k in range(len(sizes))])
-    return Cohort.from_frame(frame, outcome, site="hospital", name=f"{n} made-up patients", virtual=True)
+    if kind == "survival":
+        block[features], block[features + 1] = survival_times(risk - risk.mean(), rng, decimals)
+    else:
+        block[features] = rng.random(n) < 1 / (1 + np.exp(risk.mean() - risk))
+    frame = pd.DataFrame(
+        block.T, columns=[*(f"x{j}" for j in range(features)), *outcome.columns], copy=False
+    )
+    frame["hospital"] = pd.Categorical.from_codes(
+        np.repeat(np.arange(len(sizes)), sizes), [f"h{k:04d}" for k in range(len(sizes))]
+    )
+    return Cohort.from_frame(
+        frame, outcome, site="hospital", name=f"{n} made-up patients", virtual=True
+    )

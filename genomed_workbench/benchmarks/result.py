@@ -25,16 +25,18 @@ from threadpoolctl import threadpool_info, threadpool_limits
 @dataclass(frozen=True)
 class Figure:
     "One number that a benchmark is about, and the bar it should clear."
-    what: str                  # in words
-    value: float | None        # None where it could not be measured
+
+    what: str  # in words
+    value: float | None  # None where it could not be measured
     unit: str = ""
-    bar: float | None = None   # what the project promises; None where it promises nothing
-    more: bool = False         # True where more is better
+    bar: float | None = None  # what the project promises; None where it promises nothing
+    more: bool = False  # True where more is better
 
     @property
     def met(self) -> bool | None:
         "Is the bar met? None without a bar or a value."
-        if self.bar is None or self.value is None: return None
+        if self.bar is None or self.value is None:
+            return None
         return self.value >= self.bar if self.more else self.value <= self.bar
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,12 +44,16 @@ class Figure:
         return asdict(self) | {"met": self.met}
 
 # %% ../../nbs/library/benchmarks/00_result.ipynb #252066b7
-def plain(value:Any) -> Any:
+def plain(value: Any) -> Any:
     "The value in types that JSON has; a missing or infinite number becomes None."
-    if isinstance(value, Figure): return plain(value.to_dict())
-    if isinstance(value, Mapping): return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)): return [plain(v) for v in value]
-    if isinstance(value, np.generic): value = value.item()
+    if isinstance(value, Figure):
+        return plain(value.to_dict())
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 # %% ../../nbs/library/benchmarks/00_result.ipynb #12203a30
@@ -55,20 +61,29 @@ def this_machine() -> dict[str, Any]:
     "Where the numbers were taken."
     threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count(), "blas_threads": max(threads, default=None), "load": load,
-            "python": platform.python_version()} | {name: version(name) for name in ("flwr", "numpy", "pandas")}
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "blas_threads": max(threads, default=None),
+        "load": load,
+        "python": platform.python_version(),
+    } | {name: version(name) for name in ("flwr", "numpy", "pandas")}
 
 # %% ../../nbs/library/benchmarks/00_result.ipynb #d3d1a147
 @dataclass(frozen=True)
 class Benchmark:
     "What a benchmark measured: rows side by side, and the figures drawn from them."
+
     name: str
-    question: str                                      # what it answers
-    rows: list[dict[str, Any]]                         # one a thing measured
+    question: str  # what it answers
+    rows: list[dict[str, Any]]  # one a thing measured
     figures: dict[str, Figure]
     settings: dict[str, Any]
-    notes: list[str] = field(default_factory=list)     # what was left out, and why
-    machine: dict[str, Any] = field(default_factory=this_machine)  # as it was before the start, if the benchmark asked then
+    notes: list[str] = field(default_factory=list)  # what was left out, and why
+    machine: dict[str, Any] = field(
+        default_factory=this_machine
+    )  # as it was before the start, if the benchmark asked then
 
     @property
     def table(self) -> pd.DataFrame:
@@ -78,7 +93,10 @@ class Benchmark:
     @property
     def bars(self) -> pd.DataFrame:
         "The figures as a table: value, bar, met."
-        return pd.DataFrame([f.to_dict() for f in self.figures.values()], index=pd.Index(self.figures, name="figure"))[["what", "value", "unit", "bar", "met"]]
+        return pd.DataFrame(
+            [f.to_dict() for f in self.figures.values()],
+            index=pd.Index(self.figures, name="figure"),
+        )[["what", "value", "unit", "bar", "met"]]
 
     def to_dict(self) -> dict[str, Any]:
         "Everything in types that JSON has."
@@ -91,24 +109,42 @@ class Benchmark:
 
     def __str__(self) -> str:
         shown = dict(index=False, float_format="{:.4g}".format, na_rep="")
-        lines = [f"{self.name}: {self.question}", "", self.table.to_string(**shown), "", *map(_sentence, self.figures.values())]
+        lines = [
+            f"{self.name}: {self.question}",
+            "",
+            self.table.to_string(**shown),
+            "",
+            *map(_sentence, self.figures.values()),
+        ]
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<li>{html.escape(t)}</li>" for t in [*map(_sentence, self.figures.values()), *self.notes])
-        return f"<p><b>{html.escape(self.name)}</b>: {html.escape(self.question)}</p>{self.table.to_html(index=False, float_format='{:.4g}'.format, na_rep='')}<ul>{said}</ul>"
+        said = "".join(
+            f"<li>{html.escape(t)}</li>"
+            for t in [*map(_sentence, self.figures.values()), *self.notes]
+        )
+        return (
+            f"<p><b>{html.escape(self.name)}</b>: "
+            f"{html.escape(self.question)}</p>{self.table.to_html(index=False, float_format='{:.4g}'.format, na_rep='')}<ul>{said}</ul>"
+        )
 
 # %% ../../nbs/library/benchmarks/00_result.ipynb #46241df0
-def _sentence(figure:Figure) -> str:
+def _sentence(figure: Figure) -> str:
     "A figure in one line."
-    if figure.value is None: return f"{figure.what}: not measured"
-    bar = "" if figure.bar is None else f" (bar: at {'least' if figure.more else 'most'} {figure.bar:g}, {'met' if figure.met else 'missed'})"
+    if figure.value is None:
+        return f"{figure.what}: not measured"
+    bar = (
+        ""
+        if figure.bar is None
+        else f" (bar: at {'least' if figure.more else 'most'} {figure.bar:g}, {'met' if figure.met else 'missed'})"
+    )
     return f"{figure.what}: {figure.value:.3g}{' ' + figure.unit if figure.unit else ''}{bar}"
 
 # %% ../../nbs/library/benchmarks/00_result.ipynb #39bc9fc2
 @dataclass(frozen=True)
 class Lap:
     "The times of one contestant, and what its last run returned."
+
     seconds: list[float]
     result: Any
 
@@ -117,18 +153,20 @@ class Lap:
         "Median wall time."
         return median(self.seconds)
 
+# %% ../../nbs/library/benchmarks/00_result.ipynb #fdf840cb
 def race(
-    contestants:Mapping[str, Callable[[], Any]],
-    repeats:int=5,                               # runs of each
-    warm:bool=True,                              # one run of each beforehand that does not count
-    tick:Callable[[], Any]=lambda: None,         # called after each counted run
+    contestants: Mapping[str, Callable[[], Any]],
+    repeats: int = 5,  # runs of each
+    warm: bool = True,  # one run of each beforehand that does not count
+    tick: Callable[[], Any] = lambda: None,  # called after each counted run
 ) -> dict[str, Lap]:
     "Run the contestants in turn, several times, each with one thread of linear algebra."
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     results: dict[str, Any] = {}
     with threadpool_limits(limits=1, user_api="blas"):
-        if warm: results = {name: work() for name, work in contestants.items()}
-        for name, work in list(contestants.items())*repeats:
+        if warm:
+            results = {name: work() for name, work in contestants.items()}
+        for name, work in list(contestants.items()) * repeats:
             start = time.perf_counter()
             results[name] = work()
             seconds[name].append(time.perf_counter() - start)

@@ -30,20 +30,21 @@ def peak_bytes() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1])*1024
+        return int(line.split()[1]) * 1024
     import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak*1024
+    return peak if sys.platform == "darwin" else peak * 1024
 
 # %% ../../nbs/library/benchmarks/03_scale.ipynb #6eb87fa7
 def point(
-    patients:int,
-    sites:int,
-    features:int=50,
-    seed:int=0,
+    patients: int,
+    sites: int,
+    features: int = 50,
+    seed: int = 0,
 ) -> dict[str, Any]:
     "Train the exact Cox model on so many patients at so many hospitals; times in seconds, memory in GB."
-    sizes, clock = np.full(sites, patients//sites), [time.perf_counter()]
+    sizes, clock = np.full(sites, patients // sites), [time.perf_counter()]
     idle = peak_bytes()
     cohort = made_up_cohort(sizes, features, seed=seed)
     clock.append(time.perf_counter())
@@ -52,26 +53,50 @@ def point(
     run = federate(federation, CoxPH(), rounds=50, progress=False)
     messages, spent = int((run.history.metric == "rows").sum()), float(run.history.seconds.sum())
     made, divided = np.diff(clock)
-    return {"patients": int(sizes.sum()), "sites": sites, "rows_a_site": patients//sites, "seconds": run.seconds, "rounds": run.rounds, "converged": run.converged,
-            "cohort_seconds": made, "federation_seconds": divided, "site_seconds": spent, "messages": messages, "overhead_ms_a_message": (run.seconds - spent)/messages*1e3,
-            "peak_gb": peak_bytes()/1e9, "idle_gb": idle/1e9, "kilobytes_up": float(run.history.bytes_up.sum())/1e3}
+    return {
+        "patients": int(sizes.sum()),
+        "sites": sites,
+        "rows_a_site": patients // sites,
+        "seconds": run.seconds,
+        "rounds": run.rounds,
+        "converged": run.converged,
+        "cohort_seconds": made,
+        "federation_seconds": divided,
+        "site_seconds": spent,
+        "messages": messages,
+        "overhead_ms_a_message": (run.seconds - spent) / messages * 1e3,
+        "peak_gb": peak_bytes() / 1e9,
+        "idle_gb": idle / 1e9,
+        "kilobytes_up": float(run.history.bytes_up.sum()) / 1e3,
+    }
 
 # %% ../../nbs/library/benchmarks/03_scale.ipynb #d931125c
-def point_apart(**options:int) -> dict[str, Any]:
+def point_apart(**options: int) -> dict[str, Any]:
     "The same in a process of its own."
-    code = "import json, sys; from genomed_workbench.benchmarks.scale import point; print(json.dumps(point(**json.loads(sys.argv[1])), default=float))"
+    code = (
+        "import json, sys; from genomed_workbench.benchmarks.scale import point; "
+        "print(json.dumps(point(**json.loads(sys.argv[1])), default=float))"
+    )
     path = os.pathsep.join(p for p in sys.path if p)
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, json.dumps(options)], capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, json.dumps(options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": path},
+    )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}, perhaps out of memory"]
+        said = done.stderr.strip().splitlines() or [
+            f"exit status {done.returncode}, perhaps out of memory"
+        ]
         raise RuntimeError(f"the point {options} failed: {said[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 # %% ../../nbs/library/benchmarks/03_scale.ipynb #c3760e85
 def growth(
-    rows:Sequence[dict[str, Any]],  # points with the same number of rows at a site
-    what:str="seconds",
-) -> float | None:                  # None with fewer than two sizes
+    rows: Sequence[dict[str, Any]],  # points with the same number of rows at a site
+    what: str = "seconds",
+) -> float | None:  # None with fewer than two sizes
     "Exponent of `what` in the number of patients: slope of a straight line through the logarithms."
     n, value = (np.log([row[k] for row in rows]) for k in ("patients", what))
     return float(np.polyfit(n, value, 1)[0]) if len(set(n)) > 1 else None
@@ -80,30 +105,77 @@ def growth(
 DIAGONAL = ((30_000, 30), (100_000, 100), (300_000, 300), (1_000_000, 1000))
 OTHERS = ((30_000, 1000), (100_000, 10), (100_000, 1000), (1_000_000, 10), (1_000_000, 100))
 
+
 def scale(
-    features:int=50,
-    grid:Sequence[tuple[int, int]]|None=None,  # (patients, sites); None for the diagonal and the others
-    repeats:int=1,                             # runs of each point; the quickest counts
-    quick:bool=False,                          # a tiny grid that shows the form of the result
-    seed:int=0,
-    progress:bool=True,
+    features: int = 50,
+    grid: Sequence[tuple[int, int]]
+    | None = None,  # (patients, sites); None for the diagonal and the others
+    repeats: int = 1,  # runs of each point; the quickest counts
+    quick: bool = False,  # a tiny grid that shows the form of the result
+    seed: int = 0,
+    progress: bool = True,
 ) -> Benchmark:
     "Exact Cox over a grid of patients and sites: seconds, peak memory, rounds, growth in patients."
-    points = tuple(grid) if grid else ((600, 3), (1200, 6), (1200, 3)) if quick else DIAGONAL + OTHERS
+    points = (
+        tuple(grid) if grid else ((600, 3), (1200, 6), (1200, 3)) if quick else DIAGONAL + OTHERS
+    )
     machine, rows = this_machine(), []
-    for patients, sites in tqdm(points, desc="scale", unit=" points", disable=not progress, leave=False):
-        runs = [point_apart(patients=patients, sites=sites, features=5 if quick else features, seed=seed) for _ in range(repeats)]
+    for patients, sites in tqdm(
+        points, desc="scale", unit=" points", disable=not progress, leave=False
+    ):
+        runs = [
+            point_apart(
+                patients=patients, sites=sites, features=5 if quick else features, seed=seed
+            )
+            for _ in range(repeats)
+        ]
         rows.append(min(runs, key=lambda r: r["seconds"]) | {"runs": repeats})
-    settings = dict(features=5 if quick else features, grid=[list(p) for p in points], repeats=repeats, quick=quick, seed=seed)
-    return Benchmark("scale", "How do time and memory of the exact Cox model grow?", rows, _figures(rows), settings, machine=machine)
+    settings = dict(
+        features=5 if quick else features,
+        grid=[list(p) for p in points],
+        repeats=repeats,
+        quick=quick,
+        seed=seed,
+    )
+    return Benchmark(
+        "scale",
+        "How do time and memory of the exact Cox model grow?",
+        rows,
+        _figures(rows),
+        settings,
+        machine=machine,
+    )
 
 # %% ../../nbs/library/benchmarks/03_scale.ipynb #9cd935a5
-def _figures(rows:list[dict[str, Any]]) -> dict[str, Figure]:
+def _figures(rows: list[dict[str, Any]]) -> dict[str, Figure]:
     "The largest point, and the exponent along the diagonal; the bars are for a million patients at a thousand sites."
     most = max(rows, key=lambda r: (r["patients"], r["sites"]))
     diagonal = [r for r in rows if r["rows_a_site"] == most["rows_a_site"]]
-    full, size = (most["patients"], most["sites"]) == DIAGONAL[-1], f"{most['patients']:,} patients at {most['sites']:,} sites"
-    return {"seconds": Figure(f"exact Cox to convergence, {size}", most["seconds"], "s", 15 if full else None),
-            "peak_gb": Figure(f"peak memory of the whole process, {size}", most["peak_gb"], "GB", 2.5 if full else None),
-            "exponent": Figure(f"exponent of the time in patients, {most['rows_a_site']:,} rows a site", growth(diagonal), "", 1.1 if full else None),
-            "all_converged": Figure("points that converged, of all", sum(r["converged"] for r in rows)/len(rows), "", 1.0, more=True)}
+    full, size = (
+        (most["patients"], most["sites"]) == DIAGONAL[-1],
+        f"{most['patients']:,} patients at {most['sites']:,} sites",
+    )
+    return {
+        "seconds": Figure(
+            f"exact Cox to convergence, {size}", most["seconds"], "s", 15 if full else None
+        ),
+        "peak_gb": Figure(
+            f"peak memory of the whole process, {size}",
+            most["peak_gb"],
+            "GB",
+            2.5 if full else None,
+        ),
+        "exponent": Figure(
+            f"exponent of the time in patients, {most['rows_a_site']:,} rows a site",
+            growth(diagonal),
+            "",
+            1.1 if full else None,
+        ),
+        "all_converged": Figure(
+            "points that converged, of all",
+            sum(r["converged"] for r in rows) / len(rows),
+            "",
+            1.0,
+            more=True,
+        ),
+    }

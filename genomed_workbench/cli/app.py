@@ -33,270 +33,607 @@ if TYPE_CHECKING:
     from genomed_workbench.cli.job import Result
 
 # %% ../../nbs/library/cli/02_app.ipynb #831bcf2e
-def say(text:str) -> None:
+def say(text: str) -> None:
     "A line on stderr."
     typer.echo(text, err=True)
 
-OPTIONS = ("time", "event", "outcome", "site", "features", "id", "unit", "event_values", "sep", "na_values", "decimal", "encoding", "zero_time", "missing_outcome", "folder",
-           "small", "min_patients", "shares", "test_share", "penalty", "ties", "baseline", "disclosure", "time_grid", "scores", "repeats", "rounds", "units", "mapping", "ldh_upper")
-_ARGUMENT = re.compile(rf"\b({'|'.join(OPTIONS)})=('[^']*'|\"[^\"]*\"|\{{[^}}]*\}}|\[[^\]]*\]|\([^)]*\)|\.\.\.|[\w.+-]*\w)")
+# %% ../../nbs/library/cli/02_app.ipynb #6eaa87f6
+OPTIONS = (
+    "time",
+    "event",
+    "outcome",
+    "site",
+    "features",
+    "id",
+    "unit",
+    "event_values",
+    "sep",
+    "na_values",
+    "decimal",
+    "encoding",
+    "zero_time",
+    "missing_outcome",
+    "folder",
+    "small",
+    "min_patients",
+    "shares",
+    "test_share",
+    "penalty",
+    "ties",
+    "baseline",
+    "disclosure",
+    "time_grid",
+    "scores",
+    "repeats",
+    "rounds",
+    "units",
+    "mapping",
+    "ldh_upper",
+)
+_ARGUMENT = re.compile(
+    rf"\b({'|'.join(OPTIONS)})=('[^']*'|\"[^\"]*\"|\{{[^}}]*\}}|\[[^\]]*\]|\([^)]*\)|\.\.\.|[\w.+-]*\w)"
+)
+
 
 def as_options(
-    message:str,
-    typed:Sequence[str]=(),  # what was typed: an option that stands there already as it is needs no telling
-    there:Sequence[str]|None=None,  # the options that the command has; None: all
-) -> str:                    # a sentence, or nothing
+    message: str,
+    typed: Sequence[
+        str
+    ] = (),  # what was typed: an option that stands there already as it is needs no telling
+    there: Sequence[str] | None = None,  # the options that the command has; None: all
+) -> str:  # a sentence, or nothing
     "The arguments that a message speaks of, as options of the command line."
-    found = {("--na" if name == "na_values" else f"--{name.replace('_', '-')}", _spelled(value)): None for name, value in _ARGUMENT.findall(message)}
-    told = [f"{option} {value}".rstrip() for option, value in found if (there is None or option in there) and (option, value) not in zip(typed, typed[1:])]
+    found = {
+        ("--na" if name == "na_values" else f"--{name.replace('_', '-')}", _spelled(value)): None
+        for name, value in _ARGUMENT.findall(message)
+    }
+    told = [
+        f"{option} {value}".rstrip()
+        for option, value in found
+        if (there is None or option in there) and (option, value) not in zip(typed, typed[1:])
+    ]
     return f"On the command line: {', '.join(told)}" if told else ""
 
-def _spelled(value:str) -> str:
+# %% ../../nbs/library/cli/02_app.ipynb #5d270585
+def _spelled(value: str) -> str:
     "A Python value as it is written after an option."
-    if value in ("None", "...", "{...}", "[...]"): return ""
-    try: meant = ast.literal_eval(value)
-    except (ValueError, SyntaxError): return value
-    if isinstance(meant, dict): return ",".join(f"{k}={v}" for k, v in meant.items())
-    return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in (meant if isinstance(meant, (list, tuple)) else [meant]))
+    if value in ("None", "...", "{...}", "[...]"):
+        return ""
+    try:
+        meant = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    if isinstance(meant, dict):
+        return ",".join(f"{k}={v}" for k, v in meant.items())
+    return ",".join(
+        f"{v:g}" if isinstance(v, float) else str(v)
+        for v in (meant if isinstance(meant, (list, tuple)) else [meant])
+    )
 
 # %% ../../nbs/library/cli/02_app.ipynb #0041206a
-def in_words(error:Exception) -> tuple[str, int]:
+def in_words(error: Exception) -> tuple[str, int]:
     "What to say about an error, and the exit status."
     from genomed_workbench.cli.job import OptionError
     from genomed_workbench.federation.engines import EngineError, SiteError
     from genomed_workbench.learners.learner import LearnerError
-    if isinstance(error, SiteError): return f"site {error.site!r} failed: {error.error}", 2 if error.error.startswith("DisclosureError") else 1
-    if isinstance(error, (LearnerError, EngineError)): return str(error), 1
-    if isinstance(error, (OptionError, ValueError)): return str(error), 1 if isinstance(error.__cause__, OSError) else 2
-    if isinstance(error, OSError): return f"{error.filename or 'the file system'}: {error.strerror or error}", 1
-    return f"{type(error).__name__}: {error}. This is a fault of the program, not yours: please report it with what --debug shows.", 1
 
+    if isinstance(error, SiteError):
+        return f"site {error.site!r} failed: {error.error}", 2 if error.error.startswith(
+            "DisclosureError"
+        ) else 1
+    if isinstance(error, (LearnerError, EngineError)):
+        return str(error), 1
+    if isinstance(error, (OptionError, ValueError)):
+        return str(error), 1 if isinstance(error.__cause__, OSError) else 2
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the file system'}: {error.strerror or error}", 1
+    return (
+        f"{type(error).__name__}: {error}. This is a fault of the program, not yours: "
+        "please report it with what --debug shows.",
+        1,
+    )
+
+# %% ../../nbs/library/cli/02_app.ipynb #e981dc85
 @contextmanager
-def spoken(debug:bool) -> Iterator[None]:
+def spoken(debug: bool) -> Iterator[None]:
     "Whatever goes wrong inside ends in a sentence on stderr and an exit status."
-    try: yield
-    except (click.ClickException, click.exceptions.Exit): raise
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit):
+        raise
     except KeyboardInterrupt:
         say("interrupted; what was not finished was not written")
         raise typer.Exit(130) from None
     except Exception as error:
-        if debug: say(traceback.format_exc())
+        if debug:
+            say(traceback.format_exc())
         text, status = in_words(error)
         say(f"error: {text}")
         command = click.get_current_context(silent=True)
-        there = None if command is None else [option for one in command.command.params for option in one.opts]
-        if hint := as_options(text, sys.argv, there): say(hint)
+        there = (
+            None
+            if command is None
+            else [option for one in command.command.params for option in one.opts]
+        )
+        if hint := as_options(text, sys.argv, there):
+            say(hint)
         raise typer.Exit(status) from None
 
 # %% ../../nbs/library/cli/02_app.ipynb #22b0dd2b
-app = typer.Typer(name="genomed", add_completion=False, pretty_exceptions_enable=False, help="Learn, prototype and plan federated AI in hematology.")
+app = typer.Typer(
+    name="genomed",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Learn, prototype and plan federated AI in hematology.",
+)
 
-def _version(wanted:bool) -> None:
+
+def _version(wanted: bool) -> None:
     "Say the version and stop."
-    if not wanted: return
+    if not wanted:
+        return
     from genomed_workbench.data.version import own_version
+
     typer.echo(f"genomed {own_version()}")
     raise typer.Exit()
 
+# %% ../../nbs/library/cli/02_app.ipynb #681d037f
 @app.callback(invoke_without_command=True)
 def start(
-    context:typer.Context,
-    version:Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and stop.")]=False,
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Say the version and stop."
+        ),
+    ] = False,
 ) -> None:
     "Learn, prototype and plan federated AI in hematology."
-    if context.invoked_subcommand is None: typer.echo(context.get_help())
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 # %% ../../nbs/library/cli/02_app.ipynb #caf7cc10
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no warnings, no summary.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Seed = Annotated[int, typer.Option(help="Seed of every draw; the same seed gives the same numbers.", min=0)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of every draw; the same seed gives the same numbers.", min=0)
+]
 
 # %% ../../nbs/library/cli/02_app.ipynb #fa6c9406
-def show(result:"Result", words:list[str], folder:Path|None) -> None:
+def show(result: "Result", words: list[str], folder: Path | None) -> None:
     "A result on stdout."
     from rich.console import Console
+
     console = Console(highlight=False, markup=False, emoji=False)
     console.print(_bullets(words))
     console.print()
     if c := result.comparison:
         console.print(_summary(c))
         console.print(c.covers, style="dim")
-    else: console.print(_coefficients(result.run))
-    for note in result.notes: console.print(f"note: {note}", style="dim")
-    if folder is None: console.print("--out FOLDER writes a report, tables, the figure and the trained model.", style="dim")
-    else: console.print(f"\n{'report' if c else 'result'}: {folder/('report.html' if c else 'result.json')}", soft_wrap=True)
+    else:
+        console.print(_coefficients(result.run))
+    for note in result.notes:
+        console.print(f"note: {note}", style="dim")
+    if folder is None:
+        console.print(
+            "--out FOLDER writes a report, tables, the figure and the trained model.", style="dim"
+        )
+    else:
+        console.print(
+            f"\n{'report' if c else 'result'}: {folder / ('report.html' if c else 'result.json')}",
+            soft_wrap=True,
+        )
 
-def _bullets(words:list[str]) -> Any:
+# %% ../../nbs/library/cli/02_app.ipynb #50979653
+def _bullets(words: list[str]) -> Any:
     "The first sentence as a heading, the others below it."
     from rich.table import Table
     from rich.text import Text
+
     lines = Table.grid(padding=(0, 1))
-    for number, sentence in enumerate(words): lines.add_row("" if number == 0 else "-", Text(sentence, style="bold" if number == 0 else ""))
+    for number, sentence in enumerate(words):
+        lines.add_row(
+            "" if number == 0 else "-", Text(sentence, style="bold" if number == 0 else "")
+        )
     return lines
 
-def _summary(comparison:Any) -> Any:
+# %% ../../nbs/library/cli/02_app.ipynb #5aef729f
+def _summary(comparison: Any) -> Any:
     "The arms as a table for the terminal."
     from rich.table import Table
     from rich.text import Text
+
     frame = comparison.summary()
     table = Table(title=Text(f"{frame.columns.name}: mean (interval)"), title_justify="left")
-    for name in ("arm", "trained on", *frame.columns): table.add_column(Text(name), overflow="fold")
-    for (arm, of), row in frame.iterrows(): table.add_row(Text(arm), Text(str(of)), *(Text(str(v)) for v in row))
+    for name in ("arm", "trained on", *frame.columns):
+        table.add_column(Text(name), overflow="fold")
+    for (arm, of), row in frame.iterrows():
+        table.add_row(Text(arm), Text(str(of)), *(Text(str(v)) for v in row))
     return table
 
-def _coefficients(run:Any) -> Any:
+# %% ../../nbs/library/cli/02_app.ipynb #176dca65
+def _coefficients(run: Any) -> Any:
     "The coefficients as a table for the terminal."
     from rich.table import Table
     from rich.text import Text
+
     frame = run.learner.coefficients[["coef", run.learner.ratio, "low", "high"]]
     table = Table(title=Text("the model (per unit of the variable)"), title_justify="left")
-    for name in ("feature", *frame.columns): table.add_column(Text(name.replace("_", " ")), overflow="fold")
-    for name, row in frame.iterrows(): table.add_row(Text(str(name)), *(f"{v:.4g}" for v in row))
+    for name in ("feature", *frame.columns):
+        table.add_column(Text(name.replace("_", " ")), overflow="fold")
+    for name, row in frame.iterrows():
+        table.add_row(Text(str(name)), *(f"{v:.4g}" for v in row))
     return table
 
 # %% ../../nbs/library/cli/02_app.ipynb #339bb16a
 def carry_out(
-    do:Callable[[bool], "tuple[Result, list[str]]"],  # from "show progress?" to a result and the answer in words
-    out:Path|None,
-    json_:bool,
-    quiet:bool,
-    debug:bool,
+    do: Callable[
+        [bool], "tuple[Result, list[str]]"
+    ],  # from "show progress?" to a result and the answer in words
+    out: Path | None,
+    json_: bool,
+    quiet: bool,
+    debug: bool,
 ) -> None:
     "Check the folder, work, write, and say what came out."
     with spoken(debug):
         from genomed_workbench.cli.job import as_json, check_folder, heard, record, write_folder
+
         folder = None if out is None else check_folder(out)
-        with redirect_stdout(sys.stderr), heard(lambda text: None if quiet else say(f"warning: {text}")) as warned:
+        with (
+            redirect_stdout(sys.stderr),
+            heard(lambda text: None if quiet else say(f"warning: {text}")) as warned,
+        ):
             result, words = do(not quiet)
             told = record(result, warned) | {"answer": words}
-            if folder: write_folder(result, told, folder)
-        if json_: typer.echo(as_json(told))
-        elif not quiet: show(result, words, folder)
+            if folder:
+                write_folder(result, told, folder)
+        if json_:
+            typer.echo(as_json(told))
+        elif not quiet:
+            show(result, words, folder)
 
 # %% ../../nbs/library/cli/02_app.ipynb #4bf43632
 @app.command()
 def demo(
-    out:Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report and the tables.")]=Path("genomed-demo"),
-    repeats:Annotated[int, typer.Option(help="Draws of test patients.", min=1)]=20,
-    seed:Seed=0,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the report and the tables.")
+    ] = Path("genomed-demo"),
+    repeats: Annotated[int, typer.Option(help="Draws of test patients.", min=1)] = 20,
+    seed: Seed = 0,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     "Real patients, 24 districts: does training together help, and whom?"
-    def do(progress:bool) -> "tuple[Result, list[str]]":
+
+    def do(progress: bool) -> "tuple[Result, list[str]]":
         from genomed_workbench.cli import demo as room
+
         return room.demo(repeats, seed, progress)
+
     carry_out(do, out, json_, quiet, debug)
 
 # %% ../../nbs/library/cli/02_app.ipynb #48d2adf0
 @app.command()
-def cohorts(json_:Json=False, debug:Debug=False) -> None:
+def cohorts(json_: Json = False, debug: Debug = False) -> None:
     "What can be loaded by name: size, hospitals, real or virtual, licence, where from."
     with spoken(debug):
         from genomed_workbench.data.registry import cohorts as registered
-        found = [_cohort_facts(name, row) for name, row in registered().iterrows()]
-        if json_: typer.echo(json.dumps({"cohorts": found}, ensure_ascii=False))
-        else: typer.echo("\n\n".join(map(_cohort_text, found)))
 
-def _cohort_facts(name:Any, row:Any) -> dict[str, Any]:
+        found = [_cohort_facts(name, row) for name, row in registered().iterrows()]
+        if json_:
+            typer.echo(json.dumps({"cohorts": found}, ensure_ascii=False))
+        else:
+            typer.echo("\n\n".join(map(_cohort_text, found)))
+
+# %% ../../nbs/library/cli/02_app.ipynb #11782e0d
+def _cohort_facts(name: Any, row: Any) -> dict[str, Any]:
     "One registered cohort in plain values."
     ready = row["available"] == "yes"
-    return {"name": name, "title": row["title"], "disease": row["disease"], "n": int(row["n"]), "events": int(row["events"]), "sites": int(row["sites"]),
-            "virtual": row["real or virtual"] == "virtual", "outcomes": row["outcomes"].split(", "), "licence": row["licence"], "source": row["where from"],
-            "available": ready, "install": None if ready else row["available"]}
+    return {
+        "name": name,
+        "title": row["title"],
+        "disease": row["disease"],
+        "n": int(row["n"]),
+        "events": int(row["events"]),
+        "sites": int(row["sites"]),
+        "virtual": row["real or virtual"] == "virtual",
+        "outcomes": row["outcomes"].split(", "),
+        "licence": row["licence"],
+        "source": row["where from"],
+        "available": ready,
+        "install": None if ready else row["available"],
+    }
 
-def _cohort_text(c:dict[str, Any]) -> str:
+# %% ../../nbs/library/cli/02_app.ipynb #22ddc903
+def _cohort_text(c: dict[str, Any]) -> str:
     "One registered cohort in a few lines."
     sites = f"{c['sites']} hospitals" if c["sites"] else "no hospitals (use --shares)"
-    return "\n  ".join([f"{c['name']}: {'virtual' if c['virtual'] else 'real'}, {c['n']:,} patients, {c['events']:,} events, {sites}", c["title"], f"outcomes: {', '.join(c['outcomes'])}",
-                        f"licence: {c['licence']}", f"from: {c['source']}", "ready to load" if c["available"] else f"first: {c['install']} {as_options(c['install'])}".rstrip()])
+    return "\n  ".join(
+        [
+            f"{c['name']}: {'virtual' if c['virtual'] else 'real'}, {c['n']:,} patients, "
+            f"{c['events']:,} events, {sites}",
+            c["title"],
+            f"outcomes: {', '.join(c['outcomes'])}",
+            f"licence: {c['licence']}",
+            f"from: {c['source']}",
+            "ready to load"
+            if c["available"]
+            else f"first: {c['install']} {as_options(c['install'])}".rstrip(),
+        ]
+    )
 
 # %% ../../nbs/library/cli/02_app.ipynb #503865d4
-FILE, HOSPITALS, MODEL, TEST, OUTPUT = "The cohort", "The hospitals", "The model", "The comparison", "The output"
+FILE, HOSPITALS, MODEL, TEST, OUTPUT = (
+    "The cohort",
+    "The hospitals",
+    "The model",
+    "The comparison",
+    "The output",
+)
 
-def _option(panel:str, text:str, *names:str, **more:Any) -> Any:
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
     "An option of `run` in its group of the help."
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 # %% ../../nbs/library/cli/02_app.ipynb #35e4605a
 @app.command()
 def run(
-    data:Annotated[str, typer.Argument(metavar="COHORT|FILE")],
-    time:Annotated[str|None, _option(FILE, "Column with the follow-up.")]=None,
-    event:Annotated[str|None, _option(FILE, "Column with 1 where the event was seen.")]=None,
-    outcome:Annotated[str|None, _option(FILE, "Column with a yes or no, in place of time and event; of a registered cohort: which outcome.")]=None,
-    site:Annotated[str|None, _option(FILE, "Column with the hospital.")]=None,
-    features:Annotated[str|None, _option(FILE, "Columns to learn from, separated by commas. Default: all others.")]=None,
-    id:Annotated[str|None, _option(FILE, "Column with the patient's id. Default: found by its name.")]=None,
-    unit:Annotated[str|None, _option(FILE, "Unit of the follow-up. Default: years.")]=None,
-    event_values:Annotated[str|None, _option(FILE, "Coding of the event, such as alive=0,dead=1.")]=None,
-    sep:Annotated[str|None, _option(FILE, "Separator of columns. Default: found out.")]=None,
-    decimal:Annotated[str|None, _option(FILE, "Decimal sign. Default: found out.")]=None,
-    na:Annotated[str|None, _option(FILE, "Spellings of missing, separated by commas.")]=None,
-    encoding:Annotated[str|None, _option(FILE, "Encoding of the text. Default: found out.")]=None,
-    zero_time:Annotated[str|None, _option(FILE, "Patients with time 0: drop, half-unit or error. Default: drop.")]=None,
-    missing_outcome:Annotated[str|None, _option(FILE, "Patients without an outcome: drop or error. Default: drop.")]=None,
-    folder:Annotated[str|None, _option(FILE, "Folder of a registered cohort that is read from one.", metavar="DIR")]=None,
-    n:Annotated[int|None, _option(FILE, "Of a virtual cohort: how many patients to draw. Default: 1000.", min=1)]=None,
-    hospitals:Annotated[int|None, _option(HOSPITALS, "Of a virtual cohort: this many hospitals that differ as real ones do. Default: 5, unless --shares splits it.", min=2)]=None,
-    shares:Annotated[str|None, _option(HOSPITALS, "Make hospitals up by splitting the cohort, such as 60,30,10.")]=None,
-    small:Annotated[str, _option(HOSPITALS, "Hospitals that are too small: error, merge or keep.")]="error",
-    min_patients:Annotated[int|None, _option(HOSPITALS, "A hospital with fewer is small. Default: 20.", min=1)]=None,
-    model:Annotated[str|None, _option(MODEL, "cox, personal-cox, discrete, forest, boosting, deepsurv, hazard-net, ensemble or chosen for survival; logistic for yes or no. Default: cox or logistic.")]=None,
-    penalty:Annotated[float|None, _option(MODEL, "Ridge per patient, the same for every arm; turns tuning off.")]=None,
-    tune:Annotated[bool|None, _option(MODEL, "Let every arm choose its penalty by cross-validation, or not. Default: tune.", "--tune/--no-tune")]=None,
-    ties:Annotated[str|None, _option(MODEL, "Cox: efron or breslow. Default: efron.")]=None,
-    baseline:Annotated[str|None, _option(MODEL, "Cox: per-site or shared. Default: per-site.")]=None,
-    time_grid:Annotated[str|None, _option(MODEL, "Cox with a shared baseline: common times, such as 0.5,1,2,5.")]=None,
-    disclosure:Annotated[str|None, _option(MODEL, "Cox: protected, or simulation (may release single patients' values). Default: protected.")]=None,
-    strategy:Annotated[str, _option(MODEL, "newton (exact), fedavg, fedavgm, fedprox, fedadam, fedyogi, fedadagrad, fednova, scaffold, fedmedian, fedtrimmedavg or krum.")]="newton",
-    rounds:Annotated[int, _option(MODEL, "Most rounds of training.", min=1)]=20,
-    engine:Annotated[str, _option(MODEL, "inprocess or ray.")]="inprocess",
-    repeats:Annotated[int, _option(TEST, "Draws of test patients; 0 trains without comparing.", min=0)]=20,
-    test_share:Annotated[float|None, _option(TEST, "Share of each hospital's patients kept for testing. Default: 0.2, with --shares 0.1.")]=None,
-    scores:Annotated[str|None, _option(TEST, "Clinical scores to stand beside: columns (higher is worse), or ipss-m, ipss-r ... to compute.")]=None,
-    seed:Seed=0,
-    out:Annotated[Path|None, _option(OUTPUT, "Folder for report, tables, figure and the trained model.", metavar="DIR")]=None,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    data: Annotated[str, typer.Argument(metavar="COHORT|FILE")],
+    time: Annotated[str | None, _option(FILE, "Column with the follow-up.")] = None,
+    event: Annotated[str | None, _option(FILE, "Column with 1 where the event was seen.")] = None,
+    outcome: Annotated[
+        str | None,
+        _option(
+            FILE,
+            "Column with a yes or no, in place of time and event; of a registered cohort: which outcome.",
+        ),
+    ] = None,
+    site: Annotated[str | None, _option(FILE, "Column with the hospital.")] = None,
+    features: Annotated[
+        str | None,
+        _option(FILE, "Columns to learn from, separated by commas. Default: all others."),
+    ] = None,
+    id: Annotated[
+        str | None, _option(FILE, "Column with the patient's id. Default: found by its name.")
+    ] = None,
+    unit: Annotated[str | None, _option(FILE, "Unit of the follow-up. Default: years.")] = None,
+    event_values: Annotated[
+        str | None, _option(FILE, "Coding of the event, such as alive=0,dead=1.")
+    ] = None,
+    sep: Annotated[str | None, _option(FILE, "Separator of columns. Default: found out.")] = None,
+    decimal: Annotated[str | None, _option(FILE, "Decimal sign. Default: found out.")] = None,
+    na: Annotated[str | None, _option(FILE, "Spellings of missing, separated by commas.")] = None,
+    encoding: Annotated[
+        str | None, _option(FILE, "Encoding of the text. Default: found out.")
+    ] = None,
+    zero_time: Annotated[
+        str | None, _option(FILE, "Patients with time 0: drop, half-unit or error. Default: drop.")
+    ] = None,
+    missing_outcome: Annotated[
+        str | None, _option(FILE, "Patients without an outcome: drop or error. Default: drop.")
+    ] = None,
+    folder: Annotated[
+        str | None,
+        _option(FILE, "Folder of a registered cohort that is read from one.", metavar="DIR"),
+    ] = None,
+    n: Annotated[
+        int | None,
+        _option(FILE, "Of a virtual cohort: how many patients to draw. Default: 1000.", min=1),
+    ] = None,
+    hospitals: Annotated[
+        int | None,
+        _option(
+            HOSPITALS,
+            "Of a virtual cohort: this many hospitals that differ as real ones do. "
+            "Default: 5, unless --shares splits it.",
+            min=2,
+        ),
+    ] = None,
+    shares: Annotated[
+        str | None,
+        _option(HOSPITALS, "Make hospitals up by splitting the cohort, such as 60,30,10."),
+    ] = None,
+    small: Annotated[
+        str, _option(HOSPITALS, "Hospitals that are too small: error, merge or keep.")
+    ] = "error",
+    min_patients: Annotated[
+        int | None, _option(HOSPITALS, "A hospital with fewer is small. Default: 20.", min=1)
+    ] = None,
+    model: Annotated[
+        str | None,
+        _option(
+            MODEL,
+            "cox, personal-cox, discrete, forest, boosting, deepsurv, hazard-net, ensemble "
+            "or chosen for survival; logistic for yes or no. Default: cox or logistic.",
+        ),
+    ] = None,
+    penalty: Annotated[
+        float | None, _option(MODEL, "Ridge per patient, the same for every arm; turns tuning off.")
+    ] = None,
+    tune: Annotated[
+        bool | None,
+        _option(
+            MODEL,
+            "Let every arm choose its penalty by cross-validation, or not. Default: tune.",
+            "--tune/--no-tune",
+        ),
+    ] = None,
+    ties: Annotated[str | None, _option(MODEL, "Cox: efron or breslow. Default: efron.")] = None,
+    baseline: Annotated[
+        str | None, _option(MODEL, "Cox: per-site or shared. Default: per-site.")
+    ] = None,
+    time_grid: Annotated[
+        str | None, _option(MODEL, "Cox with a shared baseline: common times, such as 0.5,1,2,5.")
+    ] = None,
+    disclosure: Annotated[
+        str | None,
+        _option(
+            MODEL,
+            "Cox: protected, or simulation (may release single patients' values). Default: protected.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str,
+        _option(
+            MODEL,
+            "newton (exact), fedavg, fedavgm, fedprox, fedadam, fedyogi, fedadagrad, "
+            "fednova, scaffold, fedmedian, fedtrimmedavg or krum.",
+        ),
+    ] = "newton",
+    rounds: Annotated[int, _option(MODEL, "Most rounds of training.", min=1)] = 20,
+    engine: Annotated[str, _option(MODEL, "inprocess or ray.")] = "inprocess",
+    repeats: Annotated[
+        int, _option(TEST, "Draws of test patients; 0 trains without comparing.", min=0)
+    ] = 20,
+    test_share: Annotated[
+        float | None,
+        _option(
+            TEST,
+            "Share of each hospital's patients kept for testing. Default: 0.2, with --shares 0.1.",
+        ),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        _option(
+            TEST,
+            "Clinical scores to stand beside: columns (higher is worse), or ipss-m, ipss-r ... to compute.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        _option(OUTPUT, "Folder for report, tables, figure and the trained model.", metavar="DIR"),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Train over the hospitals of a cohort and put isolated, federated and pooled side by side.
 
     COHORT is a registered name (genomed cohorts), FILE a CSV, TSV or Parquet table with one row per patient.
     """
-    columns: dict[str, Any] = {"time": time, "event": event, "outcome": outcome, "site": site, "unit": unit, "id": id, "sep": sep, "decimal": decimal, "encoding": encoding,
-               "zero_time": zero_time, "missing_outcome": missing_outcome, "folder": folder}
-    learning: dict[str, Any] = {"model": model, "penalty": penalty, "ties": ties, "baseline": baseline, "time_grid": time_grid, "disclosure": disclosure}
-    def do(progress:bool) -> "tuple[Result, list[str]]":
+    columns: dict[str, Any] = {
+        "time": time,
+        "event": event,
+        "outcome": outcome,
+        "site": site,
+        "unit": unit,
+        "id": id,
+        "sep": sep,
+        "decimal": decimal,
+        "encoding": encoding,
+        "zero_time": zero_time,
+        "missing_outcome": missing_outcome,
+        "folder": folder,
+    }
+    learning: dict[str, Any] = {
+        "model": model,
+        "penalty": penalty,
+        "ties": ties,
+        "baseline": baseline,
+        "time_grid": time_grid,
+        "disclosure": disclosure,
+    }
+
+    def do(progress: bool) -> "tuple[Result, list[str]]":
         from genomed_workbench.cli import job
-        if tune and penalty is not None: raise job.OptionError("--tune chooses the penalty itself: leave out --tune or --penalty.")
-        training: dict[str, Any] = {"strategy": job.make_strategy(strategy), "engine": job.one_of("--engine", engine, list(job.ENGINES)), "rounds": rounds, "tune": penalty is None if tune is None else tune}
-        lists = {"features": job.names_of(features), "na_values": job.names_of(na), "event_values": job.coding_of(event_values)}
-        if hospitals and shares: raise job.OptionError("--hospitals draws hospitals that differ, --shares splits one cohort: give one of them.")
-        drawn = {"n": n, "hospitals": hospitals or (5 if shares is None and site is None and job.is_virtual(data) else None)}
-        cohort = job.without_scores(job.open_cohort(data, **columns, **lists, **drawn), job.names_of(scores) or [], features is not None)
+
+        if tune and penalty is not None:
+            raise job.OptionError(
+                "--tune chooses the penalty itself: leave out --tune or --penalty."
+            )
+        training: dict[str, Any] = {
+            "strategy": job.make_strategy(strategy),
+            "engine": job.one_of("--engine", engine, list(job.ENGINES)),
+            "rounds": rounds,
+            "tune": penalty is None if tune is None else tune,
+        }
+        lists = {
+            "features": job.names_of(features),
+            "na_values": job.names_of(na),
+            "event_values": job.coding_of(event_values),
+        }
+        if hospitals and shares:
+            raise job.OptionError(
+                "--hospitals draws hospitals that differ, --shares splits one cohort: give one of them."
+            )
+        drawn = {
+            "n": n,
+            "hospitals": hospitals
+            or (5 if shares is None and site is None and job.is_virtual(data) else None),
+        }
+        cohort = job.without_scores(
+            job.open_cohort(data, **columns, **lists, **drawn),
+            job.names_of(scores) or [],
+            features is not None,
+        )
         learner = job.make_learner(cohort, **learning)
         federation = job.make_federation(cohort, shares, small, min_patients, test_share, seed)
-        result = job.work(federation, learner, repeats, scores=job.names_of(scores) or [], progress=progress, **training)
-        return result, [cohort.describe, *(result.comparison.in_words() if result.comparison else [repr(result.run)])]
+        result = job.work(
+            federation,
+            learner,
+            repeats,
+            scores=job.names_of(scores) or [],
+            progress=progress,
+            **training,
+        )
+        return result, [
+            cohort.describe,
+            *(result.comparison.in_words() if result.comparison else [repr(result.run)]),
+        ]
+
     carry_out(do, out, json_, quiet, debug)
 
 # %% ../../nbs/library/cli/02_app.ipynb #6533d0d2
 @app.command()
 def score(
-    system:Annotated[str, typer.Argument(metavar="SYSTEM", help="ipss-r, ipss-ra, ipss-m (myelodysplastic syndromes); iss, r-iss, r2-iss (multiple myeloma); eln-2022 (acute myeloid leukemia).")],
-    file:Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or Excel table with one row per patient.")],
-    out:Annotated[Path|None, typer.Option(metavar="CSV", help="File for the scores. Default: stdout.")]=None,
-    mapping:Annotated[Path|None, typer.Option(metavar="M", help="Mapping file (TOML) that says what the columns mean. Default: columns are known by their names.")]=None,
-    units:Annotated[str|None, typer.Option(metavar="HB=g/L,...", help="Units of columns that are not in the dictionary's.")]=None,
-    id:Annotated[str|None, typer.Option(metavar="COLUMN", help="Column with the patient's id. Default: found by its name.")]=None,
-    ldh_upper:Annotated[float|None, typer.Option(metavar="U/L", help="R-ISS and R2-ISS: the laboratory's upper limit of LDH.")]=None,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    system: Annotated[
+        str,
+        typer.Argument(
+            metavar="SYSTEM",
+            help="ipss-r, ipss-ra, ipss-m (myelodysplastic syndromes); iss, r-iss, r2-iss "
+            "(multiple myeloma); eln-2022 (acute myeloid leukemia).",
+        ),
+    ],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="CSV, TSV, Parquet or Excel table with one row per patient."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="File for the scores. Default: stdout.")
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="M",
+            help="Mapping file (TOML) that says what the columns mean. Default: columns are known by their names.",
+        ),
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HB=g/L,...", help="Units of columns that are not in the dictionary's."
+        ),
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column with the patient's id. Default: found by its name."
+        ),
+    ] = None,
+    ldh_upper: Annotated[
+        float | None,
+        typer.Option(metavar="U/L", help="R-ISS and R2-ISS: the laboratory's upper limit of LDH."),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """A clinical score of every patient in a file.
 
@@ -306,29 +643,72 @@ def score(
     """
     with spoken(debug):
         from genomed_workbench.cli.job import as_json, heard
-        from genomed_workbench.cli.scores import as_csv, check_file, record_of, scored, summary, units_in
+        from genomed_workbench.cli.scores import (
+            as_csv,
+            check_file,
+            record_of,
+            scored,
+            summary,
+            units_in,
+        )
         from genomed_workbench.data.storage import write_text_atomically
+
         check_file(out, file)
-        with redirect_stdout(sys.stderr), heard(lambda text: None if quiet else say(f"warning: {text}")):
+        with (
+            redirect_stdout(sys.stderr),
+            heard(lambda text: None if quiet else say(f"warning: {text}")),
+        ):
             table = scored(file, system, mapping, units_in(units), id, ldh_upper)
-            if out: write_text_atomically(out, as_csv(table))
-        if json_: typer.echo(as_json(record_of(table, file)))
-        elif not out: sys.stdout.write(as_csv(table))
-        if not quiet: say("\n".join([*summary(table), *([f"scores: {out}"] if out else [])]))
+            if out:
+                write_text_atomically(out, as_csv(table))
+        if json_:
+            typer.echo(as_json(record_of(table, file)))
+        elif not out:
+            sys.stdout.write(as_csv(table))
+        if not quiet:
+            say("\n".join([*summary(table), *([f"scores: {out}"] if out else [])]))
 
 # %% ../../nbs/library/cli/02_app.ipynb #0ac01202
 @app.command()
 def check(
-    file:Annotated[Path, typer.Argument(metavar="FILE", help="A hospital's file or folder: CSV, TSV, Excel, Parquet, REDCap export, cBioPortal study, FHIR bundle.")],
-    disease:Annotated[str, typer.Option(help="mds, aml, mm or scd.")],
-    mapping:Annotated[Path|None, typer.Option(metavar="M", help="Mapping file (TOML) that says what the columns mean. Default: columns are known by their names.")]=None,
-    outcome:Annotated[str|None, typer.Option(help="os, lfs, aml, pfs, or a yes-or-no variable. Default: what the file holds.")]=None,
-    needs:Annotated[str|None, typer.Option(help="Variables that the other hospitals use, separated by commas. Default: those of the disease's scores.")]=None,
-    kind:Annotated[str|None, typer.Option(help="What the source is, such as redcap or fhir. Default: found out.")]=None,
-    out:Annotated[Path|None, typer.Option(metavar="DIR", help="Folder for the report (readiness.html, readiness.json).")]=None,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A hospital's file or folder: CSV, TSV, Excel, Parquet, REDCap export, cBioPortal study, FHIR bundle.",
+        ),
+    ],
+    disease: Annotated[str, typer.Option(help="mds, aml, mm or scd.")],
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="M",
+            help="Mapping file (TOML) that says what the columns mean. Default: columns are known by their names.",
+        ),
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            help="os, lfs, aml, pfs, or a yes-or-no variable. Default: what the file holds."
+        ),
+    ] = None,
+    needs: Annotated[
+        str | None,
+        typer.Option(
+            help="Variables that the other hospitals use, separated by commas. Default: those of the disease's scores."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="What the source is, such as redcap or fhir. Default: found out."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the report (readiness.html, readiness.json)."),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Is a hospital's file ready to take part? Everything that keeps it from it, with rows, reasons and what to do.
 
@@ -339,218 +719,406 @@ def check(
     with spoken(debug):
         from genomed_workbench.cli.check import checked, in_lines
         from genomed_workbench.cli.job import names_of
-        with redirect_stdout(sys.stderr): found, report = checked(file, disease, mapping, outcome, names_of(needs), kind, out)
-        if json_: typer.echo(found.to_json())
-        elif not quiet: typer.echo("\n".join([*in_lines(found), *([f"report: {report}"] if report else ["--out DIR writes the report."])]))
+
+        with redirect_stdout(sys.stderr):
+            found, report = checked(file, disease, mapping, outcome, names_of(needs), kind, out)
+        if json_:
+            typer.echo(found.to_json())
+        elif not quiet:
+            typer.echo(
+                "\n".join(
+                    [
+                        *in_lines(found),
+                        *([f"report: {report}"] if report else ["--out DIR writes the report."]),
+                    ]
+                )
+            )
         raise typer.Exit(0 if found.ready else 1)
 
 # %% ../../nbs/library/cli/02_app.ipynb #1121ff12
 @app.command()
 def bench(
-    name:Annotated[str, typer.Argument(metavar="engines|cox|forest|scale")],
-    quick:Annotated[bool, typer.Option("--quick", help="A tiny version that shows the form of the result.")]=False,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    name: Annotated[str, typer.Argument(metavar="engines|cox|forest|scale")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A tiny version that shows the form of the result.")
+    ] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     "Measure side by side: engines, the exact Cox model, forests, or how it scales."
     with spoken(debug):
         from genomed_workbench.benchmarks.bench import bench as measure
-        with redirect_stdout(sys.stderr): found = measure(name, quick=quick, progress=not quiet)
+
+        with redirect_stdout(sys.stderr):
+            found = measure(name, quick=quick, progress=not quiet)
         typer.echo(found.to_json() if json_ else str(found))
 
 # %% ../../nbs/library/cli/02_app.ipynb #4bca254a
 @app.command()
 def experiment(
-    file:Annotated[str, typer.Argument(metavar="FILE|NAME", help="TOML file, or an experiment that travels with the workbench: published.")],
-    out:Annotated[Path|None, typer.Option(metavar="FOLDER", help="Folder for the results; run again, it goes on there. Default: NAME-results.")]=None,
-    workers:Annotated[int, typer.Option(help="Cells at a time, each on one core.", min=1)]=2,
-    report:Annotated[Path|None, typer.Option(metavar="PATH", help="HTML file for the report.")]=None,
-    only:Annotated[str|None, typer.Option(help="Only these cohorts, designs or learners, separated by commas.")]=None,
-    plan:Annotated[bool, typer.Option("--plan", help="Check the file, say what would be run, and stop.")]=False,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="TOML file, or an experiment that travels with the workbench: published.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder for the results; run again, it goes on there. Default: NAME-results.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Cells at a time, each on one core.", min=1)] = 2,
+    report: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="HTML file for the report.")
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Only these cohorts, designs or learners, separated by commas."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Check the file, say what would be run, and stop.")
+    ] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     "Run a declared grid of cohorts, designs, learners and seeds, or the rest of it."
     with spoken(debug):
         from genomed_workbench.cli.experiment import carried_out, declared, in_lines, record_of
         from genomed_workbench.cli.job import as_json
+
         if plan:
             typer.echo("\n".join(declared(file)[1]))
             return
         try:
-            with redirect_stdout(sys.stderr): done, page = carried_out(file, out, workers, report, only, not quiet)
+            with redirect_stdout(sys.stderr):
+                done, page = carried_out(file, out, workers, report, only, not quiet)
         except KeyboardInterrupt:
             say("interrupted; finished cells are kept, and the same command goes on with the rest")
             raise typer.Exit(130) from None
         typer.echo(as_json(record_of(done, page)) if json_ else "\n".join(in_lines(done, page)))
-        if len(done.failures): raise typer.Exit(1)
+        if len(done.failures):
+            raise typer.Exit(1)
 
 # %% ../../nbs/library/cli/02_app.ipynb #b2771e86
 teaching = typer.Typer(help="The lessons; for instructors: slides and a guide.")
 app.add_typer(teaching, name="lessons", invoke_without_command=True)
 
+
 def lesson_id(
-    asked:str,  # such as 1.2, 02, cohort
+    asked: str,  # such as 1.2, 02, cohort
 ) -> str:
     "The one lesson that was meant."
     from genomed_workbench.cli.job import OptionError
     from genomed_workbench.learn.lesson import lessons as known
-    if asked in known(): return asked
-    part = asked.strip().casefold()
-    near = [i for i, one in known().items() if part and (f"{one.path.stem}_".startswith(f"{part}_") or part in one.about.title.casefold())]
-    if len(near) == 1: return near[0]
-    there = "; ".join(f"{i} ({one.about.title})" for i, one in known().items() if not near or i in near)
-    raise OptionError(f"{asked!r} means {'more than one lesson' if near else 'no lesson'}. {'These fit' if near else 'There are'}: {there}.")
 
-def _lesson_facts(one:Any) -> dict[str, Any]:
+    if asked in known():
+        return asked
+    part = asked.strip().casefold()
+    near = [
+        i
+        for i, one in known().items()
+        if part
+        and (f"{one.path.stem}_".startswith(f"{part}_") or part in one.about.title.casefold())
+    ]
+    if len(near) == 1:
+        return near[0]
+    there = "; ".join(
+        f"{i} ({one.about.title})" for i, one in known().items() if not near or i in near
+    )
+    raise OptionError(
+        f"{asked!r} means {'more than one lesson' if near else 'no lesson'}. "
+        f"{'These fit' if near else 'There are'}: {there}."
+    )
+
+# %% ../../nbs/library/cli/02_app.ipynb #cf5e241f
+def _lesson_facts(one: Any) -> dict[str, Any]:
     "One lesson in plain values."
     about = one.about
-    return {"id": one.id, "title": about.title, "question": about.question, "objectives": list(about.objectives), "minutes": about.minutes, "series": about.series, "number": about.number,
-            "exercises": len(one.exercises), "quizzes": len(one.quizzes), "needs": list(about.needs), "topics": list(about.topics)}
+    return {
+        "id": one.id,
+        "title": about.title,
+        "question": about.question,
+        "objectives": list(about.objectives),
+        "minutes": about.minutes,
+        "series": about.series,
+        "number": about.number,
+        "exercises": len(one.exercises),
+        "quizzes": len(one.quizzes),
+        "needs": list(about.needs),
+        "topics": list(about.topics),
+    }
 
-def _lesson_table(found:list[dict[str, Any]]) -> str:
+# %% ../../nbs/library/cli/02_app.ipynb #965dd3d3
+def _lesson_table(found: list[dict[str, Any]]) -> str:
     "One line a lesson."
     wide = max(len(f["title"]) for f in found)
-    return "\n".join(f"{f['id']:<4} {f['title']:<{wide}}  {f['minutes']:>3} minutes  {f['exercises']:>2} exercises" for f in found)
+    return "\n".join(
+        f"{f['id']:<4} {f['title']:<{wide}}  {f['minutes']:>3} minutes  {f['exercises']:>2} exercises"
+        for f in found
+    )
 
+# %% ../../nbs/library/cli/02_app.ipynb #06f5a1b8
 @teaching.callback()
-def list_lessons(context:typer.Context, json_:Json=False, debug:Debug=False) -> None:
+def list_lessons(context: typer.Context, json_: Json = False, debug: Debug = False) -> None:
     "What there is to learn: id, title, minutes, exercises. For instructors: slides and a guide."
-    if context.invoked_subcommand is not None: return
+    if context.invoked_subcommand is not None:
+        return
     with spoken(debug):
         from genomed_workbench.learn.lesson import lessons as known
+
         found = [_lesson_facts(one) for one in known().values()]
-        if json_: typer.echo(json.dumps({"lessons": found}, ensure_ascii=False))
-        else: typer.echo(f"{_lesson_table(found)}\n\ngenomed lab opens them; genomed lessons slides N and genomed lessons guide N are for teaching one.")
+        if json_:
+            typer.echo(json.dumps({"lessons": found}, ensure_ascii=False))
+        else:
+            typer.echo(
+                f"{_lesson_table(found)}\n\ngenomed lab opens them; genomed lessons slides N "
+                "and genomed lessons guide N are for teaching one."
+            )
 
 # %% ../../nbs/library/cli/02_app.ipynb #2db910f9
-Which = Annotated[str, typer.Argument(metavar="N", help="A lesson: its id (1.2), the number of its file (02), or a part of its title.")]
-Out = Annotated[Path|None, typer.Option(metavar="FILE", help="HTML file to write.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="N",
+        help="A lesson: its id (1.2), the number of its file (02), or a part of its title.",
+    ),
+]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", help="HTML file to write.")]
+
 
 @teaching.command()
-def slides(which:Which, out:Out=None, json_:Json=False, debug:Debug=False) -> None:
+def slides(which: Which, out: Out = None, json_: Json = False, debug: Debug = False) -> None:
     "The slides of a lesson: one HTML file that needs no network."
-    def write(lesson:str, file:Path) -> Path:
+
+    def write(lesson: str, file: Path) -> Path:
         from genomed_workbench.learn.slides import write_slides
+
         return write_slides(lesson, file)
+
     _written("slides", write, which, out, json_, debug)
 
+# %% ../../nbs/library/cli/02_app.ipynb #08f03e5e
 @teaching.command()
-def guide(which:Which, out:Out=None, json_:Json=False, debug:Debug=False) -> None:
+def guide(which: Which, out: Out = None, json_: Json = False, debug: Debug = False) -> None:
     "The instructor's guide of a lesson: timing, what to say, common mistakes, solutions."
-    def write(lesson:str, file:Path) -> Path:
+
+    def write(lesson: str, file: Path) -> Path:
         from genomed_workbench.learn.guide import write_guide
+
         return write_guide(lesson, file)
+
     _written("guide", write, which, out, json_, debug)
 
-def _written(what:str, write:Callable[[str, Path], Any], which:str, out:Path|None, json_:bool, debug:bool) -> None:
+# %% ../../nbs/library/cli/02_app.ipynb #49c98805
+def _written(
+    what: str,
+    write: Callable[[str, Path], Any],
+    which: str,
+    out: Path | None,
+    json_: bool,
+    debug: bool,
+) -> None:
     "Write a page about a lesson and say where it is."
     with spoken(debug):
         lesson = lesson_id(which)
         file = _page(out or Path(f"{what}-{lesson}.html"))
-        with redirect_stdout(sys.stderr): write(lesson, file)
-        if json_: typer.echo(json.dumps({"lesson": lesson, what: str(file)}, ensure_ascii=False))
-        else: typer.echo(f"{what} of lesson {lesson}: {file}")
+        with redirect_stdout(sys.stderr):
+            write(lesson, file)
+        if json_:
+            typer.echo(json.dumps({"lesson": lesson, what: str(file)}, ensure_ascii=False))
+        else:
+            typer.echo(f"{what} of lesson {lesson}: {file}")
 
-def _page(file:Path) -> Path:
+# %% ../../nbs/library/cli/02_app.ipynb #53475d3d
+def _page(file: Path) -> Path:
     "A file that a page can be written to."
-    if file.is_dir(): raise ValueError(f"--out {file}: this is a folder; expected a file such as {file/'page.html'}.")
-    if file.suffix.lower() not in (".html", ".htm"): raise ValueError(f"--out {file}: expected a name that ends in .html.")
+    if file.is_dir():
+        raise ValueError(
+            f"--out {file}: this is a folder; expected a file such as {file / 'page.html'}."
+        )
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--out {file}: expected a name that ends in .html.")
     return file
 
 # %% ../../nbs/library/cli/02_app.ipynb #3fcc0cbd
 def lesson_place() -> Path:
     "The folder for lessons where none was named: the one we stand in, or a new one here."
     from genomed_workbench.learn.folder import MANIFEST
-    here = Path.cwd()
-    return next((place for place in (here, *here.parents[:2]) if (place/MANIFEST).is_file()), here/"genomed-lessons")
 
+    here = Path.cwd()
+    return next(
+        (place for place in (here, *here.parents[:2]) if (place / MANIFEST).is_file()),
+        here / "genomed-lessons",
+    )
+
+# %% ../../nbs/library/cli/02_app.ipynb #5072f4c5
 SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 30},
     "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
 }
 
+
 def lab_environment(
-    folder:Path,
-    token:str,
+    folder: Path,
+    token: str,
 ) -> dict[str, str]:
     "The environment of JupyterLab; what it needs for this folder is written below .genomed."
     from genomed_workbench.data.storage import write_text_atomically
-    own = folder/".genomed"/"jupyter"
-    write_text_atomically(own/"labconfig"/"default_setting_overrides.json", json.dumps(SETTINGS, indent=1) + "\n")
-    there = os.environ.get("JUPYTER_CONFIG_PATH")
-    return {**os.environ, "JUPYTER_TOKEN": token, "JUPYTER_CONFIG_PATH": os.pathsep.join([str(own), *([there] if there else [])]), "JUPYTERLAB_WORKSPACES_DIR": str(own/"workspaces")}
 
-def free_port(wanted:int|None) -> int:
+    own = folder / ".genomed" / "jupyter"
+    write_text_atomically(
+        own / "labconfig" / "default_setting_overrides.json", json.dumps(SETTINGS, indent=1) + "\n"
+    )
+    there = os.environ.get("JUPYTER_CONFIG_PATH")
+    return {
+        **os.environ,
+        "JUPYTER_TOKEN": token,
+        "JUPYTER_CONFIG_PATH": os.pathsep.join([str(own), *([there] if there else [])]),
+        "JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces"),
+    }
+
+# %% ../../nbs/library/cli/02_app.ipynb #9fc1a81c
+def free_port(wanted: int | None) -> int:
     "The port that was asked for, if it is free, or any that is."
     for port in [wanted] if wanted else [8888, 0]:
         with socket.socket() as probe:
-            try: probe.bind(("127.0.0.1", port))
-            except OSError: continue
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
             return probe.getsockname()[1]
-    raise ValueError(f"--port {wanted}: something else listens there already. Choose another one, or leave --port out.")
+    raise ValueError(
+        f"--port {wanted}: something else listens there already. Choose another one, or leave --port out."
+    )
 
-def lab_address(port:int, start:str) -> str:
+# %% ../../nbs/library/cli/02_app.ipynb #ac4e10d5
+def lab_address(port: int, start: str) -> str:
     "Where JupyterLab shows a notebook."
     return f"http://127.0.0.1:{port}/lab/tree/{quote(start)}"
 
+# %% ../../nbs/library/cli/02_app.ipynb #c7046711
 def lab_command(
-    folder:Path,
-    port:int,
-    browser:bool,
-    start:str="",  # the notebook to open, in the folder
+    folder: Path,
+    port: int,
+    browser: bool,
+    start: str = "",  # the notebook to open, in the folder
 ) -> list[str]:
     "How JupyterLab is started."
-    quiet = ["--ServerApp.log_level=WARN", "--LabApp.log_level=WARN", "--ServerApp.answer_yes=True", "--LabApp.news_url=None",
-             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+    quiet = [
+        "--ServerApp.log_level=WARN",
+        "--LabApp.log_level=WARN",
+        "--ServerApp.answer_yes=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     opened = [f"--LabApp.default_url=/lab/tree/{quote(start)}"] if start else []
-    return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-            *quiet, *opened, *as_root, *([] if browser else ["--no-browser"])]
+    return [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={folder}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        *quiet,
+        *opened,
+        *as_root,
+        *([] if browser else ["--no-browser"]),
+    ]
 
 # %% ../../nbs/library/cli/02_app.ipynb #a16936ae
 @app.command()
 def lab(
-    folder:Annotated[Path|None, typer.Option(metavar="DIR", help="Your folder for the lessons; made if it is not there. Default: genomed-lessons.")]=None,
-    port:Annotated[int|None, typer.Option(help="Port on this computer. Default: 8888, or a free one.", min=1, max=65535)]=None,
-    browser:Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")]=True,
-    debug:Debug=False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Your folder for the lessons; made if it is not there. Default: genomed-lessons.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port on this computer. Default: 8888, or a free one.", min=1, max=65535),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    debug: Debug = False,
 ) -> None:
     "The lessons, in a folder of yours, opened in JupyterLab. What you changed there is never overwritten."
     with spoken(debug):
         from importlib.util import find_spec
-        if find_spec("jupyterlab") is None: raise FileNotFoundError(2, "JupyterLab is not installed; install it with: pip install jupyterlab", "jupyterlab")
+
+        if find_spec("jupyterlab") is None:
+            raise FileNotFoundError(
+                2,
+                "JupyterLab is not installed; install it with: pip install jupyterlab",
+                "jupyterlab",
+            )
         from genomed_workbench.learn.folder import prepare_folder
+
         chosen, done = free_port(port), prepare_folder(folder or lesson_place())
-        start, token = done.start if (done.folder/done.start).is_file() else "", secrets.token_hex(16)
-        for line in (f"Lessons in {done.folder}", *(f"  {said}" for said in done.in_words()), "JupyterLab opens in your browser; its address is" if browser else "JupyterLab answers at",
-                     f"{lab_address(chosen, start)}?token={token}", "Ctrl-C stops it."): typer.echo(line)
+        start, token = (
+            done.start if (done.folder / done.start).is_file() else "",
+            secrets.token_hex(16),
+        )
+        for line in (
+            f"Lessons in {done.folder}",
+            *(f"  {said}" for said in done.in_words()),
+            "JupyterLab opens in your browser; its address is"
+            if browser
+            else "JupyterLab answers at",
+            f"{lab_address(chosen, start)}?token={token}",
+            "Ctrl-C stops it.",
+        ):
+            typer.echo(line)
         sys.stdout.flush()
         environment = lab_environment(done.folder, token)
-        raise typer.Exit(serve(lab_command(done.folder, chosen, browser, start), environment, None if debug else done.folder/".genomed"/"jupyter"/f"log-{chosen}.txt"))
+        raise typer.Exit(
+            serve(
+                lab_command(done.folder, chosen, browser, start),
+                environment,
+                None if debug else done.folder / ".genomed" / "jupyter" / f"log-{chosen}.txt",
+            )
+        )
 
+# %% ../../nbs/library/cli/02_app.ipynb #602e346a
 def serve(
-    command:list[str],
-    environment:dict[str, str],
-    log:Path|None=None,  # where the server's own messages go; None: the terminal
-) -> int:                # its exit status
+    command: list[str],
+    environment: dict[str, str],
+    log: Path | None = None,  # where the server's own messages go; None: the terminal
+) -> int:  # its exit status
     "Run a server until it ends or is interrupted; being interrupted is the usual end."
     with open(log or os.devnull, "w", encoding="utf-8") as file:
-        server = subprocess.Popen(command, env=environment, stdout=file if log else None, stderr=file if log else None)
-        try: status = server.wait()
-        except KeyboardInterrupt: status = _stopped(server)
-    if status and log: say(f"{log.read_text(encoding='utf-8', errors='replace')[-1500:]}\nerror: the server ended with status {status}; its messages stand above and in {log}")
+        server = subprocess.Popen(
+            command, env=environment, stdout=file if log else None, stderr=file if log else None
+        )
+        try:
+            status = server.wait()
+        except KeyboardInterrupt:
+            status = _stopped(server)
+    if status and log:
+        say(
+            f"{log.read_text(encoding='utf-8', errors='replace')[-1500:]}\nerror: the "
+            f"server ended with status {status}; its messages stand above and in {log}"
+        )
     return 1 if status else 0
 
-def _stopped(server:subprocess.Popen) -> int:
+# %% ../../nbs/library/cli/02_app.ipynb #fbe00217
+def _stopped(server: subprocess.Popen) -> int:
     "Stop a server, politely at first."
     for stop in (lambda: None, server.terminate, server.kill):
         stop()
-        try: server.wait(timeout=3)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt): continue
+        try:
+            server.wait(timeout=3)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            continue
         break
     say("stopped")
     return 0
@@ -558,53 +1126,107 @@ def _stopped(server:subprocess.Popen) -> int:
 # %% ../../nbs/library/cli/02_app.ipynb #20addd8e
 @app.command(name="map")
 def propose(
-    file:Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or Excel table, a cBioPortal study folder, or a REDCap export.")],
-    disease:Annotated[str, typer.Option(metavar="mds|aml|mm|scd", help="Whose dictionary.")],
-    out:Annotated[Path|None, typer.Option(metavar="TOML", help="File for the mapping; never one that exists. Default: stdout.")]=None,
-    kind:Annotated[str|None, typer.Option(help="csv, excel, parquet, genomed4all, cbioportal, redcap or fhir. Default: found out.")]=None,
-    sheet:Annotated[str|None, typer.Option(help="Sheet of a workbook. Default: the first.")]=None,
-    sep:Annotated[str|None, typer.Option(help="Separator of columns. Default: found out.")]=None,
-    encoding:Annotated[str|None, typer.Option(help="Encoding of the text. Default: found out.")]=None,
-    data_dictionary:Annotated[Path|None, typer.Option(metavar="CSV", help="Data dictionary of a REDCap export. Default: found beside it.")]=None,
-    json_:Json=False,
-    quiet:Quiet=False,
-    debug:Debug=False,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, TSV, Parquet or Excel table, a cBioPortal study folder, or a REDCap export.",
+        ),
+    ],
+    disease: Annotated[str, typer.Option(metavar="mds|aml|mm|scd", help="Whose dictionary.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML", help="File for the mapping; never one that exists. Default: stdout."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="csv, excel, parquet, genomed4all, cbioportal, redcap or fhir. Default: found out."
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="Sheet of a workbook. Default: the first.")
+    ] = None,
+    sep: Annotated[
+        str | None, typer.Option(help="Separator of columns. Default: found out.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the text. Default: found out.")
+    ] = None,
+    data_dictionary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Data dictionary of a REDCap export. Default: found beside it."
+        ),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     "Propose what the columns of a hospital's file mean; a person confirms it."
     with spoken(debug):
         from genomed_workbench.cli.job import as_json, heard
         from genomed_workbench.cli.map import in_lines, proposed, record_of
-        with redirect_stdout(sys.stderr), heard(lambda text: None if quiet else say(f"warning: {text}")):
-            found = proposed(file, disease, kind, out, sheet=sheet, sep=sep, encoding=encoding, data_dictionary=data_dictionary)
-        if json_: typer.echo(as_json(record_of(found, file, out)))
-        elif not out: sys.stdout.write(found.mapping().as_toml())
-        if not quiet: say("\n".join([*in_lines(found, out), *([f"mapping: {out}"] if out else [])]))
+
+        with (
+            redirect_stdout(sys.stderr),
+            heard(lambda text: None if quiet else say(f"warning: {text}")),
+        ):
+            found = proposed(
+                file,
+                disease,
+                kind,
+                out,
+                sheet=sheet,
+                sep=sep,
+                encoding=encoding,
+                data_dictionary=data_dictionary,
+            )
+        if json_:
+            typer.echo(as_json(record_of(found, file, out)))
+        elif not out:
+            sys.stdout.write(found.mapping().as_toml())
+        if not quiet:
+            say("\n".join([*in_lines(found, out), *([f"mapping: {out}"] if out else [])]))
 
 # %% ../../nbs/library/cli/02_app.ipynb #0966f4ca
 @app.command()
 def panel(
-    notebook:Annotated[Path, typer.Argument(help="Notebook with the panel; made if it is not there. Files are kept beside it.")]=Path("workbench.ipynb"),
-    port:Annotated[int|None, typer.Option(help="Port on this computer. Default: 8888, or a free one.", min=1, max=65535)]=None,
-    browser:Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")]=True,
-    debug:Debug=False,
+    notebook: Annotated[
+        Path,
+        typer.Argument(
+            help="Notebook with the panel; made if it is not there. Files are kept beside it."
+        ),
+    ] = Path("workbench.ipynb"),
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port on this computer. Default: 8888, or a free one.", min=1, max=65535),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    debug: Debug = False,
 ) -> None:
     "The workbench panel as a page of its own, without code (needs Voilà)."
     with spoken(debug), tempfile.TemporaryDirectory() as home:
         from genomed_workbench.workbench.page import page_command, page_environment, panel_notebook
+
         chosen = free_port(port)
         command, environment = page_command(notebook, chosen, browser), page_environment(home)
         panel_notebook(notebook)
         typer.echo(f"The panel answers at\nhttp://127.0.0.1:{chosen}/\nCtrl-C stops it.")
         sys.stdout.flush()
-        raise typer.Exit(serve(command, environment, None if debug else Path(home)/"log.txt"))
+        raise typer.Exit(serve(command, environment, None if debug else Path(home) / "log.txt"))
 
 # %% ../../nbs/library/cli/02_app.ipynb #75514626
 def main() -> None:
     "Run the command line and exit with its status."
-    try: status = app(standalone_mode=False)
+    try:
+        status = app(standalone_mode=False)
     except click.ClickException as error:
         say(f"error: {error.format_message()}")
-        if isinstance(error, click.UsageError) and error.ctx: say(f"see: {error.ctx.command_path} --help")
+        if isinstance(error, click.UsageError) and error.ctx:
+            say(f"see: {error.ctx.command_path} --help")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")

@@ -14,38 +14,63 @@ from ..nodes.readiness import Readiness, check_readiness
 # %% ../../nbs/library/cli/05_check.ipynb #0be3fdeb
 REPORT = "readiness.html"
 
-def check_out(out:Path|None, file:Path) -> None:
+
+def check_out(out: Path | None, file: Path) -> None:
     "A folder that the report can be written to."
-    if out is None: return
-    blocked = next((part for part in (out, *out.parents) if part.exists() and not part.is_dir()), None)
-    if blocked: raise ValueError(f"--out {out}: {blocked} is a file, not a folder. Choose another folder.")
-    taken = [name for name in (REPORT, "readiness.json") if (out/name).exists() and file.exists() and (out/name).resolve() == file.resolve()]
-    if taken: raise ValueError(f"--out {out}: {taken[0]} is the file that is read. Choose another folder; nothing was written.")
+    if out is None:
+        return
+    blocked = next(
+        (part for part in (out, *out.parents) if part.exists() and not part.is_dir()), None
+    )
+    if blocked:
+        raise ValueError(f"--out {out}: {blocked} is a file, not a folder. Choose another folder.")
+    taken = [
+        name
+        for name in (REPORT, "readiness.json")
+        if (out / name).exists() and file.exists() and (out / name).resolve() == file.resolve()
+    ]
+    if taken:
+        raise ValueError(
+            f"--out {out}: {taken[0]} is the file that is read. Choose another folder; nothing was written."
+        )
 
 # %% ../../nbs/library/cli/05_check.ipynb #2b3c2ce0
 def checked(
-    file:Path,
-    disease:str,
-    mapping:Path|None = None,
-    outcome:str|None = None,
-    needs:list[str]|None = None,
-    kind:str|None = None,
-    out:Path|None = None,
-) -> tuple[Readiness, Path|None]:  # and the report, where one was written
+    file: Path,
+    disease: str,
+    mapping: Path | None = None,
+    outcome: str | None = None,
+    needs: list[str] | None = None,
+    kind: str | None = None,
+    out: Path | None = None,
+) -> tuple[Readiness, Path | None]:  # and the report, where one was written
     "Check a file and write the report."
     check_out(out, file)
     found = check_readiness(file, disease, mapping, outcome, needs=needs, kind=kind)
-    return found, None if out is None else found.report(out/REPORT)
+    return found, None if out is None else found.report(out / REPORT)
 
 # %% ../../nbs/library/cli/05_check.ipynb #697badd8
 SHOWN = 15  # findings spelled out
 
-def in_lines(found:Readiness) -> list[str]:
+
+def in_lines(found: Readiness) -> list[str]:
     "The check as lines of text."
     grave = [one for one in found.all_findings if one.severity != "look"]
     looks = len(found.all_findings) - len(grave)
-    lines = [f"{found.verdict.capitalize()}. {found.sentence}", "", *(f"{place}. {step}" for place, step in enumerate(found.steps, start=1)), ""]
-    lines += [f"{SEVERITIES[one.severity]}: {one.title} ({one.where}): {one.what}" for one in grave[:SHOWN]]
-    if len(grave) > SHOWN: lines.append(f"... and {len(grave) - SHOWN:,} more")
-    if looks: lines.append(f"{looks:,} {'thing is' if looks == 1 else 'things are'} worth a look (in the report).")
+    lines = [
+        f"{found.verdict.capitalize()}. {found.sentence}",
+        "",
+        *(f"{place}. {step}" for place, step in enumerate(found.steps, start=1)),
+        "",
+    ]
+    lines += [
+        f"{SEVERITIES[one.severity]}: {one.title} ({one.where}): {one.what}"
+        for one in grave[:SHOWN]
+    ]
+    if len(grave) > SHOWN:
+        lines.append(f"... and {len(grave) - SHOWN:,} more")
+    if looks:
+        lines.append(
+            f"{looks:,} {'thing is' if looks == 1 else 'things are'} worth a look (in the report)."
+        )
     return [*lines, found.outcome_words]

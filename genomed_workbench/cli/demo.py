@@ -20,43 +20,75 @@ from ..learners.cox import CoxPH
 # %% ../../nbs/library/cli/01_demo.ipynb #5563f6b0
 REAL, VIRTUAL = "leukemia-nw-england", "made-up-aml"
 
+
 def demo_cohort() -> tuple[Cohort, str]:
     "The real cohort, or a virtual one; and a sentence about which."
     how = cohorts().available[REAL]
-    if how == "yes": return load_cohort(REAL), "Each district of residence plays a hospital."
-    return load_cohort(VIRTUAL), f"Virtual patients: the real cohort is not installed ({how}), so this demo runs on made-up ones."
+    if how == "yes":
+        return load_cohort(REAL), "Each district of residence plays a hospital."
+    return (
+        load_cohort(VIRTUAL),
+        f"Virtual patients: the real cohort is not installed ({how}), so this demo runs on made-up ones.",
+    )
 
 # %% ../../nbs/library/cli/01_demo.ipynb #c7ae4762
-EXAMPLES: tuple[dict[str, Any], ...] = ({"age": 45.0, "wbc": 5.0, "sex": "female"}, {"age": 75.0, "wbc": 100.0, "sex": "female"})
+EXAMPLES: tuple[dict[str, Any], ...] = (
+    {"age": 45.0, "wbc": 5.0, "sex": "female"},
+    {"age": 75.0, "wbc": 100.0, "sex": "female"},
+)
 YEARS = 2.0
 
-def example_patients(learner:Any) -> pd.DataFrame:
+
+def example_patients(learner: Any) -> pd.DataFrame:
     "The example patients as the fitted model's columns."
     encoding = learner.encoding_
-    average = {c: encoding.numbers[c] if c in encoding.numbers else encoding.levels[c][0] for c in encoding.columns}
-    return pd.DataFrame([average | {k: v for k, v in example.items() if k in average} for example in EXAMPLES])
+    average = {
+        c: encoding.numbers[c] if c in encoding.numbers else encoding.levels[c][0]
+        for c in encoding.columns
+    }
+    return pd.DataFrame(
+        [average | {k: v for k, v in example.items() if k in average} for example in EXAMPLES]
+    )
 
-def examples_in_words(learner:Any, cohort:Cohort) -> list[str]:
+# %% ../../nbs/library/cli/01_demo.ipynb #fb1f0ef8
+def examples_in_words(learner: Any, cohort: Cohort) -> list[str]:
     "Predicted survival of the example patients, one sentence each."
-    alive = learner.predict_survival(example_patients(learner), [YEARS], baseline="average").iloc[:, 0]
+    alive = learner.predict_survival(example_patients(learner), [YEARS], baseline="average").iloc[
+        :, 0
+    ]
     unit = cohort.units.get("wbc", "")
-    return [f"Example, not a real patient: a {'woman' if e['sex'] == 'female' else 'man'} of {e['age']:.0f} with {e['wbc']:.0f} white cells ({unit}) and all else average "
-            f"has a predicted {YEARS:g}-year survival of {p:.0%}." for e, p in zip(EXAMPLES, alive)]
+    return [
+        f"Example, not a real patient: a {'woman' if e['sex'] == 'female' else 'man'} "
+        f"of {e['age']:.0f} with {e['wbc']:.0f} white cells ({unit}) and all else "
+        "average "
+        f"has a predicted {YEARS:g}-year survival of {p:.0%}."
+        for e, p in zip(EXAMPLES, alive)
+    ]
 
 # %% ../../nbs/library/cli/01_demo.ipynb #9ca6ef79
 def demo(
-    repeats:int=20,
-    seed:int=0,
-    progress:bool=True,
+    repeats: int = 20,
+    seed: int = 0,
+    progress: bool = True,
 ) -> tuple[Result, list[str]]:  # the result and the answer, a sentence each
     "Exact Cox over the districts, compared with isolated and pooled training."
     cohort, about = demo_cohort()
-    result = work(make_federation(cohort, small="keep", seed=seed), CoxPH(), repeats, progress=progress)
+    result = work(
+        make_federation(cohort, small="keep", seed=seed), CoxPH(), repeats, progress=progress
+    )
     return result, demo_in_words(result, about)
 
-def demo_in_words(result:Result, about:str) -> list[str]:
+# %% ../../nbs/library/cli/01_demo.ipynb #b08b525d
+def demo_in_words(result: Result, about: str) -> list[str]:
     "What the demo found, in plain sentences."
     cohort, c = result.federation.cohort, result.comparison
     assert isinstance(cohort.outcome, Survival) and c is not None
-    return [cohort.describe, about, *c.in_words(), *examples_in_words(result.run.learner, cohort),
-            f"These two are point predictions of the federated model, which learned from {int(result.run.sites.train.sum()):,} patients of {cohort.name}; no interval is given."]
+    return [
+        cohort.describe,
+        about,
+        *c.in_words(),
+        *examples_in_words(result.run.learner, cohort),
+        "These two are point predictions of the federated model, which learned from "
+        f"{int(result.run.sites.train.sum()):,} patients of {cohort.name}; no interval "
+        "is given.",
+    ]

@@ -14,45 +14,74 @@ from ..evaluation.experiment import Experiment, experiment
 from ..evaluation.plan import ExperimentError, Plan, read_plan
 
 # %% ../../nbs/library/cli/06_experiment.ipynb #2873ded4
-def check_page(report:Path|None) -> None:
+def check_page(report: Path | None) -> None:
     "A file that the report can be written to."
-    if report is None: return
-    if report.is_dir(): raise ExperimentError(f"--report {report}: this is a folder; expected a file such as {report/'report.html'}")
-    if report.suffix.lower() not in (".html", ".htm"): raise ExperimentError(f"--report {report}: expected a name that ends in .html")
+    if report is None:
+        return
+    if report.is_dir():
+        raise ExperimentError(
+            f"--report {report}: this is a folder; expected a file such as {report / 'report.html'}"
+        )
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise ExperimentError(f"--report {report}: expected a name that ends in .html")
 
 # %% ../../nbs/library/cli/06_experiment.ipynb #68f5f964
 def carried_out(
-    file:str,               # path, or the name of an experiment that travels with the package
-    out:Path|None=None,
-    workers:int=2,
-    report:Path|None=None,
-    only:str|None=None,     # names of cohorts, designs and learners, separated by commas
-    progress:bool=True,
-) -> tuple[Experiment, Path|None]:
+    file: str,  # path, or the name of an experiment that travels with the package
+    out: Path | None = None,
+    workers: int = 2,
+    report: Path | None = None,
+    only: str | None = None,  # names of cohorts, designs and learners, separated by commas
+    progress: bool = True,
+) -> tuple[Experiment, Path | None]:
     "Run an experiment and write its report."
     check_page(report)
     done = experiment(file, out, workers, progress, names_of(only))
     return done, None if report is None else done.report(report)
 
-def declared(file:str) -> tuple[Plan, list[str]]:
+# %% ../../nbs/library/cli/06_experiment.ipynb #169ca9af
+def declared(file: str) -> tuple[Plan, list[str]]:
     "The plan, and its parts as lines of text."
     plan = read_plan(file)
     parts = {"cohorts": plan.cohorts, "designs": plan.designs, "learners": plan.learners}
     return plan, [repr(plan), *(f"{name}: {', '.join(part)}" for name, part in parts.items())]
 
 # %% ../../nbs/library/cli/06_experiment.ipynb #c9f63991
-def in_lines(done:Experiment, report:Path|None) -> list[str]:
+def in_lines(done: Experiment, report: Path | None) -> list[str]:
     "The experiment as lines of text."
     lines = list(done.in_words())
     if len(done.results):
         s = done.summary(tested_on="within")
         s = s[s.trained_on.isin(["all sites", "own site"]) | (s.arm == "clinical score")]
         for (cohort, design), group in s.groupby(["cohort", "design"], sort=False):
-            lines += ["", f"{cohort}, {design}", *(f"  {r.learner or r.trained_on:<14} {r.arm:<14} {r.strategy if r.strategy != 'own' else '':<10} {r.mean:.3f}" + (f" ({r.low:.3f} to {r.high:.3f})" if r.low == r.low else "") for r in group.itertuples())]
+            lines += [
+                "",
+                f"{cohort}, {design}",
+                *(
+                    f"  {r.learner or r.trained_on:<14} {r.arm:<14} "
+                    f"{r.strategy if r.strategy != 'own' else '':<10} {r.mean:.3f}"
+                    + (f" ({r.low:.3f} to {r.high:.3f})" if r.low == r.low else "")
+                    for r in group.itertuples()
+                ),
+            ]
         lines += ["", done.covers]
-    return [*lines, f"table: {done.folder/'results.csv'}", *([f"report: {report}"] if report else [])]
+    return [
+        *lines,
+        f"table: {done.folder / 'results.csv'}",
+        *([f"report: {report}"] if report else []),
+    ]
 
-def record_of(done:Experiment, report:Path|None) -> dict[str, Any]:
+# %% ../../nbs/library/cli/06_experiment.ipynb #0396491e
+def record_of(done: Experiment, report: Path | None) -> dict[str, Any]:
     "The experiment as plain values."
-    return plain({"name": done.plan.name, "cells": len(done.plan.cells()), "folder": str(done.folder), "report": None if report is None else str(report), "failed": done.failures,
-                  "summary": done.summary() if len(done.results) else [], "covers": done.covers})
+    return plain(
+        {
+            "name": done.plan.name,
+            "cells": len(done.plan.cells()),
+            "folder": str(done.folder),
+            "report": None if report is None else str(report),
+            "failed": done.failures,
+            "summary": done.summary() if len(done.results) else [],
+            "covers": done.covers,
+        }
+    )

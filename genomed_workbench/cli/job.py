@@ -24,15 +24,15 @@ from flwr.serverapp.strategy import Strategy
 
 from ..clinic.scores import SYSTEMS
 from ..data.checks import suggestion
-from ..data.columns import coding_in
 from ..data.cohort import Cohort
+from ..data.columns import coding_in
 from ..data.files import read_cohort
 from ..data.outcome import Survival
 from ..data.registry import cards, load_cohort
 from ..data.storage import write_bytes_atomically, write_text_atomically
+from ..data.version import own_version
 from ..evaluation.compare import Comparison, compare
 from ..evaluation.figures import as_png
-from ..data.version import own_version
 from ..evaluation.report import rounds_of, write_report
 from ..federation.engines import ENGINES
 from ..federation.run import Run, federate
@@ -46,267 +46,488 @@ from ..learners.strategies import strategy as named_strategy
 class OptionError(ValueError):
     "An option of the command line that cannot be meant so."
 
+# %% ../../nbs/library/cli/00_job.ipynb #65ce14d2
 def one_of(
-    option:str,           # as it is written, such as "--engine"
-    value:str,
-    known:Sequence[str],
-) -> str:                 # the value, if it is known
+    option: str,  # as it is written, such as "--engine"
+    value: str,
+    known: Sequence[str],
+) -> str:  # the value, if it is known
     "A choice among names."
-    if value in known: return value
+    if value in known:
+        return value
     near = suggestion(value, known)
-    raise OptionError(f"{option} {value!r} is not known; expected {', '.join(known[:-1])} or {known[-1]}.{f' {near}' if near.startswith('Did') else ''}")
+    raise OptionError(
+        f"{option} {value!r} is not known; expected {', '.join(known[:-1])} or "
+        f"{known[-1]}.{f' {near}' if near.startswith('Did') else ''}"
+    )
 
+# %% ../../nbs/library/cli/00_job.ipynb #b1692b67
 def numbers_of(
-    option:str,
-    text:str,   # numbers separated by commas
+    option: str,
+    text: str,  # numbers separated by commas
 ) -> list[float]:
     "Numbers from a list such as 60,30,10."
     parts = [p.strip() for p in text.split(",")]
-    try: values = [float(p) for p in parts]
-    except ValueError: raise OptionError(f"{option} {text!r}: expected numbers separated by commas, such as 60,30,10.") from None
+    try:
+        values = [float(p) for p in parts]
+    except ValueError:
+        raise OptionError(
+            f"{option} {text!r}: expected numbers separated by commas, such as 60,30,10."
+        ) from None
     bad = [p for p, v in zip(parts, values) if not math.isfinite(v) or v <= 0]
-    if bad: raise OptionError(f"{option} {text!r}: {', '.join(bad)} is not a number above zero; expected such as 60,30,10.")
+    if bad:
+        raise OptionError(
+            f"{option} {text!r}: {', '.join(bad)} is not a number above zero; expected such as 60,30,10."
+        )
     return values
 
-def names_of(text:str|None) -> list[str]|None:
+# %% ../../nbs/library/cli/00_job.ipynb #2a72b1e9
+def names_of(text: str | None) -> list[str] | None:
     "Names from a list such as age,sex; None stays None."
     return None if text is None else [p.strip() for p in text.split(",") if p.strip()]
 
-def coding_of(text:str|None) -> dict[str, int]|None:
+# %% ../../nbs/library/cli/00_job.ipynb #962f2fee
+def coding_of(text: str | None) -> dict[str, int] | None:
     "The coding of an event from a list such as alive=0,dead=1."
-    if text is None: return None
-    if (coding := coding_in(text)) is None: raise OptionError(f"--event-values {text!r}: expected each value with 0 or 1, such as alive=0,dead=1.")
+    if text is None:
+        return None
+    if (coding := coding_in(text)) is None:
+        raise OptionError(
+            f"--event-values {text!r}: expected each value with 0 or 1, such as alive=0,dead=1."
+        )
     return coding
 
 # %% ../../nbs/library/cli/00_job.ipynb #20c2157f
 FILE_ONLY = ("id", "sep", "decimal", "na_values", "encoding", "event_values")
 VIRTUAL_ONLY = ("n", "hospitals")
 
+
 def is_virtual(
-    data:str,   # registered name, or file
-) -> bool:      # True for a cohort that is drawn when it is asked for
+    data: str,  # registered name, or file
+) -> bool:  # True for a cohort that is drawn when it is asked for
     "Whether a name stands for virtual patients made from published figures."
     return data in cards() and cards()[data]["loader"]["kind"] == "virtual"
 
+# %% ../../nbs/library/cli/00_job.ipynb #25c34d16
 def open_cohort(
-    data:str,             # registered name, or file
-    **asked:Any,          # what was given of: time, event, outcome, site, unit, features, folder, zero_time, missing_outcome, FILE_ONLY, and VIRTUAL_ONLY
+    data: str,  # registered name, or file
+    # what was given of: time, event, outcome, site, unit, features, folder, zero_time,
+    # missing_outcome, FILE_ONLY, and VIRTUAL_ONLY
+    **asked: Any,
 ) -> Cohort:
     "The cohort that was meant."
     asked = {k: v for k, v in asked.items() if v is not None}
-    if not is_virtual(data) and (wrong := [k for k in asked if k in VIRTUAL_ONLY]): raise OptionError(f"{', '.join(map(option_of, wrong))}: only for virtual cohorts, which are drawn when they are asked for. Leave out.")
-    if data in cards(): return _registered(data, asked)
+    if not is_virtual(data) and (wrong := [k for k in asked if k in VIRTUAL_ONLY]):
+        raise OptionError(
+            f"{', '.join(map(option_of, wrong))}: only for virtual cohorts, which are drawn "
+            "when they are asked for. Leave out."
+        )
+    if data in cards():
+        return _registered(data, asked)
     path = Path(data)
-    if path.suffix or path.name != data or path.exists(): return _from_file(data, asked)
-    raise OptionError(f"{data!r} is neither a registered cohort nor a file here. {suggestion(data, cards())} `genomed cohorts` lists what is registered.")
+    if path.suffix or path.name != data or path.exists():
+        return _from_file(data, asked)
+    raise OptionError(
+        f"{data!r} is neither a registered cohort nor a file here. "
+        f"{suggestion(data, cards())} `genomed cohorts` lists what is registered."
+    )
 
-def _registered(name:str, asked:dict[str, Any]) -> Cohort:
+# %% ../../nbs/library/cli/00_job.ipynb #80f1a9b6
+def _registered(name: str, asked: dict[str, Any]) -> Cohort:
     "A registered cohort; options that would contradict its card are refused."
     own = ("time", "event", "site", "unit")
     cohort = load_cohort(name, **{k: v for k, v in asked.items() if k not in (*own, *FILE_ONLY)})
-    known = {"site": cohort.site} | ({"time": cohort.outcome.time, "event": cohort.outcome.event, "unit": cohort.outcome.unit} if isinstance(cohort.outcome, Survival) else {})
+    known = {"site": cohort.site} | (
+        {"time": cohort.outcome.time, "event": cohort.outcome.event, "unit": cohort.outcome.unit}
+        if isinstance(cohort.outcome, Survival)
+        else {}
+    )
     wrong = [k for k, v in asked.items() if k in FILE_ONLY or (k in own and known.get(k) != v)]
-    if wrong: raise OptionError(f"{name} is a registered cohort and knows its own columns: leave out {', '.join(map(option_of, wrong))}. To read a file of that name, write ./{name}.")
+    if wrong:
+        raise OptionError(
+            f"{name} is a registered cohort and knows its own columns: leave out "
+            f"{', '.join(map(option_of, wrong))}. To read a file of that name, write "
+            f"./{name}."
+        )
     return cohort
 
-def _from_file(path:str, asked:dict[str, Any]) -> Cohort:
+# %% ../../nbs/library/cli/00_job.ipynb #2d9c9e27
+def _from_file(path: str, asked: dict[str, Any]) -> Cohort:
     "A cohort from a file."
-    if "folder" in asked: raise OptionError("--folder is for registered cohorts that are read from a folder of yours; a file is named by its own path.")
+    if "folder" in asked:
+        raise OptionError(
+            "--folder is for registered cohorts that are read from a folder of yours; a file is named by its own path."
+        )
     return read_cohort(path, **asked)
 
+# %% ../../nbs/library/cli/00_job.ipynb #82a0e8bb
 def without_scores(
-    cohort:Cohort,
-    scores:Sequence[str],   # columns with a clinical score, or systems that are computed
-    chosen:bool,            # the features were named one by one
+    cohort: Cohort,
+    scores: Sequence[str],  # columns with a clinical score, or systems that are computed
+    chosen: bool,  # the features were named one by one
 ) -> Cohort:
     "A clinical score stands beside the model; it is no feature of it, unless it was named as one."
     for name in scores:
-        if name in SYSTEMS and name not in cohort.frame: continue
-        if name not in cohort.frame: raise OptionError(f"--scores: {cohort.name} has no column {name!r}, and no score is called so. {suggestion(name, [*cohort.frame.columns, *SYSTEMS])}")
-        if not pd.api.types.is_numeric_dtype(cohort.frame[name]): raise OptionError(f"--scores: column {name!r} of {cohort.name} does not hold numbers; a score is a number, higher is worse.")
-    return cohort if chosen or not scores else cohort.with_features([f for f in cohort.features if f not in scores])
+        if name in SYSTEMS and name not in cohort.frame:
+            continue
+        if name not in cohort.frame:
+            raise OptionError(
+                f"--scores: {cohort.name} has no column {name!r}, and no score is called so. "
+                f"{suggestion(name, [*cohort.frame.columns, *SYSTEMS])}"
+            )
+        if not pd.api.types.is_numeric_dtype(cohort.frame[name]):
+            raise OptionError(
+                f"--scores: column {name!r} of {cohort.name} does not hold numbers; a score is "
+                "a number, higher is worse."
+            )
+    return (
+        cohort
+        if chosen or not scores
+        else cohort.with_features([f for f in cohort.features if f not in scores])
+    )
 
-def option_of(name:str) -> str:
+# %% ../../nbs/library/cli/00_job.ipynb #007b68b5
+def option_of(name: str) -> str:
     "An argument of the library as the command line writes it."
     return {"na_values": "--na"}.get(name, f"--{name.replace('_', '-')}")
 
 # %% ../../nbs/library/cli/00_job.ipynb #3b3d8d43
 def make_federation(
-    cohort:Cohort,
-    shares:str|None=None,          # such as "60,30,10": split; None: by the site column
-    small:str="error",
-    min_patients:int|None=None,
-    test_share:float|None=None,    # None: a fifth by site, a tenth when split
-    seed:int=0,
+    cohort: Cohort,
+    shares: str | None = None,  # such as "60,30,10": split; None: by the site column
+    small: str = "error",
+    min_patients: int | None = None,
+    test_share: float | None = None,  # None: a fifth by site, a tenth when split
+    seed: int = 0,
 ) -> Federation:
     "The hospitals that were meant."
     one_of("--small", small, ("error", "merge", "keep"))
     if shares is not None:
-        if small != "error" or min_patients is not None: raise OptionError("--small and --min-patients are for real hospitals; with --shares the sizes are chosen. Leave them out.")
-        return Federation.split(cohort, _shares(shares), 0.1 if test_share is None else test_share, seed)
-    if cohort.site is None: raise OptionError(f"{cohort.name} has no site column, so there are no hospitals to train together. Name one with --site COLUMN, or make hospitals up with --shares 60,30,10.")
-    return Federation.by_site(cohort, 0.2 if test_share is None else test_share, seed, 20 if min_patients is None else min_patients, small)
+        if small != "error" or min_patients is not None:
+            raise OptionError(
+                "--small and --min-patients are for real hospitals; with --shares the sizes are chosen. Leave them out."
+            )
+        return Federation.split(
+            cohort, _shares(shares), 0.1 if test_share is None else test_share, seed
+        )
+    if cohort.site is None:
+        raise OptionError(
+            f"{cohort.name} has no site column, so there are no hospitals to train "
+            "together. Name one with --site COLUMN, or make hospitals up with --shares "
+            "60,30,10."
+        )
+    return Federation.by_site(
+        cohort,
+        0.2 if test_share is None else test_share,
+        seed,
+        20 if min_patients is None else min_patients,
+        small,
+    )
 
-def _shares(text:str) -> list[float]:
+# %% ../../nbs/library/cli/00_job.ipynb #2ead9db9
+def _shares(text: str) -> list[float]:
     "At least two sizes."
     shares = numbers_of("--shares", text)
-    if len(shares) < 2: raise OptionError(f"--shares {text!r}: expected the sizes of at least two hospitals, such as 60,30,10.")
+    if len(shares) < 2:
+        raise OptionError(
+            f"--shares {text!r}: expected the sizes of at least two hospitals, such as 60,30,10."
+        )
     return shares
 
 # %% ../../nbs/library/cli/00_job.ipynb #b70e30e2
 COX_ONLY = ("ties", "baseline", "disclosure", "time_grid")
 
+
 def make_learner(
-    cohort:Cohort,
-    model:str|None=None,  # None: the one that suits the outcome
-    **options:Any,        # what was given of: penalty, ties, baseline, disclosure, time_grid
+    cohort: Cohort,
+    model: str | None = None,  # None: the one that suits the outcome
+    **options: Any,  # what was given of: penalty, ties, baseline, disclosure, time_grid
 ) -> Learner:
     "The learner that was meant."
     options = {k: v for k, v in options.items() if v is not None}
-    model = one_of("--model", model or ("cox" if cohort.kind == "survival" else "logistic"), list(LEARNERS))
+    model = one_of(
+        "--model", model or ("cox" if cohort.kind == "survival" else "logistic"), list(LEARNERS)
+    )
     if LEARNERS[model].kind != cohort.kind:
-        raise OptionError(f"--model {model} needs a {LEARNERS[model].kind} outcome; {cohort.name} has a {cohort.kind} one. Choose --model {' or '.join(k for k, e in LEARNERS.items() if e.kind == cohort.kind)}, "
-                          "or another outcome (--time and --event for survival, --outcome for yes or no).")
-    if model != "cox" and (wrong := [k for k in options if k in COX_ONLY]): raise OptionError(f"{', '.join(map(option_of, wrong))}: only for --model cox. Leave out.")
-    if not 0 <= options.get("penalty", 0.0) < math.inf: raise OptionError(f"--penalty {options['penalty']:g}: expected a number from zero up, such as 0.01.")
-    try: known = arguments_of(model)
-    except LearnerError as e: raise OptionError(f"--model {e}") from None
-    if wrong := [k for k in options if k not in known]: raise OptionError(f"{', '.join(map(option_of, wrong))}: --model {model} has no such argument. Leave out.")
+        raise OptionError(
+            f"--model {model} needs a {LEARNERS[model].kind} outcome; {cohort.name} has a "
+            f"{cohort.kind} one. Choose --model "
+            f"{' or '.join(k for k, e in LEARNERS.items() if e.kind == cohort.kind)}, "
+            "or another outcome (--time and --event for survival, --outcome for yes or no)."
+        )
+    if model != "cox" and (wrong := [k for k in options if k in COX_ONLY]):
+        raise OptionError(f"{', '.join(map(option_of, wrong))}: only for --model cox. Leave out.")
+    if not 0 <= options.get("penalty", 0.0) < math.inf:
+        raise OptionError(
+            f"--penalty {options['penalty']:g}: expected a number from zero up, such as 0.01."
+        )
+    try:
+        known = arguments_of(model)
+    except LearnerError as e:
+        raise OptionError(f"--model {e}") from None
+    if wrong := [k for k in options if k not in known]:
+        raise OptionError(
+            f"{', '.join(map(option_of, wrong))}: --model {model} has no such argument. Leave out."
+        )
     return learner_of({"learner": model} | (_cox_options(options) if model == "cox" else options))
 
-def _cox_options(options:dict[str, Any]) -> dict[str, Any]:
+# %% ../../nbs/library/cli/00_job.ipynb #032f8caa
+def _cox_options(options: dict[str, Any]) -> dict[str, Any]:
     "The arguments of a Cox model, checked."
-    for name, known in (("ties", ("efron", "breslow")), ("baseline", ("per-site", "shared")), ("disclosure", ("protected", "simulation"))):
-        if name in options: one_of(option_of(name), options[name], known)
-    if "time_grid" in options: options = options | {"time_grid": sorted(set(numbers_of("--time-grid", options["time_grid"])))}
-    if len(options.get("time_grid", (0, 1))) < 2: raise OptionError("--time-grid: expected at least two different times, such as 0.5,1,2,5.")
-    if options.get("baseline") == "shared" and options.get("disclosure") != "simulation" and "time_grid" not in options:
-        raise OptionError("--baseline shared needs the times of single patients' events. Give coarse common times (--time-grid 0.25,0.5,1,2,5), "
-                          "or say --disclosure simulation if no real hospital is behind these rows.")
+    for name, known in (
+        ("ties", ("efron", "breslow")),
+        ("baseline", ("per-site", "shared")),
+        ("disclosure", ("protected", "simulation")),
+    ):
+        if name in options:
+            one_of(option_of(name), options[name], known)
+    if "time_grid" in options:
+        options = options | {
+            "time_grid": sorted(set(numbers_of("--time-grid", options["time_grid"])))
+        }
+    if len(options.get("time_grid", (0, 1))) < 2:
+        raise OptionError("--time-grid: expected at least two different times, such as 0.5,1,2,5.")
+    if (
+        options.get("baseline") == "shared"
+        and options.get("disclosure") != "simulation"
+        and "time_grid" not in options
+    ):
+        raise OptionError(
+            "--baseline shared needs the times of single patients' events. Give coarse "
+            "common times (--time-grid 0.25,0.5,1,2,5), "
+            "or say --disclosure simulation if no real hospital is behind these rows."
+        )
     return options
 
 # %% ../../nbs/library/cli/00_job.ipynb #b2efe8fd
-def make_strategy(name:str) -> Strategy|None:
+def make_strategy(name: str) -> Strategy | None:
     "A Flower strategy by name; None is the learner's own, exact one."
     return named_strategy(one_of("--strategy", name, list(STRATEGIES)))
 
 # %% ../../nbs/library/cli/00_job.ipynb #9aa5f4cf
 FOLDS = 5
 
+
 @dataclass(frozen=True)
 class Result:
     "What a command found."
+
     federation: Federation
-    run: Run                        # trained on the training rows of the first draw
-    comparison: Comparison | None   # None where only training was asked for
+    run: Run  # trained on the training rows of the first draw
+    comparison: Comparison | None  # None where only training was asked for
 
     @property
     def notes(self) -> list[str]:
         "What was left out or could not be done, each once."
-        stopped = ["the federated model did not converge; allow more rounds"] if self.run.converged is False else []
-        return list(dict.fromkeys([*self.federation.cohort.notes, *self.federation.notes, *(self.comparison.notes if self.comparison else ()), *stopped]))
+        stopped = (
+            ["the federated model did not converge; allow more rounds"]
+            if self.run.converged is False
+            else []
+        )
+        return list(
+            dict.fromkeys(
+                [
+                    *self.federation.cohort.notes,
+                    *self.federation.notes,
+                    *(self.comparison.notes if self.comparison else ()),
+                    *stopped,
+                ]
+            )
+        )
 
+# %% ../../nbs/library/cli/00_job.ipynb #73d55cc6
 def work(
-    federation:Federation,
-    learner:Learner,
-    repeats:int=20,               # draws of test rows; 0: train only
-    tune:bool=True,               # choose the penalty by cross-validation
-    strategy:Strategy|None=None,
-    rounds:int=20,
-    engine:str="inprocess",
-    scores:Sequence[str]=(),      # columns with a clinical score, or systems that are computed
-    progress:bool=True,
+    federation: Federation,
+    learner: Learner,
+    repeats: int = 20,  # draws of test rows; 0: train only
+    tune: bool = True,  # choose the penalty by cross-validation
+    strategy: Strategy | None = None,
+    rounds: int = 20,
+    engine: str = "inprocess",
+    scores: Sequence[str] = (),  # columns with a clinical score, or systems that are computed
+    progress: bool = True,
 ) -> Result:
     "Train over the federation and compare."
     one_of("--engine", engine, list(ENGINES))
-    if repeats and not len(federation.test_rows): raise OptionError("there are no test patients to compare on. Choose a larger --test-share, or --repeats 0 to train without comparing.")
-    if not repeats: return Result(federation, federate(federation, learner, rounds, strategy, engine, federation.seed, FOLDS if tune else 0, progress=progress), None)
-    found = compare(federation, learner, repeats, tune=tune, scores=scores, folds=FOLDS, engine=engine, rounds=rounds, strategy=strategy, progress=progress)
+    if repeats and not len(federation.test_rows):
+        raise OptionError(
+            "there are no test patients to compare on. Choose a larger --test-share, or "
+            "--repeats 0 to train without comparing."
+        )
+    if not repeats:
+        return Result(
+            federation,
+            federate(
+                federation,
+                learner,
+                rounds,
+                strategy,
+                engine,
+                federation.seed,
+                FOLDS if tune else 0,
+                progress=progress,
+            ),
+            None,
+        )
+    found = compare(
+        federation,
+        learner,
+        repeats,
+        tune=tune,
+        scores=scores,
+        folds=FOLDS,
+        engine=engine,
+        rounds=rounds,
+        strategy=strategy,
+        progress=progress,
+    )
     return Result(found.federation, found.run, found)
 
 # %% ../../nbs/library/cli/00_job.ipynb #09f8e440
-def plain(value:Any) -> Any:
+def plain(value: Any) -> Any:
     "Arrays, frames and numpy numbers as JSON values; NaN and infinity as None."
-    if isinstance(value, dict): return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, pd.DataFrame): return [plain(row) for row in value.to_dict("records")]
-    if isinstance(value, (list, tuple, np.ndarray)): return [plain(v) for v in value]
-    if value is None or value is pd.NA: return None
-    if isinstance(value, np.generic): value = value.item()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, pd.DataFrame):
+        return [plain(row) for row in value.to_dict("records")]
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(v) for v in value]
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
+# %% ../../nbs/library/cli/00_job.ipynb #2565d5e9
 def record(
-    result:Result,
-    warned:Sequence[str]=(),  # what was warned of on the way
+    result: Result,
+    warned: Sequence[str] = (),  # what was warned of on the way
 ) -> dict[str, Any]:
     "Everything about a result that a program may want."
     run, c, cohort = result.run, result.comparison, result.federation.cohort
     rounds, tuning = rounds_of(run)
-    return plain({
-        "cohort": cohort.name, "virtual": cohort.virtual, "n": cohort.n, "events": cohort.n_events, "features": cohort.features,
-        "sites": result.federation.table.reset_index(names="name")[["name", "n", "events"]],
-        "model": name_of(run.learner), "penalty": getattr(run.learner, "penalty", None),
-        "engine": run.engine, "strategy": {"SearchStrategy": "newton"}.get(run.strategy, run.strategy.lower()), "rounds": rounds, "tuning_rounds": tuning,
-        "converged": run.converged, "seconds": run.seconds, "seed": result.federation.seed, "version": own_version(),
-        "answer": c.in_words() if c else [], "intervals": c.covers if c else None,
-        "arms": c.table if c else [], "gain": c.gain.reset_index() if c else [], "overall": c.overall.reset_index() if c else [],
-        "coefficients": run.learner.coefficients["coef"].to_dict(), "disclosed": run.disclosed, "notes": result.notes, "warnings": warned,
-    })
+    return plain(
+        {
+            "cohort": cohort.name,
+            "virtual": cohort.virtual,
+            "n": cohort.n,
+            "events": cohort.n_events,
+            "features": cohort.features,
+            "sites": result.federation.table.reset_index(names="name")[["name", "n", "events"]],
+            "model": name_of(run.learner),
+            "penalty": getattr(run.learner, "penalty", None),
+            "engine": run.engine,
+            "strategy": {"SearchStrategy": "newton"}.get(run.strategy, run.strategy.lower()),
+            "rounds": rounds,
+            "tuning_rounds": tuning,
+            "converged": run.converged,
+            "seconds": run.seconds,
+            "seed": result.federation.seed,
+            "version": own_version(),
+            "answer": c.in_words() if c else [],
+            "intervals": c.covers if c else None,
+            "arms": c.table if c else [],
+            "gain": c.gain.reset_index() if c else [],
+            "overall": c.overall.reset_index() if c else [],
+            "coefficients": run.learner.coefficients["coef"].to_dict(),
+            "disclosed": run.disclosed,
+            "notes": result.notes,
+            "warnings": warned,
+        }
+    )
 
-def as_json(value:Any) -> str:
+# %% ../../nbs/library/cli/00_job.ipynb #03d07aac
+def as_json(value: Any) -> str:
     "One JSON object."
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 # %% ../../nbs/library/cli/00_job.ipynb #b252dc22
 WRITTEN = ("report.html", "result.json", "table.csv", "gain.csv", "figure.png", "run")
 
+
 def check_folder(
-    out:str|Path,
-) -> Path:         # the folder, which need not exist yet
+    out: str | Path,
+) -> Path:  # the folder, which need not exist yet
     "Refuse a folder that holds anything we did not write."
     out = Path(out).expanduser()
     blocked = next((p for p in (out, *out.parents) if p.exists() and not p.is_dir()), None)
-    if blocked: raise OptionError(f"--out {out}: {blocked} is a file, not a folder. Choose another folder.")
+    if blocked:
+        raise OptionError(f"--out {out}: {blocked} is a file, not a folder. Choose another folder.")
     stands = next(p for p in (out, *out.absolute().parents) if p.exists())
-    if not os.access(stands, os.W_OK): raise OptionError(f"--out {out}: you may not write to {stands}. Choose another folder.")
+    if not os.access(stands, os.W_OK):
+        raise OptionError(f"--out {out}: you may not write to {stands}. Choose another folder.")
     others = sorted(p.name for p in out.iterdir() if p.name not in WRITTEN) if out.exists() else []
-    if others: raise OptionError(f"--out {out}: the folder holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which this command did not write. Choose another folder, or empty it.")
+    if others:
+        raise OptionError(
+            f"--out {out}: the folder holds "
+            f"{', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which this "
+            "command did not write. Choose another folder, or empty it."
+        )
     if out.exists() and any(out.iterdir()) and not _ours(out):
-        raise OptionError(f"--out {out}: the folder holds {', '.join(sorted(p.name for p in out.iterdir())[:3])}, but no result of this program. Choose another folder, or empty it.")
+        raise OptionError(
+            f"--out {out}: the folder holds "
+            f"{', '.join(sorted(p.name for p in out.iterdir())[:3])}, but no result of this "
+            "program. Choose another folder, or empty it."
+        )
     return out
 
-def _ours(out:Path) -> bool:
+# %% ../../nbs/library/cli/00_job.ipynb #38bcb640
+def _ours(out: Path) -> bool:
     "True where an earlier result of ours stands; an unfinished one counts by its saved run."
-    try: return "disclosed" in json.loads((out/"result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError): return (out/"run"/"run.json").exists()
+    try:
+        return "disclosed" in json.loads((out / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return (out / "run" / "run.json").exists()
 
 # %% ../../nbs/library/cli/00_job.ipynb #bf1c4c6b
 def write_folder(
-    result:Result,
-    told:dict[str, Any],  # its record
-    out:Path,             # a folder that `check_folder` let pass
-) -> list[Path]:          # what was written
+    result: Result,
+    told: dict[str, Any],  # its record
+    out: Path,  # a folder that `check_folder` let pass
+) -> list[Path]:  # what was written
     "Report, figure, tables, saved run, and the record last."
     out.mkdir(parents=True, exist_ok=True)
-    for name in WRITTEN[:-1]: (out/name).unlink(missing_ok=True)
-    written = [result.run.save(out/"run", overwrite=True)]
+    for name in WRITTEN[:-1]:
+        (out / name).unlink(missing_ok=True)
+    written = [result.run.save(out / "run", overwrite=True)]
     if c := result.comparison:
-        written += [write_report(c, out/"report.html"), write_bytes_atomically(out/"figure.png", as_png(c.plot().figure, dpi=150)),
-                    write_text_atomically(out/"table.csv", c.table.to_csv(index=False)), write_text_atomically(out/"gain.csv", c.gain.to_csv())]
-    return [*written, write_text_atomically(out/"result.json", as_json(told) + "\n")]
+        written += [
+            write_report(c, out / "report.html"),
+            write_bytes_atomically(out / "figure.png", as_png(c.plot().figure, dpi=150)),
+            write_text_atomically(out / "table.csv", c.table.to_csv(index=False)),
+            write_text_atomically(out / "gain.csv", c.gain.to_csv()),
+        ]
+    return [*written, write_text_atomically(out / "result.json", as_json(told) + "\n")]
 
 # %% ../../nbs/library/cli/00_job.ipynb #bd942154
 @contextmanager
 def heard(
-    say:Callable[[str], None],  # called with each sentence as it comes
-) -> Iterator[list[str]]:       # all of them, in order
+    say: Callable[[str], None],  # called with each sentence as it comes
+) -> Iterator[list[str]]:  # all of them, in order
     "Collect warnings while something runs."
     told: list[str] = []
-    def show(message:Any, category:Any, filename:str, lineno:int, file:Any=None, line:str|None=None) -> None:
+
+    def show(
+        message: Any,
+        category: Any,
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: str | None = None,
+    ) -> None:
         if str(message) not in told:
             told.append(str(message))
             say(str(message))
+
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        for inner in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning): warnings.simplefilter("ignore", inner)
+        for inner in (
+            DeprecationWarning,
+            PendingDeprecationWarning,
+            FutureWarning,
+            ImportWarning,
+            ResourceWarning,
+        ):
+            warnings.simplefilter("ignore", inner)
         warnings.showwarning = show
         yield told

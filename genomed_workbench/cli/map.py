@@ -12,43 +12,88 @@ from typing import Any
 from ..data.suggest import SURE, Suggestion, suggest_mapping
 
 # %% ../../nbs/library/cli/04_map.ipynb #10dcfbb5
-def check_new(out:Path|None) -> None:
+def check_new(out: Path | None) -> None:
     "A file that does not exist yet."
-    if out is None: return
-    if out.is_dir(): raise ValueError(f"--out {out}: this is a folder; expected a file such as {out/'mapping.toml'}.")
-    if out.exists(): raise ValueError(f"--out {out}: there is such a file already, perhaps with somebody's corrections. Choose another name, or remove it first.")
+    if out is None:
+        return
+    if out.is_dir():
+        raise ValueError(
+            f"--out {out}: this is a folder; expected a file such as {out / 'mapping.toml'}."
+        )
+    if out.exists():
+        raise ValueError(
+            f"--out {out}: there is such a file already, perhaps with somebody's "
+            "corrections. Choose another name, or remove it first."
+        )
     blocked = next((part for part in out.parents if part.exists() and not part.is_dir()), None)
-    if blocked: raise ValueError(f"--out {out}: {blocked} is a file, not a folder. Choose another name.")
+    if blocked:
+        raise ValueError(f"--out {out}: {blocked} is a file, not a folder. Choose another name.")
 
 # %% ../../nbs/library/cli/04_map.ipynb #e8d6a6ea
 def proposed(
-    file:Path,
-    disease:str,
-    kind:str|None=None,
-    out:Path|None=None,
-    **options:Any,       # sheet, sep, encoding, data_dictionary, where given
+    file: Path,
+    disease: str,
+    kind: str | None = None,
+    out: Path | None = None,
+    **options: Any,  # sheet, sep, encoding, data_dictionary, where given
 ) -> Suggestion:
     "The proposal for a file, written where it was asked for."
     check_new(out)
-    found = suggest_mapping(file, disease, kind, **{name: value for name, value in options.items() if value is not None})
-    if out: found.write(out)
+    found = suggest_mapping(
+        file, disease, kind, **{name: value for name, value in options.items() if value is not None}
+    )
+    if out:
+        found.write(out)
     return found
 
 # %% ../../nbs/library/cli/04_map.ipynb #fa9814e1
-def record_of(found:Suggestion, file:Path, out:Path|None) -> dict[str, Any]:
+def record_of(found: Suggestion, file: Path, out: Path | None) -> dict[str, Any]:
     "A proposal in plain values."
-    columns = [{"column": name, "meaning": one.role, "variable": one.variable, "unit": one.unit, "values": one.values, "confidence": one.confidence, "sure": bool(one.variable and (one.confidence or 0) >= SURE), "reason": one.reason}
-               for name, one in found.columns.items()]
-    return {"file": str(file), "disease": found.disease, "rows": found.rows, "id": found.id, "sure": len(found.confident), "to_look_at": len(found.unsure), "columns": columns, "mapping": None if out is None else str(out)}
+    columns = [
+        {
+            "column": name,
+            "meaning": one.role,
+            "variable": one.variable,
+            "unit": one.unit,
+            "values": one.values,
+            "confidence": one.confidence,
+            "sure": bool(one.variable and (one.confidence or 0) >= SURE),
+            "reason": one.reason,
+        }
+        for name, one in found.columns.items()
+    ]
+    return {
+        "file": str(file),
+        "disease": found.disease,
+        "rows": found.rows,
+        "id": found.id,
+        "sure": len(found.confident),
+        "to_look_at": len(found.unsure),
+        "columns": columns,
+        "mapping": None if out is None else str(out),
+    }
 
 # %% ../../nbs/library/cli/04_map.ipynb #c75ad79b
-def in_lines(found:Suggestion, out:Path|None) -> list[str]:
+def in_lines(found: Suggestion, out: Path | None) -> list[str]:
     "A proposal for the terminal: what needs a look first."
-    lines = [f"{len(found.columns)} columns: {len(found.confident)} sure, {len(found.unsure)} to look at; the patients' id is {found.id!r}" if found.id else f"{len(found.columns)} columns: {len(found.confident)} sure, {len(found.unsure)} to look at; no column looks like a patient's id"]
+    lines = [
+        f"{len(found.columns)} columns: {len(found.confident)} sure, "
+        f"{len(found.unsure)} to look at; the patients' id is {found.id!r}"
+        if found.id
+        else f"{len(found.columns)} columns: {len(found.confident)} sure, "
+        f"{len(found.unsure)} to look at; no column looks like a patient's id"
+    ]
     for name in found.unsure:
         one = found.columns[name]
         lines.append(f"look at {name!r}: {one.variable}? {one.confidence:.0%} sure; {one.reason}")
-    secret = [name for name, one in found.columns.items() if one.ignore and "must not leave" in one.reason]
-    if secret: lines.append(f"left out because they point to a person: {', '.join(secret)}")
-    lines.append("Nothing is used before a person says yes: read the file, set confirmed = true where it stands" if out else "--out mapping.toml writes it as a file to read and edit")
+    secret = [
+        name for name, one in found.columns.items() if one.ignore and "must not leave" in one.reason
+    ]
+    if secret:
+        lines.append(f"left out because they point to a person: {', '.join(secret)}")
+    lines.append(
+        "Nothing is used before a person says yes: read the file, set confirmed = true where it stands"
+        if out
+        else "--out mapping.toml writes it as a file to read and edit"
+    )
     return lines

@@ -18,23 +18,42 @@ from ..data.scoring import score
 # %% ../../nbs/library/cli/01_scores.ipynb #db52bb9a
 def units_in(text: str | None) -> dict[str, str] | None:
     "Units from a list such as HB=g/L,PLT=cells/uL."
-    if text is None: return None
+    if text is None:
+        return None
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not pairs or not all(name.strip() and unit.strip() for name, _, unit in pairs):
-        raise ValueError(f"--units {text!r}: expected each column with its unit, such as HB=g/L,PLT=cells/uL.")
+        raise ValueError(
+            f"--units {text!r}: expected each column with its unit, such as HB=g/L,PLT=cells/uL."
+        )
     return {name.strip(): unit.strip() for name, _, unit in pairs}
 
+# %% ../../nbs/library/cli/01_scores.ipynb #4b3bb945
 def check_file(out: Path | None, file: Path) -> None:
     "A file that a table can be written to, and not the one it is read from."
-    if out is None: return
-    if out.is_dir(): raise ValueError(f"--out {out}: this is a folder; expected a file such as {out / 'scores.csv'}.")
-    if out.exists() and file.exists() and out.resolve() == file.resolve(): raise ValueError(f"--out {out}: this is the file that is read. Choose another name; nothing was written.")
+    if out is None:
+        return
+    if out.is_dir():
+        raise ValueError(
+            f"--out {out}: this is a folder; expected a file such as {out / 'scores.csv'}."
+        )
+    if out.exists() and file.exists() and out.resolve() == file.resolve():
+        raise ValueError(
+            f"--out {out}: this is the file that is read. Choose another name; nothing was written."
+        )
 
+# %% ../../nbs/library/cli/01_scores.ipynb #133ee494
 def options_for(system: System, ldh_upper: float | None) -> dict[str, Any]:
     "Options that only some systems take."
-    if ldh_upper is None: return {}
-    if "ldh" not in system.optional: raise ValueError(f"--ldh-upper is for scores that read LDH (r-iss, r2-iss); {system.name} does not. Leave it out.")
-    if not 0 < ldh_upper < 100_000: raise ValueError(f"--ldh-upper {ldh_upper:g}: expected the laboratory's upper limit in U/L, such as 250.")
+    if ldh_upper is None:
+        return {}
+    if "ldh" not in system.optional:
+        raise ValueError(
+            f"--ldh-upper is for scores that read LDH (r-iss, r2-iss); {system.name} does not. Leave it out."
+        )
+    if not 0 < ldh_upper < 100_000:
+        raise ValueError(
+            f"--ldh-upper {ldh_upper:g}: expected the laboratory's upper limit in U/L, such as 250."
+        )
     return {"ldh_upper": ldh_upper}
 
 # %% ../../nbs/library/cli/01_scores.ipynb #b2b9e693
@@ -50,11 +69,15 @@ def scored(
     chosen = system_of(system)
     return score(file, chosen.name, units, mapping=mapping, id=id, **options_for(chosen, ldh_upper))
 
+# %% ../../nbs/library/cli/01_scores.ipynb #18d4611a
 def with_id(table: pd.DataFrame) -> pd.DataFrame:
     "The same with the patients' ids as first column."
-    ids = pd.Series(table.index.astype(object), index=range(len(table)), name=table.index.name or "patient")
+    ids = pd.Series(
+        table.index.astype(object), index=range(len(table)), name=table.index.name or "patient"
+    )
     return pd.concat([ids, table.reset_index(drop=True)], axis=1)
 
+# %% ../../nbs/library/cli/01_scores.ipynb #2bb945e5
 def as_csv(table: pd.DataFrame) -> str:
     "The scores as CSV."
     return with_id(table).to_csv(index=False, na_rep="", float_format="%.15g", lineterminator="\n")
@@ -66,13 +89,35 @@ def summary(table: pd.DataFrame) -> list[str]:
     counts = table["category"].value_counts()
     found = ", ".join(f"{name} {counts[name]:,}" for name in system.categories if name in counts)
     number = f"{table['score'].notna().sum():,} with a score, " if system.additive else ""
-    return [f"{system.title} of {len(table):,} {'patient' if len(table) == 1 else 'patients'}: {number}{table['category'].notna().sum():,} with a category{f' ({found})' if found else ''}.",
-            f"Read: {', '.join(column if column == name else f'{column} as {name}' for column, name in table.attrs['used'].items())}.", *table.attrs["notes"]]
+    return [
+        f"{system.title} of {len(table):,} "
+        f"{'patient' if len(table) == 1 else 'patients'}: "
+        f"{number}{table['category'].notna().sum():,} with a "
+        f"category{f' ({found})' if found else ''}.",
+        "Read: "
+        f"{', '.join(column if column == name else f'{column} as {name}' for column, name in table.attrs['used'].items())}.",
+        *table.attrs["notes"],
+    ]
 
+# %% ../../nbs/library/cli/01_scores.ipynb #22296c58
 def record_of(table: pd.DataFrame, file: Path) -> dict[str, Any]:
     "Everything about the scores of a file."
     system = system_of(table.attrs["system"])
-    return {"system": system.name, "title": system.title, "citation": system.citation, "doi": system.doi, "missing_inputs": system.rules, "file": str(file), "n": len(table),
-            "scored": int(table["score"].notna().sum()), "categories": {name: int((table["category"] == name).sum()) for name in system.categories},
-            "comments": {str(text): int(n) for text, n in table["comment"].value_counts().head(20).items()}, "used": table.attrs["used"], "notes": table.attrs["notes"],
-            "id": table.index.name or "patient", "patients": with_id(table)}
+    return {
+        "system": system.name,
+        "title": system.title,
+        "citation": system.citation,
+        "doi": system.doi,
+        "missing_inputs": system.rules,
+        "file": str(file),
+        "n": len(table),
+        "scored": int(table["score"].notna().sum()),
+        "categories": {name: int((table["category"] == name).sum()) for name in system.categories},
+        "comments": {
+            str(text): int(n) for text, n in table["comment"].value_counts().head(20).items()
+        },
+        "used": table.attrs["used"],
+        "notes": table.attrs["notes"],
+        "id": table.index.name or "patient",
+        "patients": with_id(table),
+    }

@@ -19,47 +19,182 @@ import pandas as pd
 
 from .dictionary import Dictionary, Variable, dictionary, key
 from .faults import ClinicError, Fault
-from .units import factor, known_unit, other_unit, quantity_of, telling, unit_of
+from genomed_workbench.clinic.units import (
+    factor,
+    known_unit,
+    other_unit,
+    quantity_of,
+    telling,
+    unit_of,
+)
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #6c089835
-MISSING = frozenset(map(key, (
-    "", "na", "n/a", "n.a.", "nan", "none", "null", "nil", "missing", "unknown", "unk", "not known", "not available", "not done", "not tested", "not determined", "not measured", "not reported", "not applicable",
-    "nd", "n.d.", "<na>", "#n/a", "nat", "unbekannt", "k.a.", "keine angabe", "nicht bekannt", "nicht bestimmt", "nicht getestet", "fehlt", "sconosciuto", "non noto", "non disponibile", "non eseguito", "n.p.",
-    "desconocido", "no disponible", "no realizado", "inconnu", "non disponible", "non fait", "non réalisé")))
-YES = frozenset(map(key, ("1", "yes", "y", "true", "t", "ja", "j", "wahr", "si", "sì", "sí", "s", "vero", "verdadero", "oui", "o", "vrai", "positive", "pos", "positiv", "positivo", "positif", "present", "detected",
-                          "nachgewiesen", "vorhanden", "presente", "présent", "détecté", "rilevato", "detectado", "+")))
-NO = frozenset(map(key, ("0", "no", "n", "false", "f", "nein", "falsch", "falso", "non", "faux", "negative", "neg", "negativ", "negativo", "négatif", "absent", "not detected", "not present", "undetected",
-                         "nicht nachgewiesen", "nicht vorhanden", "assente", "ausente", "non détecté", "non rilevato", "no detectado")))
+MISSING = frozenset(
+    map(
+        key,
+        (
+            "",
+            "na",
+            "n/a",
+            "n.a.",
+            "nan",
+            "none",
+            "null",
+            "nil",
+            "missing",
+            "unknown",
+            "unk",
+            "not known",
+            "not available",
+            "not done",
+            "not tested",
+            "not determined",
+            "not measured",
+            "not reported",
+            "not applicable",
+            "nd",
+            "n.d.",
+            "<na>",
+            "#n/a",
+            "nat",
+            "unbekannt",
+            "k.a.",
+            "keine angabe",
+            "nicht bekannt",
+            "nicht bestimmt",
+            "nicht getestet",
+            "fehlt",
+            "sconosciuto",
+            "non noto",
+            "non disponibile",
+            "non eseguito",
+            "n.p.",
+            "desconocido",
+            "no disponible",
+            "no realizado",
+            "inconnu",
+            "non disponible",
+            "non fait",
+            "non réalisé",
+        ),
+    )
+)
+YES = frozenset(
+    map(
+        key,
+        (
+            "1",
+            "yes",
+            "y",
+            "true",
+            "t",
+            "ja",
+            "j",
+            "wahr",
+            "si",
+            "sì",
+            "sí",
+            "s",
+            "vero",
+            "verdadero",
+            "oui",
+            "o",
+            "vrai",
+            "positive",
+            "pos",
+            "positiv",
+            "positivo",
+            "positif",
+            "present",
+            "detected",
+            "nachgewiesen",
+            "vorhanden",
+            "presente",
+            "présent",
+            "détecté",
+            "rilevato",
+            "detectado",
+            "+",
+        ),
+    )
+)
+NO = frozenset(
+    map(
+        key,
+        (
+            "0",
+            "no",
+            "n",
+            "false",
+            "f",
+            "nein",
+            "falsch",
+            "falso",
+            "non",
+            "faux",
+            "negative",
+            "neg",
+            "negativ",
+            "negativo",
+            "négatif",
+            "absent",
+            "not detected",
+            "not present",
+            "undetected",
+            "nicht nachgewiesen",
+            "nicht vorhanden",
+            "assente",
+            "ausente",
+            "non détecté",
+            "non rilevato",
+            "no detectado",
+        ),
+    )
+)
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #58372c86
 def whole(text: str) -> str:
     "A text without blanks at its ends; 2.0 is written 2, as a spreadsheet shows it."
     return re.sub(r"^([-+]?\d+)(\.0+|,00?)$", r"\1", text.strip())
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #410ec3f4
 def empty(text: str, variable: Variable) -> bool:
     "Whether a cell says that nothing is known."
     word = key(text)
     if word:
-        return word in MISSING and word not in variable.words and not (variable.kind == "yes-no" and word == "none")
-    return text.strip() in ("", ".", "?", "??", "???") or (variable.kind != "yes-no" and set(text.strip()) <= set("-–—./?"))
+        return (
+            word in MISSING
+            and word not in variable.words
+            and not (variable.kind == "yes-no" and word == "none")
+        )
+    return text.strip() in ("", ".", "?", "??", "???") or (
+        variable.kind != "yes-no" and set(text.strip()) <= set("-–—./?")
+    )
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #9eeb8d1c
-COMMA_DECIMAL = re.compile(r"[-+]?(\d*,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)")   # 9,8  0,125  1.234,5
-POINT_DECIMAL = re.compile(r"[-+]?(\d*\.(\d{1,2}|\d{4,})|0\.\d+|\d{1,3}(,\d{3})+\.\d+)")  # 9.8  0.125  1,234.5
-GROUPED = re.compile(r"[-+]?\d{1,3}(?P<sign>[.,])\d{3}((?P=sign)\d{3})*")                # 1,234  1.234  1,234,567
-BLANKS = re.compile(r"(?<=\d)[ '\u00a0\u202f](?=\d{3}(\D|$))")                          # 12 000
+COMMA_DECIMAL = re.compile(
+    r"[-+]?(\d*,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)"
+)  # 9,8  0,125  1.234,5
+POINT_DECIMAL = re.compile(
+    r"[-+]?(\d*\.(\d{1,2}|\d{4,})|0\.\d+|\d{1,3}(,\d{3})+\.\d+)"
+)  # 9.8  0.125  1,234.5
+GROUPED = re.compile(r"[-+]?\d{1,3}(?P<sign>[.,])\d{3}((?P=sign)\d{3})*")  # 1,234  1.234  1,234,567
+BLANKS = re.compile(r"(?<=\d)[ '\u00a0\u202f](?=\d{3}(\D|$))")  # 12 000
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
     "A text that is no value, and what was expected instead."
+
     expected: str
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #9ea0d835
 def decimal_sign(texts: Sequence[str]) -> str:
     "The decimal sign of a column: '.', ',', 'both', or '' where nothing tells."
-    comma, point = (any(pattern.fullmatch(text.strip()) for text in texts) for pattern in (COMMA_DECIMAL, POINT_DECIMAL))
+    comma, point = (
+        any(pattern.fullmatch(text.strip()) for text in texts)
+        for pattern in (COMMA_DECIMAL, POINT_DECIMAL)
+    )
     return "both" if comma and point else "," if comma else "." if point else ""
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #d6fd66de
@@ -82,7 +217,7 @@ def pointed(
 # %% ../../nbs/library/clinic/03_canonical.ipynb #7dc2fd04
 def number_in(
     text: str,
-    sign: str = "",           # the column's decimal sign
+    sign: str = "",  # the column's decimal sign
     unit: str | None = None,  # the unit the column is in: it may stand behind a number
 ) -> float | Wrong:
     "The number that a text holds."
@@ -91,11 +226,16 @@ def number_in(
         return Wrong("a number; a limit is not a value, so say which number should stand for it")
     if behind := re.fullmatch(r"([-+]?[\d.,]+)\s*((?![eE][-+]?\d)[^\d\s.,].*)", text):
         if unit is None or unit_of(behind[2]) != unit:
-            return Wrong(f"a number{' in ' + unit if unit else ''}, without anything else behind it")
+            return Wrong(
+                f"a number{' in ' + unit if unit else ''}, without anything else behind it"
+            )
         text = behind[1]
     plain = pointed(text.replace("_", "?"), sign)
     if plain is None:
-        return Wrong(f"a number that can be read in one way only ({text} may be {text.replace(',', '')} or {text.replace(',', '.')})")
+        return Wrong(
+            f"a number that can be read in one way only ({text} may be "
+            f"{text.replace(',', '')} or {text.replace(',', '.')})"
+        )
     try:
         number = float(plain)
     except ValueError:
@@ -113,7 +253,7 @@ def yes_no_in(text: str, variable: Variable, plus: bool) -> float | Wrong:
     known = variable.words.get(word, 1.0 if word in YES else 0.0 if word in NO else None)
     return Wrong("yes or no, such as 1 or 0") if known is None else float(known)
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #1257c834
 def word_in(text: str, variable: Variable) -> Any:
     "The canonical value of a word: a code of an ordinal, or the word of a level."
     if (word := key(whole(text))) in variable.words:
@@ -125,8 +265,11 @@ def word_in(text: str, variable: Variable) -> Any:
 # %% ../../nbs/library/clinic/03_canonical.ipynb #7e4ce83f
 DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%Y%m%d")
 
+
 def date_in(text: str) -> Any:
-    "A day, written 2019-12-31 or 31.12.2019; slashes with the year last are not read, because the month may come first."
+    """A day, written 2019-12-31 or 31.12.2019; slashes with the year last are not read, because the
+    month may come first.
+    """
     day = re.sub(r"[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?$", "", text.strip())
     for form in DAYS:
         try:
@@ -140,11 +283,12 @@ def date_in(text: str) -> Any:
 @dataclass(frozen=True)
 class Read:
     "A column that has been read: its values, the cells that could not be, and how many say that nothing is known."
-    values: np.ndarray         # floats, words (object) or days
-    wrong: dict[int, str]      # position -> what was expected
+
+    values: np.ndarray  # floats, words (object) or days
+    wrong: dict[int, str]  # position -> what was expected
     unknown: int = 0
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #4f691f42
 def nothing(size: int, variable: Variable) -> np.ndarray:
     "Empty values of a variable's type."
     if variable.kind == "date":
@@ -156,13 +300,22 @@ def plain_numbers(texts: Sequence[str], sign: str) -> np.ndarray:
     "The texts that are plain numbers, all at once; NaN where a text needs a closer look."
     column = pd.Series(texts, dtype=object)
     if sign == ",":
-        column = column.mask(column.str.contains(".", regex=False)).str.replace(",", ".", regex=False)
-    read = pd.to_numeric(column, errors="coerce").to_numpy(float, copy=True) if sign != "both" else np.full(len(texts), np.nan)
+        column = column.mask(column.str.contains(".", regex=False)).str.replace(
+            ",", ".", regex=False
+        )
+    read = (
+        pd.to_numeric(column, errors="coerce").to_numpy(float, copy=True)
+        if sign != "both"
+        else np.full(len(texts), np.nan)
+    )
     plain = np.isfinite(read)
-    read[~plain], read[plain] = np.nan, column[plain].to_numpy(dtype=object).astype(float)  # to_numeric is quick, and may miss the last bit
+    read[~plain], read[plain] = (
+        np.nan,
+        column[plain].to_numpy(dtype=object).astype(float),
+    )  # to_numeric is quick, and may miss the last bit
     return read
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #343d00b7
 def one_value(text: str, variable: Variable, sign: str, unit: str | None, plus: bool) -> Any:
     "One text as its kind is read."
     if variable.kind in ("number", "count"):
@@ -177,15 +330,19 @@ def one_value(text: str, variable: Variable, sign: str, unit: str | None, plus: 
 def read_texts(
     texts: Sequence[str],  # distinct
     variable: Variable,
-    unit: str | None,      # the unit the column is in
-) -> tuple[np.ndarray, dict[int, str], list[int]]:  # values with one empty one more, what is wrong where, which say that nothing is known
+    unit: str | None,  # the unit the column is in
+) -> tuple[
+    np.ndarray, dict[int, str], list[int]
+]:  # values with one empty one more, what is wrong where, which say that nothing is known
     "Distinct texts of a column as canonical values."
     values, wrong, unknown = nothing(len(texts) + 1, variable), {}, []
     numeric, plus = variable.kind in ("number", "count"), any(text.strip() == "+" for text in texts)
     sign = decimal_sign(texts) if numeric else ""
     if numeric:
         values[:-1] = plain_numbers(texts, sign)
-    left: Sequence[int] = np.flatnonzero(np.isnan(values[:-1])).tolist() if numeric else range(len(texts))
+    left: Sequence[int] = (
+        np.flatnonzero(np.isnan(values[:-1])).tolist() if numeric else range(len(texts))
+    )
     for i in left:
         if empty(texts[i], variable):
             unknown += [i] if texts[i].strip() else []
@@ -197,16 +354,19 @@ def read_texts(
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #f2d9d2e7
 def read_column(
-    column: pd.Series,         # as the hospital wrote it
+    column: pd.Series,  # as the hospital wrote it
     variable: Variable,
-    unit: str | None = None,   # the unit it is in
+    unit: str | None = None,  # the unit it is in
 ) -> Read:
     "One column in canonical values, before units are converted."
     kind = column.dtype.kind
     if kind in "iuf" and variable.kind in ("number", "count"):
         values = column.to_numpy(float, na_value=np.nan)
         endless = np.isinf(values)
-        return Read(np.where(endless, np.nan, values), dict.fromkeys(map(int, np.flatnonzero(endless)), "a finite number"))
+        return Read(
+            np.where(endless, np.nan, values),
+            dict.fromkeys(map(int, np.flatnonzero(endless)), "a finite number"),
+        )
     if kind == "M" and variable.kind == "date":
         return Read(column.dt.tz_localize(None).to_numpy("datetime64[ns]"), {})
     if kind == "O" and pd.api.types.infer_dtype(column, skipna=True) not in ("string", "empty"):
@@ -214,7 +374,11 @@ def read_column(
     places, distinct = pd.factorize(column)
     values, wrong, unknown = read_texts([str(one) for one in distinct], variable, unit)
     bad = np.flatnonzero(np.isin(places, list(wrong))) if wrong else ()
-    return Read(values[places], {int(i): wrong[places[i]] for i in bad}, int(np.isin(places, unknown).sum()) if unknown else 0)
+    return Read(
+        values[places],
+        {int(i): wrong[places[i]] for i in bad},
+        int(np.isin(places, unknown).sum()) if unknown else 0,
+    )
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #72264822
 def impossible(values: np.ndarray, variable: Variable) -> np.ndarray:
@@ -223,9 +387,13 @@ def impossible(values: np.ndarray, variable: Variable) -> np.ndarray:
         return np.zeros(len(values), bool)
     low, high = variable.possible or (-np.inf, np.inf)
     outside = (values < low) | (values > high)
-    return outside | (np.isfinite(values) & (values != np.round(values))) if variable.kind == "count" else outside
+    return (
+        outside | (np.isfinite(values) & (values != np.round(values)))
+        if variable.kind == "count"
+        else outside
+    )
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #12c36887
 def what_is_possible(variable: Variable, unit: str | None, times: float) -> str:
     "The possible range in the unit the column is in."
     whole_number = "a whole number, " if variable.kind == "count" else ""
@@ -244,19 +412,26 @@ def fits_elsewhere(values: np.ndarray, variable: Variable) -> str:
 @dataclass(frozen=True)
 class Canonical:
     "A table in the dictionary's names, units and codes, and how it came to be."
-    frame: pd.DataFrame             # index as it was; columns = variables; unknown = NaN
-    used: dict[str, str]            # source column -> variable
-    unread: tuple[str, ...]         # columns that were not read
-    notes: tuple[str, ...]          # what a person should know
-    faults: tuple[Fault, ...] = ()  # what was left out because it cannot be (only with strict=False)
+
+    frame: pd.DataFrame  # index as it was; columns = variables; unknown = NaN
+    used: dict[str, str]  # source column -> variable
+    unread: tuple[str, ...]  # columns that were not read
+    notes: tuple[str, ...]  # what a person should know
+    faults: tuple[
+        Fault, ...
+    ] = ()  # what was left out because it cannot be (only with strict=False)
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #f0fe5434
 def recognised(
     columns: Sequence[Any],
     book: Dictionary,
-) -> tuple[dict[Any, Variable], list[str], list[Fault]]:  # column -> variable, notes, columns that contend for one variable
+) -> tuple[
+    dict[Any, Variable], list[str], list[Fault]
+]:  # column -> variable, notes, columns that contend for one variable
     "Columns by name or alias. A column that bears the variable's own name comes before others."
-    found = {column: variable for column in columns if (variable := book.find(str(column))) is not None}
+    found = {
+        column: variable for column in columns if (variable := book.find(str(column))) is not None
+    }
     rivals: dict[str, list[Any]] = {}
     for column, variable in found.items():
         rivals.setdefault(variable.name, []).append(column)
@@ -268,7 +443,15 @@ def recognised(
         if others and kept == name:
             notes.append(f"{told}; {kept!r} is used.")
         elif others:
-            faults.append(Fault(None, str(others[0]), str(others[0]), f"one column for each variable: {told}", name))
+            faults.append(
+                Fault(
+                    None,
+                    str(others[0]),
+                    str(others[0]),
+                    f"one column for each variable: {told}",
+                    name,
+                )
+            )
         found = {column: variable for column, variable in found.items() if column not in others}
     return found, notes, faults
 
@@ -280,18 +463,22 @@ def units_stated(units: Mapping[str, str], found: Mapping[Any, Variable]) -> dic
     for name, unit in units.items():
         column = name if name in found else by_name.get(name)
         if column is None:
-            raise ClinicError(f"A unit is stated for {name!r}, but the table has no such column that the dictionary knows.")
+            raise ClinicError(
+                f"A unit is stated for {name!r}, but the table has no such column that the dictionary knows."
+            )
         if found[column].unit is None:
-            raise ClinicError(f"A unit ({unit}) is stated for {name!r}, but {found[column].name} has none.")
+            raise ClinicError(
+                f"A unit ({unit}) is stated for {name!r}, but {found[column].name} has none."
+            )
         stated[column] = unit
     return stated
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #6172ae76
 def one_column(
     column: pd.Series,
-    name: str,          # as the table calls it
+    name: str,  # as the table calls it
     variable: Variable,
-    unit: str | None,   # stated
+    unit: str | None,  # stated
 ) -> tuple[np.ndarray, list[Fault], list[str]]:  # values, faults, notes
     "One column read, converted and checked."
     written = unit_in(variable, unit)
@@ -301,39 +488,75 @@ def one_column(
     outside = impossible(values, variable)
     wrong = dict(read.wrong)
     if outside.any():
-        said = what_is_possible(variable, written, times) + (fits_elsewhere(values[outside], variable) if times == 1 else "")
+        said = what_is_possible(variable, written, times) + (
+            fits_elsewhere(values[outside], variable) if times == 1 else ""
+        )
         wrong |= dict.fromkeys(map(int, np.flatnonzero(outside)), said)
         values = np.where(outside, np.nan, values)
-    notes = [f"{name}: {read.unknown:,} cells say in words that nothing is known; they are read as empty."] if read.unknown else []
-    notes += [f"{name}: converted from {written} to {variable.unit} (times {times:.6g})."] if times != 1 else []
+    notes = (
+        [
+            f"{name}: {read.unknown:,} cells say in words that nothing is known; they are read as empty."
+        ]
+        if read.unknown
+        else []
+    )
+    notes += (
+        [f"{name}: converted from {written} to {variable.unit} (times {times:.6g})."]
+        if times != 1
+        else []
+    )
     cells = column.iloc[sorted(wrong)].tolist()  # as Python's own numbers
-    return values, [Fault(column.index[i], name, cell, wrong[i], variable.name) for i, cell in zip(sorted(wrong), cells)], notes
+    return (
+        values,
+        [
+            Fault(column.index[i], name, cell, wrong[i], variable.name)
+            for i, cell in zip(sorted(wrong), cells)
+        ],
+        notes,
+    )
 
-
+# %% ../../nbs/library/clinic/03_canonical.ipynb #1b2241a8
 def unit_in(variable: Variable, unit: str | None) -> str | None:
     "The unit a column is in: the stated one, or the variable's own."
-    return variable.unit if unit is None or variable.unit is None else known_unit(unit, quantity_of(variable.unit))
+    return (
+        variable.unit
+        if unit is None or variable.unit is None
+        else known_unit(unit, quantity_of(variable.unit))
+    )
 
 # %% ../../nbs/library/clinic/03_canonical.ipynb #9cac037e
 def canonical(
-    frame: pd.DataFrame,                     # one row a patient; the index says which
-    book: Dictionary | str,                  # a dictionary or a disease
-    units: Mapping[str, str] | None = None,  # column (or variable) -> the unit it is written in, where that is not the dictionary's
-    strict: bool = True,                     # True: refuse what cannot be; False: leave it out and list it in `faults`
+    frame: pd.DataFrame,  # one row a patient; the index says which
+    book: Dictionary | str,  # a dictionary or a disease
+    units: Mapping[str, str]
+    | None = None,  # column (or variable) -> the unit it is written in, where that is not the dictionary's
+    strict: bool = True,  # True: refuse what cannot be; False: leave it out and list it in `faults`
 ) -> Canonical:
     "A table in the dictionary's names, units and codes; it never guesses beyond names and aliases."
     book = dictionary(book) if isinstance(book, str) else book
     if not frame.columns.is_unique:
-        raise ClinicError(f"The table has several columns called {frame.columns[frame.columns.duplicated()][0]!r}; a name belongs to one column.")
+        raise ClinicError(
+            "The table has several columns called "
+            f"{frame.columns[frame.columns.duplicated()][0]!r}; a name belongs to one "
+            "column."
+        )
     found, notes, faults = recognised(list(frame.columns), book)
     stated = units_stated(units or {}, found)
     columns: dict[str, np.ndarray] = {}
     for column, variable in found.items():
-        columns[variable.name], wrong, told = one_column(frame[column], str(column), variable, stated.get(column))
+        columns[variable.name], wrong, told = one_column(
+            frame[column], str(column), variable, stated.get(column)
+        )
         faults += wrong
         notes += told
     if faults and strict:
         raise ClinicError(faults)
     ordered = {name: columns[name] for name in book.names if name in columns}
     unread = tuple(str(column) for column in frame.columns if column not in found)
-    return Canonical(pd.DataFrame(ordered, index=frame.index), {str(column): variable.name for column, variable in found.items()}, unread, tuple(notes), tuple(faults))
+    return Canonical(
+        pd.DataFrame(ordered, index=frame.index),
+        {str(column): variable.name for column, variable in found.items()},
+        unread,
+        tuple(notes),
+        tuple(faults),
+    )

@@ -25,7 +25,18 @@ from .faults import ClinicError
 from .units import UNITS, factor
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #47b26f15
-SIGNS = {"+": "plus", "%": "percent", ">": "over", "<": "under", "=": "equal", "α": "alpha", "β": "beta", "µ": "u", "μ": "u"}
+SIGNS = {
+    "+": "plus",
+    "%": "percent",
+    ">": "over",
+    "<": "under",
+    "=": "equal",
+    "α": "alpha",
+    "β": "beta",
+    "µ": "u",
+    "μ": "u",
+}
+
 
 @lru_cache(maxsize=65536)
 def key(text: str) -> str:
@@ -45,35 +56,46 @@ Range = tuple[float, float] | None
 @dataclass(frozen=True)
 class Variable:
     "What is known of one clinical variable."
+
     name: str
     label: str
     description: str
-    kind: str                       # one of KINDS
-    group: str                      # one of GROUPS
-    unit: str | None = None         # canonical unit
-    units: tuple[str, ...] = ()     # other units hospitals use
-    plausible: Range = None         # outside: look again
-    possible: Range = None          # outside: cannot be
-    usual: Range = None             # where the middle 90 % of patients with this disease lie, roughly
-    values: tuple[str, ...] = ()    # words of a level; words of an ordinal, in order
-    first: int = 0                  # code of the first word of an ordinal
+    kind: str  # one of KINDS
+    group: str  # one of GROUPS
+    unit: str | None = None  # canonical unit
+    units: tuple[str, ...] = ()  # other units hospitals use
+    plausible: Range = None  # outside: look again
+    possible: Range = None  # outside: cannot be
+    usual: Range = None  # where the middle 90 % of patients with this disease lie, roughly
+    values: tuple[str, ...] = ()  # words of a level; words of an ordinal, in order
+    first: int = 0  # code of the first word of an ordinal
     synonyms: Mapping[str, Any] = field(default_factory=dict, hash=False)  # word -> canonical value
-    codes: Mapping[str, str] = field(default_factory=dict, hash=False)     # system -> code: LOINC, HGNC, HP
-    missing: str = "not known"      # what an empty cell means
+    codes: Mapping[str, str] = field(
+        default_factory=dict, hash=False
+    )  # system -> code: LOINC, HGNC, HP
+    missing: str = "not known"  # what an empty cell means
     needed_by: tuple[str, ...] = ()  # score systems
-    aliases: tuple[str, ...] = ()   # other names of the column
-    identifying: bool = False       # could point to a person: stays inside the hospital
-    role: str = "predictor"         # one of ROLES
+    aliases: tuple[str, ...] = ()  # other names of the column
+    identifying: bool = False  # could point to a person: stays inside the hospital
+    role: str = "predictor"  # one of ROLES
 
     @property
     def coded(self) -> dict[str, int]:
         "Words of an ordinal with their codes."
-        return {word: self.first + i for i, word in enumerate(self.values)} if self.kind == "ordinal" else {}
+        return (
+            {word: self.first + i for i, word in enumerate(self.values)}
+            if self.kind == "ordinal"
+            else {}
+        )
 
     @cached_property
     def words(self) -> dict[str, Any]:
         "Every known word of this variable, as `key` makes it, with its canonical value."
-        own: dict[str, Any] = {str(code): code for code in self.coded.values()} | self.coded if self.kind == "ordinal" else {word: word for word in self.values}
+        own: dict[str, Any] = (
+            {str(code): code for code in self.coded.values()} | self.coded
+            if self.kind == "ordinal"
+            else {word: word for word in self.values}
+        )
         return {key(word): value for word, value in {**self.synonyms, **own}.items()}
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #0cd393ac
@@ -81,24 +103,42 @@ def spoken(bounds: Range) -> str:
     "A range in words."
     return "" if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"
 
-
+# %% ../../nbs/library/clinic/02_dictionary.ipynb #9b8d971b
 def row_of(variable: Variable) -> dict[str, str]:
     "One variable as a line of a table."
-    values = ", ".join(f"{code} {word}" for word, code in variable.coded.items()) or ", ".join(variable.values)
-    return {"label": variable.label, "description": variable.description, "group": variable.group, "kind": variable.kind, "unit": variable.unit or "",
-            "plausible": spoken(variable.plausible), "possible": spoken(variable.possible), "values": values, "an empty cell means": variable.missing,
-            "needed by": ", ".join(variable.needed_by), "codes": ", ".join(f"LOINC {code}" if system == "LOINC" else code for system, code in variable.codes.items()),
-            "also called": ", ".join(variable.aliases)}
+    values = ", ".join(f"{code} {word}" for word, code in variable.coded.items()) or ", ".join(
+        variable.values
+    )
+    return {
+        "label": variable.label,
+        "description": variable.description,
+        "group": variable.group,
+        "kind": variable.kind,
+        "unit": variable.unit or "",
+        "plausible": spoken(variable.plausible),
+        "possible": spoken(variable.possible),
+        "values": values,
+        "an empty cell means": variable.missing,
+        "needed by": ", ".join(variable.needed_by),
+        "codes": ", ".join(
+            f"LOINC {code}" if system == "LOINC" else code
+            for system, code in variable.codes.items()
+        ),
+        "also called": ", ".join(variable.aliases),
+    }
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #0a3784b2
 @dataclass(frozen=True)
 class Dictionary:
     "The variables of one disease."
+
     disease: str
     title: str
     codes: Mapping[str, str] = field(hash=False)  # of the disease: ORPHA
     variables: tuple[Variable, ...]
-    systems: Mapping[str, tuple[str, ...]] = field(hash=False)  # score system -> the variables it reads
+    systems: Mapping[str, tuple[str, ...]] = field(
+        hash=False
+    )  # score system -> the variables it reads
 
     @cached_property
     def by_name(self) -> dict[str, Variable]:
@@ -118,7 +158,10 @@ class Dictionary:
     def __getitem__(self, name: str) -> Variable:
         if name not in self.by_name:
             near = self.find(name)
-            raise KeyError(f"The {self.disease} dictionary has no variable {name!r}." + (f" Did you mean {near.name!r}?" if near else ""))
+            raise KeyError(
+                f"The {self.disease} dictionary has no variable {name!r}."
+                + (f" Did you mean {near.name!r}?" if near else "")
+            )
         return self.by_name[name]
 
     def __contains__(self, name: object) -> bool:
@@ -137,7 +180,10 @@ class Dictionary:
     def needed_by(self, system: str) -> tuple[str, ...]:
         "The variables that a score system reads."
         if system not in self.systems:
-            raise ClinicError(f"The {self.disease} dictionary knows no score {system!r}; it knows {', '.join(self.systems) or 'none'}.")
+            raise ClinicError(
+                f"The {self.disease} dictionary knows no score {system!r}; it knows "
+                f"{', '.join(self.systems) or 'none'}."
+            )
         return self.systems[system]
 
     def search(self, text: str) -> pd.DataFrame:
@@ -149,13 +195,19 @@ class Dictionary:
 
     def table(self) -> pd.DataFrame:
         "All variables, one a line."
-        return pd.DataFrame([row_of(one) for one in self.variables], index=pd.Index(self.names, name="variable"))
+        return pd.DataFrame(
+            [row_of(one) for one in self.variables], index=pd.Index(self.names, name="variable")
+        )
 
     def __repr__(self) -> str:
         return f"Dictionary({self.disease!r}: {self.title}, {len(self)} variables)"
 
     def _repr_html_(self) -> str:
-        shown = self.table().drop(columns=["possible", "an empty cell means", "also called"]).reset_index()
+        shown = (
+            self.table()
+            .drop(columns=["possible", "an empty cell means", "also called"])
+            .reset_index()
+        )
         return f"<p><b>{html.escape(self.title)}</b>: {len(self)} variables</p>{shown.to_html(border=0, index=False)}"
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #817c948e
@@ -166,8 +218,23 @@ def called_by(variable: Variable) -> set[str]:
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #b4b51542
 KEYS: dict[str, type] = {
-    "label": str, "description": str, "about": str, "kind": str, "unit": str, "units": list, "plausible": list, "possible": list, "usual": list, "values": list, "first": int,
-    "synonyms": dict, "codes": dict, "missing": str, "aliases": list, "identifying": bool, "role": str,
+    "label": str,
+    "description": str,
+    "about": str,
+    "kind": str,
+    "unit": str,
+    "units": list,
+    "plausible": list,
+    "possible": list,
+    "usual": list,
+    "values": list,
+    "first": int,
+    "synonyms": dict,
+    "codes": dict,
+    "missing": str,
+    "aliases": list,
+    "identifying": bool,
+    "role": str,
 }
 ROLE_OF = {"treatment": "treatment", "score": "score", "outcome": "event"}
 
@@ -175,16 +242,28 @@ ROLE_OF = {"treatment": "treatment", "score": "score", "outcome": "event"}
 def merged(
     name: str,
     general: Mapping[str, Any],  # what holds for the group
-    *parts: Mapping[str, Any],   # from what diseases share to what this one says
+    *parts: Mapping[str, Any],  # from what diseases share to what this one says
 ) -> dict[str, Any]:
     "Lines of one variable from general to special: later ones win, aliases add up, {name} is filled in."
     told = {line: value for part in parts for line, value in part.items()}
     if told.get("kind", general.get("kind")) != general.get("kind"):
-        general = {line: value for line, value in general.items() if line not in ("aliases", "synonyms", "label", "description")}
+        general = {
+            line: value
+            for line, value in general.items()
+            if line not in ("aliases", "synonyms", "label", "description")
+        }
     aliases = [alias for part in (general, *parts) for alias in part.get("aliases", [])]
-    told = {**general, **told, "aliases": list(dict.fromkeys(alias.replace("{name}", name) for alias in aliases))}
+    told = {
+        **general,
+        **told,
+        "aliases": list(dict.fromkeys(alias.replace("{name}", name) for alias in aliases)),
+    }
     spoken = name.replace("_", "-")
-    return told | {line: told[line].replace("{name}", spoken).replace("{about}", told.get("about", "")) for line in ("label", "description") if isinstance(told.get(line), str)}
+    return told | {
+        line: told[line].replace("{name}", spoken).replace("{about}", told.get("about", ""))
+        for line in ("label", "description")
+        if isinstance(told.get(line), str)
+    }
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #a14ca68c
 def bounds_of(told: Mapping[str, Any], which: str, where: str) -> Range:
@@ -192,19 +271,32 @@ def bounds_of(told: Mapping[str, Any], which: str, where: str) -> Range:
     if which not in told:
         return None
     pair = told[which]
-    if len(pair) != 2 or not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in pair) or not pair[0] < pair[1]:
+    if (
+        len(pair) != 2
+        or not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in pair)
+        or not pair[0] < pair[1]
+    ):
         raise ClinicError(f"{where}: {which} is {pair}; expected two numbers, the lower first.")
     return (float(pair[0]), float(pair[1]))
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #939e2290
 def ranges_of(told: Mapping[str, Any], where: str) -> tuple[Range, Range, Range]:
     "The plausible, possible and usual range; each lies within the one before it that is wider."
-    plausible, possible, usual = (bounds_of(told, which, where) for which in ("plausible", "possible", "usual"))
-    for inner, outer, said in ((plausible, possible, "plausible range leaves the possible"), (usual, plausible, "usual range leaves the plausible")):
+    plausible, possible, usual = (
+        bounds_of(told, which, where) for which in ("plausible", "possible", "usual")
+    )
+    for inner, outer, said in (
+        (plausible, possible, "plausible range leaves the possible"),
+        (usual, plausible, "usual range leaves the plausible"),
+    ):
         if inner and outer and not outer[0] <= inner[0] < inner[1] <= outer[1]:
             raise ClinicError(f"{where}: the {said} range: {spoken(inner)}, and {spoken(outer)}.")
-    if told["kind"] not in ("number", "count") and (plausible or possible or usual or told.get("unit")):
-        raise ClinicError(f"{where}: a unit or a range belongs to a number or a count, not to a {told['kind']}.")
+    if told["kind"] not in ("number", "count") and (
+        plausible or possible or usual or told.get("unit")
+    ):
+        raise ClinicError(
+            f"{where}: a unit or a range belongs to a number or a count, not to a {told['kind']}."
+        )
     return plausible, possible, usual
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #e44f76dd
@@ -220,8 +312,20 @@ def canonical_value(told: Mapping[str, Any], value: Any, where: str) -> Any:
     raise ClinicError(f"{where}: a synonym stands for {value!r}; expected {expected}.")
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #ce508b8d
-SAID = {str: "a text", list: "a list", dict: "a table", bool: "true or false", int: "a whole number"}
-CODES = {"LOINC": re.compile(r"\d{1,7}-\d"), "HGNC": re.compile(r"HGNC:\d+"), "ORPHA": re.compile(r"ORPHA:\d+"), "HP": re.compile(r"HP:\d{7}")}
+SAID = {
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+    bool: "true or false",
+    int: "a whole number",
+}
+CODES = {
+    "LOINC": re.compile(r"\d{1,7}-\d"),
+    "HGNC": re.compile(r"HGNC:\d+"),
+    "ORPHA": re.compile(r"ORPHA:\d+"),
+    "HP": re.compile(r"HP:\d{7}"),
+}
+
 
 def checked(told: Mapping[str, Any], where: str) -> None:
     "Refuse what a variable's lines must not say."
@@ -235,41 +339,73 @@ def checked(told: Mapping[str, Any], where: str) -> None:
             raise ClinicError(f"{where}: {needed} is missing.")
     for name, known in (("kind", KINDS), ("role", ROLES)):
         if told.get(name, known[0]) not in known:
-            raise ClinicError(f"{where}: {name} is {told[name]!r}; expected one of {', '.join(known)}.")
+            raise ClinicError(
+                f"{where}: {name} is {told[name]!r}; expected one of {', '.join(known)}."
+            )
     if bool(told.get("values")) != (told["kind"] in ("level", "ordinal")):
-        raise ClinicError(f"{where}: values belong to a level or an ordinal, and each of these needs them.")
+        raise ClinicError(
+            f"{where}: values belong to a level or an ordinal, and each of these needs them."
+        )
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #9c090cff
 def codes_of(told: Mapping[str, Any], where: str) -> dict[str, str]:
     "Codes of known systems, in their form."
     for system, code in told.get("codes", {}).items():
         if system not in CODES or not CODES[system].fullmatch(code):
-            raise ClinicError(f"{where}: the code {system} {code!r} is not in its form; known are {', '.join(CODES)}, such as 718-7, HGNC:11998, ORPHA:519, HP:0001297.")
+            raise ClinicError(
+                f"{where}: the code {system} {code!r} is not in its form; known are "
+                f"{', '.join(CODES)}, such as 718-7, HGNC:11998, ORPHA:519, HP:0001297."
+            )
     return told.get("codes", {})
 
-
+# %% ../../nbs/library/clinic/02_dictionary.ipynb #fb326e48
 def units_in(name: str, told: Mapping[str, Any], where: str) -> tuple[str, ...]:
     "The other units of a variable, each of which can be converted."
     for unit in (told.get("unit"), *told.get("units", ())):
         if unit is not None and unit not in UNITS:
-            raise ClinicError(f"{where}: the unit {unit!r} is not known; expected one of {', '.join(UNITS)}.")
+            raise ClinicError(
+                f"{where}: the unit {unit!r} is not known; expected one of {', '.join(UNITS)}."
+            )
     for unit in told.get("units", ()):
         try:
             factor(unit, told["unit"], name)
         except (KeyError, ClinicError) as error:
-            raise ClinicError(f"{where}: the unit {unit!r} cannot be converted into {told.get('unit')!r}.") from error
+            raise ClinicError(
+                f"{where}: the unit {unit!r} cannot be converted into {told.get('unit')!r}."
+            ) from error
     return tuple(told.get("units", ()))
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #b80bed49
-def variable_of(name: str, group: str, told: dict[str, Any], where: str, needed_by: tuple[str, ...] = ()) -> Variable:
+def variable_of(
+    name: str, group: str, told: dict[str, Any], where: str, needed_by: tuple[str, ...] = ()
+) -> Variable:
     "One variable from its lines."
     checked(told, where)
     plausible, possible, usual = ranges_of(told, where)
     return Variable(
-        name, told["label"], told["description"], told["kind"], group, unit=told.get("unit"), units=units_in(name, told, where), plausible=plausible, possible=possible, usual=usual,
-        values=tuple(told.get("values", ())), first=told.get("first", 0), synonyms={word: canonical_value(told, value, where) for word, value in told.get("synonyms", {}).items()},
-        codes=codes_of(told, where), missing=told.get("missing", "not known"), needed_by=needed_by, aliases=tuple(told["aliases"]), identifying=told.get("identifying", False),
-        role=told.get("role", ROLE_OF.get(group, "predictor")))
+        name,
+        told["label"],
+        told["description"],
+        told["kind"],
+        group,
+        unit=told.get("unit"),
+        units=units_in(name, told, where),
+        plausible=plausible,
+        possible=possible,
+        usual=usual,
+        values=tuple(told.get("values", ())),
+        first=told.get("first", 0),
+        synonyms={
+            word: canonical_value(told, value, where)
+            for word, value in told.get("synonyms", {}).items()
+        },
+        codes=codes_of(told, where),
+        missing=told.get("missing", "not known"),
+        needed_by=needed_by,
+        aliases=tuple(told["aliases"]),
+        identifying=told.get("identifying", False),
+        role=told.get("role", ROLE_OF.get(group, "predictor")),
+    )
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #1848856f
 def parsed(text: str, file: str) -> dict[str, Any]:
@@ -282,6 +418,7 @@ def parsed(text: str, file: str) -> dict[str, Any]:
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #12184f76
 TABLES = (*GROUPS, "format", "disease", "title", "codes", "scores")
 
+
 def headed(own: Mapping[str, Any], file: str) -> None:
     "Refuse a file whose tables are not those of a dictionary."
     if own.get("format") != 1:
@@ -291,14 +428,16 @@ def headed(own: Mapping[str, Any], file: str) -> None:
             raise ClinicError(f"{file}: {line} is missing.")
     for table, lines in own.items():
         if table not in TABLES:
-            raise ClinicError(f"{file}: the table {table!r} is not known; expected one of {', '.join(GROUPS)}.")
+            raise ClinicError(
+                f"{file}: the table {table!r} is not known; expected one of {', '.join(GROUPS)}."
+            )
         for name, told in lines.items() if table in GROUPS else ():
             if not isinstance(told, dict):
                 raise ClinicError(f"{file}, [{table}.{name}]: expected a table, found {told!r}.")
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #f4dd6aac
 def read_dictionary(
-    text: str,    # the disease's TOML
+    text: str,  # the disease's TOML
     shared: str,  # the TOML of what diseases share
     file: str = "the dictionary",  # what to call it in messages
 ) -> Dictionary:
@@ -313,7 +452,10 @@ def read_dictionary(
             told = merged(name, general, known.get(name, {}), lines)
             needed = tuple(system for system, names in systems.items() if name in names)
             variables.append(variable_of(name, group, told, f"{file}, [{group}.{name}]", needed))
-    return agreed(Dictionary(own["disease"], own["title"], own.get("codes", {}), tuple(variables), systems), file)
+    return agreed(
+        Dictionary(own["disease"], own["title"], own.get("codes", {}), tuple(variables), systems),
+        file,
+    )
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #6ed0b048
 def agreed(dictionary: Dictionary, file: str) -> Dictionary:
@@ -323,10 +465,15 @@ def agreed(dictionary: Dictionary, file: str) -> Dictionary:
         one_meaning_a_word(variable, file)
         for called in called_by(variable):
             if claimed.setdefault(called, variable.name) != variable.name:
-                raise ClinicError(f"{file}: {called!r} is a name of {claimed[called]} and of {variable.name}; a name belongs to one variable.")
+                raise ClinicError(
+                    f"{file}: {called!r} is a name of {claimed[called]} and of {variable.name}; a "
+                    "name belongs to one variable."
+                )
     for system, names in dictionary.systems.items():
         if unknown := [name for name in names if name not in dictionary]:
-            raise ClinicError(f"{file}: [scores] {system} needs {unknown[0]!r}, which is not a variable.")
+            raise ClinicError(
+                f"{file}: [scores] {system} needs {unknown[0]!r}, which is not a variable."
+            )
     return dictionary
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #e4aa0f99
@@ -336,10 +483,14 @@ def one_meaning_a_word(variable: Variable, file: str) -> None:
     own: dict[str, Any] = {**variable.coded} or {word: word for word in variable.values}
     for word, value in [*own.items(), *variable.synonyms.items()]:
         if meant.setdefault(key(word), value) != value:
-            raise ClinicError(f"{file}, [{variable.group}.{variable.name}]: {word!r} means {meant[key(word)]!r} and {value!r}; a word means one thing.")
+            raise ClinicError(
+                f"{file}, [{variable.group}.{variable.name}]: {word!r} means "
+                f"{meant[key(word)]!r} and {value!r}; a word means one thing."
+            )
 
 # %% ../../nbs/library/clinic/02_dictionary.ipynb #08df5c5e
 DISEASES = ("mds", "aml", "mm", "scd")
+
 
 @lru_cache
 def dictionary(
@@ -347,6 +498,12 @@ def dictionary(
 ) -> Dictionary:
     "The dictionary of a disease: what each variable means, its unit, bounds, codes, and which score needs it."
     if disease not in DISEASES:
-        raise ClinicError(f"There is no dictionary for {disease!r}; expected one of {', '.join(DISEASES)}.")
+        raise ClinicError(
+            f"There is no dictionary for {disease!r}; expected one of {', '.join(DISEASES)}."
+        )
     folder = files("genomed_workbench.clinic") / "dictionaries"
-    return read_dictionary((folder / f"{disease}.toml").read_text(encoding="utf-8"), (folder / "shared.toml").read_text(encoding="utf-8"), f"{disease}.toml")
+    return read_dictionary(
+        (folder / f"{disease}.toml").read_text(encoding="utf-8"),
+        (folder / "shared.toml").read_text(encoding="utf-8"),
+        f"{disease}.toml",
+    )

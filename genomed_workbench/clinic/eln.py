@@ -21,26 +21,47 @@ GROUPS = {
     "apl": {"t_15_17": "t(15;17)"},
     "cbf": {"t_8_21": "t(8;21)", "inv16": "inv(16) or t(16;16)"},
     "t911": {"t_9_11": "t(9;11)"},
-    "cyto": {"t_6_9": "t(6;9)", "t_v_11": "KMT2A rearranged, other than t(9;11)", "t_9_22": "t(9;22)", "t_8_16": "t(8;16)",
-             "inv3": "inv(3), t(3;3) or MECOM rearranged", "minus5_5q": "-5 or del(5q)", "minus7": "-7", "abn17p": "-17 or abn(17p)"},
+    "cyto": {
+        "t_6_9": "t(6;9)",
+        "t_v_11": "KMT2A rearranged, other than t(9;11)",
+        "t_9_22": "t(9;22)",
+        "t_8_16": "t(8;16)",
+        "inv3": "inv(3), t(3;3) or MECOM rearranged",
+        "minus5_5q": "-5 or del(5q)",
+        "minus7": "-7",
+        "abn17p": "-17 or abn(17p)",
+    },
     "complex": {"complex": "complex karyotype"},
     "monosomal": {"monosomal": "monosomal karyotype"},
     "tp53": {"TP53": "TP53"},
     "bzip": {"CEBPA_bzip": "in-frame bZIP CEBPA"},
     "npm1": {"NPM1": "NPM1"},
     "itd": {"FLT3_ITD": "FLT3-ITD"},
-    "mds": {gene: gene for gene in ("ASXL1", "BCOR", "EZH2", "RUNX1", "SF3B1", "SRSF2", "STAG2", "U2AF1", "ZRSR2")},
+    "mds": {
+        gene: gene
+        for gene in ("ASXL1", "BCOR", "EZH2", "RUNX1", "SF3B1", "SRSF2", "STAG2", "U2AF1", "ZRSR2")
+    },
 }
 LABELS = {name: label for group in GROUPS.values() for name, label in group.items()}
-CYTOGENETICS = tuple(name for group in ("apl", "cbf", "t911", "cyto", "complex", "monosomal") for name in GROUPS[group])
+CYTOGENETICS = tuple(
+    name
+    for group in ("apl", "cbf", "t911", "cyto", "complex", "monosomal")
+    for name in GROUPS[group]
+)
 RISKS = ("Favorable", "Intermediate", "Adverse")
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #0d6c2dc1
 RULES = (  # number, 0 = outside; groups that decide; words; condition on the groups present
     (0, ("apl",), "acute promyelocytic leukemia, outside ELN 2022", lambda g: g["apl"]),
     (1, ("cbf",), "core-binding-factor leukemia", lambda g: g["cbf"] and not g["tp53"]),
-    (3, ("cyto", "complex", "monosomal"), "adverse chromosomes",
-     lambda g: not g["cbf"] and (g["cyto"] or g["monosomal"] or (g["complex"] and not g["t911"]))),
+    (
+        3,
+        ("cyto", "complex", "monosomal"),
+        "adverse chromosomes",
+        lambda g: (
+            not g["cbf"] and (g["cyto"] or g["monosomal"] or (g["complex"] and not g["t911"]))
+        ),
+    ),
     (2, ("t911",), "comes before adverse gene mutations", lambda g: g["t911"]),
     (3, ("tp53",), "mutated TP53", lambda g: g["tp53"]),
     (1, ("bzip",), "in-frame mutation in the bZIP region", lambda g: g["bzip"]),
@@ -53,76 +74,93 @@ RULES = (  # number, 0 = outside; groups that decide; words; condition on the gr
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #e06226cc
 def rule_for(
-    groups:dict[str, int],  # group -> 1 present, 0 absent
-) -> int:                   # position in RULES
+    groups: dict[str, int],  # group -> 1 present, 0 absent
+) -> int:  # position in RULES
     "The first rule that applies (Döhner 2022, doi:10.1182/blood.2022016867)."
     return next(i for i, (*_, holds) in enumerate(RULES) if holds(groups))
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #539357da
 def unsettled(
-    groups:dict[str, int],  # group -> 1 present, 0 absent or unknown
+    groups: dict[str, int],  # group -> 1 present, 0 absent or unknown
 ) -> bool:
     "Whether the table and its footnotes leave this combination open."
     chromosomes = groups["cyto"] or groups["monosomal"]
     favorable = groups["cbf"] or groups["bzip"] or (groups["npm1"] and not groups["itd"])
-    return bool((groups["tp53"] and favorable and not groups["t911"]) or (groups["t911"] and (chromosomes or favorable))
-                or (groups["cbf"] and groups["cyto"]) or (groups["bzip"] and (chromosomes or groups["complex"] or groups["itd"])))
+    return bool(
+        (groups["tp53"] and favorable and not groups["t911"])
+        or (groups["t911"] and (chromosomes or favorable))
+        or (groups["cbf"] and groups["cyto"])
+        or (groups["bzip"] and (chromosomes or groups["complex"] or groups["itd"]))
+    )
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #477caf1f
 @lru_cache(maxsize=100_000)
 def completions(
-    states:tuple[int, ...],  # of the groups in order: 1 present, 0 absent, 2 unknown
-) -> tuple[int, int]:        # best and worst category, 1..3
+    states: tuple[int, ...],  # of the groups in order: 1 present, 0 absent, 2 unknown
+) -> tuple[int, int]:  # best and worst category, 1..3
     "Best and worst category over all completions; an unknown t(15;17) is taken as absent."
-    choices = [(state,) if state < 2 else (0,) if name == "apl" else (0, 1) for name, state in zip(GROUPS, states)]
+    choices = [
+        (state,) if state < 2 else (0,) if name == "apl" else (0, 1)
+        for name, state in zip(GROUPS, states)
+    ]
     found = {RULES[rule_for(dict(zip(GROUPS, choice)))][0] for choice in product(*choices)}
     return min(found), max(found)
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #bf08d6c5
 def lesions(
-    frame:pd.DataFrame,  # one row a patient: the columns of LABELS, TP53_max_vaf, CEBPA, karyotype; each may be absent
-) -> pd.DataFrame:       # one column a lesion, 0, 1 or NaN
+    frame: pd.DataFrame,  # one row a patient: the columns of LABELS, TP53_max_vaf, CEBPA, karyotype; each may be absent
+) -> pd.DataFrame:  # one column a lesion, 0, 1 or NaN
     "Every lesion that ELN 2022 asks for."
     table = pd.DataFrame({name: known(frame, name) for name in LABELS}, index=frame.index)
     vaf, cebpa = known(frame, "TP53_max_vaf"), known(frame, "CEBPA")
-    table["TP53"] = np.where((table["TP53"] == 1) & (vaf < 0.10), 0.0, np.where(table["TP53"].isna() & ~np.isnan(vaf), vaf >= 0.10, table["TP53"]))
+    table["TP53"] = np.where(
+        (table["TP53"] == 1) & (vaf < 0.10),
+        0.0,
+        np.where(table["TP53"].isna() & ~np.isnan(vaf), vaf >= 0.10, table["TP53"]),
+    )
     table["CEBPA_bzip"] = table["CEBPA_bzip"].mask(table["CEBPA_bzip"].isna() & (cebpa == 0), 0.0)
     return from_karyotype(table, frame["karyotype"]) if "karyotype" in frame else table
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #e15e9737
 def from_karyotype(
-    table:pd.DataFrame,   # lesions, 0, 1 or NaN
-    karyotype:pd.Series,  # ISCN text
-) -> pd.DataFrame:        # the same with open chromosome lesions read from the text
+    table: pd.DataFrame,  # lesions, 0, 1 or NaN
+    karyotype: pd.Series,  # ISCN text
+) -> pd.DataFrame:  # the same with open chromosome lesions read from the text
     "Fill what the columns leave open from the karyotype."
     open_ = table[list(CYTOGENETICS)].isna().any(axis=1) & karyotype.notna()
-    if not open_.any(): return table
+    if not open_.any():
+        return table
     read = karyotypes(karyotype[open_])
     read["complex"] = read["complex"].mask(read["hyperdiploid_only"] == 1, 0.0)
     return table.fillna(read[list(CYTOGENETICS)])
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #4946220c
 def groups_of(
-    row:np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
-) -> dict[str, int]: # group -> 1 where any lesion is present, else 2 where any is unknown, else 0
+    row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
+) -> dict[str, int]:  # group -> 1 where any lesion is present, else 2 where any is unknown, else 0
     "The groups of one patient."
     values = dict(zip(LABELS, row))
-    return {group: 1 if 1 in (found := [values[name] for name in names]) else 2 if 2 in found else 0 for group, names in GROUPS.items()}
+    return {
+        group: 1 if 1 in (found := [values[name] for name in names]) else 2 if 2 in found else 0
+        for group, names in GROUPS.items()
+    }
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #82ba7e3e
 def named(
-    row:np.ndarray,            # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
-    state:int,                 # which of the three
-    groups:tuple[str, ...]=tuple(GROUPS),  # only these
-) -> list[str]:                # labels
+    row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
+    state: int,  # which of the three
+    groups: tuple[str, ...] = tuple(GROUPS),  # only these
+) -> list[str]:  # labels
     "Labels of the lesions of some groups that are present (1) or unknown (2)."
     values = dict(zip(LABELS, row))
-    return [label for group in groups for name, label in GROUPS[group].items() if values[name] == state]
+    return [
+        label for group in groups for name, label in GROUPS[group].items() if values[name] == state
+    ]
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #b420acaa
 def judged(
-    row:np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
-) -> dict:           # best and worst category, 0 outside; comment
+    row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
+) -> dict:  # best and worst category, 0 outside; comment
     "Category and comment of one combination of lesions."
     groups = groups_of(row)
     best, worst = completions(tuple(groups.values()))
@@ -130,46 +168,98 @@ def judged(
     _, names, words, _ = RULES[rule_for(present)]
     decided, unknown = ", ".join(named(row, 1, names)), named(row, 2)
     missing = ", ".join(unknown[:6]) + (f" and {len(unknown) - 6} more" if len(unknown) > 6 else "")
-    if best == 0: return {"best": 0, "worst": 0, "comment": f"{decided}: {words}"}
-    if best < worst: return {"best": best, "worst": worst, "comment": f"between {RISKS[best - 1]} and {RISKS[worst - 1]}; missing: {missing}"}
+    if best == 0:
+        return {"best": 0, "worst": 0, "comment": f"{decided}: {words}"}
+    if best < worst:
+        return {
+            "best": best,
+            "worst": worst,
+            "comment": f"between {RISKS[best - 1]} and {RISKS[worst - 1]}; missing: {missing}",
+        }
     because = words if not decided or decided in words else f"{decided}: {words}"
-    return {"best": best, "worst": worst, "comment": f"{RISKS[best - 1]}; {because}"
-            + ("; the paper's table leaves this combination open, this is our reading of it" if unsettled(present) else "")
-            + (f"; missing, but without effect: {missing}" if missing else "")}
+    return {
+        "best": best,
+        "worst": worst,
+        "comment": f"{RISKS[best - 1]}; {because}"
+        + (
+            "; the paper's table leaves this combination open, this is our reading of it"
+            if unsettled(present)
+            else ""
+        )
+        + (f"; missing, but without effect: {missing}" if missing else ""),
+    }
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #28b5f9d7
 def eln_2022(
-    frame:pd.DataFrame,  # one row a patient: lesions as 0/1, TP53_max_vaf as a fraction, karyotype as text
-) -> pd.DataFrame:       # score 1..3, category, comment, and the same of the best and worst completion
+    frame: pd.DataFrame,  # one row a patient: lesions as 0/1, TP53_max_vaf as a fraction, karyotype as text
+) -> pd.DataFrame:  # score 1..3, category, comment, and the same of the best and worst completion
     "ELN 2022 risk of every patient (Döhner 2022, doi:10.1182/blood.2022016867)."
     states = lesions(frame).fillna(2).to_numpy().astype(int)
-    _, first, where = np.unique(states @ 3**np.arange(states.shape[1]), return_index=True, return_inverse=True)
-    table = pd.DataFrame([judged(states[i]) for i in first], columns=["best", "worst", "comment"]).iloc[where].set_index(frame.index)
+    _, first, where = np.unique(
+        states @ 3 ** np.arange(states.shape[1]), return_index=True, return_inverse=True
+    )
+    table = (
+        pd.DataFrame([judged(states[i]) for i in first], columns=["best", "worst", "comment"])
+        .iloc[where]
+        .set_index(frame.index)
+    )
     best, worst = (table[name].to_numpy(dtype=int) for name in ("best", "worst"))
     code = np.where(best == worst, best, 0)
     low, high, score = (np.where(one > 0, one, np.nan) for one in (best, worst, code))
-    return pd.DataFrame({"score": score, "category": words(code - 1, RISKS), "comment": table["comment"], "score_best": low, "score_worst": high,
-                         "category_best": words(best - 1, RISKS), "category_worst": words(worst - 1, RISKS)}, index=frame.index)
+    return pd.DataFrame(
+        {
+            "score": score,
+            "category": words(code - 1, RISKS),
+            "comment": table["comment"],
+            "score_best": low,
+            "score_worst": high,
+            "category_best": words(best - 1, RISKS),
+            "category_worst": words(worst - 1, RISKS),
+        },
+        index=frame.index,
+    )
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #a4c4f466
 def lesion_rows(
-    row:np.ndarray,      # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
-) -> list[dict]:         # variable, label, value, points, reason
+    row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
+) -> list[dict]:  # variable, label, value, points, reason
     "Deciding lesions of one patient, then the others that are present."
     groups = groups_of(row)
     best, worst = completions(tuple(groups.values()))
-    risk, names, words, _ = RULES[rule_for({name: int(value == 1) for name, value in groups.items()})]
-    decides = f"decides: {RISKS[risk - 1] if risk else 'no category'}, {words}" if best == worst else "present; what is missing could change the category"
+    risk, names, words, _ = RULES[
+        rule_for({name: int(value == 1) for name, value in groups.items()})
+    ]
+    decides = (
+        f"decides: {RISKS[risk - 1] if risk else 'no category'}, {words}"
+        if best == worst
+        else "present; what is missing could change the category"
+    )
     order = [*names, *(name for name in GROUPS if name not in names)]
     values = dict(zip(LABELS, row))
-    return [{"variable": name, "label": label, "value": 1.0, "points": np.nan, "reason": decides if group in names else "present; does not decide"}
-            for group in order for name, label in GROUPS[group].items() if values[name] == 1]
+    return [
+        {
+            "variable": name,
+            "label": label,
+            "value": 1.0,
+            "points": np.nan,
+            "reason": decides if group in names else "present; does not decide",
+        }
+        for group in order
+        for name, label in GROUPS[group].items()
+        if values[name] == 1
+    ]
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #13a94709
 def eln_2022_contributions(
-    frame:pd.DataFrame,  # as for eln_2022
-) -> pd.DataFrame:       # patient, variable, label, value, points (NaN), reason; nothing for a patient without a lesion
+    frame: pd.DataFrame,  # as for eln_2022
+) -> (
+    pd.DataFrame
+):  # patient, variable, label, value, points (NaN), reason; nothing for a patient without a lesion
     "The lesions behind each category, the deciding ones first (Döhner 2022, doi:10.1182/blood.2022016867)."
     states = lesions(frame).fillna(2).to_numpy().astype(int)
-    rows = [{"patient": patient, **found} for patient, state in zip(frame.index, states) for found in lesion_rows(state)]
+    rows = [
+        {"patient": patient, **found}
+        for patient, state in zip(frame.index, states)
+        for found in lesion_rows(state)
+    ]
     return pd.DataFrame(rows, columns=["patient", "variable", "label", "value", "points", "reason"])

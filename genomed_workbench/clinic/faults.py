@@ -17,10 +17,11 @@ SHOWN = 60  # characters of a value that a message shows
 @dataclass(frozen=True, slots=True)
 class Fault:
     "One thing in a table that cannot be right: where it is, what is there, what was expected."
-    row: Any                    # the row's label (patient id), None where the whole column is meant
-    column: str | None          # the column as the table calls it
-    value: Any                  # what is there
-    expected: str               # what should be there, in words
+
+    row: Any  # the row's label (patient id), None where the whole column is meant
+    column: str | None  # the column as the table calls it
+    value: Any  # what is there
+    expected: str  # what should be there, in words
     variable: str | None = None  # the dictionary's variable, where it is known
 
     def __str__(self) -> str:
@@ -28,7 +29,11 @@ class Fault:
         where = [f"patient {self.row}"] if self.row is not None else []
         where += [f"column {self.column!r}{of}"] if self.column is not None else []
         found = repr(self.value)
-        return f"{', '.join(where) or 'the table'}: found {found if len(found) <= SHOWN else found[:SHOWN] + '...'}; expected {self.expected}."
+        return (
+            f"{', '.join(where) or 'the table'}: found "
+            f"{found if len(found) <= SHOWN else found[:SHOWN] + '...'}; expected "
+            f"{self.expected}."
+        )
 
 # %% ../../nbs/library/clinic/00_faults.ipynb #6984190c
 LISTED = 20  # faults that the message spells out
@@ -39,7 +44,13 @@ def listed(faults: list[Fault]) -> str:
     if len(faults) == 1:
         return str(faults[0])
     more = [f"- ... and {len(faults) - LISTED:,} more"] if len(faults) > LISTED else []
-    return "\n".join([f"{len(faults):,} values cannot be right.", *(f"- {fault}" for fault in faults[:LISTED]), *more])
+    return "\n".join(
+        [
+            f"{len(faults):,} values cannot be right.",
+            *(f"- {fault}" for fault in faults[:LISTED]),
+            *more,
+        ]
+    )
 
 # %% ../../nbs/library/clinic/00_faults.ipynb #93a18420
 class ClinicError(ValueError):

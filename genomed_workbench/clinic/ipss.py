@@ -19,11 +19,14 @@ from .karyotype import CLASSES, karyotypes
 @dataclass(frozen=True)
 class Measure:
     "One value of the IPSS-R and its points."
-    name: str    # variable of the dictionary
-    label: str   # for people
+
+    name: str  # variable of the dictionary
+    label: str  # for people
     unit: str
-    points_of: Callable[[np.ndarray], np.ndarray]  # value -> points; a missing value is handled outside
-    steps: tuple[tuple[float, str], ...]           # points and the range that earns them, for people
+    points_of: Callable[
+        [np.ndarray], np.ndarray
+    ]  # value -> points; a missing value is handled outside
+    steps: tuple[tuple[float, str], ...]  # points and the range that earns them, for people
 
     @property
     def best(self) -> float:
@@ -37,12 +40,46 @@ class Measure:
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #12403fca
 MEASURES = (
-    Measure("cytogenetic_risk", "Cytogenetic class", "", lambda x: x, tuple((float(i), name) for i, name in enumerate(CLASSES))),
-    Measure("marrow_blasts", "Marrow blasts", "%", lambda x: np.select([x <= 2, x < 5, x <= 10], [0.0, 1.0, 2.0], 3.0),
-            ((0.0, "2 or less"), (1.0, "more than 2, below 5"), (2.0, "5 to 10"), (3.0, "more than 10"))),
-    Measure("hemoglobin", "Hemoglobin", "g/dL", lambda x: np.select([x >= 10, x >= 8], [0.0, 1.0], 1.5), ((0.0, "10 or more"), (1.0, "8 to below 10"), (1.5, "below 8"))),
-    Measure("platelets", "Platelets", "10^9/L", lambda x: np.select([x >= 100, x >= 50], [0.0, 0.5], 1.0), ((0.0, "100 or more"), (0.5, "50 to below 100"), (1.0, "below 50"))),
-    Measure("neutrophils", "Neutrophils", "10^9/L", lambda x: np.select([x >= 0.8], [0.0], 0.5), ((0.0, "0.8 or more"), (0.5, "below 0.8"))),
+    Measure(
+        "cytogenetic_risk",
+        "Cytogenetic class",
+        "",
+        lambda x: x,
+        tuple((float(i), name) for i, name in enumerate(CLASSES)),
+    ),
+    Measure(
+        "marrow_blasts",
+        "Marrow blasts",
+        "%",
+        lambda x: np.select([x <= 2, x < 5, x <= 10], [0.0, 1.0, 2.0], 3.0),
+        (
+            (0.0, "2 or less"),
+            (1.0, "more than 2, below 5"),
+            (2.0, "5 to 10"),
+            (3.0, "more than 10"),
+        ),
+    ),
+    Measure(
+        "hemoglobin",
+        "Hemoglobin",
+        "g/dL",
+        lambda x: np.select([x >= 10, x >= 8], [0.0, 1.0], 1.5),
+        ((0.0, "10 or more"), (1.0, "8 to below 10"), (1.5, "below 8")),
+    ),
+    Measure(
+        "platelets",
+        "Platelets",
+        "10^9/L",
+        lambda x: np.select([x >= 100, x >= 50], [0.0, 0.5], 1.0),
+        ((0.0, "100 or more"), (0.5, "50 to below 100"), (1.0, "below 50")),
+    ),
+    Measure(
+        "neutrophils",
+        "Neutrophils",
+        "10^9/L",
+        lambda x: np.select([x >= 0.8], [0.0], 0.5),
+        ((0.0, "0.8 or more"), (0.5, "below 0.8")),
+    ),
 )
 CATEGORIES = ("Very Low", "Low", "Intermediate", "High", "Very High")
 CUTS = (1.5, 3.0, 4.5, 6.0)
@@ -50,8 +87,10 @@ CUTS = (1.5, 3.0, 4.5, 6.0)
 # %% ../../nbs/library/clinic/06_ipss.ipynb #82e9f5f7
 def ipss_category(
     score: np.ndarray,  # shape (n,), unknown is nan
-) -> np.ndarray:        # text, None where unknown
-    "Risk group of an IPSS-R or IPSS-RA score: up to 1.5, 3, 4.5, 6, and above (Greenberg et al. 2012, doi:10.1182/blood-2012-03-420489)."
+) -> np.ndarray:  # text, None where unknown
+    """Risk group of an IPSS-R or IPSS-RA score: up to 1.5, 3, 4.5, 6, and above (Greenberg et al.
+    2012, doi:10.1182/blood-2012-03-420489).
+    """
     score = np.asarray(score, float)
     groups = np.array([*CATEGORIES, None], dtype=object)
     place = np.searchsorted(CUTS, score, side="left")
@@ -61,16 +100,21 @@ def ipss_category(
 @dataclass(frozen=True)
 class _Inputs:
     "The five values of every patient, their points, and how many points the missing ones leave open."
-    values: np.ndarray    # shape (n, 5)
-    points: np.ndarray    # shape (n, 5), nan where missing
-    best: np.ndarray      # shape (n, 5), the fewest points possible
-    worst: np.ndarray     # shape (n, 5), the most
-    from_text: np.ndarray # the class was read from the karyotype, shape (n,)
 
+    values: np.ndarray  # shape (n, 5)
+    points: np.ndarray  # shape (n, 5), nan where missing
+    best: np.ndarray  # shape (n, 5), the fewest points possible
+    worst: np.ndarray  # shape (n, 5), the most
+    from_text: np.ndarray  # the class was read from the karyotype, shape (n,)
 
+# %% ../../nbs/library/clinic/06_ipss.ipynb #568bbcc8
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     "A column as numbers; unknown for all where there is none."
-    return pd.to_numeric(frame[name]).to_numpy(float, na_value=np.nan) if name in frame else np.full(len(frame), np.nan)
+    return (
+        pd.to_numeric(frame[name]).to_numpy(float, na_value=np.nan)
+        if name in frame
+        else np.full(len(frame), np.nan)
+    )
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #069e155d
 def _inputs(frame: pd.DataFrame) -> _Inputs:
@@ -80,48 +124,102 @@ def _inputs(frame: pd.DataFrame) -> _Inputs:
     gap = np.isnan(values[:, 0])
     if "karyotype" in frame and gap.any():
         read = karyotypes(frame["karyotype"][gap])
-        values[gap, 0], complex_[gap] = read["cytogenetic_risk"], complex_[gap] | (read["complex"] == 1)
+        values[gap, 0], complex_[gap] = (
+            read["cytogenetic_risk"],
+            complex_[gap] | (read["complex"] == 1),
+        )
         from_text = gap & ~np.isnan(values[:, 0])
-    points = np.column_stack([np.where(np.isnan(x), np.nan, m.points_of(x)) for m, x in zip(MEASURES, values.T, strict=True)])
-    best, worst = (np.where(np.isnan(points), end, points) for end in ([m.best for m in MEASURES], [m.worst for m in MEASURES]))
+    points = np.column_stack(
+        [
+            np.where(np.isnan(x), np.nan, m.points_of(x))
+            for m, x in zip(MEASURES, values.T, strict=True)
+        ]
+    )
+    best, worst = (
+        np.where(np.isnan(points), end, points)
+        for end in ([m.best for m in MEASURES], [m.worst for m in MEASURES])
+    )
     best[np.isnan(points[:, 0]) & complex_, 0] = 3.0
     return _Inputs(values, points, best, worst, from_text)
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #adb2d351
-def _comments(missing: np.ndarray, from_text: np.ndarray, known: np.ndarray, agreed: np.ndarray, labels: list[str]) -> np.ndarray:
+def _comments(
+    missing: np.ndarray,
+    from_text: np.ndarray,
+    known: np.ndarray,
+    agreed: np.ndarray,
+    labels: list[str],
+) -> np.ndarray:
     "Why there is a score, a category or neither: one text for each pattern of missing values."
     pattern = np.column_stack([missing, from_text, known, agreed]).astype(np.int64)
     codes, distinct = pd.factorize(pattern @ (1 << np.arange(pattern.shape[1])))
     rows = [(int(code) >> np.arange(pattern.shape[1])) & 1 for code in distinct]
-    return np.array([_comment([n for n, m in zip(labels, row) if m], *map(bool, row[-3:])) for row in rows], dtype=object)[codes]
+    return np.array(
+        [_comment([n for n, m in zip(labels, row) if m], *map(bool, row[-3:])) for row in rows],
+        dtype=object,
+    )[codes]
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #952647de
 def _comment(missing: list[str], from_text: bool, known: bool, agreed: bool) -> str:
     "One comment."
     said = ["cytogenetic class read from the karyotype"] if from_text else []
     if missing:
-        outcome = "it cannot matter" if known else "best and worst completion fall into the same category" if agreed else "best and worst completion disagree"
+        outcome = (
+            "it cannot matter"
+            if known
+            else "best and worst completion fall into the same category"
+            if agreed
+            else "best and worst completion disagree"
+        )
         said.append(f"missing: {', '.join(missing)}; {outcome}")
     return "; ".join(said) or "all values known"
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #15045053
-def _table(index: pd.Index, best: np.ndarray, worst: np.ndarray, missing: np.ndarray, from_text: np.ndarray, labels: list[str], extra: dict[str, np.ndarray]) -> pd.DataFrame:
+def _table(
+    index: pd.Index,
+    best: np.ndarray,
+    worst: np.ndarray,
+    missing: np.ndarray,
+    from_text: np.ndarray,
+    labels: list[str],
+    extra: dict[str, np.ndarray],
+) -> pd.DataFrame:
     "The columns every score has, from its best and worst completion."
     known = np.isclose(best, worst, rtol=0, atol=1e-9)
     low, high = ipss_category(best), ipss_category(worst)
     agreed = low == high
-    columns = {"score": np.where(known, worst, np.nan), "category": pd.Series(high, dtype=object).where(agreed, None).to_numpy(), "comment": _comments(missing, from_text, known, agreed, labels),
-               "score_best": best, "score_worst": worst, "category_best": low, "category_worst": high, **extra}
+    columns = {
+        "score": np.where(known, worst, np.nan),
+        "category": pd.Series(high, dtype=object).where(agreed, None).to_numpy(),
+        "comment": _comments(missing, from_text, known, agreed, labels),
+        "score_best": best,
+        "score_worst": worst,
+        "category_best": low,
+        "category_worst": high,
+        **extra,
+    }
     return pd.DataFrame(columns, index=index)
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #6c6b090e
 def ipss_r(
-    frame: pd.DataFrame,  # canonical: cytogenetic_risk (or karyotype), marrow_blasts %, hemoglobin g/dL, platelets and neutrophils 10^9/L
-) -> pd.DataFrame:        # score, category, comment, best and worst, points_<variable>
-    "IPSS-R (Greenberg et al. 2012, doi:10.1182/blood-2012-03-420489); what is missing is filled with its best and its worst value."
+    # canonical: cytogenetic_risk (or karyotype), marrow_blasts %, hemoglobin g/dL, platelets and
+    # neutrophils 10^9/L
+    frame: pd.DataFrame,
+) -> pd.DataFrame:  # score, category, comment, best and worst, points_<variable>
+    """IPSS-R (Greenberg et al. 2012, doi:10.1182/blood-2012-03-420489); what is missing is filled with
+    its best and its worst value.
+    """
     seen = _inputs(frame)
     extra = {f"points_{m.name}": points for m, points in zip(MEASURES, seen.points.T, strict=True)}
-    return _table(frame.index, seen.best.sum(axis=1), seen.worst.sum(axis=1), np.isnan(seen.points), seen.from_text, [m.label.lower() for m in MEASURES], extra)
+    return _table(
+        frame.index,
+        seen.best.sum(axis=1),
+        seen.worst.sum(axis=1),
+        np.isnan(seen.points),
+        seen.from_text,
+        [m.label.lower() for m in MEASURES],
+        extra,
+    )
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #8427f7ef
 AGES = (18.0, 100.0)
@@ -134,14 +232,28 @@ def _aged(score: np.ndarray, age: np.ndarray | float) -> np.ndarray:
 # %% ../../nbs/library/clinic/06_ipss.ipynb #5fcb9e7c
 def ipss_ra(
     frame: pd.DataFrame,  # canonical: what IPSS-R needs, and age in years
-) -> pd.DataFrame:        # as ipss_r, and ipss_r_score
+) -> pd.DataFrame:  # as ipss_r, and ipss_r_score
     "Age-adjusted IPSS-R, the same groups (Greenberg et al. 2012, doi:10.1182/blood-2012-03-420489)."
     seen, age = _inputs(frame), _column(frame, "age")
     best, worst = seen.best.sum(axis=1), seen.worst.sum(axis=1)
-    low, high = (_aged(score, np.where(np.isnan(age), end, age)) for score, end in zip((best, worst), AGES, strict=True))
-    extra = {"ipss_r_score": np.where(best == worst, worst, np.nan), **{f"points_{m.name}": points for m, points in zip(MEASURES, seen.points.T, strict=True)}}
+    low, high = (
+        _aged(score, np.where(np.isnan(age), end, age))
+        for score, end in zip((best, worst), AGES, strict=True)
+    )
+    extra = {
+        "ipss_r_score": np.where(best == worst, worst, np.nan),
+        **{f"points_{m.name}": points for m, points in zip(MEASURES, seen.points.T, strict=True)},
+    }
     missing = np.column_stack([np.isnan(seen.points), np.isnan(age)])
-    return _table(frame.index, low, high, missing, seen.from_text, [*(m.label.lower() for m in MEASURES), "age"], extra)
+    return _table(
+        frame.index,
+        low,
+        high,
+        missing,
+        seen.from_text,
+        [*(m.label.lower() for m in MEASURES), "age"],
+        extra,
+    )
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #7257af78
 def _words(measure: Measure, value: float, points: float, best: float, worst: float) -> str:
@@ -150,26 +262,49 @@ def _words(measure: Measure, value: float, points: float, best: float, worst: fl
         return f"not known: {best:g} to {worst:g} points"
     return f"{dict(measure.steps).get(points, 'outside the table')} {measure.unit}".strip()
 
-
+# %% ../../nbs/library/clinic/06_ipss.ipynb #bddce974
 def ipss_r_contributions(
     frame: pd.DataFrame,  # canonical, as for ipss_r
-) -> pd.DataFrame:        # patient, variable, label, value, points, reason
+) -> pd.DataFrame:  # patient, variable, label, value, points, reason
     "The points of each patient, line by line; they add up to the score."
     seen = _inputs(frame)
-    rows = [(patient, m.name, m.label, seen.values[i, j], seen.points[i, j], _words(m, seen.values[i, j], seen.points[i, j], seen.best[i, j], seen.worst[i, j]))
-            for i, patient in enumerate(frame.index) for j, m in enumerate(MEASURES)]
+    rows = [
+        (
+            patient,
+            m.name,
+            m.label,
+            seen.values[i, j],
+            seen.points[i, j],
+            _words(m, seen.values[i, j], seen.points[i, j], seen.best[i, j], seen.worst[i, j]),
+        )
+        for i, patient in enumerate(frame.index)
+        for j, m in enumerate(MEASURES)
+    ]
     return pd.DataFrame(rows, columns=["patient", "variable", "label", "value", "points", "reason"])
 
 # %% ../../nbs/library/clinic/06_ipss.ipynb #8757ece1
 def ipss_ra_contributions(
     frame: pd.DataFrame,  # canonical, as for ipss_ra
-) -> pd.DataFrame:        # patient, variable, label, value, points, reason
+) -> pd.DataFrame:  # patient, variable, label, value, points, reason
     "The points of each patient, those of age last."
     lines, age = ipss_r_contributions(frame), _column(frame, "age")
     score = _inputs(frame).points.sum(axis=1)
     moved = _aged(score, age) - score
-    words = np.where(np.isnan(moved), "not known", np.where(age >= 70, "70 years or older: adds", "younger than 70: takes away"))
-    last = pd.DataFrame({"patient": frame.index, "variable": "age", "label": "Age", "value": age, "points": moved, "reason": words})
+    words = np.where(
+        np.isnan(moved),
+        "not known",
+        np.where(age >= 70, "70 years or older: adds", "younger than 70: takes away"),
+    )
+    last = pd.DataFrame(
+        {
+            "patient": frame.index,
+            "variable": "age",
+            "label": "Age",
+            "value": age,
+            "points": moved,
+            "reason": words,
+        }
+    )
     whole = pd.concat([lines, last]) if len(frame) else lines
     order = np.concatenate([np.repeat(np.arange(len(frame)), len(MEASURES)), np.arange(len(frame))])
     return whole.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)

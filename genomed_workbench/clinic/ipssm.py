@@ -21,17 +21,31 @@ from .karyotype import karyotypes
 @dataclass(frozen=True)
 class Term:
     "One line of the sum."
-    name: str      # variable of the dictionary, or derived below
+
+    name: str  # variable of the dictionary, or derived below
     weight: float  # log hazard ratio per unit
-    mean: float    # average in the study
-    best: float    # value of the best scenario
-    worst: float   # value of the worst scenario
-    label: str     # for people
+    mean: float  # average in the study
+    best: float  # value of the best scenario
+    worst: float  # value of the worst scenario
+    label: str  # for people
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #9d6ee923
-_GENES = (("FLT3", 0.798, 0.0108), ("MLL_PTD", 0.798, 0.0247), ("NPM1", 0.43, 0.0112), ("RUNX1", 0.423, 0.126), ("NRAS", 0.417, 0.0362), ("ETV6", 0.391, 0.0216),
-          ("IDH2", 0.379, 0.0429), ("CBL", 0.295, 0.0473), ("EZH2", 0.27, 0.0588), ("U2AF1", 0.247, 0.0866), ("SRSF2", 0.239, 0.158), ("DNMT3A", 0.221, 0.161),
-          ("ASXL1", 0.213, 0.252), ("KRAS", 0.202, 0.0271))
+_GENES = (
+    ("FLT3", 0.798, 0.0108),
+    ("MLL_PTD", 0.798, 0.0247),
+    ("NPM1", 0.43, 0.0112),
+    ("RUNX1", 0.423, 0.126),
+    ("NRAS", 0.417, 0.0362),
+    ("ETV6", 0.391, 0.0216),
+    ("IDH2", 0.379, 0.0429),
+    ("CBL", 0.295, 0.0473),
+    ("EZH2", 0.27, 0.0588),
+    ("U2AF1", 0.247, 0.0866),
+    ("SRSF2", 0.239, 0.158),
+    ("DNMT3A", 0.221, 0.161),
+    ("ASXL1", 0.213, 0.252),
+    ("KRAS", 0.202, 0.0271),
+)
 TERMS = (
     Term("hemoglobin", -0.171, 9.87, 20.0, 4.0, "Hemoglobin"),
     Term("platelets", -0.222, 1.41, 2.5, 0.0, "Platelets"),
@@ -40,24 +54,70 @@ TERMS = (
     Term("TP53multi", 1.18, 0.071, 0.0, 1.0, "TP53, several hits"),
     Term("SF3B1_5q", 0.504, 0.0166, 0.0, 1.0, "SF3B1 with del(5q)"),
     Term("SF3B1_alpha", -0.0794, 0.186, 1.0, 0.0, "SF3B1 without other drivers"),
-    *(Term(name, weight, mean, 0.0, 1.0, "FLT3 (ITD or TKD)" if name == "FLT3" else "KMT2A, partial tandem duplication" if name == "MLL_PTD" else name) for name, weight, mean in _GENES),
+    *(
+        Term(
+            name,
+            weight,
+            mean,
+            0.0,
+            1.0,
+            "FLT3 (ITD or TKD)"
+            if name == "FLT3"
+            else "KMT2A, partial tandem duplication"
+            if name == "MLL_PTD"
+            else name,
+        )
+        for name, weight, mean in _GENES
+    ),
     Term("nRes2", 0.231, 0.388, 0.0, 2.0, "Other mutated genes (0, 1, 2 or more)"),
 )
-RESIDUAL = ("BCOR", "BCORL1", "CEBPA", "ETNK1", "GATA2", "GNB1", "IDH1", "NF1", "PHF6", "PPM1D", "PRPF8", "PTPN11", "SETBP1", "STAG2", "WT1")
+RESIDUAL = (
+    "BCOR",
+    "BCORL1",
+    "CEBPA",
+    "ETNK1",
+    "GATA2",
+    "GNB1",
+    "IDH1",
+    "NF1",
+    "PHF6",
+    "PPM1D",
+    "PRPF8",
+    "PTPN11",
+    "SETBP1",
+    "STAG2",
+    "WT1",
+)
 MEASURED = ("hemoglobin", "platelets", "marrow_blasts", "cytogenetic_risk")
-NEEDS = (*MEASURED, "del5q", "del7_7q", "del17_17p", "complex", "TP53_mutations", "TP53_max_vaf", "TP53_loh", "SF3B1", *(name for name, *_ in _GENES), *RESIDUAL)
+NEEDS = (
+    *MEASURED,
+    "del5q",
+    "del7_7q",
+    "del17_17p",
+    "complex",
+    "TP53_mutations",
+    "TP53_max_vaf",
+    "TP53_loh",
+    "SF3B1",
+    *(name for name, *_ in _GENES),
+    *RESIDUAL,
+)
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #de6dc96d
 def known(
     frame: pd.DataFrame,  # canonical: index = patients, columns = variables of the dictionary
     name: str,
-) -> np.ndarray:          # shape (n,), NaN where unknown
+) -> np.ndarray:  # shape (n,), NaN where unknown
     "A column as numbers; all unknown where there is no such column."
-    return frame[name].to_numpy(dtype=float, na_value=np.nan) if name in frame else np.full(len(frame), np.nan)
+    return (
+        frame[name].to_numpy(dtype=float, na_value=np.nan)
+        if name in frame
+        else np.full(len(frame), np.nan)
+    )
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #bd2d20dc
 def any_of(
-    whole: np.ndarray,   # what the column for the whole says: 0, 1 or NaN
+    whole: np.ndarray,  # what the column for the whole says: 0, 1 or NaN
     *parts: np.ndarray,  # what the columns for its parts say
 ) -> np.ndarray:
     "Yes if one says yes; no if the whole says no, or all parts do; else unknown."
@@ -76,26 +136,40 @@ def with_karyotype(
     if "karyotype" not in frame:
         return frame
     columns = {name: known(frame, name) for name in CYTOGENETICS}
-    gaps = np.logical_or.reduce([np.isnan(values) for values in columns.values()]) & frame["karyotype"].notna().to_numpy()
+    gaps = (
+        np.logical_or.reduce([np.isnan(values) for values in columns.values()])
+        & frame["karyotype"].notna().to_numpy()
+    )
     if not gaps.any():
         return frame
     read = karyotypes(frame["karyotype"][gaps])
     told = {name: np.full(len(frame), np.nan) for name in columns}
     for name, values in told.items():
         values[gaps] = read[name].to_numpy(dtype=float)
-    return frame.assign(**{name: np.where(np.isnan(values), told[name], values) for name, values in columns.items()})
+    return frame.assign(
+        **{name: np.where(np.isnan(values), told[name], values) for name, values in columns.items()}
+    )
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #1b3bdcd7
 def decided(
     *conditions: tuple[np.ndarray, float],  # values and what they must be
-) -> np.ndarray:                            # 1 where all hold, 0 where one is known not to, else NaN
+) -> np.ndarray:  # 1 where all hold, 0 where one is known not to, else NaN
     "Three-valued and: one known exception decides, whatever else is missing."
-    wrong = np.logical_or.reduce([~np.isnan(values) & (values != must) for values, must in conditions])
+    wrong = np.logical_or.reduce(
+        [~np.isnan(values) & (values != must) for values, must in conditions]
+    )
     right = np.logical_and.reduce([values == must for values, must in conditions])
     return np.where(wrong, 0.0, np.where(right, 1.0, np.nan))
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #3da65602
-ALONE = ("SRSF2", "STAG2", "BCOR", "BCORL1", "RUNX1", "NRAS")  # with one of these SF3B1 loses its good meaning
+ALONE = (
+    "SRSF2",
+    "STAG2",
+    "BCOR",
+    "BCORL1",
+    "RUNX1",
+    "NRAS",
+)  # with one of these SF3B1 loses its good meaning
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #6eabe2ae
 def sf3b1(
@@ -103,8 +177,15 @@ def sf3b1(
     del7: np.ndarray,  # -7 or del(7q)
 ) -> tuple[np.ndarray, np.ndarray]:
     "SF3B1 with del(5q), and SF3B1 alone (Bernard 2022, doi:10.1056/EVIDoa2200008)."
-    with_5q = decided((known(frame, "SF3B1"), 1), (known(frame, "del5q"), 1), (del7, 0), (known(frame, "complex"), 0))
-    return with_5q, decided((known(frame, "SF3B1"), 1), (with_5q, 0), *((known(frame, gene), 0) for gene in ALONE))
+    with_5q = decided(
+        (known(frame, "SF3B1"), 1),
+        (known(frame, "del5q"), 1),
+        (del7, 0),
+        (known(frame, "complex"), 0),
+    )
+    return with_5q, decided(
+        (known(frame, "SF3B1"), 1), (with_5q, 0), *((known(frame, gene), 0) for gene in ALONE)
+    )
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #b5b0ca38
 VAF_OF_LOSS = 0.55  # a fraction; above it the second copy is taken for lost
@@ -113,14 +194,24 @@ VAF_OF_LOSS = 0.55  # a fraction; above it the second copy is taken for lost
 def loss_of_tp53(frame: pd.DataFrame) -> np.ndarray:
     "Whether the other copy of TP53 is lost: told, or inferred."
     told = known(frame, "TP53_loh")
-    return np.where((told == 1) | (known(frame, "TP53_max_vaf") > VAF_OF_LOSS) | (known(frame, "del17_17p") == 1), 1.0, told)
+    return np.where(
+        (told == 1)
+        | (known(frame, "TP53_max_vaf") > VAF_OF_LOSS)
+        | (known(frame, "del17_17p") == 1),
+        1.0,
+        told,
+    )
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #84e7ca21
 def tp53_multi(frame: pd.DataFrame) -> np.ndarray:
     "Several hits of TP53 (Bernard 2020, doi:10.1038/s41591-020-1008-z; 2022, doi:10.1056/EVIDoa2200008)."
     hits, mutated, loss = known(frame, "TP53_mutations"), known(frame, "TP53"), loss_of_tp53(frame)
     multi = np.where(hits >= 2, 1.0, np.where(hits == 0, 0.0, np.where(hits == 1, loss, np.nan)))
-    multi = np.where(np.isnan(hits) & (mutated == 0), 0.0, np.where(np.isnan(hits) & (mutated == 1) & (loss == 1), 1.0, multi))
+    multi = np.where(
+        np.isnan(hits) & (mutated == 0),
+        0.0,
+        np.where(np.isnan(hits) & (mutated == 1) & (loss == 1), 1.0, multi),
+    )
     return np.where(np.isnan(multi), known(frame, "TP53multi"), multi)
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #5ed2339e
@@ -132,18 +223,28 @@ def residual_genes(
     missing, mutated = np.isnan(values).sum(axis=0), np.nansum(values, axis=0)
     at_least = np.minimum(mutated, 2)
     average = TERMS[-1].mean
-    return at_least, at_least + np.maximum((2 - mutated) / 2 * missing / len(RESIDUAL) * average, 0), np.minimum(mutated + missing, 2)
+    return (
+        at_least,
+        at_least + np.maximum((2 - mutated) / 2 * missing / len(RESIDUAL) * average, 0),
+        np.minimum(mutated + missing, 2),
+    )
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #1cfbfe25
 def model_values(
     frame: pd.DataFrame,
-) -> dict[str, np.ndarray]:  # by name of the term, NaN where undecided; nRes2 as in the mean scenario
+) -> dict[
+    str, np.ndarray
+]:  # by name of the term, NaN where undecided; nRes2 as in the mean scenario
     "What enters the sum, on the scale of the model."
     del7 = any_of(known(frame, "del7_7q"), known(frame, "minus7"), known(frame, "del7q"))
     values = {name: known(frame, name) for name, *_ in _GENES}
     values["FLT3"] = any_of(values["FLT3"], known(frame, "FLT3_ITD"), known(frame, "FLT3_TKD"))
-    values |= {"hemoglobin": np.clip(known(frame, "hemoglobin"), 4, 20), "platelets": np.minimum(known(frame, "platelets"), 250) / 100,
-               "marrow_blasts": np.minimum(known(frame, "marrow_blasts"), 20) / 5, "cytogenetic_risk": known(frame, "cytogenetic_risk")}
+    values |= {
+        "hemoglobin": np.clip(known(frame, "hemoglobin"), 4, 20),
+        "platelets": np.minimum(known(frame, "platelets"), 250) / 100,
+        "marrow_blasts": np.minimum(known(frame, "marrow_blasts"), 20) / 5,
+        "cytogenetic_risk": known(frame, "cytogenetic_risk"),
+    }
     values["SF3B1_5q"], values["SF3B1_alpha"] = sf3b1(frame, del7)
     return values | {"TP53multi": tp53_multi(frame), "nRes2": residual_genes(frame)[1]}
 
@@ -153,14 +254,29 @@ def scenarios(
 ) -> dict[str, dict[str, np.ndarray]]:  # scenario -> term -> values without a gap
     "The values of the model, filled three times."
     values, residual = model_values(frame), residual_genes(frame)
+
     def filled(scenario: str, rest: np.ndarray) -> dict[str, np.ndarray]:
-        return {term.name: rest if term.name == "nRes2" else np.where(np.isnan(values[term.name]), getattr(term, scenario), values[term.name]) for term in TERMS}
-    return {scenario: filled(scenario, rest) for scenario, rest in zip(("best", "mean", "worst"), residual, strict=True)}
+        return {
+            term.name: rest
+            if term.name == "nRes2"
+            else np.where(np.isnan(values[term.name]), getattr(term, scenario), values[term.name])
+            for term in TERMS
+        }
+
+    return {
+        scenario: filled(scenario, rest)
+        for scenario, rest in zip(("best", "mean", "worst"), residual, strict=True)
+    }
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #a1a52884
 CUTS = (-1.5, -0.5, 0.0, 0.5, 1.5)  # each belongs to the category below it
 CATEGORIES = ("Very Low", "Low", "Moderate Low", "Moderate High", "High", "Very High")
-COMMENTS = ("no uncertainty (no missing data)", "range (worst - best) below limit", "range (worst - best) above limit, but stable category", "range (worst - best) above limit")
+COMMENTS = (
+    "no uncertainty (no missing data)",
+    "range (worst - best) below limit",
+    "range (worst - best) above limit, but stable category",
+    "range (worst - best) above limit",
+)
 LIMIT = 1.0  # points between best and worst
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #fa7fb1ea
@@ -170,7 +286,7 @@ def weighed(values: dict[str, np.ndarray]) -> np.ndarray:
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #40deae44
 def words(
-    codes: np.ndarray,         # place in the list, -1 for none
+    codes: np.ndarray,  # place in the list, -1 for none
     names: tuple[str, ...],
 ) -> np.ndarray:
     "Codes as words, None where there is none."
@@ -178,10 +294,12 @@ def words(
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #83772058
 def reported(
-    best: np.ndarray,   # rounded scores
+    best: np.ndarray,  # rounded scores
     mean: np.ndarray,
     worst: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # score or NaN, code of the category or -1, code of the comment
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # score or NaN, code of the category or -1, code of the comment
     "What is said of a patient whose missing values leave a range."
     low, middle, high = (np.searchsorted(CUTS, score) for score in (best, mean, worst))
     narrow, same = worst - best <= LIMIT, low == high
@@ -189,18 +307,29 @@ def reported(
     return np.where(narrow, mean, np.nan), np.where(narrow | same, middle, -1), comment
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #4fb6ba11
-PARTS = {"TP53multi": ("TP53_mutations", "TP53_loh"), "SF3B1_5q": ("SF3B1", "del5q", "del7_7q", "complex"), "SF3B1_alpha": ("SF3B1", "del5q", "del7_7q", "complex", *ALONE), "nRes2": RESIDUAL}
+PARTS = {
+    "TP53multi": ("TP53_mutations", "TP53_loh"),
+    "SF3B1_5q": ("SF3B1", "del5q", "del7_7q", "complex"),
+    "SF3B1_alpha": ("SF3B1", "del5q", "del7_7q", "complex", *ALONE),
+    "nRes2": RESIDUAL,
+}
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #ddacdbc3
 def open_inputs(
     frame: pd.DataFrame,
     values: dict[str, np.ndarray],  # from `model_values`
-) -> dict[str, np.ndarray]:         # input -> True where it is missing and matters
+) -> dict[str, np.ndarray]:  # input -> True where it is missing and matters
     "The missing inputs that leave a line of the sum undecided."
     best, _, worst = residual_genes(frame)
     gap = {name: np.isnan(one) for name, one in values.items()} | {"nRes2": best != worst}
-    raw = {name: np.isnan(values[name] if name in values else known(frame, name)) for parts in PARTS.values() for name in parts}
-    raw["del7_7q"] &= np.isnan(any_of(known(frame, "del7_7q"), known(frame, "minus7"), known(frame, "del7q")))
+    raw = {
+        name: np.isnan(values[name] if name in values else known(frame, name))
+        for parts in PARTS.values()
+        for name in parts
+    }
+    raw["del7_7q"] &= np.isnan(
+        any_of(known(frame, "del7_7q"), known(frame, "minus7"), known(frame, "del7q"))
+    )
     found: dict[str, np.ndarray] = {}
     for name, undecided in gap.items():
         for part in PARTS.get(name, (name,)):
@@ -210,33 +339,61 @@ def open_inputs(
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #61733745
 def listed(
     named: dict[str, np.ndarray],  # name -> True where it belongs to the list; at most 63 names
-) -> np.ndarray:                   # texts such as "RUNX1, del5q", None where the list is empty
+) -> np.ndarray:  # texts such as "RUNX1, del5q", None where the list is empty
     "Names side by side, one text a patient; patients with the same gaps share the work."
     names = list(named)
-    bits = sum((flag.astype(np.int64) << place for place, flag in enumerate(named.values())), start=np.int64(0))
+    bits = sum(
+        (flag.astype(np.int64) << place for place, flag in enumerate(named.values())),
+        start=np.int64(0),
+    )
     codes, patterns = pd.factorize(np.atleast_1d(bits))
-    texts = [", ".join(name for place, name in enumerate(names) if pattern >> place & 1) or None for pattern in patterns.tolist()]
+    texts = [
+        ", ".join(name for place, name in enumerate(names) if pattern >> place & 1) or None
+        for pattern in patterns.tolist()
+    ]
     return np.array(texts, dtype=object)[codes]
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #36c9c066
 def ipss_m(
-    frame: pd.DataFrame,  # canonical: index = patients, columns = variables of the dictionary; a missing column is missing for all
-) -> pd.DataFrame:        # score, category, comment, scores, raw scores and categories of the scenarios, what was derived, which missing inputs matter
+    # canonical: index = patients, columns = variables of the dictionary; a missing column is
+    # missing for all
+    frame: pd.DataFrame,
+    # score, category, comment, scores, raw scores and categories of the scenarios, what was
+    # derived, which missing inputs matter
+) -> pd.DataFrame:
     "The IPSS-M of every patient (Bernard 2022, doi:10.1056/EVIDoa2200008)."
     frame = with_karyotype(frame)
     values, filled, residual = model_values(frame), scenarios(frame), residual_genes(frame)
     raw = {scenario: weighed(filled[scenario]) for scenario in filled}
     rounded = {scenario: np.round(raw[scenario], 2) + 0.0 for scenario in raw}
     score, category, comment = reported(**rounded)
-    table = {"score": score, "category": words(category, CATEGORIES), "comment": words(comment, COMMENTS)}
-    table |= {f"score_{scenario}": rounded[scenario] for scenario in rounded} | {f"raw_{scenario}": raw[scenario] for scenario in raw}
-    table |= {f"category_{scenario}": words(np.searchsorted(CUTS, rounded[scenario]), CATEGORIES) for scenario in rounded}
+    table = {
+        "score": score,
+        "category": words(category, CATEGORIES),
+        "comment": words(comment, COMMENTS),
+    }
+    table |= {f"score_{scenario}": rounded[scenario] for scenario in rounded} | {
+        f"raw_{scenario}": raw[scenario] for scenario in raw
+    }
+    table |= {
+        f"category_{scenario}": words(np.searchsorted(CUTS, rounded[scenario]), CATEGORIES)
+        for scenario in rounded
+    }
     table |= {name: values[name] for name in ("SF3B1_5q", "SF3B1_alpha", "TP53multi")}
-    table |= {"nRes2mean": residual[1], "nRes2best": residual[0], "nRes2worst": residual[2], "inputs_missing": listed(open_inputs(frame, values))}
+    table |= {
+        "nRes2mean": residual[1],
+        "nRes2best": residual[0],
+        "nRes2worst": residual[2],
+        "inputs_missing": listed(open_inputs(frame, values)),
+    }
     return pd.DataFrame(table, index=frame.index)
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #1af0a4b3
-_SHOWN = {"hemoglobin": (1, "g/dL"), "platelets": (100, "x 10^9/L"), "marrow_blasts": (5, "%")}  # scale of the model, unit
+_SHOWN = {
+    "hemoglobin": (1, "g/dL"),
+    "platelets": (100, "x 10^9/L"),
+    "marrow_blasts": (5, "%"),
+}  # scale of the model, unit
 _CLASSES = ("very good", "good", "intermediate", "poor", "very poor")
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #721fc0ef
@@ -245,29 +402,72 @@ def _reason(term: Term, given: float, counted: float) -> str:
     if term.name in _SHOWN:
         scale, unit = _SHOWN[term.name]
         limit = "" if np.isclose(given, counted * scale) else f", counted as {counted * scale:g}"
-        return f"{given:g} {unit}{limit}; the average is {term.mean * scale:g}" if given == given else f"not known; the average of {term.mean * scale:g} {unit} is taken"
+        return (
+            f"{given:g} {unit}{limit}; the average is {term.mean * scale:g}"
+            if given == given
+            else f"not known; the average of {term.mean * scale:g} {unit} is taken"
+        )
     if counted != counted:
         return "not known or undecided; the average is taken"
     if term.name == "cytogenetic_risk":
-        return f"{_CLASSES[int(counted)]}; the average is {term.mean:g}, between good and intermediate"
+        return (
+            f"{_CLASSES[int(counted)]}; the average is {term.mean:g}, between good and intermediate"
+        )
     if term.name == "nRes2":
-        partly = "" if given == counted else f", counted as {counted:.2f} because some of these genes were not tested"
+        partly = (
+            ""
+            if given == counted
+            else f", counted as {counted:.2f} because some of these genes were not tested"
+        )
         return f"{given:g} found{partly}; the average is {term.mean:g}"
     return f"{'yes' if counted else 'no'}; {100 * term.mean:.3g} % of the patients of the study have it"
 
 # %% ../../nbs/library/clinic/07_ipssm.ipynb #bda9374e
 def ipss_m_contributions(
     frame: pd.DataFrame,
-) -> pd.DataFrame:  # patient, variable, label, value, points, reason, points_best, points_worst; one row a patient and term
-    "The points of every line of the IPSS-M, against the average patient of the study; per patient they add up to the raw score."
+    # patient, variable, label, value, points, reason, points_best, points_worst; one row a patient
+    # and term
+) -> pd.DataFrame:
+    """The points of every line of the IPSS-M, against the average patient of the study; per patient
+    they add up to the raw score.
+    """
     frame = with_karyotype(frame)
     values, filled = model_values(frame), scenarios(frame)
     parts = []
     for term in TERMS:
-        given = known(frame, term.name) if term.name in _SHOWN else residual_genes(frame)[0] if term.name == "nRes2" else values[term.name]
+        given = (
+            known(frame, term.name)
+            if term.name in _SHOWN
+            else residual_genes(frame)[0]
+            if term.name == "nRes2"
+            else values[term.name]
+        )
         counted = values[term.name]
-        points = {scenario: term.weight * (filled[scenario][term.name] - term.mean) / log(2) for scenario in filled}
-        parts.append(pd.DataFrame({"patient": frame.index, "variable": term.name, "label": term.label, "value": given, "points": points["mean"],
-                                   "reason": [_reason(term, *pair) for pair in zip(given.tolist(), counted.tolist(), strict=True)],
-                                   "points_best": points["best"], "points_worst": points["worst"], "place": np.arange(len(frame))}))
-    return pd.concat(parts).sort_values("place", kind="stable").drop(columns="place").reset_index(drop=True)
+        points = {
+            scenario: term.weight * (filled[scenario][term.name] - term.mean) / log(2)
+            for scenario in filled
+        }
+        parts.append(
+            pd.DataFrame(
+                {
+                    "patient": frame.index,
+                    "variable": term.name,
+                    "label": term.label,
+                    "value": given,
+                    "points": points["mean"],
+                    "reason": [
+                        _reason(term, *pair)
+                        for pair in zip(given.tolist(), counted.tolist(), strict=True)
+                    ],
+                    "points_best": points["best"],
+                    "points_worst": points["worst"],
+                    "place": np.arange(len(frame)),
+                }
+            )
+        )
+    return (
+        pd.concat(parts)
+        .sort_values("place", kind="stable")
+        .drop(columns="place")
+        .reset_index(drop=True)
+    )

@@ -17,17 +17,20 @@ from math import inf, isnan, nan
 @dataclass(frozen=True)
 class Abnormality:
     "One acquired abnormality of a karyotype, as it was read."
-    text: str                          # as written, without blanks, in small letters
-    kind: str                          # loss, gain, del, t, inv, der, add, dup, i, idic, dic, ins, r, mar, dmin, ploidy ...
+
+    text: str  # as written, without blanks, in small letters
+    kind: str  # loss, gain, del, t, inv, der, add, dup, i, idic, dic, ins, r, mar, dmin, ploidy ...
     chromosomes: tuple[str, ...] = ()  # "1" .. "22", "X", "Y"; "?" where the text does not say
-    bands: tuple[str, ...] = ()        # breakpoints by chromosome, "q13q33"; "" where not given
-    sign: str = ""                     # "+" or "-" as written
-    copies: int = 1                    # +2mar: 2
-    clone: int = 1                     # the first clone that shows it, 1 is the first of the text
-    cells: float = nan                 # dividing cells that show it; unknown where the text gives no numbers
-    lost: frozenset[str] = frozenset()    # arms lost wholly or in part: "5q", "17p"
+    bands: tuple[str, ...] = ()  # breakpoints by chromosome, "q13q33"; "" where not given
+    sign: str = ""  # "+" or "-" as written
+    copies: int = 1  # +2mar: 2
+    clone: int = 1  # the first clone that shows it, 1 is the first of the text
+    cells: float = nan  # dividing cells that show it; unknown where the text gives no numbers
+    lost: frozenset[str] = frozenset()  # arms lost wholly or in part: "5q", "17p"
     broken: frozenset[str] = frozenset()  # arms with a breakpoint
-    inner: tuple["Abnormality", ...] = () # what a derivative is made of: the t(1;7) in der(7)t(1;7)
+    inner: tuple[
+        "Abnormality", ...
+    ] = ()  # what a derivative is made of: the t(1;7) in der(7)t(1;7)
 
     @property
     def structural(self) -> bool:
@@ -36,24 +39,36 @@ class Abnormality:
 
     @cached_property
     def key(self) -> tuple[str, tuple[str, ...], str]:
-        "What makes two mentions the same abnormality: kind, chromosomes and arms; a further copy (+der) is another one."
-        extra = "+" if self.sign == "+" and self.structural and self.kind not in ("mar", "r", "dmin") else ""
-        return extra + self.kind, self.chromosomes, "|".join("".join(sorted(set(band) & {"p", "q"})) for band in self.bands)
+        """What makes two mentions the same abnormality: kind, chromosomes and arms; a further copy
+        (+der) is another one.
+        """
+        extra = (
+            "+"
+            if self.sign == "+" and self.structural and self.kind not in ("mar", "r", "dmin")
+            else ""
+        )
+        return (
+            extra + self.kind,
+            self.chromosomes,
+            "|".join("".join(sorted(set(band) & {"p", "q"})) for band in self.bands),
+        )
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #7d8710ec
 @dataclass(frozen=True)
 class Clone:
     "One clone of a karyotype: its cells and all abnormalities it shows, those of its stem included."
-    text: str                    # as written
-    sex: str = ""                # sex chromosomes as written, "xx"
-    cells: float = nan           # dividing cells; unknown where not given
-    composite: bool = False      # [cp5]: put together from cells that differ
+
+    text: str  # as written
+    sex: str = ""  # sex chromosomes as written, "xx"
+    cells: float = nan  # dividing cells; unknown where not given
+    composite: bool = False  # [cp5]: put together from cells that differ
     abnormalities: tuple[Abnormality, ...] = ()
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #88b3f378
 @dataclass
 class Reading:
     "What a text says: its clones, the pieces nobody could read, and remarks in words."
+
     clones: list[Clone] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -65,24 +80,47 @@ class Reading:
             self.notes.append(words)
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #a1bc5735
-_LETTERS = {**{ord(c): "-" for c in "‐‑‒–—―−﹣－"}, ord("х"): "x", ord("у"): "y", ord("Х"): "x", ord("У"): "y"}  # dashes, and Cyrillic letters that look like X and Y
-_SPELLINGS = tuple((re.compile(pattern), put) for pattern, put in (
-    (r"×|\*", "x"), (r"[{]", "["), (r"[}]", "]"), (r"[\"']", ""), (r"_", " "),
-    (r"\bmono?som(?:y|ie|ia|ía)(?: of)?(?: chromosome)? *(\d{1,2}|x|y)\b", r"-\1"),
-    (r"\btris(?:om(?:y|ie|ia|ía))?(?: of)?(?: chromosome)? *(\d{1,2}|x|y)\b", r"+\1"),
-    (r"\bplus *(\d{1,2}|x|y)\b", r"+\1"), (r"\bminus *(\d{1,2}|x|y)\b", r"-\1"),
-    (r"\b(?:loss of(?: chromosome)?|del) *y\b", "-y"),
-    (r"\bdeletion(?: of)?\b", "del"), (r"\binversion\b", "inv"), (r"\btranslocation\b", "t"), (r"\bisochromosome\b", "i"),
-    (r"\b(\d{1,2}|x|y) *([pq]) *-(?![\d~])", r"del(\1\2)"),
-    (r"\b(del|inv|add|dup|i) *(\d{1,2}|x|y) *([pq](?:[\d.]+[pq]?[\d.]*)?)(?![\d(])", r"\1(\2\3)"),
-    (r"\b(del|inv) *(\d{1,2})\b(?! *\()", r"\1(\2)"),
-    (r"\) *([pq]) *\(", r")(\1"), (r"\((\d{1,2}|x|y)\) *([pq][\d.pq?~-]*)", r"(\1)(\2)"), (r"\)\)+\(", ")("), (r"\)\)+([pq])", r")(\1"),
-))
+_LETTERS = {
+    **{ord(c): "-" for c in "‐‑‒–—―−﹣－"},
+    ord("х"): "x",
+    ord("у"): "y",
+    ord("Х"): "x",
+    ord("У"): "y",
+}  # dashes, and Cyrillic letters that look like X and Y
+_SPELLINGS = tuple(
+    (re.compile(pattern), put)
+    for pattern, put in (
+        (r"×|\*", "x"),
+        (r"[{]", "["),
+        (r"[}]", "]"),
+        (r"[\"']", ""),
+        (r"_", " "),
+        (r"\bmono?som(?:y|ie|ia|ía)(?: of)?(?: chromosome)? *(\d{1,2}|x|y)\b", r"-\1"),
+        (r"\btris(?:om(?:y|ie|ia|ía))?(?: of)?(?: chromosome)? *(\d{1,2}|x|y)\b", r"+\1"),
+        (r"\bplus *(\d{1,2}|x|y)\b", r"+\1"),
+        (r"\bminus *(\d{1,2}|x|y)\b", r"-\1"),
+        (r"\b(?:loss of(?: chromosome)?|del) *y\b", "-y"),
+        (r"\bdeletion(?: of)?\b", "del"),
+        (r"\binversion\b", "inv"),
+        (r"\btranslocation\b", "t"),
+        (r"\bisochromosome\b", "i"),
+        (r"\b(\d{1,2}|x|y) *([pq]) *-(?![\d~])", r"del(\1\2)"),
+        (
+            r"\b(del|inv|add|dup|i) *(\d{1,2}|x|y) *([pq](?:[\d.]+[pq]?[\d.]*)?)(?![\d(])",
+            r"\1(\2\3)",
+        ),
+        (r"\b(del|inv) *(\d{1,2})\b(?! *\()", r"\1(\2)"),
+        (r"\) *([pq]) *\(", r")(\1"),
+        (r"\((\d{1,2}|x|y)\) *([pq][\d.pq?~-]*)", r"(\1)(\2)"),
+        (r"\)\)+\(", ")("),
+        (r"\)\)+([pq])", r")(\1"),
+    )
+)
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #52ab0677
 def plain(
     text: object,  # a karyotype as written
-) -> str:          # small letters, one kind of dash, single blanks
+) -> str:  # small letters, one kind of dash, single blanks
     "The text in one spelling."
     spelled = unicodedata.normalize("NFKC", str(text)).translate(_LETTERS).lower()
     spelled = " ".join(spelled.split())
@@ -92,20 +130,32 @@ def plain(
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #a08fe2b0
 _MISSING = re.compile(
-    r"^(?:|-|n\.?/?a\.?|nan|none|null|nd|n\.d\.|unk|unknown|missing|pending|\?+)$|fail|no (?:analy[sz]able )?(?:metaphase|mitos|growth|result|data|cell|sample|material)"
-    r"|not? (?:done|available|performed|evaluable|known|tested|reported|analy|assess|informative|sent)|insufficient|inadequate|unsuccess|poor (?:growth|quality)|dry tap"
-    r"|[ée]chec|non (?:fait|r[ée]alis|disponible|eseguit|valutabil|disponibil|informativ)|pas de m[ie]ta?|nicht (?:durchgef|auswertbar|gemacht|erfolgt|beurteilbar)"
-    r"|keine? (?:metaph|mitos|zell|teil|wachst)|assenza di metaf|assenti metaf|no (?:realizad|valorable|disponible|evaluable)|sin (?:metaf|mitosis|datos)"
-    r"|geen (?:metaf|deling)|niet (?:gedaan|uitgevoerd|beschikbaar)|mislukt|ausstehend|fehlt")
-_NORMAL = re.compile(r"\bnormal|\bdiploid|unauff[äa]llig|^nk$|^no (?:clonal )?abnormalit|keine (?:klonale )?(?:aberration|ver[äa]nderung)")
-_NOT_NORMAL = re.compile(r"\b(?:ab|a|not|non|nicht|no|near|para|pseudo|sub)[ -]?(?:normal|diploid)|anomal")
+    r"^(?:|-|n\.?/?a\.?|nan|none|null|nd|n\.d\.|unk|unknown|missing|pending|\?+)$|fail|no "
+    r"(?:analy[sz]able )?(?:metaphase|mitos|growth|result|data|cell|sample|material)"
+    r"|not? "
+    r"(?:done|available|performed|evaluable|known|tested|reported|analy|assess|informative|sent)|insufficient|inadequate|unsuccess|poor "
+    r"(?:growth|quality)|dry tap"
+    r"|[ée]chec|non "
+    r"(?:fait|r[ée]alis|disponible|eseguit|valutabil|disponibil|informativ)|pas de "
+    r"m[ie]ta?|nicht (?:durchgef|auswertbar|gemacht|erfolgt|beurteilbar)"
+    r"|keine? (?:metaph|mitos|zell|teil|wachst)|assenza di metaf|assenti metaf|no "
+    r"(?:realizad|valorable|disponible|evaluable)|sin (?:metaf|mitosis|datos)"
+    r"|geen (?:metaf|deling)|niet (?:gedaan|uitgevoerd|beschikbaar)|mislukt|ausstehend|fehlt"
+)
+_NORMAL = re.compile(
+    r"\bnormal|\bdiploid|unauff[äa]llig|^nk$|^no (?:clonal )?abnormalit|keine "
+    r"(?:klonale )?(?:aberration|ver[äa]nderung)"
+)
+_NOT_NORMAL = re.compile(
+    r"\b(?:ab|a|not|non|nicht|no|near|para|pseudo|sub)[ -]?(?:normal|diploid)|anomal"
+)
 _MANY = re.compile(r"(?:>|more than) ?(?:3|three)\b|(?:>=|≥) ?4|>3|(?:very|hoch|highly) complex")
 _COMPLEX = re.compile(r"\b(?:k|c)ompl(?:ex|iq|i[ck]|ess|ej)|(?:>=|≥) ?3")
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #0275d3f1
 def in_words(
     text: str,  # plain text
-) -> str:       # "missing", "normal", "complex", "more than three" or ""
+) -> str:  # "missing", "normal", "complex", "more than three" or ""
     "What a text without any ISCN says."
     if _MISSING.search(text):
         return "missing"
@@ -116,38 +166,97 @@ def in_words(
     return "normal" if _NORMAL.search(text) and not _NOT_NORMAL.search(text) else ""
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #f1dc6158
-_OTHER_METHOD = re.compile(r"[.,;/(\[ ]{0,4}\b(?:nuc *ish|ish|fish|arr|s?seq|ogm|rsa|mlpa|snp)\b.*|[.,;/( ]{0,4}nuc *ish.*|(?<=[\])\d])\.? *(?:nuc)?ish.*")
-_HEAD = re.compile(r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b")
-_KINDS = frozenset({"psudic", "psu", "inv", "ins", "idic", "ider", "ide", "iso", "i", "dicr", "dic", "dder", "der", "del", "dup", "invdup", "dmin", "add", "dir", "dirins", "tdic", "tas",
-                    "trc", "trp", "tri", "qdp", "rcp", "rob", "ring", "r", "t", "hsr", "fra", "upd", "mar", "cx", "cha", "neo", "dert", "insdir", "insinv"})
+_OTHER_METHOD = re.compile(
+    r"[.,;/(\[ ]{0,4}\b(?:nuc *ish|ish|fish|arr|s?seq|ogm|rsa|mlpa|snp)\b.*|[.,;/( "
+    r"]{0,4}nuc *ish.*|(?<=[\])\d])\.? *(?:nuc)?ish.*"
+)
+_HEAD = re.compile(
+    r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
+)
+_KINDS = frozenset(
+    {
+        "psudic",
+        "psu",
+        "inv",
+        "ins",
+        "idic",
+        "ider",
+        "ide",
+        "iso",
+        "i",
+        "dicr",
+        "dic",
+        "dder",
+        "der",
+        "del",
+        "dup",
+        "invdup",
+        "dmin",
+        "add",
+        "dir",
+        "dirins",
+        "tdic",
+        "tas",
+        "trc",
+        "trp",
+        "tri",
+        "qdp",
+        "rcp",
+        "rob",
+        "ring",
+        "r",
+        "t",
+        "hsr",
+        "fra",
+        "upd",
+        "mar",
+        "cx",
+        "cha",
+        "neo",
+        "dert",
+        "insdir",
+        "insinv",
+    }
+)
 _KIND = "|".join(re.escape(k) for k in sorted(_KINDS, key=len, reverse=True))
-_ALONE = re.compile(r"\b(?:isolat\w*|isoliert\w*|isol[ée]e?|aislad[ao]|sole|single|only|karyot\w*|cariotip\w*|caryot\w*|clone|abnormality|anomaly|anomalia)\b:?")
-_PRAISE = re.compile(r"\b\d+ *(?:metaphas|mitos|metaf|zellen|cells|cellul)\w*\b(?! *\])|\b(?:normal\w*|male|female|karyot\w*|cariotip\w*|caryot\w*)\b:?")  # says no more than the karyotype beside it
-_NEGATION = re.compile(r"\b(?:no|not|non|without|negative|absen\w*|senza|ohne|kein\w*|sans|sin|geen)\b")
+_ALONE = re.compile(
+    r"\b(?:isolat\w*|isoliert\w*|isol[ée]e?|aislad[ao]|sole|single|only|karyot\w*|cariotip\w*|caryot\w*|clone|abnormality|anomaly|anomalia)\b:?"
+)
+_PRAISE = re.compile(
+    r"\b\d+ *(?:metaphas|mitos|metaf|zellen|cells|cellul)\w*\b(?! "
+    r"*\])|\b(?:normal\w*|male|female|karyot\w*|cariotip\w*|caryot\w*)\b:?"
+)  # says no more than the karyotype beside it
+_NEGATION = re.compile(
+    r"\b(?:no|not|non|without|negative|absen\w*|senza|ohne|kein\w*|sans|sin|geen)\b"
+)
 _NO_COMMA = re.compile(rf"(\d{{2,3}}),?(x[xy]?)(?=(?:{_KIND})\()")
 _START = re.compile(rf"\??[+-]|\??(?:{_KIND})\??\(|\d{{0,2}}(?:mar|dmin)|idem|sl\b|sdl|inc\b")
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #209ae092
 def karyotype_part(
-    text: str,         # plain text
+    text: str,  # plain text
     reading: Reading,  # takes the notes
-) -> str:              # the banding karyotype alone, without blanks
+) -> str:  # the banding karyotype alone, without blanks
     "What chromosome banding saw; the tail of FISH or array results is noted and put aside."
     banding = _OTHER_METHOD.sub("", text)
     if banding != text:
-        reading.note("results of FISH or arrays were not used: the classes rest on chromosome banding")
+        reading.note(
+            "results of FISH or arrays were not used: the classes rest on chromosome banding"
+        )
     if not _NEGATION.search(banding):
         banding = (_PRAISE if _HEAD.search(banding) else _ALONE).sub("", banding)
     head = _HEAD.search(banding)
     before = banding[: head.start()] if head else ""
-    if len(re.findall(r"[a-zà-ÿ]{3,}", before)) and not re.search(rf"(?:{_KIND}) ?\(|[+-]\d", before):
+    if len(re.findall(r"[a-zà-ÿ]{3,}", before)) and not re.search(
+        rf"(?:{_KIND}) ?\(|[+-]\d", before
+    ):
         reading.note(f"words before the karyotype were not used: {before.strip()!r}")
         banding = banding[len(before) :]
     return _NO_COMMA.sub(r"\1,\2,", re.sub(r"\s+", "", banding))
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #9b3d3955
 def split_clones(
-    text: str,          # without blanks
+    text: str,  # without blanks
 ) -> list[str]:
     "Cut at each slash between clones; a slash inside brackets cuts only where a clone begins after it."
     text = re.sub(r"\][,;]?(?=\d{2}[,;]?x)", "]/", text)
@@ -161,7 +270,7 @@ def split_clones(
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #75ab71ce
 def split_items(
-    text: str,         # one clone
+    text: str,  # one clone
 ) -> list[str]:
     "Cut a clone into its pieces: at commas, and before a sign or a deletion that follows without one."
     items, depth, start = [], 0, 0
@@ -180,21 +289,33 @@ def _glued(text: str, start: int, i: int) -> bool:
     "A new abnormality begins at place i though no comma stands before it."
     before, rest = text[start:i], text[i:]
     if rest[0] in "+-":
-        return before[-1] in ")]?xy0123456789r" and bool(re.match(r"[+-](?:\?|\d|[xy]\b|[a-z])", rest)) and not re.match(r"[+-]\d*(?:mar|dmin|m\b)", rest * before[-1].isdigit()) \
+        return (
+            before[-1] in ")]?xy0123456789r"
+            and bool(re.match(r"[+-](?:\?|\d|[xy]\b|[a-z])", rest))
+            and not re.match(r"[+-]\d*(?:mar|dmin|m\b)", rest * before[-1].isdigit())
             and not re.fullmatch(r"\d{2,3}", before)
-    return before[-1] == ")" and not before.lstrip("+-?").startswith(("der", "ider", "dder", "r", "dic")) and bool(re.match(r"(?:del|add|t|inv|der|dup|i)\(", rest))
+        )
+    return (
+        before[-1] == ")"
+        and not before.lstrip("+-?").startswith(("der", "ider", "dder", "r", "dic"))
+        and bool(re.match(r"(?:del|add|t|inv|der|dup|i)\(", rest))
+    )
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #a557ea00
 _CHROMOSOMES = frozenset([*map(str, range(1, 23)), "x", "y"])
 _WHOLE = re.compile(r"\??([+-])\??(\d{1,2}|x|y)\??(?:x(\d))?")
 _PARTIAL = re.compile(r"\??([+-])\??(\d{1,2}|x|y)([pq][\d.pq]*)|(\d{1,2}|x|y)([pq][\d.]*)([+-])")
-_LOOSE = re.compile(r"([+-]?)(?:(\d{1,2})(?:[-~](\d{1,2})?)?)?(mar|markers?|dmin|dms?|m|r|hsr|ace|f|frag)(\d*(?:[-~]\d+)?)(?:x(\d))?")
+_LOOSE = re.compile(
+    r"([+-]?)(?:(\d{1,2})(?:[-~](\d{1,2})?)?)?(mar|markers?|dmin|dms?|m|r|hsr|ace|f|frag)(\d*(?:[-~]\d+)?)(?:x(\d))?"
+)
 _LEFT_OVER = re.compile(rf"(?:{_KIND})?\??\([^()]*\)?|^[+-]?\??\d?|x\d$|[?)(+,;.-]|[pq][\d.]*")
-_HARMLESS = re.compile(r"[xy]{2}|\d*[-~]?\d*<\dn>.*|x\d|(?:\d{1,2}|x|y)?(?:[pq](?:\d*))?(?:qh|ph|ps|pss|pstk|stk|cenh|h)[+-]?(?:c)?|var\(.*|\d{1,2}?(?:ph|qh|ps|pstk|stk|cenh).*|nl|n|normal.*|mos|chi|dn|mat|pat|cp|c")
+_HARMLESS = re.compile(
+    r"[xy]{2}|\d*[-~]?\d*<\dn>.*|x\d|(?:\d{1,2}|x|y)?(?:[pq](?:\d*))?(?:qh|ph|ps|pss|pstk|stk|cenh|h)[+-]?(?:c)?|var\(.*|\d{1,2}?(?:ph|qh|ps|pstk|stk|cenh).*|nl|n|normal.*|mos|chi|dn|mat|pat|cp|c"
+)
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #993e8315
 def arms(
-    bands: str,         # "q13q33"
+    bands: str,  # "q13q33"
 ) -> list[str]:
     "Breakpoints of one chromosome: q13, q33."
     return re.findall(r"[pq][^pq]*", bands)
@@ -202,7 +323,7 @@ def arms(
 # %% ../../nbs/library/clinic/04_iscn.ipynb #1a8ee29d
 def chromosome(
     text: str,  # "5", "x", "?17"
-) -> str:       # "5", "X", "17" or "?"
+) -> str:  # "5", "X", "17" or "?"
     "The name of a chromosome, or ? where it is none."
     name = text.strip("?+- ")
     return name.upper() if name in _CHROMOSOMES else "?"
@@ -225,7 +346,11 @@ def _places(brackets: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names = [part for part in re.split(r"[;:,]", brackets[0]) if part]
     inside = [re.search(r"[pq].*", name) for name in names]
     chromosomes = tuple(chromosome(re.sub(r"[pq].*", "", name)) for name in names) or ("?",)
-    parts = re.split(r"[;:,]", brackets[1]) if len(brackets) > 1 else [m.group() if m else "" for m in inside]
+    parts = (
+        re.split(r"[;:,]", brackets[1])
+        if len(brackets) > 1
+        else [m.group() if m else "" for m in inside]
+    )
     if len(chromosomes) == 1:
         return chromosomes, ("".join(parts),)
     if len(parts) < len(chromosomes) and len(arms("".join(parts))) == len(chromosomes):
@@ -247,41 +372,100 @@ def _losses(kind: str, chromosomes: tuple[str, ...], bands: tuple[str, ...]) -> 
     return set()
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #8705e100
-def _der_losses(own: tuple[str, ...], bands: tuple[str, ...], inner: tuple[Abnormality, ...]) -> set[str]:
-    "Arms a derivative chromosome has lost: beyond its own breakpoint in each translocation, the absent arm of a whole-arm fusion."
-    lost = {c + ("p" if points[0][0] == "q" else "q") for c, points in zip(own, map(arms, bands), strict=True) if points and len(own) == 2}
+def _der_losses(
+    own: tuple[str, ...], bands: tuple[str, ...], inner: tuple[Abnormality, ...]
+) -> set[str]:
+    """Arms a derivative chromosome has lost: beyond its own breakpoint in each translocation, the
+    absent arm of a whole-arm fusion.
+    """
+    lost = {
+        c + ("p" if points[0][0] == "q" else "q")
+        for c, points in zip(own, map(arms, bands), strict=True)
+        if points and len(own) == 2
+    }
     for part in inner:
         if part.kind in ("t", "ins", "dic"):
-            lost |= {c + b[0] for c, bs in zip(part.chromosomes, map(arms, part.bands), strict=True) if c in own for b in bs[:1]} if part.kind != "ins" else set()
+            lost |= (
+                {
+                    c + b[0]
+                    for c, bs in zip(part.chromosomes, map(arms, part.bands), strict=True)
+                    if c in own
+                    for b in bs[:1]
+                }
+                if part.kind != "ins"
+                else set()
+            )
         lost |= {arm for arm in part.lost if arm[:-1] in own}
     return lost
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #21b554e8
-_SAME = {"iso": "i", "ring": "r", "dm": "dmin", "dms": "dmin", "dicr": "dic", "dert": "der", "dirins": "ins", "insdir": "ins", "insinv": "ins", "psu": "psudic", "tdic": "dic", "dder": "der", "rcp": "t", "rob": "der", "ide": "idic",
-         "m": "mar", "marker": "mar", "markers": "mar", "f": "mar", "frag": "mar", "trp": "dup", "tri": "dup", "qdp": "dup", "dir": "dup", "invdup": "dup"}
+_SAME = {
+    "iso": "i",
+    "ring": "r",
+    "dm": "dmin",
+    "dms": "dmin",
+    "dicr": "dic",
+    "dert": "der",
+    "dirins": "ins",
+    "insdir": "ins",
+    "insinv": "ins",
+    "psu": "psudic",
+    "tdic": "dic",
+    "dder": "der",
+    "rcp": "t",
+    "rob": "der",
+    "ide": "idic",
+    "m": "mar",
+    "marker": "mar",
+    "markers": "mar",
+    "f": "mar",
+    "frag": "mar",
+    "trp": "dup",
+    "tri": "dup",
+    "qdp": "dup",
+    "dir": "dup",
+    "invdup": "dup",
+}
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #76331127
-def _rearranged(text: str, word: str, brackets: list[str], inner: tuple[Abnormality, ...] = (), sign: str = "") -> Abnormality:
+def _rearranged(
+    text: str, word: str, brackets: list[str], inner: tuple[Abnormality, ...] = (), sign: str = ""
+) -> Abnormality:
     "A rearrangement from its word and brackets."
     kind = _SAME.get(word, word)
     chromosomes, bands = _places(brackets)
     broken = {c + b[0] for c, bs in zip(chromosomes, map(arms, bands), strict=True) for b in bs}
-    lost = _der_losses(chromosomes, bands, inner) if kind in ("der", "ider") else _losses(kind, chromosomes, bands)
+    lost = (
+        _der_losses(chromosomes, bands, inner)
+        if kind in ("der", "ider")
+        else _losses(kind, chromosomes, bands)
+    )
     broken = broken.union(*(part.broken for part in inner))
-    return Abnormality(text, kind, chromosomes, bands, sign, lost=frozenset(lost - {"?p", "?q"}), broken=frozenset(b for b in broken if b[0] != "?"), inner=inner)
+    return Abnormality(
+        text,
+        kind,
+        chromosomes,
+        bands,
+        sign,
+        lost=frozenset(lost - {"?p", "?q"}),
+        broken=frozenset(b for b in broken if b[0] != "?"),
+        inner=inner,
+    )
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #f8738982
 @lru_cache(maxsize=50_000)
 def read_item(
-    text: str,             # one piece: "del(5)(q13q33)", "-7", "+2mar"
-) -> Abnormality | None:   # None where it cannot be read
+    text: str,  # one piece: "del(5)(q13q33)", "-7", "+2mar"
+) -> Abnormality | None:  # None where it cannot be read
     "One abnormality from its text."
     if found := _WHOLE.fullmatch(text):
         sign, name, times = found.groups()
         if name in _CHROMOSOMES:
             kind = "loss" if sign == "-" else "gain"
             lost = _losses(kind, (name.upper(),), ("",))
-            return Abnormality(text, kind, (name.upper(),), ("",), sign, int(times or 1), lost=frozenset(lost))
+            return Abnormality(
+                text, kind, (name.upper(),), ("",), sign, int(times or 1), lost=frozenset(lost)
+            )
         return None
     if found := _LOOSE.fullmatch(text):
         sign, low, _, word, number, times = found.groups()
@@ -289,8 +473,14 @@ def read_item(
         copies = 1 if kind == "dmin" else int(low or times or 1)
         return Abnormality(text, kind, ("?",), (number,), sign, max(copies, 1))
     if found := _PARTIAL.fullmatch(text):
-        name, band, sign = (found[2], found[3], found[1]) if found[1] else (found[4], found[5], found[6])
-        return _rearranged(text, "del" if sign == "-" else "dup", [name, band], sign=sign) if name in _CHROMOSOMES else None
+        name, band, sign = (
+            (found[2], found[3], found[1]) if found[1] else (found[4], found[5], found[6])
+        )
+        return (
+            _rearranged(text, "del" if sign == "-" else "dup", [name, band], sign=sign)
+            if name in _CHROMOSOMES
+            else None
+        )
     return _read_groups(text)
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #02e85266
@@ -315,7 +505,11 @@ def _cells(text: str) -> tuple[str, float, bool]:
     found = re.search(r"\[[^\[\]]*\]?[^\[\]]*$", text)
     if found:
         bracket = _CELLS.match(found.group())
-        number = sum(map(int, bracket[2].split("+"))) if bracket and bracket[2] and len(bracket[2]) < 12 else nan
+        number = (
+            sum(map(int, bracket[2].split("+")))
+            if bracket and bracket[2] and len(bracket[2]) < 12
+            else nan
+        )
         return text[: found.start()], float(number), bool(bracket and bracket[1])
     if bare := re.search(r"(?<=[)xy])(\d{1,2})$|\bcp(\d+)$", text):
         return text[: bare.start()], float(bare[1] or bare[2]), bool(bare[2])
@@ -344,7 +538,13 @@ def _piece(text: str, reading: Reading) -> Abnormality | None:
         return None
     if re.fullmatch(r"[+-]?(?:x|y)or[+-]?(?:x|y)", cleaned):
         reading.note(f"{cleaned!r} leaves open which sex chromosome it is")
-        return Abnormality(cleaned, "gain" if cleaned[0] == "+" else "loss", ("?",), ("",), cleaned[0] if cleaned[0] in "+-" else "")
+        return Abnormality(
+            cleaned,
+            "gain" if cleaned[0] == "+" else "loss",
+            ("?",),
+            ("",),
+            cleaned[0] if cleaned[0] in "+-" else "",
+        )
     if len(either := _ALTERNATIVE.split(cleaned)) > 1:
         reading.note(f"{cleaned!r} names two possibilities; the first was taken")
         cleaned = either[0]
@@ -354,7 +554,12 @@ def _piece(text: str, reading: Reading) -> Abnormality | None:
         reading.note(f"{cleaned!r} is marked as constitutional and was not counted")
         return None
     found = read_item(cleaned)
-    if found is None or ("?" in found.chromosomes and re.search(r"\d", cleaned.split(")")[0]) and found.kind not in ("mar", "r", "dmin") and "?" not in cleaned):
+    if found is None or (
+        "?" in found.chromosomes
+        and re.search(r"\d", cleaned.split(")")[0])
+        and found.kind not in ("mar", "r", "dmin")
+        and "?" not in cleaned
+    ):
         reading.unread.append(cleaned)
     elif "(" in cleaned and re.search(r"[a-z]{3}", rest := _LEFT_OVER.sub("", cleaned)):
         reading.unread.append(rest)
@@ -372,34 +577,66 @@ def _inherited(item: str, reading: Reading) -> tuple[Abnormality, ...] | None:
         reading.note(f"{item!r} refers to a clone that does not stand before it")
     if not abnormal:
         return ()
-    return tuple(a if isnan(a.cells) else replace(a, cells=nan) for a in abnormal[min(place, len(abnormal) - 1)].abnormalities)
+    return tuple(
+        a if isnan(a.cells) else replace(a, cells=nan)
+        for a in abnormal[min(place, len(abnormal) - 1)].abnormalities
+    )
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #7a098f9e
 def _settle(found: list[Abnormality]) -> tuple[Abnormality, ...]:
     "Take away what a later clone has lost again, and join -7 with +der(7)."
     kept: list[Abnormality] = []
     for one in found:
-        if one.sign == "-" and one.structural and one.text[:2] != "-?" and not one.text[1:3].strip("?").isdigit() and "del(" not in one.text:
-            same = next((k for k in kept if k.kind == one.kind and k.chromosomes == one.chromosomes), None)
+        if (
+            one.sign == "-"
+            and one.structural
+            and one.text[:2] != "-?"
+            and not one.text[1:3].strip("?").isdigit()
+            and "del(" not in one.text
+        ):
+            same = next(
+                (k for k in kept if k.kind == one.kind and k.chromosomes == one.chromosomes), None
+            )
             kept = [k for k in kept if k is not same] if same else [*kept, one]
-        elif back := next((k for k in kept if k.clone < one.clone and {k.kind, one.kind} == {"gain", "loss"} and k.chromosomes == one.chromosomes), None):
+        elif back := next(
+            (
+                k
+                for k in kept
+                if k.clone < one.clone
+                and {k.kind, one.kind} == {"gain", "loss"}
+                and k.chromosomes == one.chromosomes
+            ),
+            None,
+        ):
             kept = [k for k in kept if k is not back]
         else:
             kept.append(one)
-    for der in [k for k in kept if k.sign == "+" and k.kind in ("der", "r", "i", "idic", "del", "add", "inv", "ider")]:
-        gone = next((k for k in kept if k.kind == "loss" and k.chromosomes[0] in der.chromosomes), None)
+    for der in [
+        k
+        for k in kept
+        if k.sign == "+" and k.kind in ("der", "r", "i", "idic", "del", "add", "inv", "ider")
+    ]:
+        gone = next(
+            (k for k in kept if k.kind == "loss" and k.chromosomes[0] in der.chromosomes), None
+        )
         kept = [k for k in kept if k is not gone]
     return tuple(kept)
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #18284032
-_TELLING = re.compile(rf"[+-]\d|\d[pq]|(?:{_KIND})\(|clon|som[iy]|abn|anom|evol|aberr|verl|del|add|inv")
+_TELLING = re.compile(
+    rf"[+-]\d|\d[pq]|(?:{_KIND})\(|clon|som[iy]|abn|anom|evol|aberr|verl|del|add|inv"
+)
 
 
 def _remark(text: str, reading: Reading) -> None:
     "Words after the cells of a clone: unread where they may speak of chromosomes, a note where they do not."
     after = re.search(r"\]([^\[\]]*)$", text)
     words = after[1].strip(",;. ") if after else ""
-    if not re.search(r"[a-z]{2}|[+-]\d", words) or _HARMLESS.fullmatch(words) or in_words(words) == "normal":
+    if (
+        not re.search(r"[a-z]{2}|[+-]\d", words)
+        or _HARMLESS.fullmatch(words)
+        or in_words(words) == "normal"
+    ):
         return
     if _TELLING.search(words):
         reading.unread.append(words)
@@ -408,7 +645,7 @@ def _remark(text: str, reading: Reading) -> None:
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #93c7efb2
 def read_clone(
-    text: str,         # one clone, without blanks
+    text: str,  # one clone, without blanks
     reading: Reading,  # clones before it; takes notes and unread pieces
 ) -> Clone:
     "One clone: head, pieces, cells."
@@ -429,7 +666,9 @@ def read_clone(
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #443c7aa8
 def _ploidy(text: str, count: str, items: list[str], number: int) -> list[Abnormality]:
-    "A set of chromosomes doubled or more, as one abnormality: told by the count or by <4n>; where it is a doubled clone (idem), it is none of its own."
+    """A set of chromosomes doubled or more, as one abnormality: told by the count or by <4n>; where it
+    is a doubled clone (idem), it is none of its own.
+    """
     least = [int(n) for n in re.findall(r"\d+", count.split("<")[0])]
     told = re.search(r"<([3-9])n>|(?<![\d<])([3-9])n\b", text)
     if not told and not (least and min(least) >= 58):
@@ -441,25 +680,54 @@ def _ploidy(text: str, count: str, items: list[str], number: int) -> list[Abnorm
 def _sex_loss(clone: Clone, clones: list[Clone], reading: Reading) -> Abnormality | None:
     "The sex chromosome that 45,X has lost."
     count = _COUNT.match(clone.text)
-    named = any({"X", "Y", "?"} & set(a.chromosomes) for a in clone.abnormalities if a.kind not in ("mar", "dmin", "r", "hsr"))
-    balance = sum(a.copies * {"gain": 1, "loss": -1}.get(a.kind, a.sign == "+") for a in clone.abnormalities)
-    if re.sub("[o0]", "", clone.sex) != "x" or named or not count or count[2] or int(count[1]) - balance != 45 or re.search("idem|sl|sdl", clone.text):
+    named = any(
+        {"X", "Y", "?"} & set(a.chromosomes)
+        for a in clone.abnormalities
+        if a.kind not in ("mar", "dmin", "r", "hsr")
+    )
+    balance = sum(
+        a.copies * {"gain": 1, "loss": -1}.get(a.kind, a.sign == "+") for a in clone.abnormalities
+    )
+    if (
+        re.sub("[o0]", "", clone.sex) != "x"
+        or named
+        or not count
+        or count[2]
+        or int(count[1]) - balance != 45
+        or re.search("idem|sl|sdl", clone.text)
+    ):
         return None
     others = {other.sex for other in clones}
     name = "X" if "xx" in others and "xy" not in others else "Y"
     if not others & {"xx", "xy"}:
         reading.note("45,X alone does not say which sex chromosome was lost; the Y was assumed")
-    return Abnormality(clone.text.split("[")[0], "loss", (name,), ("",), "-", clone=clones.index(clone) + 1)
+    return Abnormality(
+        clone.text.split("[")[0], "loss", (name,), ("",), "-", clone=clones.index(clone) + 1
+    )
 
 # %% ../../nbs/library/clinic/04_iscn.ipynb #550d1e4e
 def _silent_count(clone: Clone, reading: Reading) -> Abnormality | None:
-    "What the number of chromosomes says where nothing else does: 47,XY has one more; 44,XX has lost two, nobody knows which."
+    """What the number of chromosomes says where nothing else does: 47,XY has one more; 44,XX has lost
+    two, nobody knows which.
+    """
     count = _COUNT.match(clone.text)
-    if not count or not re.fullmatch(r"\(?\d\d,?[xy]{2}\)?(?:\[[^\[]*)?", clone.text) or int(count[1]) == 46 or int(count[1]) >= 58:
+    if (
+        not count
+        or not re.fullmatch(r"\(?\d\d,?[xy]{2}\)?(?:\[[^\[]*)?", clone.text)
+        or int(count[1]) == 46
+        or int(count[1]) >= 58
+    ):
         return None
     if int(count[1]) == 47:
         reading.note("47 chromosomes, and the text does not say which is gained")
-        return Abnormality(clone.text.split("[")[0], "gain", ("?",), ("",), "+", clone=reading.clones.index(clone) + 1)
+        return Abnormality(
+            clone.text.split("[")[0],
+            "gain",
+            ("?",),
+            ("",),
+            "+",
+            clone=reading.clones.index(clone) + 1,
+        )
     reading.unread.append(clone.text.split("[")[0])
     return None
 
@@ -473,12 +741,24 @@ def _chromosomes_of(a: Abnormality) -> int:
     joined = 1 if a.kind in ("dic", "der", "psudic", "tas") and len(a.chromosomes) == 2 else 0
     return (a.copies if a.sign == "+" or a.kind == "mar" else 0) - joined
 
-
+# %% ../../nbs/library/clinic/04_iscn.ipynb #0903f259
 def _check_count(clone: Clone, reading: Reading) -> None:
     "Note where the number of chromosomes and the pieces do not fit."
     count = _COUNT.match(clone.text)
-    plainly = count and not count[2] and not count[3] and not clone.composite and not re.search(r"[~?]|\d-\d|idem|sl|sdl|inc|or|<|c[,\[]|c$", clone.text)
-    if not count or not plainly or clone.sex not in ("xx", "xy", "x") or any(a.kind == "ploidy" for a in clone.abnormalities) or not clone.abnormalities:
+    plainly = (
+        count
+        and not count[2]
+        and not count[3]
+        and not clone.composite
+        and not re.search(r"[~?]|\d-\d|idem|sl|sdl|inc|or|<|c[,\[]|c$", clone.text)
+    )
+    if (
+        not count
+        or not plainly
+        or clone.sex not in ("xx", "xy", "x")
+        or any(a.kind == "ploidy" for a in clone.abnormalities)
+        or not clone.abnormalities
+    ):
         return
     made = 46 + sum(map(_chromosomes_of, clone.abnormalities))
     if made != int(count[1]):

@@ -19,6 +19,7 @@ from .iscn import Abnormality, Clone, Reading, arms, read_iscn
 @dataclass
 class _Seen:
     "An abnormality with all its mentions."
+
     what: Abnormality
     copies: int = 0
     cells: float = 0.0
@@ -46,7 +47,11 @@ def _same(one: Abnormality, other: Abnormality) -> bool:
     "Two mentions of one change: all is equal, or one of them leaves the bands out."
     if one.key == other.key:
         return one.kind != "mar" or one.bands == other.bands
-    return one.key[:2] == other.key[:2] and one.kind not in ("mar", "r") and (not any(one.bands) or not any(other.bands))
+    return (
+        one.key[:2] == other.key[:2]
+        and one.kind not in ("mar", "r")
+        and (not any(one.bands) or not any(other.bands))
+    )
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #de830a5e
 def _collect(clones: list[Clone]) -> list[_Seen]:
@@ -55,7 +60,14 @@ def _collect(clones: list[Clone]) -> list[_Seen]:
     for number, clone in enumerate(clones):
         here: dict[int, int] = {}
         for one in clone.abnormalities:
-            place = next((i for i, s in enumerate(seen) if _same(s.what, one) and (i not in here or s.what.bands == one.bands)), len(seen))
+            place = next(
+                (
+                    i
+                    for i, s in enumerate(seen)
+                    if _same(s.what, one) and (i not in here or s.what.bands == one.bands)
+                ),
+                len(seen),
+            )
             if place == len(seen):
                 seen.append(_Seen(one))
             if place not in here:
@@ -70,8 +82,15 @@ def _whole_arm_1_7(one: Abnormality) -> bool:
     "The fusion of 1q and 7p, which leaves three 1q and one 7q."
     if one.kind not in ("der", "dic"):
         return False
-    parts = [p for p in (one, *one.inner) if sorted(p.chromosomes) == ["1", "7"] and len(one.chromosomes) == 2 - (p is not one)]
-    return any(all(b in ("p10", "q10", "p11", "q11") for b in p.bands) and ("7q" in p.lost or p is not one) for p in parts)
+    parts = [
+        p
+        for p in (one, *one.inner)
+        if sorted(p.chromosomes) == ["1", "7"] and len(one.chromosomes) == 2 - (p is not one)
+    ]
+    return any(
+        all(b in ("p10", "q10", "p11", "q11") for b in p.bands) and ("7q" in p.lost or p is not one)
+        for p in parts
+    )
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #69409507
 def _groups_of(seen: list[_Seen], clones: int) -> list[list[_Seen]]:
@@ -136,7 +155,7 @@ def _class_of(group: list[_Seen]) -> int:
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #52b2f36e
 def schanz_class(
     families: list[list[_Seen]],  # abnormalities of each family of clones
-) -> int:                         # 0 very good .. 4 very poor
+) -> int:  # 0 very good .. 4 very poor
     "Cytogenetic class of the IPSS-R (Schanz et al. 2012, doi:10.1200/JCO.2011.35.6394)."
     if not families:
         return 1
@@ -147,9 +166,14 @@ def schanz_class(
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #006c9504
 _Stretch = tuple[str, float, float]  # an arm and the bands from .. to (not included)
 _FUSIONS: dict[str, tuple[_Stretch, _Stretch]] = {
-    "t_8_21": (("8q", 21, 24), ("21q", 21, 23)), "inv16": (("16p", 13, 14), ("16q", 22, 23)), "t_15_17": (("15q", 22, 26), ("17q", 11, 22)),
-    "t_9_11": (("9p", 21, 25), ("11q", 23, 24)), "t_6_9": (("6p", 21, 25), ("9q", 33, 35)), "t_9_22": (("9q", 33, 35), ("22q", 11, 13)),
-    "t_8_16": (("8p", 11, 13), ("16p", 13, 14)), "inv3": (("3q", 21, 22), ("3q", 26, 27)),
+    "t_8_21": (("8q", 21, 24), ("21q", 21, 23)),
+    "inv16": (("16p", 13, 14), ("16q", 22, 23)),
+    "t_15_17": (("15q", 22, 26), ("17q", 11, 22)),
+    "t_9_11": (("9p", 21, 25), ("11q", 23, 24)),
+    "t_6_9": (("6p", 21, 25), ("9q", 33, 35)),
+    "t_9_22": (("9q", 33, 35), ("22q", 11, 13)),
+    "t_8_16": (("8p", 11, 13), ("16p", 13, 14)),
+    "inv3": (("3q", 21, 22), ("3q", 26, 27)),
 }
 KMT2A_PARTNERS = ("4", "6", "10", "19")  # where t(4;11) is written without bands
 
@@ -158,7 +182,7 @@ def _has(kind: str, *chromosomes: str) -> _Rule:
     "This kind of change in these chromosomes."
     return lambda a: a.kind == kind and a.chromosomes == chromosomes
 
-
+# %% ../../nbs/library/clinic/05_karyotype.ipynb #6aa0e8f1
 def _band(point: str) -> float:
     "q23.3 -> 23.3; unknown where only the arm is given."
     whole, _, part = "".join(c for c in point[1:] if c.isdecimal() or c == ".").partition(".")
@@ -167,26 +191,38 @@ def _band(point: str) -> float:
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #b894247c
 def _breaks(a: Abnormality) -> list[tuple[str, float]]:
     "Every breakpoint: arm and band."
-    return [(c + point[0], _band(point)) for c, bands in zip(a.chromosomes, a.bands) for point in arms(bands)]
+    return [
+        (c + point[0], _band(point))
+        for c, bands in zip(a.chromosomes, a.bands)
+        for point in arms(bands)
+    ]
 
-
+# %% ../../nbs/library/clinic/05_karyotype.ipynb #764d4454
 def _within(point: tuple[str, float], stretch: _Stretch) -> bool:
     "This breakpoint lies in the stretch; a band that is not given is believed."
     return point[0] == stretch[0] and not (point[1] < stretch[1] or point[1] >= stretch[2])
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #ebbb8668
 def _fusion(name: str) -> _Rule:
-    "A rearrangement that joins two stretches, or what a derivative still shows of it; without any bands the chromosomes must do."
+    """A rearrangement that joins two stretches, or what a derivative still shows of it; without any
+    bands the chromosomes must do.
+    """
     one, other = _FUSIONS[name]
     chromosomes = {one[0][:-1], other[0][:-1]}
 
     def found(a: Abnormality) -> bool:
         for part in (a, *a.inner):
-            if part.kind not in ("t", "inv", "ins") or not chromosomes <= set(part.chromosomes) or (part.kind == "inv" and len(chromosomes) > 1):
+            if (
+                part.kind not in ("t", "inv", "ins")
+                or not chromosomes <= set(part.chromosomes)
+                or (part.kind == "inv" and len(chromosomes) > 1)
+            ):
                 continue
             points = _breaks(part)
             first = [i for i, p in enumerate(points) if _within(p, one)]
-            if not points or any(_within(p, other) and first != [i] for i, p in enumerate(points) if first):
+            if not points or any(
+                _within(p, other) and first != [i] for i, p in enumerate(points) if first
+            ):
                 return True
         return False
 
@@ -197,31 +233,57 @@ def _other_kmt2a(a: Abnormality) -> bool:
     "A translocation or insertion with 11q23 (KMT2A) whose partner is not 9p."
     nine = _fusion("t_9_11")
     for part in (a, *a.inner):
-        if part.kind in ("t", "ins") and "11" in part.chromosomes and len(set(part.chromosomes)) > 1 and not nine(part):
+        if (
+            part.kind in ("t", "ins")
+            and "11" in part.chromosomes
+            and len(set(part.chromosomes)) > 1
+            and not nine(part)
+        ):
             points = _breaks(part)
-            if any(_within(p, ("11q", 23, 24)) for p in points) or (not points and set(part.chromosomes) & set(KMT2A_PARTNERS)):
+            if any(_within(p, ("11q", 23, 24)) for p in points) or (
+                not points and set(part.chromosomes) & set(KMT2A_PARTNERS)
+            ):
                 return True
     return False
 
-
+# %% ../../nbs/library/clinic/05_karyotype.ipynb #2f634fdc
 def _lost(arm: str) -> _Rule:
     "An arm lost as a part, not with its whole chromosome."
     return lambda a: arm in a.lost and a.kind != "loss"
 
-
+# %% ../../nbs/library/clinic/05_karyotype.ipynb #4a1e9eff
 def _any(*rules: _Rule) -> _Rule:
     "One of these."
     return lambda a: any(rule(a) for rule in rules)
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #8dc7aaa0
 _FLAGS: dict[str, _Rule] = {
-    "del5q": _lost("5q"), "minus7": _has("loss", "7"), "del7q": _lost("7q"), "del7_7q": lambda a: "7q" in a.lost or _whole_arm_1_7(a),
-    "del17_17p": lambda a: "17p" in a.lost, "plus8": _has("gain", "8"), "plus19": _has("gain", "19"),
+    "del5q": _lost("5q"),
+    "minus7": _has("loss", "7"),
+    "del7q": _lost("7q"),
+    "del7_7q": lambda a: "7q" in a.lost or _whole_arm_1_7(a),
+    "del17_17p": lambda a: "17p" in a.lost,
+    "plus8": _has("gain", "8"),
+    "plus19": _has("gain", "19"),
     "iso17q": lambda a: a.kind in ("i", "idic") and a.chromosomes == ("17",) and "17p" in a.lost,
-    "del20q": _lost("20q"), "minusY": _has("loss", "Y"), "del11q": _deleted("11q"), "del12p": _deleted("12p"), **{name: _fusion(name) for name in _FUSIONS}, "t_v_11": _other_kmt2a,
-    "minus5_5q": _any(_has("loss", "5"), _lost("5q")), "abn17p": lambda a: "17p" in a.broken or "17p" in a.lost,
+    "del20q": _lost("20q"),
+    "minusY": _has("loss", "Y"),
+    "del11q": _deleted("11q"),
+    "del12p": _deleted("12p"),
+    **{name: _fusion(name) for name in _FUSIONS},
+    "t_v_11": _other_kmt2a,
+    "minus5_5q": _any(_has("loss", "5"), _lost("5q")),
+    "abn17p": lambda a: "17p" in a.broken or "17p" in a.lost,
 }
-COLUMNS = ("cytogenetic_risk", *_FLAGS, "complex", "monosomal", "normal", "hyperdiploid_only", "abnormalities")
+COLUMNS = (
+    "cytogenetic_risk",
+    *_FLAGS,
+    "complex",
+    "monosomal",
+    "normal",
+    "hyperdiploid_only",
+    "abnormalities",
+)
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #fdd1ed0f
 @lru_cache(maxsize=50_000)
@@ -231,28 +293,41 @@ def _flags_of(a: Abnormality) -> frozenset[str]:
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #f5a7311d
 def _monosomal(seen: list[_Seen]) -> bool:
-    "Two lost autosomes, or one with a structural change other than t(8;21) and inv(16) (Breems et al. 2008, doi:10.1200/JCO.2008.16.0259)."
-    lost = {s.what.chromosomes for s in seen if s.what.kind == "loss" and s.what.chromosomes[0] not in ("X", "Y", "?")}
-    changed = [s for s in seen if s.what.structural and not _FLAGS["t_8_21"](s.what) and not _FLAGS["inv16"](s.what)]
+    """Two lost autosomes, or one with a structural change other than t(8;21) and inv(16) (Breems et
+    al. 2008, doi:10.1200/JCO.2008.16.0259).
+    """
+    lost = {
+        s.what.chromosomes
+        for s in seen
+        if s.what.kind == "loss" and s.what.chromosomes[0] not in ("X", "Y", "?")
+    }
+    changed = [
+        s
+        for s in seen
+        if s.what.structural and not _FLAGS["t_8_21"](s.what) and not _FLAGS["inv16"](s.what)
+    ]
     return len(lost) >= 2 or (len(lost) == 1 and bool(changed))
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #8411ea23
 def _hyperdiploid(seen: list[_Seen]) -> bool:
     "Three or more chromosomes gained and nothing structural: not complex for ELN 2022."
-    return sum(s.copies for s in seen if s.what.kind == "gain") >= 3 and not any(s.what.structural for s in seen)
+    return sum(s.copies for s in seen if s.what.kind == "gain") >= 3 and not any(
+        s.what.structural for s in seen
+    )
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #23d802a3
 @dataclass(frozen=True)
 class Karyotype:
     "A karyotype and what it means."
+
     text: str
     abnormalities: tuple[Abnormality, ...]  # those that count
-    single_cells: tuple[Abnormality, ...]   # those seen in too few cells
-    number: float                           # abnormalities as the IPSS-R counts them; unknown where nothing was read
-    cytogenetic_risk: float                 # 0 very good .. 4 very poor; unknown is nan
-    flags: dict[str, float]                 # yes 1, no 0, unknown nan, by the names of the dictionaries
-    unread: tuple[str, ...]                 # pieces nobody could read
-    notes: tuple[str, ...]                  # remarks in words
+    single_cells: tuple[Abnormality, ...]  # those seen in too few cells
+    number: float  # abnormalities as the IPSS-R counts them; unknown where nothing was read
+    cytogenetic_risk: float  # 0 very good .. 4 very poor; unknown is nan
+    flags: dict[str, float]  # yes 1, no 0, unknown nan, by the names of the dictionaries
+    unread: tuple[str, ...]  # pieces nobody could read
+    notes: tuple[str, ...]  # remarks in words
 
     @property
     def risk(self) -> str:
@@ -265,12 +340,22 @@ class Karyotype:
 
     def row(self) -> dict[str, float]:
         "One row of a table."
-        return {"cytogenetic_risk": self.cytogenetic_risk, **self.flags, "abnormalities": self.number}
+        return {
+            "cytogenetic_risk": self.cytogenetic_risk,
+            **self.flags,
+            "abnormalities": self.number,
+        }
 
     def table(self) -> pd.DataFrame:
         "Every abnormality, one a row."
-        rows = [(a.text, a.kind, ";".join(a.chromosomes), ";".join(a.bands), a.clone, a.cells, counts) for group, counts in ((self.abnormalities, True), (self.single_cells, False)) for a in group]
-        return pd.DataFrame(rows, columns=["written", "kind", "chromosomes", "bands", "clone", "cells", "counts"])
+        rows = [
+            (a.text, a.kind, ";".join(a.chromosomes), ";".join(a.bands), a.clone, a.cells, counts)
+            for group, counts in ((self.abnormalities, True), (self.single_cells, False))
+            for a in group
+        ]
+        return pd.DataFrame(
+            rows, columns=["written", "kind", "chromosomes", "bands", "clone", "cells", "counts"]
+        )
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #6ca5a836
 def _unknown(text: str, reading: Reading) -> Karyotype:
@@ -283,7 +368,9 @@ def _unknown(text: str, reading: Reading) -> Karyotype:
         flags, risk = {**flags, "complex": 1.0, "normal": 0.0}, 4.0
     elif reading.said == "complex":
         flags |= {"complex": 1.0, "normal": 0.0}
-        reading.note("'complex' says three abnormalities or more: poor or very poor, the text does not tell which")
+        reading.note(
+            "'complex' says three abnormalities or more: poor or very poor, the text does not tell which"
+        )
     elif not reading.unread and not reading.clones:
         reading.note("no karyotype: not done, failed or not given")
     return Karyotype(text, (), (), number, risk, flags, tuple(reading.unread), tuple(reading.notes))
@@ -309,35 +396,63 @@ def _read(text: str) -> Karyotype:
     return _judge(text, reading, seen, rare)
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #d7632046
-def _judge(text: str, reading: Reading, seen: list[_Seen], rare: tuple[Abnormality, ...]) -> Karyotype:
+def _judge(
+    text: str, reading: Reading, seen: list[_Seen], rare: tuple[Abnormality, ...]
+) -> Karyotype:
     "Class and flags of the abnormalities that count."
     families = _groups_of(seen, len(reading.clones))
-    present = frozenset[str]().union(*(_flags_of(replace(s.what, clone=1, cells=nan)) for s in seen))
+    present = frozenset[str]().union(
+        *(_flags_of(replace(s.what, clone=1, cells=nan)) for s in seen)
+    )
     flags = {name: float(name in present) for name in _FLAGS}
-    flags |= {"complex": float(any(_count(family) >= 3 for family in families)), "monosomal": float(any(map(_monosomal, families))),
-              "normal": float(not seen), "hyperdiploid_only": float(bool(families) and all(map(_hyperdiploid, families)))}
+    flags |= {
+        "complex": float(any(_count(family) >= 3 for family in families)),
+        "monosomal": float(any(map(_monosomal, families))),
+        "normal": float(not seen),
+        "hyperdiploid_only": float(bool(families) and all(map(_hyperdiploid, families))),
+    }
     if len(families) > 1:
         reading.note(f"{len(families)} unrelated clones")
-    if any(s.what.kind == "inv" and s.what.chromosomes == ("9",) and s.what.broken == {"9p", "9q"} for s in seen):
-        reading.note("inv(9)(p..q..) is often inborn and harmless; without the mark c it was counted")
+    if any(
+        s.what.kind == "inv" and s.what.chromosomes == ("9",) and s.what.broken == {"9p", "9q"}
+        for s in seen
+    ):
+        reading.note(
+            "inv(9)(p..q..) is often inborn and harmless; without the mark c it was counted"
+        )
     if not seen and (cells := sum(clone.cells for clone in reading.clones)) < 10:
         reading.note(f"normal, but only {cells:g} cells were seen")
     if reading.unread:
-        reading.note("the class rests on what could be read; not read: " + ", ".join(reading.unread))
-    return Karyotype(text, tuple(s.counted() for s in seen), rare, float(_count(seen)), float(schanz_class(families)), flags, tuple(reading.unread), tuple(reading.notes))
+        reading.note(
+            "the class rests on what could be read; not read: " + ", ".join(reading.unread)
+        )
+    return Karyotype(
+        text,
+        tuple(s.counted() for s in seen),
+        rare,
+        float(_count(seen)),
+        float(schanz_class(families)),
+        flags,
+        tuple(reading.unread),
+        tuple(reading.notes),
+    )
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #71dd892d
 def read_karyotype(
     text: object,  # a karyotype as the hospital writes it; missing is allowed
 ) -> Karyotype:
     "Read an ISCN text and say its IPSS-R class, its changes, and what could not be read."
-    missing = text is None or text is pd.NA or text is pd.NaT or (isinstance(text, float) and isnan(text))
+    missing = (
+        text is None or text is pd.NA or text is pd.NaT or (isinstance(text, float) and isnan(text))
+    )
     return _read("" if missing else str(text))
 
 # %% ../../nbs/library/clinic/05_karyotype.ipynb #ed6c91c3
 def karyotypes(
     texts: Iterable,  # karyotypes as written, a Series keeps its index
-) -> pd.DataFrame:    # the cytogenetic columns of the dictionaries, the number of abnormalities, `unread` and `notes`
+) -> (
+    pd.DataFrame
+):  # the cytogenetic columns of the dictionaries, the number of abnormalities, `unread` and `notes`
     "Read a column of karyotypes; equal texts are read once."
     column = texts if isinstance(texts, pd.Series) else pd.Series(list(texts), dtype=object)
     codes, distinct = pd.factorize(column.astype(object).where(column.notna(), "").astype(str))

@@ -16,166 +16,248 @@ from .ipssm import known, listed, words
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #821cae58
 STAGES = ("I", "II", "III", "IV")
-LABELS = {"beta2_microglobulin": "beta-2-microglobulin", "albumin": "albumin", "iss": "ISS", "del17p": "del(17p)", "t_4_14": "t(4;14)",
-          "t_14_16": "t(14;16)", "gain_1q": "1q+", "ldh_high": "high LDH"}
+LABELS = {
+    "beta2_microglobulin": "beta-2-microglobulin",
+    "albumin": "albumin",
+    "iss": "ISS",
+    "del17p": "del(17p)",
+    "t_4_14": "t(4;14)",
+    "t_14_16": "t(14;16)",
+    "gain_1q": "1q+",
+    "ldh_high": "high LDH",
+}
 HIGH_RISK = ("del17p", "t_4_14", "t_14_16")
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #ada8402c
 def bounds(
-    x:np.ndarray,  # 0, 1 or NaN, shape (n,)
+    x: np.ndarray,  # 0, 1 or NaN, shape (n,)
 ) -> tuple[np.ndarray, np.ndarray]:  # NaN as 0 and NaN as 1, shapes (n,)
     "Best and worst completion of a yes/no value."
     return np.where(np.isnan(x), 0.0, x), np.where(np.isnan(x), 1.0, x)
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #3321bba5
 def high_ldh(
-    frame:pd.DataFrame,                    # with ldh_high (0/1), or ldh in U/L
-    ldh_upper:float|pd.Series|None=None,   # upper limit of normal in U/L, one for all or one a patient
-) -> np.ndarray:                           # 1 above the limit, 0 not, NaN unknown, shape (n,)
+    frame: pd.DataFrame,  # with ldh_high (0/1), or ldh in U/L
+    ldh_upper: float
+    | pd.Series
+    | None = None,  # upper limit of normal in U/L, one for all or one a patient
+) -> np.ndarray:  # 1 above the limit, 0 not, NaN unknown, shape (n,)
     "High LDH as given, else from the value and the laboratory's own limit."
     said = known(frame, "ldh_high")
-    if ldh_upper is None: return said
-    limit = np.asarray(ldh_upper.reindex(frame.index) if isinstance(ldh_upper, pd.Series) else ldh_upper, dtype=float)
-    if (limit <= 0).any(): raise ValueError(f"ldh_upper holds {float(np.nanmin(limit)):g}; expected the upper limit of normal in U/L, above 0.")
-    measured = known(frame, "ldh") + 0*limit
+    if ldh_upper is None:
+        return said
+    limit = np.asarray(
+        ldh_upper.reindex(frame.index) if isinstance(ldh_upper, pd.Series) else ldh_upper,
+        dtype=float,
+    )
+    if (limit <= 0).any():
+        raise ValueError(
+            f"ldh_upper holds {float(np.nanmin(limit)):g}; expected the upper limit of normal in U/L, above 0."
+        )
+    measured = known(frame, "ldh") + 0 * limit
     return np.where(np.isnan(said), np.where(np.isnan(measured), np.nan, measured > limit), said)
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #686396b8
 def staged(
-    frame:pd.DataFrame,      # one row a patient
-    title:str,               # "ISS"
-    score:tuple,             # score of the best and of the worst completion, shapes (n,)
-    stage:tuple,             # stage of both, 1..4, shapes (n,)
-    because:np.ndarray,      # what speaks for the stage, text, shape (n,)
-    missing:np.ndarray,      # names of the missing inputs or None, shape (n,)
-) -> pd.DataFrame:           # score, category, comment, and the same of both completions
+    frame: pd.DataFrame,  # one row a patient
+    title: str,  # "ISS"
+    score: tuple,  # score of the best and of the worst completion, shapes (n,)
+    stage: tuple,  # stage of both, 1..4, shapes (n,)
+    because: np.ndarray,  # what speaks for the stage, text, shape (n,)
+    missing: np.ndarray,  # names of the missing inputs or None, shape (n,)
+) -> pd.DataFrame:  # score, category, comment, and the same of both completions
     "Scores and stages with a comment; a stage only where best and worst completion agree."
     codes = tuple(np.asarray(s, dtype=int) - 1 for s in stage)
     low, high = (words(code, STAGES) for code in codes)
     score_low, score_high = (np.asarray(s, dtype=float) for s in score)
-    return pd.DataFrame({"score": np.where(score_low == score_high, score_low, np.nan),
-                         "category": words(np.where(codes[0] == codes[1], codes[0], -1), STAGES),
-                         "comment": np.array([comment(title, *row) for row in zip(low, high, because, missing)], dtype=object),
-                         "score_best": score_low, "score_worst": score_high, "category_best": low, "category_worst": high}, index=frame.index)
+    return pd.DataFrame(
+        {
+            "score": np.where(score_low == score_high, score_low, np.nan),
+            "category": words(np.where(codes[0] == codes[1], codes[0], -1), STAGES),
+            "comment": np.array(
+                [comment(title, *row) for row in zip(low, high, because, missing)], dtype=object
+            ),
+            "score_best": score_low,
+            "score_worst": score_high,
+            "category_best": low,
+            "category_worst": high,
+        },
+        index=frame.index,
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #3e9f44cc
 def comment(
-    title:str,    # "R-ISS"
-    low:str,      # stage of the best completion
-    high:str,     # stage of the worst
-    because:str,  # what speaks for it
-    missing:str|None,  # what is missing
+    title: str,  # "R-ISS"
+    low: str,  # stage of the best completion
+    high: str,  # stage of the worst
+    because: str,  # what speaks for it
+    missing: str | None,  # what is missing
 ) -> str:
     "One line a clinician can read."
-    if low != high: return f"{title} between {low} and {high}; missing: {missing}"
-    return f"{title} {low}: {because}" + (f"; missing, but without effect on the stage: {missing}" if missing else "")
+    if low != high:
+        return f"{title} between {low} and {high}; missing: {missing}"
+    return f"{title} {low}: {because}" + (
+        f"; missing, but without effect on the stage: {missing}" if missing else ""
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #07a813bf
 def iss_stage(
-    beta2:np.ndarray,    # beta-2-microglobulin mg/L, shape (n,)
-    albumin:np.ndarray,  # g/dL, shape (n,)
-) -> np.ndarray:         # 1, 2 or 3, shape (n,)
+    beta2: np.ndarray,  # beta-2-microglobulin mg/L, shape (n,)
+    albumin: np.ndarray,  # g/dL, shape (n,)
+) -> np.ndarray:  # 1, 2 or 3, shape (n,)
     "International Staging System (Greipp 2005, doi:10.1200/JCO.2005.04.242)."
     return np.where(beta2 >= 5.5, 3, np.where((beta2 < 3.5) & (albumin >= 3.5), 1, 2))
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #a077e952
 def iss_bounds(
-    frame:pd.DataFrame,  # beta2_microglobulin, albumin, or iss as given
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # best stage, worst stage, where the given stage was used; shapes (n,)
+    frame: pd.DataFrame,  # beta2_microglobulin, albumin, or iss as given
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # best stage, worst stage, where the given stage was used; shapes (n,)
     "Stage of the best and of the worst completion."
-    beta2, albumin, said = (known(frame, name) for name in ("beta2_microglobulin", "albumin", "iss"))
-    best = iss_stage(np.where(np.isnan(beta2), 0, beta2), np.where(np.isnan(albumin), np.inf, albumin))
-    worst = iss_stage(np.where(np.isnan(beta2), np.inf, beta2), np.where(np.isnan(albumin), 0, albumin))
+    beta2, albumin, said = (
+        known(frame, name) for name in ("beta2_microglobulin", "albumin", "iss")
+    )
+    best = iss_stage(
+        np.where(np.isnan(beta2), 0, beta2), np.where(np.isnan(albumin), np.inf, albumin)
+    )
+    worst = iss_stage(
+        np.where(np.isnan(beta2), np.inf, beta2), np.where(np.isnan(albumin), 0, albumin)
+    )
     used = (best < worst) & (said >= best) & (said <= worst) & np.isin(said, (1, 2, 3))
     return np.where(used, said, best), np.where(used, said, worst), used
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #274d517e
 def iss(
-    frame:pd.DataFrame,  # beta2_microglobulin mg/L and albumin g/dL, or iss as given
-) -> pd.DataFrame:       # score = stage 1..3, category I..III, comment, best and worst
+    frame: pd.DataFrame,  # beta2_microglobulin mg/L and albumin g/dL, or iss as given
+) -> pd.DataFrame:  # score = stage 1..3, category I..III, comment, best and worst
     "International Staging System of every patient (Greipp 2005, doi:10.1200/JCO.2005.04.242)."
     best, worst, used = iss_bounds(frame)
-    beta2, albumin, said = (known(frame, name) for name in ("beta2_microglobulin", "albumin", "iss"))
-    values = [f"beta-2-microglobulin {b:g} mg/L" + ("" if np.isnan(a) else f", albumin {a:g} g/dL") for b, a in zip(beta2, albumin)]
+    beta2, albumin, said = (
+        known(frame, name) for name in ("beta2_microglobulin", "albumin", "iss")
+    )
+    values = [
+        f"beta-2-microglobulin {b:g} mg/L" + ("" if np.isnan(a) else f", albumin {a:g} g/dL")
+        for b, a in zip(beta2, albumin)
+    ]
     because = np.where(used, "as given", np.array(values, dtype=object))
     differs = ~used & ~np.isnan(said) & ((said < best) | (said > worst))
     table = staged(frame, "ISS", (best, worst), (best, worst), because, iss_missing(frame))
-    return table.assign(comment=table["comment"] + np.where(differs, "; the ISS given differs from the blood values", ""))
+    return table.assign(
+        comment=table["comment"]
+        + np.where(differs, "; the ISS given differs from the blood values", "")
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #54354e1b
 def iss_missing(
-    frame:pd.DataFrame,  # one row a patient
-) -> np.ndarray:         # names of the missing blood values, text, shape (n,)
+    frame: pd.DataFrame,  # one row a patient
+) -> np.ndarray:  # names of the missing blood values, text, shape (n,)
     "What the ISS lacks."
-    return listed({LABELS[name]: np.isnan(known(frame, name)) for name in ("beta2_microglobulin", "albumin")})
+    return listed(
+        {LABELS[name]: np.isnan(known(frame, name)) for name in ("beta2_microglobulin", "albumin")}
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #c2df9f63
 def r_iss_stage(
-    iss:np.ndarray,           # ISS stage 1..3, shape (n,)
-    cytogenetics:np.ndarray,  # 1 with del(17p), t(4;14) or t(14;16), shape (n,)
-    ldh:np.ndarray,           # 1 with high LDH, shape (n,)
-) -> np.ndarray:              # 1, 2 or 3, shape (n,)
+    iss: np.ndarray,  # ISS stage 1..3, shape (n,)
+    cytogenetics: np.ndarray,  # 1 with del(17p), t(4;14) or t(14;16), shape (n,)
+    ldh: np.ndarray,  # 1 with high LDH, shape (n,)
+) -> np.ndarray:  # 1, 2 or 3, shape (n,)
     "Revised International Staging System (Palumbo 2015, doi:10.1200/JCO.2015.61.2267)."
     high_risk = (cytogenetics > 0) | (ldh > 0)
     return np.where((iss == 3) & high_risk, 3, np.where((iss == 1) & ~high_risk, 1, 2))
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #b42e6a00
 def risk_flags(
-    frame:pd.DataFrame,                   # one row a patient
-    names:tuple[str, ...],                # yes/no variables, ldh_high among them
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L
-) -> dict[str, np.ndarray]:               # name -> 0, 1 or NaN, shapes (n,)
+    frame: pd.DataFrame,  # one row a patient
+    names: tuple[str, ...],  # yes/no variables, ldh_high among them
+    ldh_upper: float | pd.Series | None = None,  # upper limit of LDH in U/L
+) -> dict[str, np.ndarray]:  # name -> 0, 1 or NaN, shapes (n,)
     "The yes/no inputs of a system, with high LDH from its value where the limit is known."
-    return {name: high_ldh(frame, ldh_upper) if name == "ldh_high" else known(frame, name) for name in names}
+    return {
+        name: high_ldh(frame, ldh_upper) if name == "ldh_high" else known(frame, name)
+        for name in names
+    }
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #cdfb5202
 def because_of(
-    flags:dict[str, np.ndarray],  # yes/no inputs, shapes (n,)
-    best:np.ndarray,              # ISS of the best completion, shape (n,)
-    worst:np.ndarray,             # ISS of the worst, shape (n,)
-) -> np.ndarray:                  # "ISS III, t(4;14)", shape (n,)
+    flags: dict[str, np.ndarray],  # yes/no inputs, shapes (n,)
+    best: np.ndarray,  # ISS of the best completion, shape (n,)
+    worst: np.ndarray,  # ISS of the worst, shape (n,)
+) -> np.ndarray:  # "ISS III, t(4;14)", shape (n,)
     "ISS and present risk features in words."
     present = listed({LABELS[name]: flag == 1 for name, flag in flags.items()})
-    return np.array([f"ISS {STAGES[int(b) - 1]}" + ("" if b == w else f" to {STAGES[int(w) - 1]}") + (f", {text}" if text else ", no known risk feature")
-                     for b, w, text in zip(best, worst, present)], dtype=object)
+    return np.array(
+        [
+            f"ISS {STAGES[int(b) - 1]}"
+            + ("" if b == w else f" to {STAGES[int(w) - 1]}")
+            + (f", {text}" if text else ", no known risk feature")
+            for b, w, text in zip(best, worst, present)
+        ],
+        dtype=object,
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #266e9440
 def lacking(
-    frame:pd.DataFrame,           # one row a patient
-    flags:dict[str, np.ndarray],  # yes/no inputs, shapes (n,)
-    undecided:np.ndarray,         # True where the ISS itself is open, shape (n,)
-) -> np.ndarray:                  # names of missing inputs, shape (n,)
+    frame: pd.DataFrame,  # one row a patient
+    flags: dict[str, np.ndarray],  # yes/no inputs, shapes (n,)
+    undecided: np.ndarray,  # True where the ISS itself is open, shape (n,)
+) -> np.ndarray:  # names of missing inputs, shape (n,)
     "What a system built on the ISS lacks; an LDH value without its limit is named as that."
-    absent = {LABELS[name]: undecided & np.isnan(known(frame, name)) for name in ("beta2_microglobulin", "albumin")}
+    absent = {
+        LABELS[name]: undecided & np.isnan(known(frame, name))
+        for name in ("beta2_microglobulin", "albumin")
+    }
     for name, flag in flags.items():
         value_only = np.isnan(flag) & ~np.isnan(known(frame, "ldh")) & (name == "ldh_high")
         absent |= {"LDH" if name == "ldh_high" else LABELS[name]: np.isnan(flag) & ~value_only}
-        if value_only.any(): absent["the laboratory's upper limit of LDH (ldh_upper)"] = value_only
+        if value_only.any():
+            absent["the laboratory's upper limit of LDH (ldh_upper)"] = value_only
     return listed(absent)
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #07fd6ba0
 def r_iss_bounds(
-    frame:pd.DataFrame,                   # as for r_iss
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L
-) -> tuple[np.ndarray, np.ndarray]:       # best stage, worst stage, shapes (n,)
+    frame: pd.DataFrame,  # as for r_iss
+    ldh_upper: float | pd.Series | None = None,  # upper limit of LDH in U/L
+) -> tuple[np.ndarray, np.ndarray]:  # best stage, worst stage, shapes (n,)
     "R-ISS of the best and of the worst completion."
     best, worst, _ = iss_bounds(frame)
-    low, high = zip(*(bounds(flag) for flag in risk_flags(frame, (*HIGH_RISK, "ldh_high"), ldh_upper).values()))
-    return r_iss_stage(best, np.max(low[:3], axis=0), low[3]), r_iss_stage(worst, np.max(high[:3], axis=0), high[3])
+    low, high = zip(
+        *(bounds(flag) for flag in risk_flags(frame, (*HIGH_RISK, "ldh_high"), ldh_upper).values())
+    )
+    return r_iss_stage(best, np.max(low[:3], axis=0), low[3]), r_iss_stage(
+        worst, np.max(high[:3], axis=0), high[3]
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #31846fe6
 def r_iss(
-    frame:pd.DataFrame,                   # the ISS inputs, del17p, t_4_14, t_14_16, ldh_high (or ldh in U/L with ldh_upper)
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L; without it a value of LDH counts as missing
-) -> pd.DataFrame:                        # score = stage 1..3, category I..III, comment, best and worst, iss, high_risk_cytogenetics, ldh_high
+    frame: pd.DataFrame,  # the ISS inputs, del17p, t_4_14, t_14_16, ldh_high (or ldh in U/L with ldh_upper)
+    ldh_upper: float
+    | pd.Series
+    | None = None,  # upper limit of LDH in U/L; without it a value of LDH counts as missing
+    # score = stage 1..3, category I..III, comment, best and worst, iss, high_risk_cytogenetics,
+    # ldh_high
+) -> pd.DataFrame:
     "Revised International Staging System of every patient (Palumbo 2015, doi:10.1200/JCO.2015.61.2267)."
     best, worst, _ = iss_bounds(frame)
     flags = risk_flags(frame, (*HIGH_RISK, "ldh_high"), ldh_upper)
     stage = r_iss_bounds(frame, ldh_upper)
-    table = staged(frame, "R-ISS", stage, stage, because_of(flags, best, worst), lacking(frame, flags, best < worst))
-    risky, risky_worst = (np.max([bounds(flags[name])[side] for name in HIGH_RISK], axis=0) for side in (0, 1))
-    return table.assign(iss=np.where(best == worst, best, np.nan), high_risk_cytogenetics=np.where(risky == risky_worst, risky, np.nan),
-                        ldh_high=flags["ldh_high"])
+    table = staged(
+        frame,
+        "R-ISS",
+        stage,
+        stage,
+        because_of(flags, best, worst),
+        lacking(frame, flags, best < worst),
+    )
+    risky, risky_worst = (
+        np.max([bounds(flags[name])[side] for name in HIGH_RISK], axis=0) for side in (0, 1)
+    )
+    return table.assign(
+        iss=np.where(best == worst, best, np.nan),
+        high_risk_cytogenetics=np.where(risky == risky_worst, risky, np.nan),
+        ldh_high=flags["ldh_high"],
+    )
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #a29f3de0
 ISS_POINTS = {1: 0.0, 2: 1.0, 3: 1.5}
@@ -183,93 +265,162 @@ POINTS = {"del17p": 1.0, "ldh_high": 1.0, "t_4_14": 1.0, "gain_1q": 0.5}
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #826fb7b9
 def r2_iss_stage(
-    points:np.ndarray,  # 0 to 5, shape (n,)
-) -> np.ndarray:        # 1..4, shape (n,)
+    points: np.ndarray,  # 0 to 5, shape (n,)
+) -> np.ndarray:  # 1..4, shape (n,)
     "Stage of a sum of R2-ISS points (D'Agostino 2022, doi:10.1200/JCO.21.02614)."
     return 1 + np.searchsorted([0.5, 1.5, 3.0], points, side="right")
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #64fb811f
 def r2_iss_bounds(
-    frame:pd.DataFrame,                   # as for r2_iss
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L
-) -> tuple[np.ndarray, np.ndarray]:       # fewest points, most points, shapes (n,)
+    frame: pd.DataFrame,  # as for r2_iss
+    ldh_upper: float | pd.Series | None = None,  # upper limit of LDH in U/L
+) -> tuple[np.ndarray, np.ndarray]:  # fewest points, most points, shapes (n,)
     "R2-ISS points of the best and of the worst completion."
     best, worst, _ = iss_bounds(frame)
     flags = risk_flags(frame, tuple(POINTS), ldh_upper)
-    low, high = (np.sum([POINTS[name]*bounds(flag)[side] for name, flag in flags.items()], axis=0) for side in (0, 1))
-    return np.choose(best.astype(int) - 1, list(ISS_POINTS.values())) + low, np.choose(worst.astype(int) - 1, list(ISS_POINTS.values())) + high
+    low, high = (
+        np.sum([POINTS[name] * bounds(flag)[side] for name, flag in flags.items()], axis=0)
+        for side in (0, 1)
+    )
+    return np.choose(best.astype(int) - 1, list(ISS_POINTS.values())) + low, np.choose(
+        worst.astype(int) - 1, list(ISS_POINTS.values())
+    ) + high
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #0c9ff342
 def r2_iss(
-    frame:pd.DataFrame,                   # the ISS inputs, del17p, t_4_14, gain_1q, ldh_high (or ldh in U/L with ldh_upper)
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L; without it a value of LDH counts as missing
-) -> pd.DataFrame:                        # score = points 0..5, category I..IV, comment, best and worst, iss, ldh_high
+    frame: pd.DataFrame,  # the ISS inputs, del17p, t_4_14, gain_1q, ldh_high (or ldh in U/L with ldh_upper)
+    ldh_upper: float
+    | pd.Series
+    | None = None,  # upper limit of LDH in U/L; without it a value of LDH counts as missing
+) -> pd.DataFrame:  # score = points 0..5, category I..IV, comment, best and worst, iss, ldh_high
     "Second revision of the International Staging System (D'Agostino 2022, doi:10.1200/JCO.21.02614)."
     best, worst, _ = iss_bounds(frame)
     flags = risk_flags(frame, tuple(POINTS), ldh_upper)
     points = r2_iss_bounds(frame, ldh_upper)
-    table = staged(frame, "R2-ISS", points, tuple(r2_iss_stage(p) for p in points), because_of(flags, best, worst), lacking(frame, flags, best < worst))
+    table = staged(
+        frame,
+        "R2-ISS",
+        points,
+        tuple(r2_iss_stage(p) for p in points),
+        because_of(flags, best, worst),
+        lacking(frame, flags, best < worst),
+    )
     return table.assign(iss=np.where(best == worst, best, np.nan), ldh_high=flags["ldh_high"])
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #594ac79e
 def long_table(
-    index:pd.Index,    # patients
-    rows:list[tuple],  # (variable, value, points, reason), each value an array of shape (n,)
-) -> pd.DataFrame:     # patient, variable, label, value, points, reason; the rows of a patient together
+    index: pd.Index,  # patients
+    rows: list[tuple],  # (variable, value, points, reason), each value an array of shape (n,)
+) -> (
+    pd.DataFrame
+):  # patient, variable, label, value, points, reason; the rows of a patient together
     "Contributions of all patients under each other."
-    parts = [pd.DataFrame({"patient": index, "variable": name, "label": LABELS[name], "value": value, "points": points, "reason": reason})
-             for name, value, points, reason in rows]
+    parts = [
+        pd.DataFrame(
+            {
+                "patient": index,
+                "variable": name,
+                "label": LABELS[name],
+                "value": value,
+                "points": points,
+                "reason": reason,
+            }
+        )
+        for name, value, points, reason in rows
+    ]
     order = np.argsort(np.tile(np.arange(len(index)), len(parts)), kind="stable")
     return pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #31abe575
 def iss_contributions(
-    frame:pd.DataFrame,  # as for iss
-) -> pd.DataFrame:       # patient, variable, label, value, points, reason
+    frame: pd.DataFrame,  # as for iss
+) -> pd.DataFrame:  # patient, variable, label, value, points, reason
     "What each blood value adds to the ISS stage (Greipp 2005, doi:10.1200/JCO.2005.04.242)."
     best, _, used = iss_bounds(frame)
     beta2, albumin = known(frame, "beta2_microglobulin"), known(frame, "albumin")
     level = np.where(np.isnan(beta2), np.nan, 1.0 + (beta2 >= 3.5) + (beta2 >= 5.5))
-    second = np.where(level >= 2, 0.0, np.where(np.isnan(albumin) | np.isnan(beta2), np.nan, albumin < 3.5))
-    says = np.select([np.isnan(beta2), beta2 >= 5.5, beta2 >= 3.5], ["missing", "5.5 mg/L or more", "3.5 to below 5.5 mg/L"], "below 3.5 mg/L")
-    says_albumin = np.select([level >= 2, np.isnan(albumin), albumin < 3.5], ["not needed", "missing", "below 3.5 g/dL"], "3.5 g/dL or more")
-    table = long_table(frame.index, [("beta2_microglobulin", beta2, np.where(used, 0, level), says),
-                                     ("albumin", albumin, np.where(used, 0, second), says_albumin),
-                                     ("iss", np.where(used, best, np.nan), np.where(used, best, 0), np.where(used, "stage as given", "from the blood values"))])
+    second = np.where(
+        level >= 2, 0.0, np.where(np.isnan(albumin) | np.isnan(beta2), np.nan, albumin < 3.5)
+    )
+    says = np.select(
+        [np.isnan(beta2), beta2 >= 5.5, beta2 >= 3.5],
+        ["missing", "5.5 mg/L or more", "3.5 to below 5.5 mg/L"],
+        "below 3.5 mg/L",
+    )
+    says_albumin = np.select(
+        [level >= 2, np.isnan(albumin), albumin < 3.5],
+        ["not needed", "missing", "below 3.5 g/dL"],
+        "3.5 g/dL or more",
+    )
+    table = long_table(
+        frame.index,
+        [
+            ("beta2_microglobulin", beta2, np.where(used, 0, level), says),
+            ("albumin", albumin, np.where(used, 0, second), says_albumin),
+            (
+                "iss",
+                np.where(used, best, np.nan),
+                np.where(used, best, 0),
+                np.where(used, "stage as given", "from the blood values"),
+            ),
+        ],
+    )
     return table[(table["variable"] != "iss") | np.repeat(used, 3)].reset_index(drop=True)
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #a15c7429
 def flag_reason(
-    flag:np.ndarray,  # 0, 1 or NaN, shape (n,)
-) -> np.ndarray:      # text, shape (n,)
+    flag: np.ndarray,  # 0, 1 or NaN, shape (n,)
+) -> np.ndarray:  # text, shape (n,)
     "Present, absent or missing."
     return np.select([np.isnan(flag), flag == 1], ["missing", "present"], "absent").astype(object)
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #aff68ff9
 def r_iss_contributions(
-    frame:pd.DataFrame,                   # as for r_iss
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L
-) -> pd.DataFrame:                        # patient, variable, label, value, points, reason
+    frame: pd.DataFrame,  # as for r_iss
+    ldh_upper: float | pd.Series | None = None,  # upper limit of LDH in U/L
+) -> pd.DataFrame:  # patient, variable, label, value, points, reason
     "What lifts a patient's R-ISS stage (Palumbo 2015, doi:10.1200/JCO.2015.61.2267)."
     table = r_iss(frame, ldh_upper)
     score, stage = table["score"].to_numpy(), table["iss"].to_numpy()
-    flags, counted, rows = risk_flags(frame, (*HIGH_RISK, "ldh_high"), ldh_upper), np.zeros(len(frame), dtype=bool), []
+    flags, counted, rows = (
+        risk_flags(frame, (*HIGH_RISK, "ldh_high"), ldh_upper),
+        np.zeros(len(frame), dtype=bool),
+        [],
+    )
     for name, flag in flags.items():
         lifts = (flag == 1) & np.isin(stage, (1, 3)) & ~counted
-        reason = np.where((flag == 1) & counted, "present; one risk feature is enough", np.where((flag == 1) & ~lifts, "present; ISS II stays II", flag_reason(flag)))
-        rows.append((name, flag, np.where(np.isnan(flag) & np.isnan(score), np.nan, lifts.astype(float)), reason))
+        reason = np.where(
+            (flag == 1) & counted,
+            "present; one risk feature is enough",
+            np.where((flag == 1) & ~lifts, "present; ISS II stays II", flag_reason(flag)),
+        )
+        rows.append(
+            (
+                name,
+                flag,
+                np.where(np.isnan(flag) & np.isnan(score), np.nan, lifts.astype(float)),
+                reason,
+            )
+        )
         counted |= lifts
     start = score - counted
-    says = np.select([stage == 1, stage > 1], ["ISS I begins at I", "ISS II and III begin at II"], "ISS open")
+    says = np.select(
+        [stage == 1, stage > 1], ["ISS I begins at I", "ISS II and III begin at II"], "ISS open"
+    )
     return long_table(frame.index, [("iss", stage, start, says), *rows])
 
 # %% ../../nbs/library/clinic/08_myeloma.ipynb #4adc99e5
 def r2_iss_contributions(
-    frame:pd.DataFrame,                   # as for r2_iss
-    ldh_upper:float|pd.Series|None=None,  # upper limit of LDH in U/L
-) -> pd.DataFrame:                        # patient, variable, label, value, points, reason
+    frame: pd.DataFrame,  # as for r2_iss
+    ldh_upper: float | pd.Series | None = None,  # upper limit of LDH in U/L
+) -> pd.DataFrame:  # patient, variable, label, value, points, reason
     "Points of the R2-ISS one by one (D'Agostino 2022, doi:10.1200/JCO.21.02614)."
     stage = r2_iss(frame, ldh_upper)["iss"]
     says = stage.map({1: "ISS I", 2: "ISS II", 3: "ISS III"}).fillna("missing").to_numpy()
-    rows = [(name, flag, POINTS[name]*flag, flag_reason(flag)) for name, flag in risk_flags(frame, tuple(POINTS), ldh_upper).items()]
-    return long_table(frame.index, [("iss", stage.to_numpy(), stage.map(ISS_POINTS).to_numpy(), says), *rows])
+    rows = [
+        (name, flag, POINTS[name] * flag, flag_reason(flag))
+        for name, flag in risk_flags(frame, tuple(POINTS), ldh_upper).items()
+    ]
+    return long_table(
+        frame.index, [("iss", stage.to_numpy(), stage.map(ISS_POINTS).to_numpy(), says), *rows]
+    )

@@ -15,26 +15,41 @@ import pandas as pd
 from . import ipssm
 from .eln import eln_2022, eln_2022_contributions
 from .faults import ClinicError
-from .ipss import ipss_r, ipss_r_contributions, ipss_ra, ipss_ra_contributions
+from genomed_workbench.clinic.ipss import (
+    ipss_r,
+    ipss_r_contributions,
+    ipss_ra,
+    ipss_ra_contributions,
+)
 from .ipssm import ipss_m, ipss_m_contributions
-from .myeloma import iss, iss_contributions, r2_iss, r2_iss_contributions, r_iss, r_iss_contributions
+from genomed_workbench.clinic.myeloma import (
+    iss,
+    iss_contributions,
+    r2_iss,
+    r2_iss_contributions,
+    r_iss,
+    r_iss_contributions,
+)
 
 # %% ../../nbs/library/clinic/09_scores.ipynb #d6cde705
 @dataclass(frozen=True)
 class System:
     "A clinical score: what it is, what it needs, and how it is computed."
-    name: str                                    # as it is asked for, such as "ipss-m"
-    title: str                                   # as clinicians call it
-    disease: str                                 # of the dictionary: "mds", "aml" or "mm"
-    compute: Callable[..., pd.DataFrame]         # canonical frame -> score, category, comment, ...
-    contributions: Callable[..., pd.DataFrame]   # canonical frame -> patient, variable, label, value, points, reason
-    needs: tuple[str, ...]                       # variables of the dictionary
-    optional: tuple[str, ...]                    # others that are read where a needed one is missing
-    categories: tuple[str, ...]                  # from the best to the worst
+
+    name: str  # as it is asked for, such as "ipss-m"
+    title: str  # as clinicians call it
+    disease: str  # of the dictionary: "mds", "aml" or "mm"
+    compute: Callable[..., pd.DataFrame]  # canonical frame -> score, category, comment, ...
+    contributions: Callable[
+        ..., pd.DataFrame
+    ]  # canonical frame -> patient, variable, label, value, points, reason
+    needs: tuple[str, ...]  # variables of the dictionary
+    optional: tuple[str, ...]  # others that are read where a needed one is missing
+    categories: tuple[str, ...]  # from the best to the worst
     citation: str
     doi: str
-    rules: str                                   # what happens with missing inputs
-    additive: bool = True                        # the points of a patient add up to the score
+    rules: str  # what happens with missing inputs
+    additive: bool = True  # the points of a patient add up to the score
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -45,39 +60,156 @@ class System:
         return f"System({self.name!r}: {self.citation}, doi:{self.doi})"
 
 # %% ../../nbs/library/clinic/09_scores.ipynb #4232ab4e
-_AGREE = "Everything that is missing is taken at its best and at its worst. If both lead to the same category, it stands; otherwise there is none, and the comment names what is missing."
+_AGREE = (
+    "Everything that is missing is taken at its best and at its worst. If both "
+    "lead to the same category, it stands; otherwise there is none, and the "
+    "comment names what is missing."
+)
 _CYTOGENETICS = "A missing cytogenetic class is read from the karyotype, where that is given. "
 _ISS = "A stage that was given is used where the blood values do not decide. "
-_LDH = "A value of LDH counts only with the laboratory's own upper limit (ldh_upper); without it, high LDH must be stated. "
+_LDH = (
+    "A value of LDH counts only with the laboratory's own upper limit (ldh_upper); "
+    "without it, high LDH must be stated. "
+)
 _RISK = ("Very Low", "Low", "Intermediate", "High", "Very High")
 _BLOOD = ("hemoglobin", "platelets", "neutrophils", "marrow_blasts", "cytogenetic_risk")
 _MM = ("beta2_microglobulin", "albumin", "del17p", "t_4_14")
 
 # %% ../../nbs/library/clinic/09_scores.ipynb #35e5295a
-_ELN = ("t_8_21", "inv16", "NPM1", "FLT3_ITD", "CEBPA_bzip", "t_9_11", "t_6_9", "t_v_11", "t_9_22", "t_8_16", "inv3", "minus5_5q", "minus7", "abn17p", "complex", "monosomal",
-        "TP53", "TP53_max_vaf", "ASXL1", "BCOR", "EZH2", "RUNX1", "SF3B1", "SRSF2", "STAG2", "U2AF1", "ZRSR2")
+_ELN = (
+    "t_8_21",
+    "inv16",
+    "NPM1",
+    "FLT3_ITD",
+    "CEBPA_bzip",
+    "t_9_11",
+    "t_6_9",
+    "t_v_11",
+    "t_9_22",
+    "t_8_16",
+    "inv3",
+    "minus5_5q",
+    "minus7",
+    "abn17p",
+    "complex",
+    "monosomal",
+    "TP53",
+    "TP53_max_vaf",
+    "ASXL1",
+    "BCOR",
+    "EZH2",
+    "RUNX1",
+    "SF3B1",
+    "SRSF2",
+    "STAG2",
+    "U2AF1",
+    "ZRSR2",
+)
 _MDS = (
-    System("ipss-r", "IPSS-R", "mds", ipss_r, ipss_r_contributions, _BLOOD, ("karyotype",), _RISK,
-           "Greenberg et al., Revised international prognostic scoring system for myelodysplastic syndromes. Blood 2012", "10.1182/blood-2012-03-420489", _CYTOGENETICS + _AGREE),
-    System("ipss-ra", "IPSS-RA", "mds", ipss_ra, ipss_ra_contributions, ("age", *_BLOOD), ("karyotype",), _RISK,
-           "Greenberg et al., Revised international prognostic scoring system for myelodysplastic syndromes (with age). Blood 2012", "10.1182/blood-2012-03-420489", _CYTOGENETICS + _AGREE),
-    System("ipss-m", "IPSS-M", "mds", ipss_m, ipss_m_contributions, ipssm.NEEDS, ("FLT3_ITD", "FLT3_TKD", "TP53", "TP53multi", "minus7", "del7q", "karyotype"), ipssm.CATEGORIES,
-           "Bernard et al., Molecular International Prognostic Scoring System for myelodysplastic syndromes. NEJM Evidence 2022", "10.1056/EVIDoa2200008",
-           _CYTOGENETICS + "Missing values are filled three times: best, average and worst. If the scores of the best and the worst lie at most one point apart, the average scenario is reported. "
-           "Otherwise there is no score, and a category only if both agree. The comment says which."),
+    System(
+        "ipss-r",
+        "IPSS-R",
+        "mds",
+        ipss_r,
+        ipss_r_contributions,
+        _BLOOD,
+        ("karyotype",),
+        _RISK,
+        "Greenberg et al., Revised international prognostic scoring system for myelodysplastic syndromes. Blood 2012",
+        "10.1182/blood-2012-03-420489",
+        _CYTOGENETICS + _AGREE,
+    ),
+    System(
+        "ipss-ra",
+        "IPSS-RA",
+        "mds",
+        ipss_ra,
+        ipss_ra_contributions,
+        ("age", *_BLOOD),
+        ("karyotype",),
+        _RISK,
+        "Greenberg et al., Revised international prognostic scoring system for "
+        "myelodysplastic syndromes (with age). Blood 2012",
+        "10.1182/blood-2012-03-420489",
+        _CYTOGENETICS + _AGREE,
+    ),
+    System(
+        "ipss-m",
+        "IPSS-M",
+        "mds",
+        ipss_m,
+        ipss_m_contributions,
+        ipssm.NEEDS,
+        ("FLT3_ITD", "FLT3_TKD", "TP53", "TP53multi", "minus7", "del7q", "karyotype"),
+        ipssm.CATEGORIES,
+        "Bernard et al., Molecular International Prognostic Scoring System for "
+        "myelodysplastic syndromes. NEJM Evidence 2022",
+        "10.1056/EVIDoa2200008",
+        _CYTOGENETICS
+        + "Missing values are filled three times: best, average and worst. If the scores "
+        "of the best and the worst lie at most one point apart, the average scenario "
+        "is reported. "
+        "Otherwise there is no score, and a category only if both agree. The comment says which.",
+    ),
 )
 _MYELOMA = (
-    System("iss", "ISS", "mm", iss, iss_contributions, _MM[:2], ("iss",), ("I", "II", "III"),
-           "Greipp et al., International staging system for multiple myeloma. J Clin Oncol 2005", "10.1200/JCO.2005.04.242", _ISS + _AGREE),
-    System("r-iss", "R-ISS", "mm", r_iss, r_iss_contributions, (*_MM, "t_14_16", "ldh_high"), ("iss", "ldh"), ("I", "II", "III"),
-           "Palumbo et al., Revised International Staging System for multiple myeloma. J Clin Oncol 2015", "10.1200/JCO.2015.61.2267", _ISS + _LDH + _AGREE),
-    System("r2-iss", "R2-ISS", "mm", r2_iss, r2_iss_contributions, (*_MM, "gain_1q", "ldh_high"), ("iss", "ldh"), ("I", "II", "III", "IV"),
-           "D'Agostino et al., Second revision of the International Staging System. J Clin Oncol 2022", "10.1200/JCO.21.02614", _ISS + _LDH + _AGREE),
+    System(
+        "iss",
+        "ISS",
+        "mm",
+        iss,
+        iss_contributions,
+        _MM[:2],
+        ("iss",),
+        ("I", "II", "III"),
+        "Greipp et al., International staging system for multiple myeloma. J Clin Oncol 2005",
+        "10.1200/JCO.2005.04.242",
+        _ISS + _AGREE,
+    ),
+    System(
+        "r-iss",
+        "R-ISS",
+        "mm",
+        r_iss,
+        r_iss_contributions,
+        (*_MM, "t_14_16", "ldh_high"),
+        ("iss", "ldh"),
+        ("I", "II", "III"),
+        "Palumbo et al., Revised International Staging System for multiple myeloma. J Clin Oncol 2015",
+        "10.1200/JCO.2015.61.2267",
+        _ISS + _LDH + _AGREE,
+    ),
+    System(
+        "r2-iss",
+        "R2-ISS",
+        "mm",
+        r2_iss,
+        r2_iss_contributions,
+        (*_MM, "gain_1q", "ldh_high"),
+        ("iss", "ldh"),
+        ("I", "II", "III", "IV"),
+        "D'Agostino et al., Second revision of the International Staging System. J Clin Oncol 2022",
+        "10.1200/JCO.21.02614",
+        _ISS + _LDH + _AGREE,
+    ),
 )
 _LEUKEMIA = (
-    System("eln-2022", "ELN 2022", "aml", eln_2022, eln_2022_contributions, _ELN, ("t_15_17", "CEBPA", "karyotype"), ("Favorable", "Intermediate", "Adverse"),
-           "Döhner et al., Diagnosis and management of AML in adults: 2022 recommendations from an international expert panel. Blood 2022", "10.1182/blood.2022016867",
-           "A lesion that was not looked for may be there or not: all completions are gone through. " + _AGREE, additive=False),
+    System(
+        "eln-2022",
+        "ELN 2022",
+        "aml",
+        eln_2022,
+        eln_2022_contributions,
+        _ELN,
+        ("t_15_17", "CEBPA", "karyotype"),
+        ("Favorable", "Intermediate", "Adverse"),
+        "Döhner et al., Diagnosis and management of AML in adults: 2022 "
+        "recommendations from an international expert panel. Blood 2022",
+        "10.1182/blood.2022016867",
+        "A lesion that was not looked for may be there or not: all completions are gone through. "
+        + _AGREE,
+        additive=False,
+    ),
 )
 SYSTEMS: dict[str, System] = {one.name: one for one in (*_MDS, *_MYELOMA, *_LEUKEMIA)}
 
@@ -97,6 +229,18 @@ def system_of(
 # %% ../../nbs/library/clinic/09_scores.ipynb #fd28341d
 def score_systems() -> pd.DataFrame:  # one row a system, index = name
     "The scores that can be computed: for which disease, from what, by whom, and what happens with missing inputs."
-    rows = [{"system": one.name, "title": one.title, "disease": one.disease, "categories": ", ".join(one.categories), "needs": ", ".join(one.needs),
-             "reads where these are missing": ", ".join(one.optional), "citation": one.citation, "doi": one.doi, "missing inputs": one.rules} for one in SYSTEMS.values()]
+    rows = [
+        {
+            "system": one.name,
+            "title": one.title,
+            "disease": one.disease,
+            "categories": ", ".join(one.categories),
+            "needs": ", ".join(one.needs),
+            "reads where these are missing": ", ".join(one.optional),
+            "citation": one.citation,
+            "doi": one.doi,
+            "missing inputs": one.rules,
+        }
+        for one in SYSTEMS.values()
+    ]
     return pd.DataFrame(rows).set_index("system")

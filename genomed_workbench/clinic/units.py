@@ -20,46 +20,164 @@ from .faults import ClinicError
 
 # %% ../../nbs/library/clinic/01_units.ipynb #8df94ba1
 UNITS: dict[str, tuple[str, float]] = {  # unit -> quantity, size in the quantity's base unit
-    "g/L": ("mass in volume", 1.0), "g/dL": ("mass in volume", 10.0), "mg/mL": ("mass in volume", 1.0), "mg/dL": ("mass in volume", 1e-2), "mg/L": ("mass in volume", 1e-3),
-    "ug/mL": ("mass in volume", 1e-3), "ug/dL": ("mass in volume", 1e-5), "ug/L": ("mass in volume", 1e-6), "ng/mL": ("mass in volume", 1e-6),
-    "mol/L": ("amount in volume", 1.0), "mmol/L": ("amount in volume", 1e-3), "umol/L": ("amount in volume", 1e-6), "nmol/L": ("amount in volume", 1e-9), "pmol/L": ("amount in volume", 1e-12),
-    "10^12/L": ("number in volume", 1e12), "10^9/L": ("number in volume", 1e9), "10^6/L": ("number in volume", 1e6), "10^3/uL": ("number in volume", 1e9), "10^6/uL": ("number in volume", 1e12),
-    "10^3/mL": ("number in volume", 1e6), "10^6/mL": ("number in volume", 1e9), "cells/uL": ("number in volume", 1e6),
-    "fraction": ("share", 1.0), "%": ("share", 1e-2), "per mille": ("share", 1e-3),
-    "years": ("time", 365.25), "months": ("time", 365.25 / 12), "weeks": ("time", 7.0), "days": ("time", 1.0),
-    "U/L": ("catalytic activity in volume", 1.0), "ukat/L": ("catalytic activity in volume", 60.0), "nkat/L": ("catalytic activity in volume", 0.06),
-    "mmHg": ("pressure", 1.0), "kPa": ("pressure", 7.500617), "m/s": ("speed", 1.0), "cm/s": ("speed", 1e-2),
+    "g/L": ("mass in volume", 1.0),
+    "g/dL": ("mass in volume", 10.0),
+    "mg/mL": ("mass in volume", 1.0),
+    "mg/dL": ("mass in volume", 1e-2),
+    "mg/L": ("mass in volume", 1e-3),
+    "ug/mL": ("mass in volume", 1e-3),
+    "ug/dL": ("mass in volume", 1e-5),
+    "ug/L": ("mass in volume", 1e-6),
+    "ng/mL": ("mass in volume", 1e-6),
+    "mol/L": ("amount in volume", 1.0),
+    "mmol/L": ("amount in volume", 1e-3),
+    "umol/L": ("amount in volume", 1e-6),
+    "nmol/L": ("amount in volume", 1e-9),
+    "pmol/L": ("amount in volume", 1e-12),
+    "10^12/L": ("number in volume", 1e12),
+    "10^9/L": ("number in volume", 1e9),
+    "10^6/L": ("number in volume", 1e6),
+    "10^3/uL": ("number in volume", 1e9),
+    "10^6/uL": ("number in volume", 1e12),
+    "10^3/mL": ("number in volume", 1e6),
+    "10^6/mL": ("number in volume", 1e9),
+    "cells/uL": ("number in volume", 1e6),
+    "fraction": ("share", 1.0),
+    "%": ("share", 1e-2),
+    "per mille": ("share", 1e-3),
+    "years": ("time", 365.25),
+    "months": ("time", 365.25 / 12),
+    "weeks": ("time", 7.0),
+    "days": ("time", 1.0),
+    "U/L": ("catalytic activity in volume", 1.0),
+    "ukat/L": ("catalytic activity in volume", 60.0),
+    "nkat/L": ("catalytic activity in volume", 0.06),
+    "mmHg": ("pressure", 1.0),
+    "kPa": ("pressure", 7.500617),
+    "m/s": ("speed", 1.0),
+    "cm/s": ("speed", 1e-2),
 }
 
 # %% ../../nbs/library/clinic/01_units.ipynb #010eb837
 MOLAR_MASS = {  # g/mol of what is measured
-    "hemoglobin": 16114.5, "creatinine": 113.12, "calcium": 40.078, "bilirubin": 584.66, "beta2_microglobulin": 11800.0, "ferritin": 445000.0,
+    "hemoglobin": 16114.5,
+    "creatinine": 113.12,
+    "calcium": 40.078,
+    "bilirubin": 584.66,
+    "beta2_microglobulin": 11800.0,
+    "ferritin": 445000.0,
 }
 
 # %% ../../nbs/library/clinic/01_units.ipynb #e9dd4557
 SPELLINGS: dict[str, tuple[str, ...]] = {  # unit -> how else it is written, after `plain`
-    "10^9/L": ("10e9/l", "10*9/l", "109/l", "e9/l", "giga/l", "gpt/l", "/nl", "10^9cells/l", "1000/mm3", "10^3/mm3", "103/mm3", "10*3/mm3", "k/mm3", "tsd/mm3", "bil/l", "mrd/l"),
-    "10^12/L": ("10e12/l", "10*12/l", "1012/l", "e12/l", "tera/l", "tpt/l", "t/l", "/pl", "10^6/mm3"),
-    "10^3/uL": ("10e3/ul", "10*3/ul", "103/ul", "e3/ul", "k/ul", "tsd/ul", "thou/ul", "1000/ul", "thousand/ul", "10^3cells/ul", "th/ul", "miles/ul", "mila/ul", "g/ul"),
-    "10^6/uL": ("10e6/ul", "10*6/ul", "106/ul", "m/ul", "mio/ul", "mill/ul"), "10^6/L": ("10e6/l", "10*6/l", "106/l", "mpt/l", "mega/l"),
-    "cells/uL": ("/ul", "/mm3", "1/ul", "1/mm3", "cell/ul", "cells/mm3", "{cells}/ul", "zellen/ul", "cellules/ul", "cellule/ul", "celulas/ul"),
-    "10^3/mL": ("10*3/ml",), "10^6/mL": ("10*6/ml",),
-    "g/dL": ("g%", "gm/dl", "gr/dl", "g/100ml", "gram/dl", "grams/dl"), "g/L": ("gr/l", "gm/l", "gram/l", "grams/l"), "mg/dL": ("mg%", "mg/100ml"), "mg/L": (), "ug/L": ("mcg/l",),
-    "ug/dL": ("mcg/dl",), "ug/mL": ("mcg/ml",), "umol/L": ("mcmol/l", "micromol/l"), "mmol/L": ("mmol/litre",), "U/L": ("iu/l", "ui/l", "ie/l", "[iu]/l"),
-    "ukat/L": ("mckat/l", "microkat/l"), "%": ("percent", "pct", "prozent", "per cent", "perc", "procent"),
-    "fraction": ("1", "proportion", "ratio", "share", "l/l", "{fraction}"), "per mille": ("‰", "permille", "promille", "[ppth]"),
-    "years": ("year", "y", "yr", "yrs", "a", "jahre", "jahr", "anni", "anos", "ans", "annees"), "months": ("month", "mo", "mos", "mon", "monate", "monat", "mesi", "meses", "mois"),
-    "weeks": ("week", "wk", "wks", "wochen", "semaines", "semanas", "settimane"), "days": ("day", "d", "tage", "tag", "giorni", "dias", "jours"),
-    "mmHg": ("mm hg", "mm[hg]", "torr"), "m/s": ("m/sec", "m/second"), "cm/s": ("cm/sec",),
+    "10^9/L": (
+        "10e9/l",
+        "10*9/l",
+        "109/l",
+        "e9/l",
+        "giga/l",
+        "gpt/l",
+        "/nl",
+        "10^9cells/l",
+        "1000/mm3",
+        "10^3/mm3",
+        "103/mm3",
+        "10*3/mm3",
+        "k/mm3",
+        "tsd/mm3",
+        "bil/l",
+        "mrd/l",
+    ),
+    "10^12/L": (
+        "10e12/l",
+        "10*12/l",
+        "1012/l",
+        "e12/l",
+        "tera/l",
+        "tpt/l",
+        "t/l",
+        "/pl",
+        "10^6/mm3",
+    ),
+    "10^3/uL": (
+        "10e3/ul",
+        "10*3/ul",
+        "103/ul",
+        "e3/ul",
+        "k/ul",
+        "tsd/ul",
+        "thou/ul",
+        "1000/ul",
+        "thousand/ul",
+        "10^3cells/ul",
+        "th/ul",
+        "miles/ul",
+        "mila/ul",
+        "g/ul",
+    ),
+    "10^6/uL": ("10e6/ul", "10*6/ul", "106/ul", "m/ul", "mio/ul", "mill/ul"),
+    "10^6/L": ("10e6/l", "10*6/l", "106/l", "mpt/l", "mega/l"),
+    "cells/uL": (
+        "/ul",
+        "/mm3",
+        "1/ul",
+        "1/mm3",
+        "cell/ul",
+        "cells/mm3",
+        "{cells}/ul",
+        "zellen/ul",
+        "cellules/ul",
+        "cellule/ul",
+        "celulas/ul",
+    ),
+    "10^3/mL": ("10*3/ml",),
+    "10^6/mL": ("10*6/ml",),
+    "g/dL": ("g%", "gm/dl", "gr/dl", "g/100ml", "gram/dl", "grams/dl"),
+    "g/L": ("gr/l", "gm/l", "gram/l", "grams/l"),
+    "mg/dL": ("mg%", "mg/100ml"),
+    "mg/L": (),
+    "ug/L": ("mcg/l",),
+    "ug/dL": ("mcg/dl",),
+    "ug/mL": ("mcg/ml",),
+    "umol/L": ("mcmol/l", "micromol/l"),
+    "mmol/L": ("mmol/litre",),
+    "U/L": ("iu/l", "ui/l", "ie/l", "[iu]/l"),
+    "ukat/L": ("mckat/l", "microkat/l"),
+    "%": ("percent", "pct", "prozent", "per cent", "perc", "procent"),
+    "fraction": ("1", "proportion", "ratio", "share", "l/l", "{fraction}"),
+    "per mille": ("‰", "permille", "promille", "[ppth]"),
+    "years": ("year", "y", "yr", "yrs", "a", "jahre", "jahr", "anni", "anos", "ans", "annees"),
+    "months": ("month", "mo", "mos", "mon", "monate", "monat", "mesi", "meses", "mois"),
+    "weeks": ("week", "wk", "wks", "wochen", "semaines", "semanas", "settimane"),
+    "days": ("day", "d", "tage", "tag", "giorni", "dias", "jours"),
+    "mmHg": ("mm hg", "mm[hg]", "torr"),
+    "m/s": ("m/sec", "m/second"),
+    "cm/s": ("cm/sec",),
 }
 
 # %% ../../nbs/library/clinic/01_units.ipynb #7f3184b2
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-SAME = {"μ": "u", "µ": "u", "×": "x", "·": "", "**": "^", "mm^3": "mm3", "mmc": "mm3", "cumm": "mm3", "litre": "l", "liter": "l", ",": "", ".": ""}
+SAME = {
+    "μ": "u",
+    "µ": "u",
+    "×": "x",
+    "·": "",
+    "**": "^",
+    "mm^3": "mm3",
+    "mmc": "mm3",
+    "cumm": "mm3",
+    "litre": "l",
+    "liter": "l",
+    ",": "",
+    ".": "",
+}
+
 
 def plain(text: str) -> str:
     "A unit's text without blanks, outer brackets, capitals, accents and signs that say nothing."
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: "^" + found[0].translate(SUPERSCRIPTS), text.strip())
+    text = re.sub(
+        "[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: "^" + found[0].translate(SUPERSCRIPTS), text.strip()
+    )
     text = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     text = re.sub(r"(?<=10)\((\d+)\)", r"^\1", re.sub(r"\s+", "", text.lower()))
@@ -67,19 +185,25 @@ def plain(text: str) -> str:
         text = text.replace(written, meant)
     return re.sub(r"^[x*](?=\d)", "", text)
 
-BY_SPELLING = {plain(spelling): unit for unit, others in SPELLINGS.items() for spelling in others} | {plain(unit): unit for unit in UNITS}
+
+BY_SPELLING = {
+    plain(spelling): unit for unit, others in SPELLINGS.items() for spelling in others
+} | {plain(unit): unit for unit in UNITS}
 
 # %% ../../nbs/library/clinic/01_units.ipynb #1cb020c1
 @lru_cache(maxsize=4096)
 def unit_of(
-    text: str,                    # as a hospital writes it: "G/l", "x10^9/L", "10*9/L", "Tsd/µl"
-    quantity: str | None = None,  # what is measured, where it is known: "mass in volume", "number in volume" ...
-) -> str | None:                  # the unit as `UNITS` calls it; None if it is not known
+    text: str,  # as a hospital writes it: "G/l", "x10^9/L", "10*9/L", "Tsd/µl"
+    quantity: str
+    | None = None,  # what is measured, where it is known: "mass in volume", "number in volume" ...
+) -> str | None:  # the unit as `UNITS` calls it; None if it is not known
     "The unit behind a text. Capitals decide between giga and gram, unless the quantity is known."
     if text in UNITS:
         return text
     short = plain(text)
-    if short in ("g/l", "g/ul") and (quantity == "number in volume" or (quantity is None and text.strip().startswith("G"))):
+    if short in ("g/l", "g/ul") and (
+        quantity == "number in volume" or (quantity is None and text.strip().startswith("G"))
+    ):
         return {"g/l": "10^9/L", "g/ul": "10^3/uL"}[short]
     return BY_SPELLING.get(short)
 
@@ -88,17 +212,17 @@ def named(variable: Any) -> str | None:
     "A variable's name, from a `Variable`, a name, or nothing."
     return getattr(variable, "name", variable)
 
-
+# %% ../../nbs/library/clinic/01_units.ipynb #bcc2f034
 def molar_mass(variable: Any) -> float | None:
     "Grams a mole of what a variable measures; None where that has no meaning."
     return MOLAR_MASS.get(named(variable) or "")
 
-
+# %% ../../nbs/library/clinic/01_units.ipynb #e4b7e2d2
 def quantity_of(unit: str) -> str:
     "What a unit measures."
     return UNITS[unit][0]
 
-
+# %% ../../nbs/library/clinic/01_units.ipynb #d779911a
 def known_unit(text: str, quantity: str | None = None) -> str:
     "The unit behind a text, or an error that says which units are known."
     if (unit := unit_of(text, quantity)) is None:
@@ -107,10 +231,10 @@ def known_unit(text: str, quantity: str | None = None) -> str:
 
 # %% ../../nbs/library/clinic/01_units.ipynb #84e8960d
 def factor(
-    from_unit: str,        # as written
-    to_unit: str,          # as written
+    from_unit: str,  # as written
+    to_unit: str,  # as written
     variable: Any = None,  # what is measured (a `Variable` or its name): needed between moles and grams
-) -> float:                # multiply by this
+) -> float:  # multiply by this
     "What one `from_unit` is in `to_unit`."
     target = known_unit(to_unit)
     source = known_unit(from_unit, UNITS[target][0])
@@ -120,16 +244,18 @@ def factor(
     mass = molar_mass(variable)
     if mass is None or {kind, wanted} != {"mass in volume", "amount in volume"}:
         of = f" for {named(variable)}" if variable is not None else ""
-        raise ClinicError(f"{from_unit!r} ({kind}) cannot be converted into {to_unit!r} ({wanted}){of}.")
+        raise ClinicError(
+            f"{from_unit!r} ({kind}) cannot be converted into {to_unit!r} ({wanted}){of}."
+        )
     return size / base * (mass if wanted == "mass in volume" else 1 / mass)
 
 # %% ../../nbs/library/clinic/01_units.ipynb #692c258b
 def convert(
-    values: Any,           # a number, an array or a Series
-    from_unit: str,        # the unit they are in, as written
-    to_unit: str,          # the unit they should be in
+    values: Any,  # a number, an array or a Series
+    from_unit: str,  # the unit they are in, as written
+    to_unit: str,  # the unit they should be in
     variable: Any = None,  # what is measured: needed between moles and grams
-) -> Any:                  # of the same kind as `values`
+) -> Any:  # of the same kind as `values`
     "Values in another unit."
     times = factor(from_unit, to_unit, variable)
     return values if times == 1 else values * times
@@ -143,10 +269,11 @@ def units_of(variable: Any) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class UnitGuess:
     "The unit that a column is probably in."
-    unit: str          # the likely unit
-    share: float       # share of the values that are plausible in it
+
+    unit: str  # the likely unit
+    share: float  # share of the values that are plausible in it
     share_here: float  # share that is plausible in the unit they were thought to be in
-    reason: str        # in words
+    reason: str  # in words
 
 # %% ../../nbs/library/clinic/01_units.ipynb #ef215474
 def telling(values: Any) -> np.ndarray:
@@ -154,12 +281,12 @@ def telling(values: Any) -> np.ndarray:
     numbers = np.asarray(values, float)
     return numbers[np.isfinite(numbers) & (numbers != 0)]
 
-
+# %% ../../nbs/library/clinic/01_units.ipynb #50711a49
 def inside(values: np.ndarray, bounds: tuple[float, float] | None) -> float:
     "Share of values within bounds; all of them where there are no bounds."
     return 1.0 if bounds is None else float(np.mean((values >= bounds[0]) & (values <= bounds[1])))
 
-
+# %% ../../nbs/library/clinic/01_units.ipynb #af01dfa1
 def others(variable: Any) -> dict[str, float]:
     "The other units of a variable that change its numbers, with their factor to its own unit."
     times = {unit: factor(unit, variable.unit, variable) for unit in units_of(variable)[1:]}
@@ -168,8 +295,9 @@ def others(variable: Any) -> dict[str, float]:
 # %% ../../nbs/library/clinic/01_units.ipynb #c5466272
 ENOUGH = 10  # values before their distribution is looked at
 
+
 def likely_unit(
-    values: Any,    # numbers as they stand in the column
+    values: Any,  # numbers as they stand in the column
     variable: Any,  # a `Variable` with a plausible range
 ) -> UnitGuess | None:  # None: nothing speaks against the variable's own unit
     "The other unit that a column fits in, where it does not fit in its own."
@@ -177,22 +305,37 @@ def likely_unit(
     if not len(numbers) or variable.plausible is None or variable.unit is None:
         return None
     here, usual_here = inside(numbers, variable.plausible), inside(numbers, variable.usual)
-    there = {unit: (inside(numbers * times, variable.plausible), inside(numbers * times, variable.usual)) for unit, times in others(variable).items()}
+    there = {
+        unit: (inside(numbers * times, variable.plausible), inside(numbers * times, variable.usual))
+        for unit, times in others(variable).items()
+    }
     unit = max(there, key=lambda one: there[one][::-1], default=None)
     if unit is None:
         return None
     (share, usual), few = there[unit], len(numbers) < ENOUGH
     by_range = here < 0.5 and share >= 0.8 and share > here + 0.4
-    by_usual = not few and variable.usual is not None and usual_here < 0.5 and usual >= 0.75 and usual > usual_here + 0.35 and share >= min(here, 0.9)
+    by_usual = (
+        not few
+        and variable.usual is not None
+        and usual_here < 0.5
+        and usual >= 0.75
+        and usual > usual_here + 0.35
+        and share >= min(here, 0.9)
+    )
     if not (by_range or by_usual):
         return None
     told = (share, here, "plausible") if by_range else (usual, usual_here, "in the usual range")
-    return UnitGuess(unit, share, here, f"{told[0]:.0%} of {len(numbers):,} values are {told[2]} as {unit}, {told[1]:.0%} as {variable.unit}")
+    return UnitGuess(
+        unit,
+        share,
+        here,
+        f"{told[0]:.0%} of {len(numbers):,} values are {told[2]} as {unit}, {told[1]:.0%} as {variable.unit}",
+    )
 
 # %% ../../nbs/library/clinic/01_units.ipynb #3b8f5a54
 def other_unit(
-    values: Any,              # numbers as they stand in the column
-    variable: Any,            # a `Variable` with a plausible range
+    values: Any,  # numbers as they stand in the column
+    variable: Any,  # a `Variable` with a plausible range
     unit: str | None = None,  # the unit that they are not in; None: the variable's own
 ) -> tuple[str, np.ndarray]:  # "" where there is none; True for the values that are plausible in it
     "The other unit in which most of some numbers are plausible, and which of them."

@@ -28,12 +28,20 @@ from .records import Records, natural_mapping
 @dataclass(frozen=True)
 class StudyTable:
     "A tab-separated table of a study."
-    frame: pd.DataFrame      # texts, NaN where a cell is empty
-    rows: np.ndarray         # line of each row in its file
-    labels: dict[str, str]   # name for people by column
+
+    frame: pd.DataFrame  # texts, NaN where a cell is empty
+    rows: np.ndarray  # line of each row in its file
+    labels: dict[str, str]  # name for people by column
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #04ef738e
-ABSENT = ("[Not Available]", "[Not Applicable]", "[Not Evaluated]", "[Unknown]", "[Completed]", "[Discrepancy]")
+ABSENT = (
+    "[Not Available]",
+    "[Not Applicable]",
+    "[Not Evaluated]",
+    "[Unknown]",
+    "[Completed]",
+    "[Discrepancy]",
+)
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #2fe7364a
 def read_study_table(path: Path, needed: Sequence[str]) -> StudyTable:
@@ -41,77 +49,197 @@ def read_study_table(path: Path, needed: Sequence[str]) -> StudyTable:
     findings = Findings(str(path))
     content = content_of(path, findings.file)
     if content.startswith(b"version https://git-lfs"):
-        raise CohortError(Problem(str(path), "this is a pointer of Git LFS and not the table", "the table itself", "Fetch it with `git lfs pull`, or download it from the portal."))
+        raise CohortError(
+            Problem(
+                str(path),
+                "this is a pointer of Git LFS and not the table",
+                "the table itself",
+                "Fetch it with `git lfs pull`, or download it from the portal.",
+            )
+        )
     refuse_other_kinds(content, findings.file)
     text = decoded(content, findings)
     refuse_binary(text, findings.file)
-    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    lines = [
+        (number, line.rstrip("\r"))
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
     told = [line for _, line in lines if line.startswith("#")]
-    body: list[tuple[int, list[str]]] = [(number, line.split("\t")) for number, line in lines if not line.startswith("#")]
+    body: list[tuple[int, list[str]]] = [
+        (number, line.split("\t")) for number, line in lines if not line.startswith("#")
+    ]
     if not body:
-        raise CohortError(Problem(str(path), "there is no header", "a header below the lines that begin with #", "Download the study again."))
+        raise CohortError(
+            Problem(
+                str(path),
+                "there is no header",
+                "a header below the lines that begin with #",
+                "Download the study again.",
+            )
+        )
     header = [name.strip() for name in body[0][1]]
     _check_study_header(header, needed, body[0][0], findings)
     return _study_frame(header, body[1:], told, findings)
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #3661d4b2
-def _check_study_header(header: list[str], needed: Sequence[str], row: int, findings: Findings) -> None:
+def _check_study_header(
+    header: list[str], needed: Sequence[str], row: int, findings: Findings
+) -> None:
     "The columns that must be there, each once."
     for name in needed:
         if name not in header:
-            findings.stop(f"there is no column {name!r}", "the columns of a cBioPortal study", suggestion(name, header), row=row, column=name)
+            findings.stop(
+                f"there is no column {name!r}",
+                "the columns of a cBioPortal study",
+                suggestion(name, header),
+                row=row,
+                column=name,
+            )
     for name in sorted({name for name in header if header.count(name) > 1}):
-        findings.stop(f"the name is given to {header.count(name)} columns", "each name once", "Rename one of them.", row=row, column=name)
+        findings.stop(
+            f"the name is given to {header.count(name)} columns",
+            "each name once",
+            "Rename one of them.",
+            row=row,
+            column=name,
+        )
     findings.raise_if_any()
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #1a497df5
-def _study_frame(header: list[str], body: list[tuple[int, list[str]]], told: list[str], findings: Findings) -> StudyTable:
+def _study_frame(
+    header: list[str], body: list[tuple[int, list[str]]], told: list[str], findings: Findings
+) -> StudyTable:
     "The cells of a study table."
     for number, row in body:
         if len(row) > len(header):
-            findings.stop(f"the row has {len(row)} cells", f"{len(header)} cells, as in the header", "Check the tabs of this row.", row=number)
+            findings.stop(
+                f"the row has {len(row)} cells",
+                f"{len(header)} cells, as in the header",
+                "Check the tabs of this row.",
+                row=number,
+            )
     findings.raise_if_any()
-    cells: list[list[str]] = [[cell.strip() for cell in [*row, *([""] * (len(header) - len(row)))]] for _, row in body]
+    cells: list[list[str]] = [
+        [cell.strip() for cell in [*row, *([""] * (len(header) - len(row)))]] for _, row in body
+    ]
     frame = pd.DataFrame(cells, columns=header, dtype=object).replace("", np.nan)
-    labels = dict(zip(header, (label.strip() for label in told[0].lstrip("#").split("\t")), strict=False)) if told else {}
-    return StudyTable(frame.mask(frame.isin(ABSENT)), np.array([number for number, _ in body], dtype=int), labels)
+    labels = (
+        dict(
+            zip(header, (label.strip() for label in told[0].lstrip("#").split("\t")), strict=False)
+        )
+        if told
+        else {}
+    )
+    return StudyTable(
+        frame.mask(frame.isin(ABSENT)), np.array([number for number, _ in body], dtype=int), labels
+    )
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #015d5dc6
-NOT_CODING = frozenset(("silent", "synonymous_snv", "intron", "igr", "rna", "3'utr", "5'utr", "3'flank", "5'flank", "targeted_region", "lincrna"))
+NOT_CODING = frozenset(
+    (
+        "silent",
+        "synonymous_snv",
+        "intron",
+        "igr",
+        "rna",
+        "3'utr",
+        "5'utr",
+        "3'flank",
+        "5'flank",
+        "targeted_region",
+        "lincrna",
+    )
+)
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #42d37c64
 def counting_mutations(maf: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     "The rows of a MAF that count, and a note for those left out."
-    kind = maf["Variant_Classification"].astype(str).str.casefold() if "Variant_Classification" in maf else pd.Series("", index=maf.index)
-    germline = maf["Mutation_Status"].astype(str).str.casefold().eq("germline") if "Mutation_Status" in maf else pd.Series(False, index=maf.index)
+    kind = (
+        maf["Variant_Classification"].astype(str).str.casefold()
+        if "Variant_Classification" in maf
+        else pd.Series("", index=maf.index)
+    )
+    germline = (
+        maf["Mutation_Status"].astype(str).str.casefold().eq("germline")
+        if "Mutation_Status" in maf
+        else pd.Series(False, index=maf.index)
+    )
     silent = kind.isin(NOT_CODING)
-    notes = [f"{int(out.sum()):,} {said} in the mutation file are not counted" for out, said in ((silent, "silent or non-coding changes"), (germline & ~silent, "inherited changes")) if out.any()]
+    notes = [
+        f"{int(out.sum()):,} {said} in the mutation file are not counted"
+        for out, said in (
+            (silent, "silent or non-coding changes"),
+            (germline & ~silent, "inherited changes"),
+        )
+        if out.any()
+    ]
     return maf[~silent & ~germline], notes
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #3ae54821
 def allele_fraction(maf: pd.DataFrame) -> pd.Series:
     "The share of reads with the change: alternative over all."
     if {"t_alt_count", "t_ref_count"} <= set(maf.columns):
-        alternative, reference = (pd.to_numeric(maf[name], errors="coerce") for name in ("t_alt_count", "t_ref_count"))
+        alternative, reference = (
+            pd.to_numeric(maf[name], errors="coerce") for name in ("t_alt_count", "t_ref_count")
+        )
         return alternative / (alternative + reference).where(lambda reads: reads > 0)
-    named = next((name for name in maf.columns if re.fullmatch(r"(t_?)?vaf|(tumor_)?vaf|allele_?freq(uency)?", name, re.IGNORECASE)), None)
-    fraction = pd.to_numeric(maf[named], errors="coerce") if named else pd.Series(np.nan, index=maf.index)
+    named = next(
+        (
+            name
+            for name in maf.columns
+            if re.fullmatch(r"(t_?)?vaf|(tumor_)?vaf|allele_?freq(uency)?", name, re.IGNORECASE)
+        ),
+        None,
+    )
+    fraction = (
+        pd.to_numeric(maf[named], errors="coerce") if named else pd.Series(np.nan, index=maf.index)
+    )
     return fraction / 100 if (fraction > 1).any() else fraction
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #f68fc077
 def _protein(maf: pd.DataFrame) -> pd.Series:
     "The change of the protein, and everything else that is said about it."
-    there = [name for name in ("HGVSp_Short", "HGVSp", "Protein_Change", "Amino_Acid_Change", "HGVSc", "Comments") if name in maf]
-    return maf[there].fillna("").astype(str).agg(" ".join, axis=1) if there else pd.Series("", index=maf.index)
+    there = [
+        name
+        for name in (
+            "HGVSp_Short",
+            "HGVSp",
+            "Protein_Change",
+            "Amino_Acid_Change",
+            "HGVSc",
+            "Comments",
+        )
+        if name in maf
+    ]
+    return (
+        maf[there].fillna("").astype(str).agg(" ".join, axis=1)
+        if there
+        else pd.Series("", index=maf.index)
+    )
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #629a858b
 def special_kinds(maf: pd.DataFrame) -> dict[str, pd.Series]:
     "Rows that are an ITD or a kinase-domain change of FLT3, or a partial tandem duplication of KMT2A."
     gene, protein = maf["Hugo_Symbol"].astype(str), _protein(maf)
-    kind = maf["Variant_Classification"].astype(str) if "Variant_Classification" in maf else pd.Series("", index=maf.index)
-    itd = gene.isin(["FLT3", "FLT3_ITD", "FLT3-ITD"]) & (gene.ne("FLT3") | kind.eq("In_Frame_Ins") | protein.str.contains(r"ITD|dup|\dins", regex=True))
-    return {"FLT3_ITD": itd, "FLT3_TKD": gene.eq("FLT3") & protein.str.contains(r"(?:D|Asp)835|(?:I|Ile)836", regex=True) & ~itd,
-            "MLL_PTD": gene.isin(["MLL_PTD", "KMT2A_PTD", "MLL-PTD"]) | (gene.isin(["KMT2A", "MLL"]) & protein.str.contains("PTD"))}
+    kind = (
+        maf["Variant_Classification"].astype(str)
+        if "Variant_Classification" in maf
+        else pd.Series("", index=maf.index)
+    )
+    itd = gene.isin(["FLT3", "FLT3_ITD", "FLT3-ITD"]) & (
+        gene.ne("FLT3")
+        | kind.eq("In_Frame_Ins")
+        | protein.str.contains(r"ITD|dup|\dins", regex=True)
+    )
+    return {
+        "FLT3_ITD": itd,
+        "FLT3_TKD": gene.eq("FLT3")
+        & protein.str.contains(r"(?:D|Asp)835|(?:I|Ile)836", regex=True)
+        & ~itd,
+        "MLL_PTD": gene.isin(["MLL_PTD", "KMT2A_PTD", "MLL-PTD"])
+        | (gene.isin(["KMT2A", "MLL"]) & protein.str.contains("PTD")),
+    }
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #0d43a6bd
 def read_panels(folder: Path) -> dict[str, frozenset[str]]:
@@ -130,7 +258,11 @@ def sequenced_samples(folder: Path) -> set[str] | None:
     path = folder / "case_lists" / "cases_sequenced.txt"
     if not path.is_file():
         return None
-    found = re.search(r"^case_list_ids:[ \t]*(.*)$", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    found = re.search(
+        r"^case_list_ids:[ \t]*(.*)$",
+        path.read_text(encoding="utf-8", errors="replace"),
+        re.MULTILINE,
+    )
     return set(found[1].split()) if found else None
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #b7ea2637
@@ -139,16 +271,19 @@ WHOLE = frozenset(("WES", "WXS", "WGS"))  # panels that hold every gene
 # %% ../../nbs/library/data/16_cbioportal.ipynb #1ffcb2bc
 def tested_genes(
     samples: pd.Index,
-    genes: Sequence[str],                      # symbols as the file writes them
-    mutated: pd.DataFrame,                     # True where a sample carries the gene
-    panel_of: pd.Series | None,                # panel by sample; None: there is no matrix
-    panels: dict[str, frozenset[str]],         # genes by panel, where defined
+    genes: Sequence[str],  # symbols as the file writes them
+    mutated: pd.DataFrame,  # True where a sample carries the gene
+    panel_of: pd.Series | None,  # panel by sample; None: there is no matrix
+    panels: dict[str, frozenset[str]],  # genes by panel, where defined
     sequenced: set[str] | None,
-) -> tuple[pd.DataFrame, list[str]]:           # True where the gene was looked at; notes
+) -> tuple[pd.DataFrame, list[str]]:  # True where the gene was looked at; notes
     "For which samples each gene was tested."
     looked = pd.Series(True if sequenced is None else samples.isin(list(sequenced)), index=samples)
     if panel_of is None:
-        note = "there is no gene panel matrix: a gene without a mutation in the file is taken as not mutated" + (", for every sample" if sequenced is None else ", for the sequenced samples")
+        note = (
+            "there is no gene panel matrix: a gene without a mutation in the file is taken as not mutated"
+            + (", for every sample" if sequenced is None else ", for the sequenced samples")
+        )
         return pd.DataFrame({gene: looked for gene in genes}, index=samples), [note]
     given = panel_of.reindex(samples)
     tested = pd.DataFrame(False, index=samples, columns=list(genes))
@@ -156,38 +291,96 @@ def tested_genes(
     for panel in given.dropna().unique():
         on = (given == panel) & looked
         seen = mutated.loc[on[on].index].any() if panel in undefined else None
-        tested.loc[on, :] = [gene in panels.get(str(panel), ()) or panel in WHOLE or (seen is not None and bool(seen[gene])) for gene in genes]
-    notes = [f"the genes of panel {', '.join(undefined)} are not in the folder: a gene that no patient of the panel carries is unknown, not unmutated"] if undefined else []
+        tested.loc[on, :] = [
+            gene in panels.get(str(panel), ())
+            or panel in WHOLE
+            or (seen is not None and bool(seen[gene]))
+            for gene in genes
+        ]
+    notes = (
+        [
+            f"the genes of panel {', '.join(undefined)} are not in the folder: a gene that "
+            "no patient of the panel carries is unknown, not unmutated"
+        ]
+        if undefined
+        else []
+    )
     return tested | mutated, notes
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #aa74748b
-def gene_columns(folder: Path, samples: pd.Index, book: Dictionary) -> tuple[pd.DataFrame, list[str]]:
+def gene_columns(
+    folder: Path, samples: pd.Index, book: Dictionary
+) -> tuple[pd.DataFrame, list[str]]:
     "The dictionary's gene columns of each sample, as texts: 1, 0, or empty where not tested."
     path = folder / "data_mutations.txt"
     path = path if path.is_file() else folder / "data_mutations_extended.txt"
     if not path.is_file():
-        return pd.DataFrame(index=samples), ["the folder has no data_mutations.txt: all genes are unknown"]
+        return pd.DataFrame(index=samples), [
+            "the folder has no data_mutations.txt: all genes are unknown"
+        ]
     maf = read_study_table(path, ("Hugo_Symbol", "Tumor_Sample_Barcode")).frame
     maf, notes = counting_mutations(maf)
     strange = int((~maf["Tumor_Sample_Barcode"].isin(samples)).sum())
     maf = maf[maf["Tumor_Sample_Barcode"].isin(samples)]
-    notes += [f"{strange:,} mutations belong to samples that the study does not list"] if strange else []
-    notes.append("every other change in the mutation file counts as a mutation: whether it is oncogenic is not checked")
+    notes += (
+        [f"{strange:,} mutations belong to samples that the study does not list"] if strange else []
+    )
+    notes.append(
+        "every other change in the mutation file counts as a mutation: whether it is oncogenic is not checked"
+    )
     symbols = _symbols(maf, book)
     kinds = special_kinds(maf)
-    carried = {name: set(maf.loc[maf["Hugo_Symbol"].isin(list(names)), "Tumor_Sample_Barcode"]) for name, names in symbols.items()}
-    carried |= {name: set(maf.loc[rows, "Tumor_Sample_Barcode"]) for name, rows in kinds.items() if name in book and rows.any()}
+    carried = {
+        name: set(maf.loc[maf["Hugo_Symbol"].isin(list(names)), "Tumor_Sample_Barcode"])
+        for name, names in symbols.items()
+    }
+    carried |= {
+        name: set(maf.loc[rows, "Tumor_Sample_Barcode"])
+        for name, rows in kinds.items()
+        if name in book and rows.any()
+    }
     unseen = [name for name in kinds if name in book and name not in carried]
-    notes += [f"the mutation file holds no {' or '.join(unseen)}: such changes are often not called, so they are unknown"] if unseen else []
-    mutated = pd.DataFrame({name: samples.isin(list(who)) for name, who in carried.items()}, index=samples)
-    tested, told = tested_genes(samples, list(mutated.columns), mutated, _panel_of(folder), _in_names(read_panels(folder), book), sequenced_samples(folder))
-    columns = pd.DataFrame({name: mutated[name].map({True: "1", False: "0"}).where(tested[name], None) for name in mutated.columns}, index=samples).astype(object)
-    return columns.join(_tp53(maf, columns, book)).join(_two_hits(maf, columns, book)), [*notes, *told]
+    notes += (
+        [
+            f"the mutation file holds no {' or '.join(unseen)}: such changes are often not called, so they are unknown"
+        ]
+        if unseen
+        else []
+    )
+    mutated = pd.DataFrame(
+        {name: samples.isin(list(who)) for name, who in carried.items()}, index=samples
+    )
+    tested, told = tested_genes(
+        samples,
+        list(mutated.columns),
+        mutated,
+        _panel_of(folder),
+        _in_names(read_panels(folder), book),
+        sequenced_samples(folder),
+    )
+    columns = pd.DataFrame(
+        {
+            name: mutated[name].map({True: "1", False: "0"}).where(tested[name], None)
+            for name in mutated.columns
+        },
+        index=samples,
+    ).astype(object)
+    return columns.join(_tp53(maf, columns, book)).join(_two_hits(maf, columns, book)), [
+        *notes,
+        *told,
+    ]
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #9be5733e
 def _symbols(maf: pd.DataFrame, book: Dictionary) -> dict[str, set[str]]:
     "The symbols in the file for each gene of the dictionary; its own name where the file has none."
-    genes = [one.name for one in book if one.group == "genes" and one.kind == "yes-no" and "_" not in one.name and not one.name.endswith("multi")]
+    genes = [
+        one.name
+        for one in book
+        if one.group == "genes"
+        and one.kind == "yes-no"
+        and "_" not in one.name
+        and not one.name.endswith("multi")
+    ]
     symbols: dict[str, set[str]] = {name: {name} for name in genes}
     for symbol in maf["Hugo_Symbol"].dropna().unique():
         found = book.find(str(symbol))
@@ -202,7 +395,12 @@ def _in_names(panels: dict[str, frozenset[str]], book: Dictionary) -> dict[str, 
     named = {}
     for panel, genes in panels.items():
         found = [book.find(gene) for gene in genes]
-        named[panel] = frozenset([*(one.name for one in found if one is not None), *(name for gene in genes for name in more.get(gene, ()))])
+        named[panel] = frozenset(
+            [
+                *(one.name for one in found if one is not None),
+                *(name for gene in genes for name in more.get(gene, ())),
+            ]
+        )
     return named
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #4537baf1
@@ -221,23 +419,60 @@ def _tp53(maf: pd.DataFrame, columns: pd.DataFrame, book: Dictionary) -> pd.Data
     if "TP53" not in columns or "TP53_max_vaf" not in book:
         return pd.DataFrame(index=columns.index)
     rows = maf["Hugo_Symbol"].eq("TP53")
-    count = maf[rows].groupby("Tumor_Sample_Barcode").size().reindex(columns.index).fillna(0).clip(upper=2)
-    largest = allele_fraction(maf)[rows].groupby(maf.loc[rows, "Tumor_Sample_Barcode"]).max().reindex(columns.index).where(count > 0, 0.0)
+    count = (
+        maf[rows]
+        .groupby("Tumor_Sample_Barcode")
+        .size()
+        .reindex(columns.index)
+        .fillna(0)
+        .clip(upper=2)
+    )
+    largest = (
+        allele_fraction(maf)[rows]
+        .groupby(maf.loc[rows, "Tumor_Sample_Barcode"])
+        .max()
+        .reindex(columns.index)
+        .where(count > 0, 0.0)
+    )
     known = columns["TP53"].notna()
-    told = {"TP53_mutations": count.astype(int).astype(str).where(known, None), "TP53_max_vaf": largest.map(lambda value: f"{value:.6g}", na_action="ignore").where(known, None)}
-    return pd.DataFrame({name: column for name, column in told.items() if name in book}, index=columns.index, dtype=object)
+    told = {
+        "TP53_mutations": count.astype(int).astype(str).where(known, None),
+        "TP53_max_vaf": largest.map(lambda value: f"{value:.6g}", na_action="ignore").where(
+            known, None
+        ),
+    }
+    return pd.DataFrame(
+        {name: column for name, column in told.items() if name in book},
+        index=columns.index,
+        dtype=object,
+    )
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #fe9bf0c1
 def _two_hits(maf: pd.DataFrame, columns: pd.DataFrame, book: Dictionary) -> pd.DataFrame:
     "Biallelic CEBPA, taken as two or more mutations of it."
     if "CEBPA" not in columns or "CEBPA_bi" not in book:
         return pd.DataFrame(index=columns.index)
-    count = maf[maf["Hugo_Symbol"].eq("CEBPA")].groupby("Tumor_Sample_Barcode").size().reindex(columns.index).fillna(0)
-    return pd.DataFrame({"CEBPA_bi": (count >= 2).map({True: "1", False: "0"}).where(columns["CEBPA"].notna(), None)}, dtype=object)
+    count = (
+        maf[maf["Hugo_Symbol"].eq("CEBPA")]
+        .groupby("Tumor_Sample_Barcode")
+        .size()
+        .reindex(columns.index)
+        .fillna(0)
+    )
+    return pd.DataFrame(
+        {
+            "CEBPA_bi": (count >= 2)
+            .map({True: "1", False: "0"})
+            .where(columns["CEBPA"].notna(), None)
+        },
+        dtype=object,
+    )
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #66328caa
 def lost_tp53(folder: Path, samples: pd.Index, book: Dictionary) -> pd.DataFrame:
-    "Samples that have lost a copy of TP53; a copy that is replaced does not show in copy numbers, so nobody is said to be without loss."
+    """Samples that have lost a copy of TP53; a copy that is replaced does not show in copy numbers, so
+    nobody is said to be without loss.
+    """
     path = folder / "data_cna.txt"
     if not path.is_file() or "TP53_loh" not in book:
         return pd.DataFrame(index=samples)
@@ -246,61 +481,147 @@ def lost_tp53(folder: Path, samples: pd.Index, book: Dictionary) -> pd.DataFrame
     if row.empty:
         return pd.DataFrame(index=samples)
     state = row.iloc[0].reindex(samples).map(as_number, na_action="ignore")
-    return pd.DataFrame({"TP53_loh": (state.astype(float) < 0).map({True: "1", False: None})}, index=samples, dtype=object)
+    return pd.DataFrame(
+        {"TP53_loh": (state.astype(float) < 0).map({True: "1", False: None})},
+        index=samples,
+        dtype=object,
+    )
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #d3ef8f3a
-MONTHS = {"OS_MONTHS": "os_years", "LFS_MONTHS": "lfs_years", "PFS_MONTHS": "pfs_years", "AMLT_MONTHS": "aml_years", "AML_MONTHS": "aml_years"}
-EVENTS = {"OS_STATUS": "death", "LFS_STATUS": "leukemia_or_death", "PFS_STATUS": "progression_or_death", "AMLT_STATUS": "aml", "AML_STATUS": "aml"}
+MONTHS = {
+    "OS_MONTHS": "os_years",
+    "LFS_MONTHS": "lfs_years",
+    "PFS_MONTHS": "pfs_years",
+    "AMLT_MONTHS": "aml_years",
+    "AML_MONTHS": "aml_years",
+}
+EVENTS = {
+    "OS_STATUS": "death",
+    "LFS_STATUS": "leukemia_or_death",
+    "PFS_STATUS": "progression_or_death",
+    "AMLT_STATUS": "aml",
+    "AML_STATUS": "aml",
+}
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #4cde663c
-def study_mapping(frame: pd.DataFrame, labels: dict[str, str], disease: str) -> tuple[Mapping, list[str]]:
+def study_mapping(
+    frame: pd.DataFrame, labels: dict[str, str], disease: str
+) -> tuple[Mapping, list[str]]:
     "The mapping of a study's clinical columns and genes."
     book = dictionary(disease)
-    timed = {name: Column(MONTHS[name], unit="months") for name in frame.columns if MONTHS.get(name) in book}
-    events = {name: Column(EVENTS[name], values=_coded(frame[name])) for name in frame.columns if EVENTS.get(name) in book}
+    timed = {
+        name: Column(MONTHS[name], unit="months")
+        for name in frame.columns
+        if MONTHS.get(name) in book
+    }
+    events = {
+        name: Column(EVENTS[name], values=_coded(frame[name]))
+        for name in frame.columns
+        if EVENTS.get(name) in book
+    }
     fixed = {**timed, **events, **{name: Column(name) for name in frame.columns if name in book}}
     taken = {column.variable for column in fixed.values()}
-    natural, notes, _ = natural_mapping([name for name in frame.columns if name not in fixed and name not in ("PATIENT_ID", "SAMPLE_ID")], disease)
-    named = {name: column for name, column in natural.columns.items() if column.variable not in taken}
+    natural, notes, _ = natural_mapping(
+        [
+            name
+            for name in frame.columns
+            if name not in fixed and name not in ("PATIENT_ID", "SAMPLE_ID")
+        ],
+        disease,
+    )
+    named = {
+        name: column for name, column in natural.columns.items() if column.variable not in taken
+    }
     taken |= {column.variable for column in named.values()}
-    spoken = {name: found.name for name in frame.columns if name not in fixed and name not in named and (found := book.find(labels.get(name, ""))) is not None and found.name not in taken}
-    once = {name: Column(variable) for name, variable in spoken.items() if list(spoken.values()).count(variable) == 1}
-    return Mapping(disease, {**named, **once, **fixed}, id="PATIENT_ID", source="the study's own names"), notes
+    spoken = {
+        name: found.name
+        for name in frame.columns
+        if name not in fixed
+        and name not in named
+        and (found := book.find(labels.get(name, ""))) is not None
+        and found.name not in taken
+    }
+    once = {
+        name: Column(variable)
+        for name, variable in spoken.items()
+        if list(spoken.values()).count(variable) == 1
+    }
+    return Mapping(
+        disease, {**named, **once, **fixed}, id="PATIENT_ID", source="the study's own names"
+    ), notes
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #1f342bac
 def _coded(column: pd.Series) -> dict[str, str]:
     "Words of a status such as 1:DECEASED."
-    return {str(word): "yes" if str(word).startswith("1:") else "no" for word in column.dropna().unique() if re.match(r"[01]:", str(word))}
+    return {
+        str(word): "yes" if str(word).startswith("1:") else "no"
+        for word in column.dropna().unique()
+        if re.match(r"[01]:", str(word))
+    }
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #7fca7126
 def is_study(folder: Path) -> bool:
     "True for a folder with cBioPortal's clinical tables."
-    return (folder / "data_clinical_patient.txt").is_file() or (folder / "data_clinical_sample.txt").is_file()
+    return (folder / "data_clinical_patient.txt").is_file() or (
+        folder / "data_clinical_sample.txt"
+    ).is_file()
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #6256d107
 def _one_sample_each(samples: StudyTable) -> tuple[pd.DataFrame, list[str]]:
     "The first sample of each patient."
     frame = samples.frame.dropna(subset=["PATIENT_ID", "SAMPLE_ID"])
     again = int(frame["PATIENT_ID"].duplicated().sum())
-    notes = [f"{again:,} further samples of patients with several are left out: the first in the file is read"] if again else []
+    notes = (
+        [
+            f"{again:,} further samples of patients with several are left out: the first in the file is read"
+        ]
+        if again
+        else []
+    )
     return frame.drop_duplicates("PATIENT_ID").set_index("PATIENT_ID"), notes
 
 # %% ../../nbs/library/data/16_cbioportal.ipynb #e839968d
 def read_study(folder: str | Path, disease: str) -> Records:
     "Records of a cBioPortal study folder, one per patient."
     folder, book = Path(folder), dictionary(disease)
-    there = [name for name in ("data_clinical_patient.txt", "data_clinical_sample.txt") if (folder / name).is_file()]
+    there = [
+        name
+        for name in ("data_clinical_patient.txt", "data_clinical_sample.txt")
+        if (folder / name).is_file()
+    ]
     if len(there) < 2:
-        raise CohortError(Problem(str(folder), f"found {' and '.join(there) or 'no clinical table'}", "data_clinical_patient.txt and data_clinical_sample.txt", "Name the folder of a cBioPortal study."))
+        raise CohortError(
+            Problem(
+                str(folder),
+                f"found {' and '.join(there) or 'no clinical table'}",
+                "data_clinical_patient.txt and data_clinical_sample.txt",
+                "Name the folder of a cBioPortal study.",
+            )
+        )
     patients = read_study_table(folder / there[0], ("PATIENT_ID",))
     samples = read_study_table(folder / there[1], ("PATIENT_ID", "SAMPLE_ID"))
     first, notes = _one_sample_each(samples)
-    frame = patients.frame.join(first.drop(columns=[name for name in first.columns if name in patients.frame]), on="PATIENT_ID")
+    frame = patients.frame.join(
+        first.drop(columns=[name for name in first.columns if name in patients.frame]),
+        on="PATIENT_ID",
+    )
     ids = pd.Index(frame["SAMPLE_ID"])
     genes, told = gene_columns(folder, pd.Index(ids.dropna().unique()), book)
-    derived = genes.join(lost_tp53(folder, genes.index, book)).reindex(ids).set_axis(frame.index, axis=0)
+    derived = (
+        genes.join(lost_tp53(folder, genes.index, book)).reindex(ids).set_axis(frame.index, axis=0)
+    )
     frame = frame[[name for name in frame.columns if name not in derived]].join(derived)
     frame = frame.where(frame.notna(), np.nan).astype(object)
     labels = {**samples.labels, **patients.labels}
     mapping, said = study_mapping(frame, labels, disease)
-    return Records(str(folder / there[0]), "cbioportal", disease, frame, patients.rows, mapping, tuple([*notes, *told, *said]), ".", labels)
+    return Records(
+        str(folder / there[0]),
+        "cbioportal",
+        disease,
+        frame,
+        patients.rows,
+        mapping,
+        tuple([*notes, *told, *said]),
+        ".",
+        labels,
+    )

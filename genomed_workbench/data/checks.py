@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .columns import Fault, Reading, mend_number, read_event, read_feature, read_names
+from genomed_workbench.data.columns import (
+    Fault,
+    Reading,
+    mend_number,
+    read_event,
+    read_feature,
+    read_names,
+)
 from .outcome import Outcome, Survival
 from .problems import CohortError, Problem, shown
 
@@ -24,10 +31,11 @@ from .problems import CohortError, Problem, shown
 @dataclass
 class Findings:
     "What the checks found so far, in one file or frame."
+
     file: str = "the frame"
-    rows: np.ndarray | None = None                          # row of each patient as a spreadsheet shows it
+    rows: np.ndarray | None = None  # row of each patient as a spreadsheet shows it
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)          # what was left out, and why
+    notes: list[str] = field(default_factory=list)  # what was left out, and why
     warnings: list[str] = field(default_factory=list)
 
     def row(self, position: int) -> int:
@@ -41,8 +49,22 @@ class Findings:
     def stop_cells(self, column: str, faults: Iterable[Fault]) -> None:
         "Note a problem for each faulty cell of a column."
         for fault in faults:
-            found = "found an empty cell" if isinstance(fault.value, str) and fault.value == "" else f"found {shown(fault.value)}"
-            self.problems.append(Problem(self.file, found, fault.expected, fault.mend, self.row(fault.position), column, fault.value))
+            found = (
+                "found an empty cell"
+                if isinstance(fault.value, str) and fault.value == ""
+                else f"found {shown(fault.value)}"
+            )
+            self.problems.append(
+                Problem(
+                    self.file,
+                    found,
+                    fault.expected,
+                    fault.mend,
+                    self.row(fault.position),
+                    column,
+                    fault.value,
+                )
+            )
 
     def note(self, text: str) -> None:
         "Say what was left out: in the cohort's notes and as a warning."
@@ -56,37 +78,60 @@ class Findings:
 
 # %% ../../nbs/library/data/04_checks.ipynb #01bae311
 def suggestion(
-    name: str,            # what was asked for
-    known: Iterable[str]  # what there is
-) -> str:                 # a sentence
+    name: str,  # what was asked for
+    known: Iterable[str],  # what there is
+) -> str:  # a sentence
     "The closest name there is, or the list of all."
     known = [str(one) for one in known]
     folded = {one.strip().casefold(): one for one in reversed(known)}
-    close = folded.get(str(name).strip().casefold()) or next(iter(difflib.get_close_matches(str(name), known, n=1)), None)
+    close = folded.get(str(name).strip().casefold()) or next(
+        iter(difflib.get_close_matches(str(name), known, n=1)), None
+    )
     if close is None:
         near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
         close = folded[near[0]] if near else None
-    listed = ", ".join(repr(one) for one in known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+    listed = ", ".join(repr(one) for one in known[:12]) + (
+        f" and {len(known) - 12} more" if len(known) > 12 else ""
+    )
     return f"Did you mean {close!r}?" if close is not None else f"There is: {listed}."
 
 # %% ../../nbs/library/data/04_checks.ipynb #a90c44fc
 def check_header(
-    frame: Any,          # what should be a DataFrame
+    frame: Any,  # what should be a DataFrame
     findings: Findings,
-) -> pd.DataFrame:       # the same table with usable column names
+) -> pd.DataFrame:  # the same table with usable column names
     "Column names must be single, plain texts."
     if not isinstance(frame, pd.DataFrame):
-        raise CohortError(f"{findings.file}: found a {type(frame).__name__}; expected a pandas DataFrame with one row per patient.")
+        raise CohortError(
+            f"{findings.file}: found a {type(frame).__name__}; expected a pandas DataFrame with one row per patient."
+        )
     if frame.columns.nlevels > 1:
-        findings.stop("the column names have several levels", "one name per column", "Join them: frame.columns = frame.columns.map('_'.join).")
+        findings.stop(
+            "the column names have several levels",
+            "one name per column",
+            "Join them: frame.columns = frame.columns.map('_'.join).",
+        )
         frame = frame.set_axis([" ".join(map(str, names)) for names in frame.columns], axis=1)
     for name in [name for name in frame.columns if not isinstance(name, str)]:
-        findings.stop(f"the column name {name!r} is not a text", "texts as column names", "Use frame.columns = frame.columns.map(str).")
+        findings.stop(
+            f"the column name {name!r} is not a text",
+            "texts as column names",
+            "Use frame.columns = frame.columns.map(str).",
+        )
     for name in dict.fromkeys(frame.columns[frame.columns.duplicated()]):
-        findings.stop("this name is given to more than one column", "each name once", "Rename or remove one of them.", column=str(name))
+        findings.stop(
+            "this name is given to more than one column",
+            "each name once",
+            "Rename or remove one of them.",
+            column=str(name),
+        )
     if not frame.columns.is_unique:
         frame = frame.loc[:, ~frame.columns.duplicated()]
-    return frame if all(isinstance(name, str) for name in frame.columns) else frame.set_axis(frame.columns.map(str), axis=1)
+    return (
+        frame
+        if all(isinstance(name, str) for name in frame.columns)
+        else frame.set_axis(frame.columns.map(str), axis=1)
+    )
 
 # %% ../../nbs/library/data/04_checks.ipynb #f78a24c4
 def check_roles(
@@ -95,19 +140,40 @@ def check_roles(
     site: str | None,
     features: Sequence[str] | str | None,  # None: every column but outcome and site
     findings: Findings,
-) -> list[str]:                            # the features that can be read
+) -> list[str]:  # the features that can be read
     "Each column has one role and exists."
     if isinstance(outcome, Survival) and outcome.time == outcome.event:
-        findings.stop("time and event are the same column", "two columns", "Name the follow-up as time and the 0/1 column as event.", column=outcome.time)
-    for role, name in [*zip(_roles(outcome), outcome.columns, strict=True), *([("site", site)] if site is not None else [])]:
+        findings.stop(
+            "time and event are the same column",
+            "two columns",
+            "Name the follow-up as time and the 0/1 column as event.",
+            column=outcome.time,
+        )
+    for role, name in [
+        *zip(_roles(outcome), outcome.columns, strict=True),
+        *([("site", site)] if site is not None else []),
+    ]:
         if name not in frame.columns:
-            findings.stop(f"there is no column {name!r} for the {role}", "", suggestion(name, frame.columns), value=name, column=str(name))
+            findings.stop(
+                f"there is no column {name!r} for the {role}",
+                "",
+                suggestion(name, frame.columns),
+                value=name,
+                column=str(name),
+            )
     if site is not None and site in outcome.columns:
-        findings.stop("the site and the outcome are the same column", "two columns", "Name the column with the hospital as site.", column=site)
+        findings.stop(
+            "the site and the outcome are the same column",
+            "two columns",
+            "Name the column with the hospital as site.",
+            column=site,
+        )
     taken = {*outcome.columns, site}
     if features is None:
         return [name for name in frame.columns if name not in taken]
-    return _named_features([features] if isinstance(features, str) else list(features), frame, outcome, site, findings)
+    return _named_features(
+        [features] if isinstance(features, str) else list(features), frame, outcome, site, findings
+    )
 
 # %% ../../nbs/library/data/04_checks.ipynb #305b33f2
 def _roles(outcome: Outcome) -> tuple[str, ...]:
@@ -115,20 +181,43 @@ def _roles(outcome: Outcome) -> tuple[str, ...]:
     return ("time", "event") if isinstance(outcome, Survival) else ("outcome",)
 
 # %% ../../nbs/library/data/04_checks.ipynb #43166f01
-def _named_features(features: list[str], frame: pd.DataFrame, outcome: Outcome, site: str | None, findings: Findings) -> list[str]:
+def _named_features(
+    features: list[str], frame: pd.DataFrame, outcome: Outcome, site: str | None, findings: Findings
+) -> list[str]:
     "The features that were asked for, each once, none of them an answer."
     usable = []
     for name in dict.fromkeys(features):
         if name in outcome.columns:
-            findings.stop("the outcome is among the features: the model would read the answer (a leak)", "features known before", "Take it out of the features.", column=str(name))
+            findings.stop(
+                "the outcome is among the features: the model would read the answer (a leak)",
+                "features known before",
+                "Take it out of the features.",
+                column=str(name),
+            )
         elif name == site:
-            findings.stop("the site is among the features", "either site or feature", "Take it out of the features.", column=str(name))
+            findings.stop(
+                "the site is among the features",
+                "either site or feature",
+                "Take it out of the features.",
+                column=str(name),
+            )
         elif name not in frame.columns:
-            findings.stop(f"there is no column {name!r} for a feature", "", suggestion(name, frame.columns), value=name, column=str(name))
+            findings.stop(
+                f"there is no column {name!r} for a feature",
+                "",
+                suggestion(name, frame.columns),
+                value=name,
+                column=str(name),
+            )
         else:
             usable.append(name)
         if features.count(name) > 1:
-            findings.stop(f"the feature is named {features.count(name)} times", "each feature once", "Name it once.", column=str(name))
+            findings.stop(
+                f"the feature is named {features.count(name)} times",
+                "each feature once",
+                "Name it once.",
+                column=str(name),
+            )
     return usable
 
 # %% ../../nbs/library/data/04_checks.ipynb #0d69f8fe
@@ -139,16 +228,36 @@ def check_patients(
     "Every row has an id, and no id twice."
     ids, name = frame.index, str(frame.index.name or "patient id")
     if ids.nlevels > 1:
-        findings.stop("the index has several levels", "one id per patient", "Join them into one, or use frame.reset_index().")
+        findings.stop(
+            "the index has several levels",
+            "one id per patient",
+            "Join them into one, or use frame.reset_index().",
+        )
         return
-    missing = ids.isna() | np.array([isinstance(one, str) and not one.strip() for one in ids]) if ids.dtype == object else np.asarray(ids.isna())
-    findings.stop_cells(name, (Fault(int(row), "", "a patient id", "Give every patient an id.") for row in np.flatnonzero(missing)))
+    missing = (
+        ids.isna() | np.array([isinstance(one, str) and not one.strip() for one in ids])
+        if ids.dtype == object
+        else np.asarray(ids.isna())
+    )
+    findings.stop_cells(
+        name,
+        (
+            Fault(int(row), "", "a patient id", "Give every patient an id.")
+            for row in np.flatnonzero(missing)
+        ),
+    )
     again = np.asarray(ids.duplicated(keep=False)) & ~missing
     first: dict[Any, int] = {}
     for row, one in zip(np.flatnonzero(again).tolist(), ids[again], strict=True):
         if one in first:
-            findings.stop(f"found {shown(one)}, which is in row {first[one]} already", "each patient once",
-                          "Keep one row per patient, or give different patients different ids.", row=findings.row(row), column=name, value=one)
+            findings.stop(
+                f"found {shown(one)}, which is in row {first[one]} already",
+                "each patient once",
+                "Keep one row per patient, or give different patients different ids.",
+                row=findings.row(row),
+                column=name,
+                value=one,
+            )
         else:
             first[one] = findings.row(row)
 
@@ -164,7 +273,9 @@ def check_choice(
 ) -> None:
     "A choice is one of those there are."
     if value not in allowed:
-        raise CohortError(f"{name}={value!r} is not a choice; expected one of {', '.join(map(repr, allowed))}.")
+        raise CohortError(
+            f"{name}={value!r} is not a choice; expected one of {', '.join(map(repr, allowed))}."
+        )
 
 # %% ../../nbs/library/data/04_checks.ipynb #9cd0964d
 def read_outcome(
@@ -179,7 +290,11 @@ def read_outcome(
     for role, name in zip(_roles(outcome), outcome.columns, strict=True):
         if name not in frame.columns:
             continue
-        reading = read_feature(frame[name], decimal) if role == "time" else read_event(frame[name], event_values)
+        reading = (
+            read_feature(frame[name], decimal)
+            if role == "time"
+            else read_event(frame[name], event_values)
+        )
         _whole_column(reading, name, role, findings)
         findings.stop_cells(name, reading.faults)
         if reading.kind in ("number", "empty"):
@@ -187,49 +302,80 @@ def read_outcome(
             if role == "time":
                 findings.stop_cells(name, _negative(frame[name], reading.values))
         elif not any(problem.column == name for problem in findings.problems):
-            findings.stop(f"the {role} cannot be read as numbers", "numbers", "Check the column and the decimal sign.", column=name)
+            findings.stop(
+                f"the {role} cannot be read as numbers",
+                "numbers",
+                "Check the column and the decimal sign.",
+                column=name,
+            )
     return values
 
 # %% ../../nbs/library/data/04_checks.ipynb #4e6b2275
 def _negative(column: pd.Series, time: np.ndarray) -> list[Fault]:
     "A fault for each time below zero."
     advice = "Check the dates that the follow-up was computed from."
-    return [Fault(int(row), column.iloc[row], "a time of zero or more", advice) for row in np.flatnonzero((time < 0) & ~np.isinf(time))]
+    return [
+        Fault(int(row), column.iloc[row], "a time of zero or more", advice)
+        for row in np.flatnonzero((time < 0) & ~np.isinf(time))
+    ]
 
 # %% ../../nbs/library/data/04_checks.ipynb #b737d246
 def _whole_column(reading: Reading, name: str, role: str, findings: Findings) -> None:
     "Refuse an outcome column that holds nothing or something else than numbers."
     if reading.kind == "empty":
-        findings.stop(f"the {role} is missing for every patient", "known outcomes", "Fill it in, or name another column.", column=name)
+        findings.stop(
+            f"the {role} is missing for every patient",
+            "known outcomes",
+            "Fill it in, or name another column.",
+            column=name,
+        )
     elif reading.kind == "unusable":
-        findings.stop(f"the {role} holds {reading.why}", "numbers", "Compute the time between two dates first, as a number.", column=name)
+        findings.stop(
+            f"the {role} holds {reading.why}",
+            "numbers",
+            "Compute the time between two dates first, as a number.",
+            column=name,
+        )
     elif reading.kind == "text":
         words = [(row, value) for row, value in enumerate(reading.values) if isinstance(value, str)]
-        findings.stop_cells(name, (Fault(row, value, "a number", mend_number(value)) for row, value in words))
+        findings.stop_cells(
+            name, (Fault(row, value, "a number", mend_number(value)) for row, value in words)
+        )
 
 # %% ../../nbs/library/data/04_checks.ipynb #d5971a50
 def kept_patients(
-    values: dict[str, np.ndarray],  # outcome columns, from read_outcome; times of zero are changed in place by "half-unit"
+    values: dict[
+        str, np.ndarray
+    ],  # outcome columns, from read_outcome; times of zero are changed in place by "half-unit"
     outcome: Outcome,
     zero_time: str,
     missing_outcome: str,
     findings: Findings,
-) -> np.ndarray:                    # True for each patient that stays, shape (n,)
+) -> np.ndarray:  # True for each patient that stays, shape (n,)
     "Who stays, by the stated choices; each patient that leaves is counted."
     missing = np.any([np.isnan(values[name]) for name in outcome.columns], axis=0)
     if missing.any() and missing_outcome == "drop" and not missing.all():
-        findings.note(f"{_patients(missing)} no known outcome ({' or '.join(outcome.columns)} missing); missing_outcome='drop' leaves {_them(missing)} out")
+        findings.note(
+            f"{_patients(missing)} no known outcome ({' or '.join(outcome.columns)} "
+            f"missing); missing_outcome='drop' leaves {_them(missing)} out"
+        )
     elif missing.any() and missing_outcome == "error":
         for name in outcome.columns:
             findings.stop_cells(name, _absent(values[name]))
     keep = ~missing
-    return keep & _timed(values[outcome.time], keep, zero_time, outcome.time, findings) if isinstance(outcome, Survival) else keep
+    return (
+        keep & _timed(values[outcome.time], keep, zero_time, outcome.time, findings)
+        if isinstance(outcome, Survival)
+        else keep
+    )
 
 # %% ../../nbs/library/data/04_checks.ipynb #aa4617f5
 def _absent(values: np.ndarray) -> list[Fault]:
     "A fault for each missing outcome."
     advice = "Fill it in, or pass missing_outcome='drop'."
-    return [Fault(int(row), "", "a known outcome", advice) for row in np.flatnonzero(np.isnan(values))]
+    return [
+        Fault(int(row), "", "a known outcome", advice) for row in np.flatnonzero(np.isnan(values))
+    ]
 
 # %% ../../nbs/library/data/04_checks.ipynb #05cda0b0
 def _patients(chosen: np.ndarray) -> str:
@@ -243,18 +389,40 @@ def _them(chosen: np.ndarray) -> str:
     return "this patient" if int(np.sum(chosen)) == 1 else "them"
 
 # %% ../../nbs/library/data/04_checks.ipynb #5c1ecb7e
-def _timed(time: np.ndarray, known: np.ndarray, zero_time: str, name: str, findings: Findings) -> np.ndarray:
+def _timed(
+    time: np.ndarray, known: np.ndarray, zero_time: str, name: str, findings: Findings
+) -> np.ndarray:
     "True where the follow-up is above zero once the stated choice is made."
     zero = known & (time == 0)
     positive = time[np.isfinite(time) & (time > 0)]
     if not zero.any():
         return np.ones(len(time), dtype=bool)
     if zero_time == "error":
-        findings.stop_cells(name, (Fault(int(row), 0, "a time above zero", "Correct it, or choose zero_time='drop' or 'half-unit'.") for row in np.flatnonzero(zero)))
+        findings.stop_cells(
+            name,
+            (
+                Fault(
+                    int(row),
+                    0,
+                    "a time above zero",
+                    "Correct it, or choose zero_time='drop' or 'half-unit'.",
+                )
+                for row in np.flatnonzero(zero)
+            ),
+        )
     elif positive.size == 0:
-        findings.stop("every known time is zero", "times above zero", "Name the column that holds the follow-up.", column=name, value=0)
+        findings.stop(
+            "every known time is zero",
+            "times above zero",
+            "Name the column that holds the follow-up.",
+            column=name,
+            value=0,
+        )
     elif zero_time == "half-unit":
-        findings.note(f"{_patients(zero)} time 0; zero_time='half-unit' sets {_them(zero)} to {positive.min() / 2:g}, half of the smallest time above zero")
+        findings.note(
+            f"{_patients(zero)} time 0; zero_time='half-unit' sets {_them(zero)} to "
+            f"{positive.min() / 2:g}, half of the smallest time above zero"
+        )
         time[zero] = positive.min() / 2
     else:
         findings.note(f"{_patients(zero)} time 0; zero_time='drop' leaves {_them(zero)} out")
@@ -270,28 +438,50 @@ def check_events(
     "There are events, and for a yes or no both answers."
     name = outcome.columns[-1]
     if len(event) == 0:
-        findings.stop("no patient is left with a known outcome", "patients with a known outcome", "Check the outcome columns and the choices for zero times and missing outcomes.", column=name)
+        findings.stop(
+            "no patient is left with a known outcome",
+            "patients with a known outcome",
+            "Check the outcome columns and the choices for zero times and missing outcomes.",
+            column=name,
+        )
     elif not (event == 1).any():
-        findings.stop(f"there are no events at all: it is 0 for all {len(event):,} patients", "at least one event", "Check the coding; event_values={...} says what each value means.", column=name, value=0)
+        findings.stop(
+            f"there are no events at all: it is 0 for all {len(event):,} patients",
+            "at least one event",
+            "Check the coding; event_values={...} says what each value means.",
+            column=name,
+            value=0,
+        )
     elif not isinstance(outcome, Survival) and (event == 1).all():
-        findings.stop(f"it is 1 for all {len(event):,} patients", "both answers", "Check the coding; event_values={...} says what each value means.", column=name, value=1)
+        findings.stop(
+            f"it is 1 for all {len(event):,} patients",
+            "both answers",
+            "Check the coding; event_values={...} says what each value means.",
+            column=name,
+            value=1,
+        )
 
 # %% ../../nbs/library/data/04_checks.ipynb #6a230502
 LONGEST_LIFE = 130  # years
 
 # %% ../../nbs/library/data/04_checks.ipynb #9a8102b9
 def check_unit(
-    time: np.ndarray,   # follow-up of the patients that stay
+    time: np.ndarray,  # follow-up of the patients that stay
     outcome: Survival,
     findings: Findings,
 ) -> None:
     "Warn of follow-up that is longer than a life: days taken for years."
     if outcome.unit == "years" and time.size and np.nanmax(time) > LONGEST_LIFE:
-        findings.warnings.append(f"column {outcome.time!r} reaches {np.nanmax(time):,.6g} although its unit is given as years; pass unit='days' or 'months' if that is what it holds")
+        findings.warnings.append(
+            f"column {outcome.time!r} reaches {np.nanmax(time):,.6g} although its unit is "
+            "given as years; pass unit='days' or 'months' if that is what it holds"
+        )
 
 # %% ../../nbs/library/data/04_checks.ipynb #84441d45
-MOST_LEVELS = 50        # more levels than this are taken for free text
-ENOUGH_PATIENTS = 20    # above this, levels for more than half of the patients are taken for free text
+MOST_LEVELS = 50  # more levels than this are taken for free text
+ENOUGH_PATIENTS = (
+    20  # above this, levels for more than half of the patients are taken for free text
+)
 
 # %% ../../nbs/library/data/04_checks.ipynb #e30a4447
 def read_features(
@@ -306,7 +496,12 @@ def read_features(
         reading = read_feature(frame[name], decimal)
         findings.stop_cells(name, reading.faults)
         if reading.kind == "unusable":
-            findings.stop(f"the feature holds {reading.why}", "numbers or levels", "Compute an age or a duration from it first, or leave it out of the features.", column=name)
+            findings.stop(
+                f"the feature holds {reading.why}",
+                "numbers or levels",
+                "Compute an age or a duration from it first, or leave it out of the features.",
+                column=name,
+            )
         else:
             readings[name] = reading
     return readings
@@ -314,14 +509,18 @@ def read_features(
 # %% ../../nbs/library/data/04_checks.ipynb #7c81160c
 def check_features(
     readings: Mapping[str, Reading],
-    keep: np.ndarray,                  # True for the patients that stay
+    keep: np.ndarray,  # True for the patients that stay
     values: Mapping[str, np.ndarray],  # outcome columns
     outcome: Outcome,
     findings: Findings,
 ) -> None:
     "Each feature tells patients apart without naming them or telling the outcome."
     if not readings and not findings.problems:
-        findings.stop("there is no feature", "at least one column beside outcome and site", "Name at least one column as a feature.")
+        findings.stop(
+            "there is no feature",
+            "at least one column beside outcome and site",
+            "Name at least one column as a feature.",
+        )
     for name, reading in readings.items():
         if reading.kind == "text":
             _check_levels(name, reading.values[keep], findings)
@@ -329,7 +528,9 @@ def check_features(
             _check_numbers(name, reading.values if keep.all() else reading.values[keep], findings)
             _check_leak(name, reading.values, values, outcome, findings)
         if reading.mixed:
-            findings.warnings.append(f"column {name!r} holds both numbers and words; it is read as levels")
+            findings.warnings.append(
+                f"column {name!r} holds both numbers and words; it is read as levels"
+            )
 
 # %% ../../nbs/library/data/04_checks.ipynb #b2fcea2d
 def _check_levels(name: str, cells: pd.Categorical, findings: Findings) -> None:
@@ -337,17 +538,31 @@ def _check_levels(name: str, cells: pd.Categorical, findings: Findings) -> None:
     known = cells.codes[cells.codes >= 0]
     levels = len(np.unique(known))
     if levels > MOST_LEVELS or (len(known) > ENOUGH_PATIENTS and levels * 2 > len(known)):
-        findings.stop(f"it holds {levels:,} different texts for {len(known):,} patients, such as {shown(cells[int(np.argmax(cells.codes >= 0))])}", "a number or a few levels",
-                      "This looks like an identifier or free text: leave it out of the features, pass it as id, or group it into a few levels.", column=name)
+        findings.stop(
+            f"it holds {levels:,} different texts for {len(known):,} patients, such as "
+            f"{shown(cells[int(np.argmax(cells.codes >= 0))])}",
+            "a number or a few levels",
+            "This looks like an identifier or free text: leave it out of the features, "
+            "pass it as id, or group it into a few levels.",
+            column=name,
+        )
     _check_variety(name, levels, cells[0] if levels else None, findings)
 
 # %% ../../nbs/library/data/04_checks.ipynb #0fccfaf7
 def _check_variety(name: str, different: int, example: object, findings: Findings) -> None:
     "Nothing known is a problem; the same for everybody is worth a warning."
     if different == 0:
-        findings.stop("the feature is missing for every patient", "known values", "Leave it out of the features.", column=name)
+        findings.stop(
+            "the feature is missing for every patient",
+            "known values",
+            "Leave it out of the features.",
+            column=name,
+        )
     elif different == 1:
-        findings.warnings.append(f"feature {name!r} is the same for every patient where it is known; it stays in the cohort, learners leave it out")
+        findings.warnings.append(
+            f"feature {name!r} is the same for every patient where it is known; it stays in "
+            "the cohort, learners leave it out"
+        )
 
 # %% ../../nbs/library/data/04_checks.ipynb #0c7046a7
 _EXACT = 2.0**53  # whole numbers above this cannot be told apart as floats
@@ -355,20 +570,45 @@ _EXACT = 2.0**53  # whole numbers above this cannot be told apart as floats
 # %% ../../nbs/library/data/04_checks.ipynb #99834711
 def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
     "Numbers that are names, and numbers that say nothing."
-    low, high = (np.fmin.reduce(values), np.fmax.reduce(values)) if values.size else (np.nan, np.nan)
+    low, high = (
+        (np.fmin.reduce(values), np.fmax.reduce(values)) if values.size else (np.nan, np.nan)
+    )
     _check_variety(name, 0 if np.isnan(low) else 1 if low == high else 2, low, findings)
     if low > _EXACT and high < np.inf:
-        findings.stop(f"it holds numbers as large as {high:.0f}", "a measurement", "This looks like an identifier: leave it out of the features, or pass it as id.", column=name)
-    elif len(values) > ENOUGH_PATIENTS and high - low == len(values) - 1 and np.array_equal(np.sort(values), np.arange(low, high + 1)):
-        findings.warnings.append(f"feature {name!r} counts the patients from {low:.0f} to {high:.0f}; if it is a row number, leave it out of the features")
+        findings.stop(
+            f"it holds numbers as large as {high:.0f}",
+            "a measurement",
+            "This looks like an identifier: leave it out of the features, or pass it as id.",
+            column=name,
+        )
+    elif (
+        len(values) > ENOUGH_PATIENTS
+        and high - low == len(values) - 1
+        and np.array_equal(np.sort(values), np.arange(low, high + 1))
+    ):
+        findings.warnings.append(
+            f"feature {name!r} counts the patients from {low:.0f} to {high:.0f}; if it is a "
+            "row number, leave it out of the features"
+        )
 
 # %% ../../nbs/library/data/04_checks.ipynb #ca9dc3d4
-def _check_leak(name: str, values: np.ndarray, outcome_values: Mapping[str, np.ndarray], outcome: Outcome, findings: Findings) -> None:
+def _check_leak(
+    name: str,
+    values: np.ndarray,
+    outcome_values: Mapping[str, np.ndarray],
+    outcome: Outcome,
+    findings: Findings,
+) -> None:
     "A feature that is the outcome under another name."
     for role, column in zip(_roles(outcome), outcome.columns, strict=True):
         answer = outcome_values.get(column)
         if answer is not None and len(answer) > ENOUGH_PATIENTS and _proportional(values, answer):
-            findings.stop(f"it equals the {role} {column!r} up to a factor: the model would read the answer (a leak)", "features known before", "Take it out of the features.", column=name)
+            findings.stop(
+                f"it equals the {role} {column!r} up to a factor: the model would read the answer (a leak)",
+                "features known before",
+                "Take it out of the features.",
+                column=name,
+            )
 
 # %% ../../nbs/library/data/04_checks.ipynb #399bc5d7
 def _proportional(one: np.ndarray, other: np.ndarray) -> bool:
@@ -398,14 +638,21 @@ def read_site(
     reading = read_names(frame[site])
     findings.stop_cells(site, reading.faults)
     if reading.kind == "unusable":
-        findings.stop(f"the site holds {reading.why}", "names of sites", "Name the column with the hospital as site.", column=site)
+        findings.stop(
+            f"the site holds {reading.why}",
+            "names of sites",
+            "Name the column with the hospital as site.",
+            column=site,
+        )
         return None
     folded: dict[str, list[str]] = {}
     for name in reading.values.categories if reading.kind == "text" else ():
         folded.setdefault(" ".join(name.casefold().split()), []).append(name)
     for names in folded.values():
         if len(names) > 1:
-            findings.warnings.append(f"sites {' and '.join(map(repr, names))} differ only in spelling and are taken for different sites")
+            findings.warnings.append(
+                f"sites {' and '.join(map(repr, names))} differ only in spelling and are taken for different sites"
+            )
     return reading
 
 # %% ../../nbs/library/data/04_checks.ipynb #8835a5db
@@ -417,4 +664,11 @@ def check_others(
     "No infinite value anywhere."
     for name in names:
         if getattr(frame[name].dtype, "kind", "O") == "f":
-            findings.stop_cells(name, [fault for fault in read_feature(frame[name]).faults if fault.expected == "a finite number"])
+            findings.stop_cells(
+                name,
+                [
+                    fault
+                    for fault in read_feature(frame[name]).faults
+                    if fault.expected == "a finite number"
+                ],
+            )

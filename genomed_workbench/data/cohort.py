@@ -41,26 +41,28 @@ from .problems import CohortError, CohortWarning
 # %% ../../nbs/library/data/05_cohort.ipynb #381096a4
 def _float_block(
     columns: Mapping[str, np.ndarray],  # numbers by column
-    index: pd.Index,                    # patients that stay
-    keep: np.ndarray,                   # True for the patients that stay
+    index: pd.Index,  # patients that stay
+    keep: np.ndarray,  # True for the patients that stay
 ) -> pd.DataFrame:
     "Columns of numbers as a frame of one block, copied once."
     block = np.empty((len(columns), len(index)))
     for row, values in zip(block, columns.values(), strict=True):
         row[:] = values if len(values) == len(row) else values[keep]
-    return pd.DataFrame(block.T, index=index, columns=pd.Index(list(columns), dtype=object), copy=False)
+    return pd.DataFrame(
+        block.T, index=index, columns=pd.Index(list(columns), dtype=object), copy=False
+    )
 
 # %% ../../nbs/library/data/05_cohort.ipynb #52eed7b4
 MANY_COLUMNS = 40  # up to here columns are added one by one, without a copy of the block
 
 # %% ../../nbs/library/data/05_cohort.ipynb #f2ba52ff
 def _laid_out(
-    frame: pd.DataFrame,              # the caller's table, never changed
+    frame: pd.DataFrame,  # the caller's table, never changed
     readings: Mapping[str, Reading],  # features
     outcome: Mapping[str, np.ndarray],
     site: tuple[str, Reading] | None,
     keep: np.ndarray,
-) -> pd.DataFrame:                    # features in their order, outcome, site, then all other columns as they were
+) -> pd.DataFrame:  # features in their order, outcome, site, then all other columns as they were
     "The table of a cohort."
     numbers = {name: reading.values for name, reading in readings.items() if reading.kind != "text"}
     index = frame.index if keep.all() else frame.index[keep]
@@ -79,18 +81,26 @@ def _laid_out(
 
 # %% ../../nbs/library/data/05_cohort.ipynb #9e97b703
 def _side_by_side(
-    frame: pd.DataFrame,      # a cohort's table
+    frame: pd.DataFrame,  # a cohort's table
     features: Sequence[str],  # its features
-) -> np.ndarray | None:       # shape (features, patients), read-only; None where they lie apart
+) -> np.ndarray | None:  # shape (features, patients), read-only; None where they lie apart
     "The features as a view of the one block of numbers they lie in."
     if any(frame[name].dtype != float for name in features):
         return None
     columns = [frame[name].to_numpy() for name in features]
     block = columns[0].base
-    if block is None or block.ndim != 2 or block.shape[1] != len(frame) or not block.flags.c_contiguous or block.dtype != float:
+    if (
+        block is None
+        or block.ndim != 2
+        or block.shape[1] != len(frame)
+        or not block.flags.c_contiguous
+        or block.dtype != float
+    ):
         return None
     places = [(column.ctypes.data - block.ctypes.data) // block.strides[0] for column in columns]
-    if places != list(range(places[0], places[0] + len(places))) or any(column.base is not block for column in columns):
+    if places != list(range(places[0], places[0] + len(places))) or any(
+        column.base is not block for column in columns
+    ):
         return None
     view = block[places[0] : places[-1] + 1]
     view.flags.writeable = False
@@ -114,14 +124,22 @@ def _share(part: int, whole: int) -> str:
 # %% ../../nbs/library/data/05_cohort.ipynb #bd6db59e
 def _is_yes_or_no(values: pd.Series) -> bool:
     "True for a number that is only ever 0 or 1."
-    return not isinstance(values.dtype, pd.CategoricalDtype) and set(values.dropna().unique()) <= {0.0, 1.0}
+    return not isinstance(values.dtype, pd.CategoricalDtype) and set(values.dropna().unique()) <= {
+        0.0,
+        1.0,
+    }
 
 # %% ../../nbs/library/data/05_cohort.ipynb #62435a9f
-def _feature_rows(name: str, values: pd.Series, unit: str, yes_or_no: bool) -> dict[tuple[str, str], str]:
+def _feature_rows(
+    name: str, values: pd.Series, unit: str, yes_or_no: bool
+) -> dict[tuple[str, str], str]:
     "The rows of one feature in Table 1."
     if isinstance(values.dtype, pd.CategoricalDtype):
         counts = values.value_counts(sort=False)
-        rows = {(name, f"{level}, n (%)"): _share(int(count), int(counts.sum())) for level, count in counts.items()}
+        rows = {
+            (name, f"{level}, n (%)"): _share(int(count), int(counts.sum()))
+            for level, count in counts.items()
+        }
     elif yes_or_no:
         rows = {(name, "yes, n (%)"): _share(int(values.sum()), int(values.notna().sum()))}
     else:
@@ -133,10 +151,13 @@ def _feature_rows(name: str, values: pd.Series, unit: str, yes_or_no: bool) -> d
 @dataclass(frozen=True, eq=False, repr=False)
 class Cohort:
     "Patients, what is asked about them, and where they come from."
-    frame: pd.DataFrame               # index = patient ids; features first, then the outcome, the site, other columns
+
+    frame: (
+        pd.DataFrame
+    )  # index = patient ids; features first, then the outcome, the site, other columns
     outcome: Outcome
     features: tuple[str, ...]
-    site: str | None = None           # column with the hospital
+    site: str | None = None  # column with the hospital
     name: str = "cohort"
     title: str = ""
     disease: str = ""
@@ -144,38 +165,51 @@ class Cohort:
     source: str = ""
     licence: str = ""
     citation: str = ""
-    virtual: bool = False             # made-up patients
-    notes: tuple[str, ...] = ()       # what was left out, and why
-    truth: Any = None                 # what was planted in virtual patients (data.truth.Truth)
+    virtual: bool = False  # made-up patients
+    notes: tuple[str, ...] = ()  # what was left out, and why
+    truth: Any = None  # what was planted in virtual patients (data.truth.Truth)
 
     STRUCTURE: ClassVar[tuple[str, ...]] = ("frame", "outcome", "features", "site")
 
     @classmethod
     def from_frame(
         cls,
-        frame: pd.DataFrame,                           # one row per patient, index = patient ids; never changed
-        outcome: Outcome,                              # Survival(time, event) or Binary(column)
-        site: str | None = None,                       # column with the hospital
-        features: Sequence[str] | None = None,         # None: every column but outcome and site
+        frame: pd.DataFrame,  # one row per patient, index = patient ids; never changed
+        outcome: Outcome,  # Survival(time, event) or Binary(column)
+        site: str | None = None,  # column with the hospital
+        features: Sequence[str] | None = None,  # None: every column but outcome and site
         *,
-        zero_time: str = "drop",                       # patients with time 0: "drop", "half-unit" or "error"
-        missing_outcome: str = "drop",                 # patients without a known outcome: "drop" or "error"
-        event_values: Mapping[Any, Any] | None = None,  # coding of the event, such as {"dead": 1, "alive": 0}
-        decimal: str = ".",                            # decimal sign of numbers that are still text
-        file: str = "the frame",                       # how messages call the table
-        rows: Any = None,                              # row of each patient as a spreadsheet shows it; None: 2, 3, ...
-        findings: Findings | None = None,              # what a reader of files has found already
-        **metadata: Any,                               # name, title, disease, units, source, licence, citation, virtual, notes, truth
+        zero_time: str = "drop",  # patients with time 0: "drop", "half-unit" or "error"
+        missing_outcome: str = "drop",  # patients without a known outcome: "drop" or "error"
+        event_values: Mapping[Any, Any]
+        | None = None,  # coding of the event, such as {"dead": 1, "alive": 0}
+        decimal: str = ".",  # decimal sign of numbers that are still text
+        file: str = "the frame",  # how messages call the table
+        rows: Any = None,  # row of each patient as a spreadsheet shows it; None: 2, 3, ...
+        findings: Findings | None = None,  # what a reader of files has found already
+        **metadata: Any,  # name, title, disease, units, source, licence, citation, virtual, notes, truth
     ) -> "Cohort":
         "Check a table from end to end and make a cohort of it, or say everything that is wrong."
         check_choice("zero_time", zero_time, ZERO_TIME)
         check_choice("missing_outcome", missing_outcome, MISSING_OUTCOME)
         if not isinstance(outcome, Survival | Binary):
-            raise CohortError(f"outcome={outcome!r} is not an outcome; expected Survival(time, event) or Binary(column).")
+            raise CohortError(
+                f"outcome={outcome!r} is not an outcome; expected Survival(time, event) or Binary(column)."
+            )
         findings = findings or Findings(file, None if rows is None else np.asarray(rows))
         frame = check_header(frame, findings)
         chosen = check_roles(frame, outcome, site, features, findings)
-        table, chosen = _checked(frame, outcome, site, chosen, zero_time, missing_outcome, event_values, decimal, findings)
+        table, chosen = _checked(
+            frame,
+            outcome,
+            site,
+            chosen,
+            zero_time,
+            missing_outcome,
+            event_values,
+            decimal,
+            findings,
+        )
         for text in findings.warnings:
             warnings.warn(f"{findings.file}: {text}", CohortWarning, stacklevel=2)
         metadata["notes"] = (*metadata.get("notes", ()), *findings.notes)
@@ -185,11 +219,18 @@ class Cohort:
 
     @cached_property
     def X(self) -> pd.DataFrame:
-        "The features; numbers are float, levels are categories, unknown is NaN. Made once and kept: copy it before you change it."
+        """The features; numbers are float, levels are categories, unknown is NaN. Made once and kept:
+        copy it before you change it.
+        """
         block = _side_by_side(self.frame, self.features)
         if block is None:
             return self.frame[list(self.features)]
-        return pd.DataFrame(block.T, index=self.frame.index, columns=self.frame.columns[: len(self.features)], copy=False)
+        return pd.DataFrame(
+            block.T,
+            index=self.frame.index,
+            columns=self.frame.columns[: len(self.features)],
+            copy=False,
+        )
 
     @cached_property
     def y(self) -> np.ndarray:
@@ -205,7 +246,9 @@ class Cohort:
     def time(self) -> np.ndarray:
         "Follow-up of each patient, shape (n,)."
         if not isinstance(self.outcome, Survival):
-            raise CohortError(f"{self.name}: there is no follow-up time; the outcome is {self.outcome}.")
+            raise CohortError(
+                f"{self.name}: there is no follow-up time; the outcome is {self.outcome}."
+            )
         return self.frame[self.outcome.time].to_numpy(dtype=float)
 
     @property
@@ -216,7 +259,11 @@ class Cohort:
     @property
     def sites(self) -> np.ndarray | None:
         "The hospital of each patient as text, shape (n,); None without a site column."
-        return None if self.site is None else np.asarray(self.frame[self.site].astype(object), dtype=str)
+        return (
+            None
+            if self.site is None
+            else np.asarray(self.frame[self.site].astype(object), dtype=str)
+        )
 
     @property
     def n(self) -> int:
@@ -238,9 +285,15 @@ class Cohort:
         "The chosen patients."
         chosen = np.asarray(chosen)
         if chosen.dtype == bool and chosen.shape != (self.n,):
-            raise CohortError(f"{self.name}: the mask has shape {chosen.shape}; expected {self.n} values, one per patient.")
+            raise CohortError(
+                f"{self.name}: the mask has shape {chosen.shape}; expected {self.n} values, one per patient."
+            )
         chosen = chosen if chosen.dtype == bool else chosen.astype(int)
-        return replace(self, frame=self.frame.iloc[chosen], truth=None if self.truth is None else self.truth.rows(chosen))
+        return replace(
+            self,
+            frame=self.frame.iloc[chosen],
+            truth=None if self.truth is None else self.truth.rows(chosen),
+        )
 
     def with_features(
         self,
@@ -248,8 +301,14 @@ class Cohort:
     ) -> "Cohort":
         "The same patients seen through other features; the other columns stay in the frame."
         features = [features] if isinstance(features, str) else list(features)
-        if not features or not set(features) <= set(self.features) or len(set(features)) < len(features):
-            return Cohort.from_frame(self.frame, self.outcome, self.site, features, file=self.name, **self.metadata)
+        if (
+            not features
+            or not set(features) <= set(self.features)
+            or len(set(features)) < len(features)
+        ):
+            return Cohort.from_frame(
+                self.frame, self.outcome, self.site, features, file=self.name, **self.metadata
+            )
         rest = [name for name in self.frame.columns if name not in features]
         return replace(self, frame=self.frame[[*features, *rest]], features=tuple(features))
 
@@ -260,37 +319,55 @@ class Cohort:
         "The same patients without some features."
         for name in features:
             if name not in self.features:
-                raise CohortError(f"{self.name}: {name!r} is not a feature. {suggestion(name, self.features)}")
+                raise CohortError(
+                    f"{self.name}: {name!r} is not a feature. {suggestion(name, self.features)}"
+                )
         return self.with_features([name for name in self.features if name not in features])
 
     @property
     def metadata(self) -> dict[str, Any]:
         "What is known of the cohort beside its table."
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in self.STRUCTURE}
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name not in self.STRUCTURE
+        }
 
     def table_one(
         self,
         by: str | None = None,  # a column such as the site; None: all patients only
-    ) -> pd.DataFrame:          # index (variable, summary), a column of texts for all and for each group
+    ) -> pd.DataFrame:  # index (variable, summary), a column of texts for all and for each group
         "Table 1: medians and quartiles, counts and shares, missing values."
         groups = {f"all (n = {self.n:,})": np.ones(self.n, dtype=bool)}
         if by is not None:
             labels = self._groups(by)
-            groups |= {f"{name} (n = {np.sum(labels == name):,})": labels == name for name in labels.categories}
+            groups |= {
+                f"{name} (n = {np.sum(labels == name):,})": labels == name
+                for name in labels.categories
+            }
         columns = {title: self._summary(mask) for title, mask in groups.items()}
         rows = list(dict.fromkeys(key for column in columns.values() for key in column))
         order = {name: place for place, name in enumerate(dict.fromkeys(name for name, _ in rows))}
         rows.sort(key=lambda key: (order[key[0]], key[1] == "missing"))
         index = pd.MultiIndex.from_tuples(rows, names=["variable", "summary"])
-        return pd.DataFrame({title: [column.get(key, "0") for key in rows] for title, column in columns.items()}, index=index)
+        return pd.DataFrame(
+            {title: [column.get(key, "0") for key in rows] for title, column in columns.items()},
+            index=index,
+        )
 
     def _groups(self, by: str) -> pd.Categorical:
         "The group of each patient, groups in natural order."
         column = self.site if by == "site" and by not in self.frame.columns else by
         if column is None or column not in self.frame.columns:
-            raise CohortError(f"{self.name}: there is no column {by!r} to group by. {suggestion(by, self.frame.columns)}")
+            raise CohortError(
+                f"{self.name}: there is no column {by!r} to group by. {suggestion(by, self.frame.columns)}"
+            )
         groups = read_names(self.frame[column]).values
-        return groups.add_categories("not known").fillna("not known") if groups.isna().any() else groups
+        return (
+            groups.add_categories("not known").fillna("not known")
+            if groups.isna().any()
+            else groups
+        )
 
     def _summary(self, mask: np.ndarray) -> dict[tuple[str, str], str]:
         "One column of Table 1."
@@ -300,7 +377,9 @@ class Cohort:
         if isinstance(self.outcome, Survival):
             rows |= _number_rows("follow-up", part[self.outcome.time], self.outcome.unit)
         for name in self.features:
-            rows |= _feature_rows(name, part[name], self.units.get(name, ""), _is_yes_or_no(self.frame[name]))
+            rows |= _feature_rows(
+                name, part[name], self.units.get(name, ""), _is_yes_or_no(self.frame[name])
+            )
         return rows
 
     @property
@@ -309,44 +388,79 @@ class Cohort:
         sites = f" at {self.frame[self.site].nunique()} sites" if self.site else ""
         event = "events" if self.kind == "survival" else "with the outcome"
         flag = "virtual (made-up) patients" if self.virtual else "patients"
-        return f"{self.title or self.name}: {self.n:,} {flag}{sites}, {self.n_events:,} {event}, {len(self.features)} features; outcome {self.outcome}."
+        return (
+            f"{self.title or self.name}: {self.n:,} {flag}{sites}, {self.n_events:,} "
+            f"{event}, {len(self.features)} features; outcome {self.outcome}."
+        )
 
     def __repr__(self) -> str:
         sites = f", {self.frame[self.site].nunique()} sites" if self.site else ""
-        return f"<Cohort {self.name}: {self.n:,} patients, {self.n_events:,} events, {len(self.features)} features{sites}{', virtual' if self.virtual else ''}>"
+        return (
+            f"<Cohort {self.name}: {self.n:,} patients, {self.n_events:,} events, "
+            f"{len(self.features)} features{sites}{', virtual' if self.virtual else ''}>"
+        )
 
     def _repr_html_(self) -> str:
-        facts = ["virtual (made-up) patients" if self.virtual else "", f"licence: {self.licence}" if self.licence else "", self.source, self.citation]
+        facts = [
+            "virtual (made-up) patients" if self.virtual else "",
+            f"licence: {self.licence}" if self.licence else "",
+            self.source,
+            self.citation,
+        ]
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return (f"<div><p><b>{html.escape(self.title or self.name)}</b><br>{html.escape(self.describe)}</p>{self.table_one().to_html()}"
-                f"<p>{html.escape('; '.join(fact for fact in facts if fact))}</p>{f'<ul>{notes}</ul>' if notes else ''}</div>")
+        return (
+            f"<div><p><b>{html.escape(self.title or self.name)}</b><br>{html.escape(self.describe)}</p>{self.table_one().to_html()}"
+            f"<p>{html.escape('; '.join(fact for fact in facts if fact))}</p>{f'<ul>{notes}</ul>' if notes else ''}</div>"
+        )
 
 # %% ../../nbs/library/data/05_cohort.ipynb #0b113948
 def _checked(
-    frame: pd.DataFrame, outcome: Outcome, site: str | None, features: list[str],
-    zero_time: str, missing_outcome: str, event_values: Mapping | None, decimal: str, findings: Findings,
+    frame: pd.DataFrame,
+    outcome: Outcome,
+    site: str | None,
+    features: list[str],
+    zero_time: str,
+    missing_outcome: str,
+    event_values: Mapping | None,
+    decimal: str,
+    findings: Findings,
 ) -> tuple[pd.DataFrame, list[str]]:  # the table of the cohort and its features
     "All checks, then the table."
     if len(frame) == 0:
         findings.raise_if_any()
-        findings.stop("there are no patients", "one row per patient below the header", "Check that the file is complete.")
+        findings.stop(
+            "there are no patients",
+            "one row per patient below the header",
+            "Check that the file is complete.",
+        )
         findings.raise_if_any()
     check_patients(frame, findings)
-    values = {name: np.array(column) for name, column in read_outcome(frame, outcome, findings, event_values, decimal).items()}
+    values = {
+        name: np.array(column)
+        for name, column in read_outcome(frame, outcome, findings, event_values, decimal).items()
+    }
     readings = read_features(frame, features, findings, decimal)
     site_reading = read_site(frame, site, findings)
-    check_others(frame, [name for name in frame.columns if name not in {*features, *outcome.columns, site}], findings)
+    check_others(
+        frame,
+        [name for name in frame.columns if name not in {*features, *outcome.columns, site}],
+        findings,
+    )
     keep = np.ones(len(frame), dtype=bool)
     if all(name in values for name in outcome.columns):
         keep = kept_patients(values, outcome, zero_time, missing_outcome, findings)
         _check_kept(values, keep, outcome, findings)
-    check_features(readings, keep if keep.any() else np.ones(len(frame), dtype=bool), values, outcome, findings)
+    check_features(
+        readings, keep if keep.any() else np.ones(len(frame), dtype=bool), values, outcome, findings
+    )
     findings.raise_if_any()
     named_site = None if site is None or site_reading is None else (site, site_reading)
     return _laid_out(frame, readings, values, named_site, keep), list(readings)
 
 # %% ../../nbs/library/data/05_cohort.ipynb #d19d20b7
-def _check_kept(values: Mapping[str, np.ndarray], keep: np.ndarray, outcome: Outcome, findings: Findings) -> None:
+def _check_kept(
+    values: Mapping[str, np.ndarray], keep: np.ndarray, outcome: Outcome, findings: Findings
+) -> None:
     "Events and units of the patients that stay; left alone where the outcome itself is at fault already."
     if any(problem.column in outcome.columns for problem in findings.problems):
         return

@@ -21,20 +21,24 @@ import pandas as pd
 from .problems import shown
 
 # %% ../../nbs/library/data/03_columns.ipynb #fc482db2
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE
+)
 
 # %% ../../nbs/library/data/03_columns.ipynb #a3760c25
 def as_number(
-    value: Any,          # a cell
+    value: Any,  # a cell
     decimal: str = ".",  # the decimal sign, "." or ","
-) -> float | None:       # None where the cell is no number
+) -> float | None:  # None where the cell is no number
     "A cell as a number, strictly."
     if isinstance(value, str):
         text = value.strip().replace("\N{MINUS SIGN}", "-")
         if decimal == ",":
             text = text.replace(".", "_").replace(",", ".")
         return float(text) if _NUMBER.fullmatch(text) else None
-    if isinstance(value, (int, float, np.number, np.bool_, decimals.Decimal)) and not isinstance(value, complex | np.complexfloating):
+    if isinstance(value, (int, float, np.number, np.bool_, decimals.Decimal)) and not isinstance(
+        value, complex | np.complexfloating
+    ):
         return _as_float(value)
     return None
 
@@ -48,21 +52,43 @@ def _as_float(value: Any) -> float:
 
 # %% ../../nbs/library/data/03_columns.ipynb #7cdc5c2a
 _MENDS: tuple[tuple[str, str], ...] = (
-    (r"[<>≤≥~]=? ?[0-9].*", "Write a number without the sign (half of the detection limit is common), or leave the cell empty."),
+    (
+        r"[<>≤≥~]=? ?[0-9].*",
+        "Write a number without the sign (half of the detection limit is common), or leave the cell empty.",
+    ),
     (r".*[0-9] ?%", "Write the number without the % sign, in the same unit in every row."),
-    (r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}.*", "This looks like a date: compute the time between two dates first."),
-    (r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", "Remove the thousands separator, or pass decimal=\",\" if the comma is the decimal sign."),
-    (r"[+-]?[0-9]{1,3}([. '’\u00a0\u202f][0-9]{3})+(,[0-9]+)?", "Remove the thousands separator and write the decimal sign as a point."),
-    (r"[+-]?[0-9]+\.[0-9]+", "This file writes decimals with a comma: write the comma here too, or pass decimal=\".\"."),
-    (r"[+-]?[0-9]*,[0-9]+", "Write a decimal point, or pass decimal=\",\" if the whole file has decimal commas."),
+    (
+        r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}.*",
+        "This looks like a date: compute the time between two dates first.",
+    ),
+    (
+        r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?",
+        'Remove the thousands separator, or pass decimal="," if the comma is the decimal sign.',
+    ),
+    (
+        r"[+-]?[0-9]{1,3}([. '’\u00a0\u202f][0-9]{3})+(,[0-9]+)?",
+        "Remove the thousands separator and write the decimal sign as a point.",
+    ),
+    (
+        r"[+-]?[0-9]+\.[0-9]+",
+        'This file writes decimals with a comma: write the comma here too, or pass decimal=".".',
+    ),
+    (
+        r"[+-]?[0-9]*,[0-9]+",
+        'Write a decimal point, or pass decimal="," if the whole file has decimal commas.',
+    ),
     (r"[+-]?[0-9.]+ ?[^0-9\s].*", "Write the number only, without a unit or a remark."),
-    (r"[A-Za-z./ -]{1,20}", "If this means that the value is missing, leave the cell empty or pass na_values=[...]; otherwise write a number."),
+    (
+        r"[A-Za-z./ -]{1,20}",
+        "If this means that the value is missing, leave the cell empty or pass "
+        "na_values=[...]; otherwise write a number.",
+    ),
 )
 
 # %% ../../nbs/library/data/03_columns.ipynb #058a0479
 def mend_number(
     value: object,  # a cell that should hold a number
-) -> str:           # what to do about it
+) -> str:  # what to do about it
     "The advice that fits a cell which is no number."
     text = str(value).strip()
     for pattern, advice in _MENDS:
@@ -71,7 +97,11 @@ def mend_number(
     return "Write a number, or leave the cell empty where it is not known."
 
 # %% ../../nbs/library/data/03_columns.ipynb #37b8e86c
-_ALMOST = re.compile(r"[+-]?[0-9]{1,3}([., '’\u00a0\u202f][0-9]{3})+([.,][0-9]+)?|[+-]?[0-9]*[.,][0-9]+|[+-]?[0-9.,]+ ?%|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T][0-9:.]+Z?)?")
+_ALMOST = re.compile(
+    r"[+-]?[0-9]{1,3}([., "
+    r"'’\u00a0\u202f][0-9]{3})+([.,][0-9]+)?|[+-]?[0-9]*[.,][0-9]+|[+-]?[0-9.,]+ "
+    r"?%|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T][0-9:.]+Z?)?"
+)
 
 # %% ../../nbs/library/data/03_columns.ipynb #25796bcc
 def is_almost_number(
@@ -84,6 +114,7 @@ def is_almost_number(
 @dataclass(frozen=True, slots=True)
 class Fault:
     "A cell that does not fit its column."
+
     position: int  # 0 is the first patient
     value: Any
     expected: str
@@ -93,18 +124,20 @@ class Fault:
 @dataclass(frozen=True)
 class Reading:
     "One column as it was understood."
-    kind: str                           # "number", "text", "empty" or "unusable"
-    values: Any = None                  # float array for numbers, pandas Categorical for texts
+
+    kind: str  # "number", "text", "empty" or "unusable"
+    values: Any = None  # float array for numbers, pandas Categorical for texts
     faults: list[Fault] = field(default_factory=list)
-    why: str = ""                       # for an unusable column: what it holds
-    mixed: bool = False                 # a text column with some numbers in it
+    why: str = ""  # for an unusable column: what it holds
+    mixed: bool = False  # a text column with some numbers in it
 
 # %% ../../nbs/library/data/03_columns.ipynb #a262df8b
 @dataclass(frozen=True)
 class Distinct:
     "A column as codes into its distinct values; code -1 is missing."
-    codes: np.ndarray   # shape (n,)
-    values: list[Any]   # distinct values, in order of appearance
+
+    codes: np.ndarray  # shape (n,)
+    values: list[Any]  # distinct values, in order of appearance
 
     @property
     def counts(self) -> np.ndarray:
@@ -153,12 +186,28 @@ def _strange(column: pd.Series) -> str:
 # %% ../../nbs/library/data/03_columns.ipynb #718a7a3c
 def _strange_cells(column: pd.Series) -> np.ndarray:
     "Positions of cells that are neither number nor text nor missing."
-    usual = (str, int, float, np.number, np.bool_, decimals.Decimal, type(None), type(pd.NA), type(pd.NaT))
-    return np.array([not isinstance(cell, usual) or isinstance(cell, complex | np.complexfloating) for cell in column], dtype=bool)
+    usual = (
+        str,
+        int,
+        float,
+        np.number,
+        np.bool_,
+        decimals.Decimal,
+        type(None),
+        type(pd.NA),
+        type(pd.NaT),
+    )
+    return np.array(
+        [
+            not isinstance(cell, usual) or isinstance(cell, complex | np.complexfloating)
+            for cell in column
+        ],
+        dtype=bool,
+    )
 
 # %% ../../nbs/library/data/03_columns.ipynb #767ba7cc
 def read_feature(
-    column: pd.Series,   # one feature, any dtype
+    column: pd.Series,  # one feature, any dtype
     decimal: str = ".",  # decimal sign of numbers that are still text
 ) -> Reading:
     "A feature column as numbers or as levels, with a fault for each cell that fits neither."
@@ -178,8 +227,15 @@ def _odd(column: pd.Series, odd: np.ndarray) -> Reading:
     cells = column.to_numpy(dtype=object)[odd]
     if all(isinstance(cell, datetime.date) for cell in cells):
         return Reading("unusable", why="dates")
-    faults = [Fault(int(position), cell, f"a number or a word, not a {type(cell).__name__}", "Write one value per cell.")
-              for position, cell in zip(np.flatnonzero(odd), cells, strict=True)]
+    faults = [
+        Fault(
+            int(position),
+            cell,
+            f"a number or a word, not a {type(cell).__name__}",
+            "Write one value per cell.",
+        )
+        for position, cell in zip(np.flatnonzero(odd), cells, strict=True)
+    ]
     return Reading("number", np.full(len(column), np.nan), faults)
 
 # %% ../../nbs/library/data/03_columns.ipynb #6ba85fcc
@@ -187,8 +243,15 @@ def _finite(column: pd.Series, values: np.ndarray) -> Reading:
     "A number column, with a fault for each infinite cell."
     if column.notna().sum() == 0:
         return Reading("empty", values)
-    faults = [Fault(int(position), column.iloc[position], "a finite number", "Leave the cell empty where the value is not known.")
-              for position in np.flatnonzero(np.isinf(values))]
+    faults = [
+        Fault(
+            int(position),
+            column.iloc[position],
+            "a finite number",
+            "Leave the cell empty where the value is not known.",
+        )
+        for position in np.flatnonzero(np.isinf(values))
+    ]
     return Reading("number", values, faults)
 
 # %% ../../nbs/library/data/03_columns.ipynb #6c150932
@@ -207,8 +270,13 @@ def _numbers_or_levels(column: pd.Series, cells: Distinct, numbers: list[float |
     values = cells.spread([np.nan if number is None else number for number in numbers])
     reading = _finite(column, values)
     words = np.flatnonzero((cells.codes >= 0) & np.isnan(values))
-    faults = [Fault(int(row), column.iloc[row], "a number", mend_number(column.iloc[row])) for row in words]
-    return Reading("number", values, sorted([*reading.faults, *faults], key=lambda fault: fault.position))
+    faults = [
+        Fault(int(row), column.iloc[row], "a number", mend_number(column.iloc[row]))
+        for row in words
+    ]
+    return Reading(
+        "number", values, sorted([*reading.faults, *faults], key=lambda fault: fault.position)
+    )
 
 # %% ../../nbs/library/data/03_columns.ipynb #e2006031
 _TRUTHS = {"true": 1.0, "false": 0.0}
@@ -218,14 +286,22 @@ def _truths(cells: Distinct) -> list[float] | None:
     "True and false as 1 and 0, where a column holds nothing else."
     words = [str(value).strip().lower() for value in cells.values]
     known = [value for value, count in zip(words, cells.counts, strict=True) if count]
-    return [_TRUTHS.get(word, np.nan) for word in words] if all(word in _TRUTHS for word in known) else None
+    return (
+        [_TRUTHS.get(word, np.nan) for word in words]
+        if all(word in _TRUTHS for word in known)
+        else None
+    )
 
 # %% ../../nbs/library/data/03_columns.ipynb #f37ce549
 def label(
     value: Any,  # a distinct value of a column
-) -> str:        # as a person would write it
+) -> str:  # as a person would write it
     "A value as the name of a level, a site or a patient."
-    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(float(value)) < 1e15:
+    if (
+        isinstance(value, (float, np.floating))
+        and float(value).is_integer()
+        and abs(float(value)) < 1e15
+    ):
         return str(int(value))
     return str(value).strip()
 
@@ -255,8 +331,15 @@ def read_names(
     if column.dtype == object and (odd := _strange_cells(column)).any():
         return _odd(column, odd)
     cells = distinct(column.astype(object))
-    faults = [Fault(int(row), "", "the name of a site", "Write the hospital, or leave this patient out of the file.")
-              for row in np.flatnonzero(cells.codes < 0)]
+    faults = [
+        Fault(
+            int(row),
+            "",
+            "the name of a site",
+            "Write the hospital, or leave this patient out of the file.",
+        )
+        for row in np.flatnonzero(cells.codes < 0)
+    ]
     return Reading("text", _levels(cells), faults)
 
 # %% ../../nbs/library/data/03_columns.ipynb #97dcfc8b
@@ -275,15 +358,20 @@ _EVENT_WORDS = {"0": 0.0, "1": 1.0, "true": 1.0, "false": 0.0}
 # %% ../../nbs/library/data/03_columns.ipynb #23373ff4
 def read_event(
     column: pd.Series,
-    event_values: Mapping[Any, Any] | None = None,  # coding of the column, such as {"dead": 1, "alive": 0}; None means missing
-) -> Reading:                                       # values 0, 1 or missing
+    event_values: Mapping[Any, Any]
+    | None = None,  # coding of the column, such as {"dead": 1, "alive": 0}; None means missing
+) -> Reading:  # values 0, 1 or missing
     "An event column as 0 and 1."
     if why := _strange(column):
         return Reading("unusable", why=why)
     if column.dtype == object and (odd := _strange_cells(column)).any():
         return _odd(column, odd)
     cells = distinct(column.astype(object))
-    coding = _EVENT_WORDS if event_values is None else {_code(key): _target(value) for key, value in event_values.items()}
+    coding = (
+        _EVENT_WORDS
+        if event_values is None
+        else {_code(key): _target(value) for key, value in event_values.items()}
+    )
     meant = [coding.get(_code(value)) for value in cells.values]
     values = cells.spread([np.nan if number is None else number for number in meant])
     unknown = np.array([number is None for number in meant], dtype=bool) & (cells.counts > 0)
@@ -301,18 +389,42 @@ def _target(value: object) -> float:
     return math.nan if value is None else float(value)  # type: ignore[arg-type]
 
 # %% ../../nbs/library/data/03_columns.ipynb #6db28ecc
-def _event_reading(column: pd.Series, cells: Distinct, values: np.ndarray, unknown: np.ndarray, event_values: Mapping | None) -> Reading:
+def _event_reading(
+    column: pd.Series,
+    cells: Distinct,
+    values: np.ndarray,
+    unknown: np.ndarray,
+    event_values: Mapping | None,
+) -> Reading:
     "The event column with a fault for each value that the coding does not know."
     if column.notna().sum() == 0 or not cells.counts.any():
         return Reading("empty", values)
-    expected = "0/1, True/False or an empty cell" if event_values is None else f"one of {', '.join(map(shown, event_values))}"
+    expected = (
+        "0/1, True/False or an empty cell"
+        if event_values is None
+        else f"one of {', '.join(map(shown, event_values))}"
+    )
     held = [value for value, count in zip(cells.values, cells.counts, strict=True) if count]
     advice = _coding_advice(held)
     faults = [Fault(int(row), column.iloc[row], expected, advice) for row in cells.rows_of(unknown)]
     return Reading("number", values, faults)
 
 # %% ../../nbs/library/data/03_columns.ipynb #463fd1dc
-_YES = ("dead", "died", "death", "deceased", "event", "yes", "relapse", "relapsed", "progression", "progressed", "y", "d", "exitus")
+_YES = (
+    "dead",
+    "died",
+    "death",
+    "deceased",
+    "event",
+    "yes",
+    "relapse",
+    "relapsed",
+    "progression",
+    "progressed",
+    "y",
+    "d",
+    "exitus",
+)
 
 # %% ../../nbs/library/data/03_columns.ipynb #15d28af7
 def _coding_advice(held: list[Any]) -> str:

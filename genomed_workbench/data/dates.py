@@ -16,8 +16,21 @@ import pandas as pd
 
 # %% ../../nbs/library/data/11_dates.ipynb #327e88f7
 DATE_FORMATS = {
-    "YYYY-MM-DD": "%Y-%m-%d", "DD.MM.YYYY": "%d.%m.%Y", "DD/MM/YYYY": "%d/%m/%Y", "MM/DD/YYYY": "%m/%d/%Y", "DD-MM-YYYY": "%d-%m-%Y", "MM-DD-YYYY": "%m-%d-%Y", "YYYY/MM/DD": "%Y/%m/%d",
-    "YYYYMMDD": "%Y%m%d", "DD.MM.YY": "%d.%m.%y", "DD/MM/YY": "%d/%m/%y", "MM/DD/YY": "%m/%d/%y", "DD MMM YYYY": "%d %b %Y", "DD-MMM-YYYY": "%d-%b-%Y", "DD MMMM YYYY": "%d %B %Y", "MMM DD, YYYY": "%b %d, %Y",
+    "YYYY-MM-DD": "%Y-%m-%d",
+    "DD.MM.YYYY": "%d.%m.%Y",
+    "DD/MM/YYYY": "%d/%m/%Y",
+    "MM/DD/YYYY": "%m/%d/%Y",
+    "DD-MM-YYYY": "%d-%m-%Y",
+    "MM-DD-YYYY": "%m-%d-%Y",
+    "YYYY/MM/DD": "%Y/%m/%d",
+    "YYYYMMDD": "%Y%m%d",
+    "DD.MM.YY": "%d.%m.%y",
+    "DD/MM/YY": "%d/%m/%y",
+    "MM/DD/YY": "%m/%d/%y",
+    "DD MMM YYYY": "%d %b %Y",
+    "DD-MMM-YYYY": "%d-%b-%Y",
+    "DD MMMM YYYY": "%d %B %Y",
+    "MMM DD, YYYY": "%b %d, %Y",
 }
 
 # %% ../../nbs/library/data/11_dates.ipynb #1e61b2c6
@@ -26,40 +39,60 @@ _CLOCK = re.compile(r"[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}
 # %% ../../nbs/library/data/11_dates.ipynb #3197ad88
 def without_clock(
     cell: str,  # such as "2021-03-04 00:00:00"
-) -> str:       # such as "2021-03-04"
+) -> str:  # such as "2021-03-04"
     "A date without the hour, which a database often adds."
     return _CLOCK.sub("", cell.strip())
 
 # %% ../../nbs/library/data/11_dates.ipynb #920d7242
 def strptime_format(
     written: str,  # "DD.MM.YYYY", or "%d.%m.%Y"
-) -> str | None:   # None where it is no way to write a date
+) -> str | None:  # None where it is no way to write a date
     "A way to write dates as Python spells it."
     if "%" in written:
-        return written if {"%d", "%m"} <= set(re.findall("%.", written.replace("%b", "%m").replace("%B", "%m"))) else None
+        return (
+            written
+            if {"%d", "%m"}
+            <= set(re.findall("%.", written.replace("%b", "%m").replace("%B", "%m")))
+            else None
+        )
     text = re.sub("yyyy|jjjj|aaaa|gggg", "%Y", written.strip().lower())
-    for pattern, code in (("yy|jj|aa", "%y"), ("mmmm", "%B"), ("mmm", "%b"), ("mm", "%m"), ("dd|tt|jj|gg", "%d")):
+    for pattern, code in (
+        ("yy|jj|aa", "%y"),
+        ("mmmm", "%B"),
+        ("mmm", "%b"),
+        ("mm", "%m"),
+        ("dd|tt|jj|gg", "%d"),
+    ):
         text = re.sub(f"(?<!%)(?:{pattern})", code, text)
     return text if re.fullmatch(r"(%[YymbBd][-./, ]{0,2}){3}", text) and "%d" in text else None
 
 # %% ../../nbs/library/data/11_dates.ipynb #1a6fb0c8
 def parsed_dates(
     cells: Sequence[str],  # texts
-    format: str,           # as strptime has it
-) -> np.ndarray:           # datetime64[ns]; NaT where a cell does not follow the format
+    format: str,  # as strptime has it
+) -> np.ndarray:  # datetime64[ns]; NaT where a cell does not follow the format
     "Texts as dates, strictly."
     trimmed = pd.Series([without_clock(cell) for cell in cells], dtype=object)
-    dates = pd.to_datetime(trimmed, format=format, errors="coerce").to_numpy(dtype="datetime64[ns]").copy()
+    dates = (
+        pd.to_datetime(trimmed, format=format, errors="coerce")
+        .to_numpy(dtype="datetime64[ns]")
+        .copy()
+    )
     if "%Y" in format:
-        dates[~trimmed.str.contains(r"\d{4}", regex=True).to_numpy(dtype=bool)] = np.datetime64("NaT")
+        dates[~trimmed.str.contains(r"\d{4}", regex=True).to_numpy(dtype=bool)] = np.datetime64(
+            "NaT"
+        )
     return dates
 
 # %% ../../nbs/library/data/11_dates.ipynb #d1b6091c
 @dataclass(frozen=True)
 class FoundFormat:
     "How a column seems to write its dates."
-    formats: tuple[str, ...]  # names of DATE_FORMATS that read it equally well: none, one, or an open question
-    share: float              # of its distinct texts that they read
+
+    formats: tuple[
+        str, ...
+    ]  # names of DATE_FORMATS that read it equally well: none, one, or an open question
+    share: float  # of its distinct texts that they read
 
     @property
     def open(self) -> bool:
@@ -69,19 +102,29 @@ class FoundFormat:
 # %% ../../nbs/library/data/11_dates.ipynb #7af1d9c9
 def found_date_format(
     cells: Sequence[str],  # distinct texts of one column
-    most: int = 3000,      # texts looked at
+    most: int = 3000,  # texts looked at
 ) -> FoundFormat:
     "The way a column writes its dates."
     looked = list(cells)[:most]
     if not looked:
         return FoundFormat((), 0.0)
-    read = {name: parsed_dates(looked, code) for name, code in DATE_FORMATS.items() if _may_be(looked[0], name) or _may_be(looked[-1], name)}
+    read = {
+        name: parsed_dates(looked, code)
+        for name, code in DATE_FORMATS.items()
+        if _may_be(looked[0], name) or _may_be(looked[-1], name)
+    }
     counts = {name: int((~np.isnat(dates)).sum()) for name, dates in read.items()}
     best = max(counts.values(), default=0)
     if not best or best * 2 < len(looked):
         return FoundFormat((), best / len(looked))
     equal = [name for name, count in counts.items() if count == best]
-    different = [name for place, name in enumerate(equal) if not any(np.array_equal(read[name], read[other], equal_nan=True) for other in equal[:place])]
+    different = [
+        name
+        for place, name in enumerate(equal)
+        if not any(
+            np.array_equal(read[name], read[other], equal_nan=True) for other in equal[:place]
+        )
+    ]
     return FoundFormat(tuple(different), best / len(looked))
 
 # %% ../../nbs/library/data/11_dates.ipynb #3d938fbd
@@ -93,11 +136,15 @@ def _may_be(cell: str, name: str) -> bool:
 # %% ../../nbs/library/data/11_dates.ipynb #709a1540
 def agreed_formats(
     found: dict[str, FoundFormat],  # by column
-) -> dict[str, str | None]:         # the name of a format by column; None where it is open or there is none
+) -> dict[
+    str, str | None
+]:  # the name of a format by column; None where it is open or there is none
     "One format for each column, the open ones settled by the others."
     settled = {one.formats[0] for one in found.values() if len(one.formats) == 1}
     chosen: dict[str, str | None] = {}
     for column, one in found.items():
-        fitting = [name for name in one.formats if name in settled] if one.open else list(one.formats)
+        fitting = (
+            [name for name in one.formats if name in settled] if one.open else list(one.formats)
+        )
         chosen[column] = fitting[0] if len(fitting) == 1 else None
     return chosen

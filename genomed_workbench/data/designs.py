@@ -27,7 +27,15 @@ from .outcome import Binary, Survival
 from .problems import CohortError
 from .storage import write_text_atomically
 from .truth import Hazard, Truth, hazard_for
-from .virtual import Population, blank, odds_ratio, pairs, quantiles_of, read_calibration, solve_population
+from genomed_workbench.data.virtual import (
+    Population,
+    blank,
+    odds_ratio,
+    pairs,
+    quantiles_of,
+    read_calibration,
+    solve_population,
+)
 from ..statistics.survival import kaplan_meier
 
 # %% ../../nbs/library/data/26_designs.ipynb #616103e6
@@ -37,28 +45,40 @@ Columns = dict[str, np.ndarray]
 @dataclass(frozen=True)
 class Design:
     "How the virtual patients of one disease are made."
-    name: str                                                    # of the cohort, such as "virtual-mds"
-    complete: Callable[[Columns, np.random.Generator], Columns]  # adds what findings and numbers do not hold; nothing is missing
-    derive: Callable[[Columns], Columns]                         # adds transformed values; follows missing ones
-    groups: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = field(default_factory=dict)  # group of each patient, for survival by group
-    laboratory: tuple[str, ...] = ()                             # values that hospitals measure a little differently
-    panels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what a hospital may not test, by a name for it
+
+    name: str  # of the cohort, such as "virtual-mds"
+    complete: Callable[
+        [Columns, np.random.Generator], Columns
+    ]  # adds what findings and numbers do not hold; nothing is missing
+    derive: Callable[[Columns], Columns]  # adds transformed values; follows missing ones
+    groups: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = field(
+        default_factory=dict
+    )  # group of each patient, for survival by group
+    laboratory: tuple[str, ...] = ()  # values that hospitals measure a little differently
+    panels: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # what a hospital may not test, by a name for it
 
 # %% ../../nbs/library/data/26_designs.ipynb #6aff8fa2
 def linear(
-    columns: Mapping[str, np.ndarray],          # by name
-    coefficients: Mapping[str, float],          # by feature; a level as "sex=female"
-    means: Mapping[str, float] | None = None,   # what counts where a value is missing; None: the mean of the others
+    columns: Mapping[str, np.ndarray],  # by name
+    coefficients: Mapping[str, float],  # by feature; a level as "sex=female"
+    means: Mapping[str, float]
+    | None = None,  # what counts where a value is missing; None: the mean of the others
 ) -> np.ndarray:
     "The sum of coefficients times values."
     total = np.zeros(len(next(iter(columns.values()))))
     for feature, weight in coefficients.items():
         name, _, level = feature.partition("=")
         if weight:
-            total += weight * ((columns[name] == level) if level else _filled(columns[name], (means or {}).get(name)))
+            total += weight * (
+                (columns[name] == level)
+                if level
+                else _filled(columns[name], (means or {}).get(name))
+            )
     return total
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #01004972
 def _filled(values: np.ndarray, mean: float | None) -> np.ndarray:
     "Values with the mean where they are missing."
     gap = np.isnan(values)
@@ -71,28 +91,40 @@ def _hazard(told: Mapping[str, Any] | None) -> Hazard | None:
     "A hazard as a JSON file writes it."
     return None if told is None else Hazard(tuple(told["breaks"]), tuple(told["rates"]))
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #db93d85c
 def _told(hazard: Hazard) -> dict[str, list[float]]:
     "The same the other way round."
     return {"breaks": list(hazard.breaks), "rates": np.round(hazard.rates, 6).tolist()}
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #632ecc98
 def planted(
-    told: Mapping[str, Any],                   # the section of the outcome under "truth" in calibration.json
+    told: Mapping[str, Any],  # the section of the outcome under "truth" in calibration.json
     columns: Mapping[str, np.ndarray],
     index: pd.Index,
 ) -> Truth:
     "The truth of these patients."
-    log_risk = pd.Series(linear(columns, told["coefficients"], told.get("means")) - told["centre"], index=index, name="log_risk")
+    log_risk = pd.Series(
+        linear(columns, told["coefficients"], told.get("means")) - told["centre"],
+        index=index,
+        name="log_risk",
+    )
     coefficients = pd.Series(told["coefficients"], dtype=float, name="coef").rename_axis("feature")
-    return Truth(coefficients, log_risk, _hazard(told.get("baseline")), _hazard(told.get("censoring")))
+    return Truth(
+        coefficients, log_risk, _hazard(told.get("baseline")), _hazard(told.get("censoring"))
+    )
 
 # %% ../../nbs/library/data/26_designs.ipynb #cd926762
 def _site_effects(truth: Truth, hospitals: Hospitals, where: np.ndarray) -> Truth:
     "The truth with what each hospital adds."
     effect = np.asarray(hospitals.each("effect", 0.0), float)
     log_risk = truth.log_risk + effect[where]
-    return Truth(truth.coefficients, log_risk, truth.baseline, truth.censoring, dict(zip(hospitals.labels, map(float, effect), strict=True)) if effect.any() else None)
+    return Truth(
+        truth.coefficients,
+        log_risk,
+        truth.baseline,
+        truth.censoring,
+        dict(zip(hospitals.labels, map(float, effect), strict=True)) if effect.any() else None,
+    )
 
 # %% ../../nbs/library/data/26_designs.ipynb #f23f5bcd
 def _patients(design: Design, told: Mapping[str, Any], n: int, seed: int) -> Columns:
@@ -111,76 +143,138 @@ def _checked(name: str, n: Any, seed: Any) -> None:
 # %% ../../nbs/library/data/26_designs.ipynb #73199e8e
 def _known_options(name: str, options: Mapping[str, Any]) -> None:
     "Only options that virtual patients have."
-    known = {*inspect.signature(virtual_cohort).parameters, *inspect.signature(Cohort.from_frame).parameters, *(one.name for one in fields(Cohort))} - {"design", "card", "options", "metadata"}
+    known = {
+        *inspect.signature(virtual_cohort).parameters,
+        *inspect.signature(Cohort.from_frame).parameters,
+        *(one.name for one in fields(Cohort)),
+    } - {"design", "card", "options", "metadata"}
     if wrong := next((option for option in options if option not in known), None):
-        raise CohortError(f"{name}: there is no option {wrong}={options[wrong]!r}. {suggestion(wrong, sorted(known & {*inspect.signature(virtual_cohort).parameters}))}")
+        raise CohortError(
+            f"{name}: there is no option {wrong}={options[wrong]!r}. "
+            f"{suggestion(wrong, sorted(known & {*inspect.signature(virtual_cohort).parameters}))}"
+        )
 
 # %% ../../nbs/library/data/26_designs.ipynb #44b8de01
 def virtual_cohort(
     design: Design,
-    card: Mapping[str, Any],                     # of the registry
+    card: Mapping[str, Any],  # of the registry
     n: int = 1000,
     seed: int = 0,
-    outcome: str | None = None,                  # by its name in the card; None: the first
-    hospitals: int | Hospitals | None = None,    # None: no hospitals
-    missing: bool = True,                        # False: every value is known
-    **options: Any,                              # for Cohort.from_frame: features, zero_time, ...
+    outcome: str | None = None,  # by its name in the card; None: the first
+    hospitals: int | Hospitals | None = None,  # None: no hospitals
+    missing: bool = True,  # False: every value is known
+    **options: Any,  # for Cohort.from_frame: features, zero_time, ...
 ) -> Cohort:
     "Virtual patients with a known truth."
     _checked(design.name, n, seed)
     _known_options(design.name, options)
     chosen = next(iter(card["outcomes"])) if outcome is None else outcome
     if chosen not in card["outcomes"]:
-        raise CohortError(f"{design.name}: there is no outcome {chosen!r}. {suggestion(str(chosen), card['outcomes'])}")
+        raise CohortError(
+            f"{design.name}: there is no outcome {chosen!r}. {suggestion(str(chosen), card['outcomes'])}"
+        )
     told = read_calibration(card["folder"] / "calibration.json")
-    gaps, places, fates = (np.random.default_rng([seed, stream]) for stream in (2, 3, 7))  # each its own: with or without hospitals the same values are missing
+    gaps, places, fates = (
+        np.random.default_rng([seed, stream]) for stream in (2, 3, 7)
+    )  # each its own: with or without hospitals the same values are missing
     columns = _patients(design, told, n, seed)
-    index = pd.Index(np.char.add("V", np.char.zfill(np.arange(1, n + 1).astype(str), len(str(n)))).astype(object), name="patient")
+    index = pd.Index(
+        np.char.add("V", np.char.zfill(np.arange(1, n + 1).astype(str), len(str(n)))).astype(
+            object
+        ),
+        name="patient",
+    )
     if missing:
         blank(columns, told["published"]["missing"], gaps)
         columns = design.derive(columns)
     truth = planted(told["truth"][chosen], columns, index)
     follow_up: Any = 1.0
     if hospitals is not None:
-        plan = hospitals if isinstance(hospitals, Hospitals) else usual_hospitals(hospitals, seed, design.laboratory, tuple(design.panels))
+        plan = (
+            hospitals
+            if isinstance(hospitals, Hospitals)
+            else usual_hospitals(hospitals, seed, design.laboratory, tuple(design.panels))
+        )
         where = assign(plan, truth.log_risk.to_numpy(), places)
-        truth, follow_up = _site_effects(truth, plan, where), np.asarray(plan.each("follow_up", 1.0), float)[where]
-        measured(columns, plan, where, design.panels, {name: one.digits for name, one in quantiles_of(told["published"]["quantiles"]).items()})
+        truth, follow_up = (
+            _site_effects(truth, plan, where),
+            np.asarray(plan.each("follow_up", 1.0), float)[where],
+        )
+        measured(
+            columns,
+            plan,
+            where,
+            design.panels,
+            {
+                name: one.digits
+                for name, one in quantiles_of(told["published"]["quantiles"]).items()
+            },
+        )
         columns["hospital"] = np.array(plan.labels, dtype=object)[where]
     columns |= _outcome_columns(card["outcomes"][chosen], truth, fates, follow_up)
     entry = card["outcomes"][chosen]
-    asked = Survival(entry["time"], entry["event"], entry["unit"]) if "time" in entry else Binary(entry["column"])
+    asked = (
+        Survival(entry["time"], entry["event"], entry["unit"])
+        if "time" in entry
+        else Binary(entry["column"])
+    )
     frame = pd.DataFrame(design.derive(columns), index=index, copy=False)
-    settings = {"features": [one["name"] for one in card["features"]], "file": design.name, **options}
-    return Cohort.from_frame(frame, asked, "hospital" if hospitals is not None else None, truth=truth, **settings)
+    settings = {
+        "features": [one["name"] for one in card["features"]],
+        "file": design.name,
+        **options,
+    }
+    return Cohort.from_frame(
+        frame, asked, "hospital" if hospitals is not None else None, truth=truth, **settings
+    )
 
 # %% ../../nbs/library/data/26_designs.ipynb #4c2df75b
-def _outcome_columns(entry: Mapping[str, Any], truth: Truth, rng: np.random.Generator, follow_up: Any) -> Columns:
+def _outcome_columns(
+    entry: Mapping[str, Any], truth: Truth, rng: np.random.Generator, follow_up: Any
+) -> Columns:
     "What is seen of the outcome; times in whole days."
     time, event = truth.draw(rng, follow_up)
-    return {entry["time"]: np.maximum(np.ceil(time * 365.25), 1) / 365.25, entry["event"]: event} if "time" in entry else {entry["column"]: event}
+    return (
+        {entry["time"]: np.maximum(np.ceil(time * 365.25), 1) / 365.25, entry["event"]: event}
+        if "time" in entry
+        else {entry["column"]: event}
+    )
 
 # %% ../../nbs/library/data/26_designs.ipynb #88fd53a4
 def solved_truth(
-    told: Mapping[str, Any],        # coefficients of one outcome; for a yes or no also `share`, how many have it
+    told: Mapping[
+        str, Any
+    ],  # coefficients of one outcome; for a yes or no also `share`, how many have it
     published: Mapping[str, Any],
     outcome: str,
     columns: Mapping[str, np.ndarray],  # many complete patients
 ) -> dict[str, Any]:
     "Centre, baseline and censoring of one outcome."
-    told = {**told, "means": {name: round(float(columns[name].mean()), 5) for name, weight in told["coefficients"].items() if weight and "=" not in name}}
+    told = {
+        **told,
+        "means": {
+            name: round(float(columns[name].mean()), 5)
+            for name, weight in told["coefficients"].items()
+            if weight and "=" not in name
+        },
+    }
     risk = linear(columns, told["coefficients"])
     if "share" in told:
-        return {**told, "centre": -float(brentq(lambda x: expit(risk + x).mean() - told["share"], -50, 50))}
+        return {
+            **told,
+            "centre": -float(brentq(lambda x: expit(risk + x).mean() - told["share"], -50, 50)),
+        }
     centre = float(np.round(risk.mean(), 6))
     curve = published["survival"][outcome]["overall"]
     baseline = hazard_for(risk - centre, {float(year): share for year, share in curve.items()})
-    ends = hazard_for(np.zeros(1), {float(year): share for year, share in published["followed"][outcome].items()})
+    ends = hazard_for(
+        np.zeros(1), {float(year): share for year, share in published["followed"][outcome].items()}
+    )
     return {**told, "centre": centre, "baseline": _told(baseline), "censoring": _told(ends)}
 
 # %% ../../nbs/library/data/26_designs.ipynb #727f0c0f
 def solve_calibration(
-    path: Path,      # a calibration.json with `published` and `truth`
+    path: Path,  # a calibration.json with `published` and `truth`
     design: Design,
     sample: int = 200_000,
     seed: int = 0,
@@ -189,74 +283,142 @@ def solve_calibration(
     told = json.loads(path.read_text(encoding="utf-8"))
     told["solved"] = solve_population(told["published"], seed, sample).to_dict()
     columns = _patients(design, told, sample, seed + 1)
-    told["truth"] = {name: solved_truth(one, told["published"], name, columns) for name, one in told["truth"].items()}
+    told["truth"] = {
+        name: solved_truth(one, told["published"], name, columns)
+        for name, one in told["truth"].items()
+    }
     write_text_atomically(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     read_calibration.cache_clear()
     return told
 
 # %% ../../nbs/library/data/26_designs.ipynb #dc2007f0
-def _row(kind: str, what: str, published: float, found: float, allowed: str, ok: bool) -> dict[str, Any]:
+def _row(
+    kind: str, what: str, published: float, found: float, allowed: str, ok: bool
+) -> dict[str, Any]:
     "A line of the fidelity table."
-    return {"kind": kind, "what": what, "published": float(published), "found": float(found), "allowed": allowed, "ok": bool(ok)}
+    return {
+        "kind": kind,
+        "what": what,
+        "published": float(published),
+        "found": float(found),
+        "allowed": allowed,
+        "ok": bool(ok),
+    }
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #2de3a917
 def _share_row(kind: str, what: str, published: float, values: np.ndarray) -> dict[str, Any]:
     "A share against a published one: within three standard errors or a percentage point."
     known = values[~np.isnan(values)]
     room = max(0.01, 3 * np.sqrt(published * (1 - published) / max(len(known), 1)))
     found = known.mean() if len(known) else np.nan
-    return _row(kind, what, published, found, f"within {100 * room:.1f} points", abs(found - published) <= room)
+    return _row(
+        kind,
+        what,
+        published,
+        found,
+        f"within {100 * room:.1f} points",
+        abs(found - published) <= room,
+    )
 
 # %% ../../nbs/library/data/26_designs.ipynb #c887cfb3
 def _share_rows(frame: pd.DataFrame, published: Mapping[str, Any]) -> list[dict[str, Any]]:
     "Prevalences, levels, and how much is missing."
-    rows = [_share_row("prevalence", name, share, frame[name].to_numpy(float)) for name, share in published["prevalence"].items() if name in frame]
+    rows = [
+        _share_row("prevalence", name, share, frame[name].to_numpy(float))
+        for name, share in published["prevalence"].items()
+        if name in frame
+    ]
     for name, shares in published.get("levels", {}).items():
         if name in frame:
             values = frame[name]
-            rows += [_share_row("level", f"{name} = {level}", share, np.where(values.isna(), np.nan, _same(values, level))) for level, share in shares.items()]
+            rows += [
+                _share_row(
+                    "level",
+                    f"{name} = {level}",
+                    share,
+                    np.where(values.isna(), np.nan, _same(values, level)),
+                )
+                for level, share in shares.items()
+            ]
     for name, shares in published.get("groups", {}).items():
         if name in frame:
-            rows += [_row("score group", f"{name} {level}", share, (frame[name] == level).sum() / frame[name].notna().sum(), "within 2 points", abs((frame[name] == level).sum() / frame[name].notna().sum() - share) <= 0.02) for level, share in shares.items()]
+            rows += [
+                _row(
+                    "score group",
+                    f"{name} {level}",
+                    share,
+                    (frame[name] == level).sum() / frame[name].notna().sum(),
+                    "within 2 points",
+                    abs((frame[name] == level).sum() / frame[name].notna().sum() - share) <= 0.02,
+                )
+                for level, share in shares.items()
+            ]
     away: dict[str, float] = {}
     for names, share in published.get("missing", {}).items():
         for name in names.split("|"):
             away[name] = 1 - (1 - away.get(name, 0.0)) * (1 - share)
-    return rows + [_share_row("missing", name, share, frame[name].isna().to_numpy(float)) for name, share in away.items() if name in frame]
+    return rows + [
+        _share_row("missing", name, share, frame[name].isna().to_numpy(float))
+        for name, share in away.items()
+        if name in frame
+    ]
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #c3aae2cf
 def _same(values: pd.Series, level: str) -> np.ndarray:
     "1.0 where a value is this level, numbers and texts alike."
     asked: Any = float(level) if pd.api.types.is_numeric_dtype(values.dtype) else level
     return (values == asked).to_numpy(float)
 
 # %% ../../nbs/library/data/26_designs.ipynb #aa206a93
-def _odds_row(kind: str, pair: tuple[str, str], published: float, frame: pd.DataFrame) -> dict[str, Any]:
+def _odds_row(
+    kind: str, pair: tuple[str, str], published: float, frame: pd.DataFrame
+) -> dict[str, Any]:
     "An odds ratio against a published one: within a factor of 1.5; an exclusion (below 0.4) stays below 0.4."
     values = frame[list(pair)].dropna().to_numpy(float)
     found = odds_ratio(values[:, 0], values[:, 1])
     ok = found < 0.4 if published < 0.4 else abs(np.log(found / published)) <= np.log(1.5)
-    return _row(kind, " and ".join(pair), published, found, "below 0.4" if published < 0.4 else "within a factor of 1.5", ok)
+    return _row(
+        kind,
+        " and ".join(pair),
+        published,
+        found,
+        "below 0.4" if published < 0.4 else "within a factor of 1.5",
+        ok,
+    )
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #9afa9a02
 def _rare_row(pair: tuple[str, str], published: float, frame: pd.DataFrame) -> dict[str, Any]:
     "The same for a pair that was not singled out: where few patients have both, three standard errors are allowed."
     row = _odds_row("other odds ratio", pair, published, frame)
     if row["ok"]:
         return row
-    both = frame[list(pair)].dropna().value_counts().reindex(pd.MultiIndex.from_product([(0.0, 1.0)] * 2), fill_value=0) + 0.5
+    both = (
+        frame[list(pair)]
+        .dropna()
+        .value_counts()
+        .reindex(pd.MultiIndex.from_product([(0.0, 1.0)] * 2), fill_value=0)
+        + 0.5
+    )
     room = float(np.exp(3 * np.sqrt((1 / both).sum())))
     if abs(np.log(row["found"] / published)) <= np.log(room):
-        return {**row, "allowed": f"{row['allowed']}, or a factor of {room:.1f} (3 standard errors)", "ok": True}
+        return {
+            **row,
+            "allowed": f"{row['allowed']}, or a factor of {room:.1f} (3 standard errors)",
+            "ok": True,
+        }
     return row
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #2e6cbd2a
 def _odds_rows(frame: pd.DataFrame, published: Mapping[str, Any]) -> list[dict[str, Any]]:
     "Listed odds ratios first, then all others that were published."
     listed = pairs(published.get("listed_odds_ratios", {}))
     rows = [_odds_row("odds ratio", pair, ratio, frame) for pair, ratio in listed.items()]
     done = {frozenset(pair) for pair in listed}
-    rest = {pair: value for pair, value in pairs(published["log_odds"]).items() if frozenset(pair) not in done and set(pair) <= set(frame.columns)}
+    rest = {
+        pair: value
+        for pair, value in pairs(published["log_odds"]).items()
+        if frozenset(pair) not in done and set(pair) <= set(frame.columns)
+    }
     return rows + [_rare_row(pair, float(np.exp(value)), frame) for pair, value in rest.items()]
 
 # %% ../../nbs/library/data/26_designs.ipynb #e467fc61
@@ -268,32 +430,81 @@ def _number_rows(frame: pd.DataFrame, published: Mapping[str, Any]) -> list[dict
             least = 1.001 * 10.0 ** -told.get("digits", 1)
             for label, room in (("0.5", 0.05), ("0.25", 0.1), ("0.75", 0.1), ("mean", 0.1)):
                 if label in told:
-                    found = frame[name].mean() if label == "mean" else frame[name].quantile(float(label))
-                    what = {"0.5": "median", "0.25": "lower quartile", "0.75": "upper quartile"}.get(label, label)
-                    rows.append(_row("median" if label == "0.5" else "distribution", f"{name}, {what}", told[label], found, f"within {room:.0%}", abs(found - told[label]) <= max(room * abs(told[label]), least)))
+                    found = (
+                        frame[name].mean()
+                        if label == "mean"
+                        else frame[name].quantile(float(label))
+                    )
+                    what = {
+                        "0.5": "median",
+                        "0.25": "lower quartile",
+                        "0.75": "upper quartile",
+                    }.get(label, label)
+                    rows.append(
+                        _row(
+                            "median" if label == "0.5" else "distribution",
+                            f"{name}, {what}",
+                            told[label],
+                            found,
+                            f"within {room:.0%}",
+                            abs(found - told[label]) <= max(room * abs(told[label]), least),
+                        )
+                    )
     for pair, value in pairs(published.get("spearman", {})).items():
         if set(pair) <= set(frame.columns):
             found = frame[pair[0]].corr(frame[pair[1]], "spearman")
-            rows.append(_row("rank correlation", " and ".join(pair), value, found, "within 0.1", abs(found - value) <= 0.1))
-    return rows + [row for one in published.get("contrasts", ()) if {one["number"], one["finding"]} <= set(frame.columns) for row in _contrast_rows(frame, one)]
+            rows.append(
+                _row(
+                    "rank correlation",
+                    " and ".join(pair),
+                    value,
+                    found,
+                    "within 0.1",
+                    abs(found - value) <= 0.1,
+                )
+            )
+    return rows + [
+        row
+        for one in published.get("contrasts", ())
+        if {one["number"], one["finding"]} <= set(frame.columns)
+        for row in _contrast_rows(frame, one)
+    ]
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #309f0bbc
 def _contrast_rows(frame: pd.DataFrame, one: Mapping[str, Any]) -> list[dict[str, Any]]:
     "A number with and without a finding: within a tenth."
     rows = []
     for label, code in (("with", 1), ("without", 0)):
         published = one["yes" if code else "no"]
         found = getattr(frame.loc[frame[one["finding"]] == code, one["number"]], one["statistic"])()
-        rows.append(_row("genotype and phenotype", f"{one['number']}, {one['statistic']} {label} {one['finding']}", published, found, "within 10%", abs(found / published - 1) <= 0.1))
+        rows.append(
+            _row(
+                "genotype and phenotype",
+                f"{one['number']}, {one['statistic']} {label} {one['finding']}",
+                published,
+                found,
+                "within 10%",
+                abs(found / published - 1) <= 0.1,
+            )
+        )
     return rows
 
 # %% ../../nbs/library/data/26_designs.ipynb #f2221214
 JUDGED = ("1", "3", "5")  # years at which survival is held against the publication
 
 # %% ../../nbs/library/data/26_designs.ipynb #cfafaa28
-def _survival_rows(cohort: Cohort, published: Mapping[str, Any], groups: Mapping[str, Callable]) -> list[dict[str, Any]]:
+def _survival_rows(
+    cohort: Cohort, published: Mapping[str, Any], groups: Mapping[str, Callable]
+) -> list[dict[str, Any]]:
     "Kaplan-Meier of all within 2 points, of each group within 5."
-    told = next((one for name, one in published.get("survival", {}).items() if name == _outcome_name(cohort)), None)
+    told = next(
+        (
+            one
+            for name, one in published.get("survival", {}).items()
+            if name == _outcome_name(cohort)
+        ),
+        None,
+    )
     if told is None or cohort.kind != "survival":
         return []
     rows = _curve_rows("survival", "all patients", told["overall"], cohort.time, cohort.event, 0.02)
@@ -301,21 +512,49 @@ def _survival_rows(cohort: Cohort, published: Mapping[str, Any], groups: Mapping
         label = make(cohort.frame)
         for level, curve in told.get("groups", {}).get(name, {}).items():
             here = (label == level).to_numpy(bool)
-            rows += _curve_rows("survival by group", f"{name} {level}", curve, cohort.time[here], cohort.event[here], 0.05)
+            rows += _curve_rows(
+                "survival by group",
+                f"{name} {level}",
+                curve,
+                cohort.time[here],
+                cohort.event[here],
+                0.05,
+            )
     return rows
 
-
-def _curve_rows(kind: str, what: str, told: Mapping[str, float], time: np.ndarray, event: np.ndarray, room: float) -> list[dict[str, Any]]:
+# %% ../../nbs/library/data/26_designs.ipynb #a02f8747
+def _curve_rows(
+    kind: str,
+    what: str,
+    told: Mapping[str, float],
+    time: np.ndarray,
+    event: np.ndarray,
+    room: float,
+) -> list[dict[str, Any]]:
     "A survival curve at the judged years."
     curve = kaplan_meier(time, event)
     found = {year: float(curve(np.array([float(year)]))[0]) for year in JUDGED if year in told}
-    return [_row(kind, f"{what}, {year} years", told[year], value, f"within {100 * room:.0f} points", abs(value - told[year]) <= room) for year, value in found.items()]
+    return [
+        _row(
+            kind,
+            f"{what}, {year} years",
+            told[year],
+            value,
+            f"within {100 * room:.0f} points",
+            abs(value - told[year]) <= room,
+        )
+        for year, value in found.items()
+    ]
 
-
+# %% ../../nbs/library/data/26_designs.ipynb #405e375f
 def _outcome_name(cohort: Cohort) -> str:
     "The name of the cohort's outcome in its card."
     outcomes = design_card(cohort.name)[1]["outcomes"]
-    return next(name for name, one in outcomes.items() if one.get("event", one.get("column")) == cohort.outcome.columns[-1])
+    return next(
+        name
+        for name, one in outcomes.items()
+        if one.get("event", one.get("column")) == cohort.outcome.columns[-1]
+    )
 
 # %% ../../nbs/library/data/26_designs.ipynb #5394943c
 def design_card(
@@ -326,16 +565,27 @@ def design_card(
 
     card = card_of(name)
     if card["loader"]["kind"] != "virtual":
-        raise CohortError(f"{name} is no virtual cohort made from published figures; there is nothing to hold it against.")
+        raise CohortError(
+            f"{name} is no virtual cohort made from published figures; there is nothing to hold it against."
+        )
     return import_module(card["loader"]["module"]).DESIGN, card
 
 # %% ../../nbs/library/data/26_designs.ipynb #8b2ca28f
 def fidelity(
-    cohort: Cohort,                # from load_cohort("virtual-..."), best with n=20_000
-) -> pd.DataFrame:                 # kind, what, published, found, allowed, ok
+    cohort: Cohort,  # from load_cohort("virtual-..."), best with n=20_000
+) -> pd.DataFrame:  # kind, what, published, found, allowed, ok
     "What the virtual patients show, beside what was published."
     design, card = design_card(cohort.name)
     published = read_calibration(card["folder"] / "calibration.json")["published"]
-    frame = cohort.frame.assign(**{name: make(cohort.frame) for name, make in design.groups.items()}) if design.groups else cohort.frame
-    rows = [*_share_rows(frame, published), *_odds_rows(frame, published), *_number_rows(frame, published), *_survival_rows(cohort, published, design.groups)]
+    frame = (
+        cohort.frame.assign(**{name: make(cohort.frame) for name, make in design.groups.items()})
+        if design.groups
+        else cohort.frame
+    )
+    rows = [
+        *_share_rows(frame, published),
+        *_odds_rows(frame, published),
+        *_number_rows(frame, published),
+        *_survival_rows(cohort, published, design.groups),
+    ]
     return pd.DataFrame(rows)

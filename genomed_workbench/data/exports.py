@@ -24,39 +24,155 @@ from .problems import CohortError
 @dataclass(frozen=True)
 class Habit:
     "How one hospital writes its patients down."
+
     name: str
-    id: str = "patient_id"                                        # name of the column with the patient's id
-    columns: Mapping[str, str] = field(default_factory=dict)      # variable -> its column; others keep the dictionary's name
-    gene: str = "{gene}"                                          # how a gene's column is named
-    units: Mapping[str, str] = field(default_factory=dict)        # variable -> unit; others keep the dictionary's
-    words: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)  # variable -> value -> word
+    id: str = "patient_id"  # name of the column with the patient's id
+    columns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # variable -> its column; others keep the dictionary's name
+    gene: str = "{gene}"  # how a gene's column is named
+    units: Mapping[str, str] = field(
+        default_factory=dict
+    )  # variable -> unit; others keep the dictionary's
+    words: Mapping[str, Mapping[Any, str]] = field(
+        default_factory=dict
+    )  # variable -> value -> word
     yes_no: tuple[str, str] = ("1", "0")
     decimal: str = "."
     separator: str = ","
-    dates: str = "YYYY-MM-DD"                                     # a name of DATE_FORMATS
-    missing: str = ""                                             # how an unknown value is written
+    dates: str = "YYYY-MM-DD"  # a name of DATE_FORMATS
+    missing: str = ""  # how an unknown value is written
 
 # %% ../../nbs/library/data/31_exports.ipynb #68e99116
 _BLOOD = ("platelets", "white_cells", "neutrophils", "monocytes")
 HABITS = (
-    Habit("register", id="Patient ID", columns={"age": "AOD", "sex": "Gender", "hemoglobin": "Hemoglobin", "platelets": "Platelets", "neutrophils": "Neutrophils", "marrow_blasts": "BMB", "ring_sideroblasts": "RS"},
-          gene="{gene} result", units={"hemoglobin": "g/L"}, words={"sex": {"male": "M", "female": "F"}}),
-    Habit("german", id="Fallnummer", decimal=",", separator=";", dates="DD.MM.YYYY", missing="n.d.", yes_no=("ja", "nein"), gene="{gene} Mutation",
-          columns={"age": "Alter", "sex": "Geschlecht", "hemoglobin": "Hb", "platelets": "Thrombozyten", "white_cells": "Leukozyten", "neutrophils": "Neutrophile abs.", "monocytes": "Monozyten", "marrow_blasts": "KM-Blasten",
-                   "blood_blasts": "PB-Blasten", "ring_sideroblasts": "Ringsideroblasten", "karyotype": "Karyotyp", "diagnosis_date": "Diagnosedatum", "last_contact_date": "letzter Kontakt", "death": "verstorben", "mds_type": "Entstehung"},
-          words={"sex": {"male": "m", "female": "w"}, "mds_type": {"primary": "primär", "secondary or therapy-related": "sekundär"}}, units={name: "cells/uL" for name in _BLOOD}),
-    Habit("italian", id="codice", decimal=",", separator=";", dates="DD/MM/YYYY", missing="-9", yes_no=("si", "no"), gene="{gene}_mut",
-          columns={"age": "eta", "sex": "sesso", "hemoglobin": "Hb (g/l)", "platelets": "PLT", "white_cells": "GB", "neutrophils": "neutrofili", "monocytes": "monociti", "marrow_blasts": "blasti midollari", "blood_blasts": "blasti periferici",
-                   "karyotype": "cariotipo", "diagnosis_date": "data diagnosi", "last_contact_date": "ultimo contatto", "death": "deceduto"},
-          words={"sex": {"male": "maschio", "female": "femmina"}}, units={"hemoglobin": "g/L", "marrow_blasts": "fraction"}),
-    Habit("french", id="num_dossier", decimal=",", separator="\t", dates="DD-MM-YYYY", missing="NR", yes_no=("oui", "non"), gene="{gene}",
-          columns={"age": "age_dg", "sex": "sexe", "hemoglobin": "hemoglobine", "platelets": "plaquettes", "white_cells": "leucocytes", "neutrophils": "PNN", "monocytes": "monocytes_sang", "marrow_blasts": "blastes_MO", "blood_blasts": "blastes_sang",
-                   "karyotype": "caryotype", "diagnosis_date": "date_diag", "last_contact_date": "date_dern_nouv", "death": "deces", "TP53_max_vaf": "TP53_VAF_max"},
-          words={"sex": {"male": "1", "female": "2"}}, units={"hemoglobin": "mmol/L", "TP53_max_vaf": "%"}),
-    Habit("english", id="record", dates="DD MMM YYYY", missing="NK", yes_no=("yes", "no"), gene="mut {gene}",
-          columns={"age": "age at dx", "sex": "sex", "hemoglobin": "Hgb", "platelets": "platelet count", "white_cells": "WBC", "neutrophils": "ANC", "marrow_blasts": "BM blasts", "blood_blasts": "PB blasts", "karyotype": "ISCN",
-                   "diagnosis_date": "date of diagnosis", "last_contact_date": "last seen", "death": "deceased"},
-          words={"sex": {"male": "male", "female": "female"}}, units={"platelets": "10^3/uL", "white_cells": "10^3/uL", "neutrophils": "cells/uL"}),
+    Habit(
+        "register",
+        id="Patient ID",
+        columns={
+            "age": "AOD",
+            "sex": "Gender",
+            "hemoglobin": "Hemoglobin",
+            "platelets": "Platelets",
+            "neutrophils": "Neutrophils",
+            "marrow_blasts": "BMB",
+            "ring_sideroblasts": "RS",
+        },
+        gene="{gene} result",
+        units={"hemoglobin": "g/L"},
+        words={"sex": {"male": "M", "female": "F"}},
+    ),
+    Habit(
+        "german",
+        id="Fallnummer",
+        decimal=",",
+        separator=";",
+        dates="DD.MM.YYYY",
+        missing="n.d.",
+        yes_no=("ja", "nein"),
+        gene="{gene} Mutation",
+        columns={
+            "age": "Alter",
+            "sex": "Geschlecht",
+            "hemoglobin": "Hb",
+            "platelets": "Thrombozyten",
+            "white_cells": "Leukozyten",
+            "neutrophils": "Neutrophile abs.",
+            "monocytes": "Monozyten",
+            "marrow_blasts": "KM-Blasten",
+            "blood_blasts": "PB-Blasten",
+            "ring_sideroblasts": "Ringsideroblasten",
+            "karyotype": "Karyotyp",
+            "diagnosis_date": "Diagnosedatum",
+            "last_contact_date": "letzter Kontakt",
+            "death": "verstorben",
+            "mds_type": "Entstehung",
+        },
+        words={
+            "sex": {"male": "m", "female": "w"},
+            "mds_type": {"primary": "primär", "secondary or therapy-related": "sekundär"},
+        },
+        units={name: "cells/uL" for name in _BLOOD},
+    ),
+    Habit(
+        "italian",
+        id="codice",
+        decimal=",",
+        separator=";",
+        dates="DD/MM/YYYY",
+        missing="-9",
+        yes_no=("si", "no"),
+        gene="{gene}_mut",
+        columns={
+            "age": "eta",
+            "sex": "sesso",
+            "hemoglobin": "Hb (g/l)",
+            "platelets": "PLT",
+            "white_cells": "GB",
+            "neutrophils": "neutrofili",
+            "monocytes": "monociti",
+            "marrow_blasts": "blasti midollari",
+            "blood_blasts": "blasti periferici",
+            "karyotype": "cariotipo",
+            "diagnosis_date": "data diagnosi",
+            "last_contact_date": "ultimo contatto",
+            "death": "deceduto",
+        },
+        words={"sex": {"male": "maschio", "female": "femmina"}},
+        units={"hemoglobin": "g/L", "marrow_blasts": "fraction"},
+    ),
+    Habit(
+        "french",
+        id="num_dossier",
+        decimal=",",
+        separator="\t",
+        dates="DD-MM-YYYY",
+        missing="NR",
+        yes_no=("oui", "non"),
+        gene="{gene}",
+        columns={
+            "age": "age_dg",
+            "sex": "sexe",
+            "hemoglobin": "hemoglobine",
+            "platelets": "plaquettes",
+            "white_cells": "leucocytes",
+            "neutrophils": "PNN",
+            "monocytes": "monocytes_sang",
+            "marrow_blasts": "blastes_MO",
+            "blood_blasts": "blastes_sang",
+            "karyotype": "caryotype",
+            "diagnosis_date": "date_diag",
+            "last_contact_date": "date_dern_nouv",
+            "death": "deces",
+            "TP53_max_vaf": "TP53_VAF_max",
+        },
+        words={"sex": {"male": "1", "female": "2"}},
+        units={"hemoglobin": "mmol/L", "TP53_max_vaf": "%"},
+    ),
+    Habit(
+        "english",
+        id="record",
+        dates="DD MMM YYYY",
+        missing="NK",
+        yes_no=("yes", "no"),
+        gene="mut {gene}",
+        columns={
+            "age": "age at dx",
+            "sex": "sex",
+            "hemoglobin": "Hgb",
+            "platelets": "platelet count",
+            "white_cells": "WBC",
+            "neutrophils": "ANC",
+            "marrow_blasts": "BM blasts",
+            "blood_blasts": "PB blasts",
+            "karyotype": "ISCN",
+            "diagnosis_date": "date of diagnosis",
+            "last_contact_date": "last seen",
+            "death": "deceased",
+        },
+        words={"sex": {"male": "male", "female": "female"}},
+        units={"platelets": "10^3/uL", "white_cells": "10^3/uL", "neutrophils": "cells/uL"},
+    ),
 )
 
 # %% ../../nbs/library/data/31_exports.ipynb #123d8009
@@ -78,8 +194,32 @@ def with_dates(
     return frame
 
 # %% ../../nbs/library/data/31_exports.ipynb #52bf5562
-FIRST = ("Anna", "Marco", "Jean", "Ursula", "Peter", "Giulia", "Claire", "Thomas", "Lucia", "Karl", "Emma", "Paolo")
-LAST = ("Virtual", "Muster", "Esempio", "Exemple", "Sample", "Beispiel", "Prova", "Modele", "Fiktiv", "Inventata")
+FIRST = (
+    "Anna",
+    "Marco",
+    "Jean",
+    "Ursula",
+    "Peter",
+    "Giulia",
+    "Claire",
+    "Thomas",
+    "Lucia",
+    "Karl",
+    "Emma",
+    "Paolo",
+)
+LAST = (
+    "Virtual",
+    "Muster",
+    "Esempio",
+    "Exemple",
+    "Sample",
+    "Beispiel",
+    "Prova",
+    "Modele",
+    "Fiktiv",
+    "Inventata",
+)
 
 # %% ../../nbs/library/data/31_exports.ipynb #2180689f
 def identifiers(
@@ -88,19 +228,39 @@ def identifiers(
 ) -> dict[str, np.ndarray]:  # name, date_of_birth, record_number as made-up texts
     "Made-up identifying columns."
     rng, n = np.random.default_rng([seed, 6]), len(frame)
-    year = (frame["diagnosis_date"].dt.year if "diagnosis_date" in frame else pd.Series(2020, index=frame.index)) - frame["age"].fillna(70)
-    born = [f"{int(y)}-{m:02d}-{d:02d}" for y, m, d in zip(year, rng.integers(1, 13, n), rng.integers(1, 29, n), strict=True)]
-    names = [f"{FIRST[i]} {LAST[j]}" for i, j in zip(rng.integers(0, len(FIRST), n), rng.integers(0, len(LAST), n), strict=True)]
-    return {"name": np.array(names, dtype=object), "date_of_birth": np.array(born, dtype=object), "record_number": np.array([f"MRN{number}" for number in rng.permutation(np.arange(100_000, 100_000 + n))], dtype=object)}
+    year = (
+        frame["diagnosis_date"].dt.year
+        if "diagnosis_date" in frame
+        else pd.Series(2020, index=frame.index)
+    ) - frame["age"].fillna(70)
+    born = [
+        f"{int(y)}-{m:02d}-{d:02d}"
+        for y, m, d in zip(year, rng.integers(1, 13, n), rng.integers(1, 29, n), strict=True)
+    ]
+    names = [
+        f"{FIRST[i]} {LAST[j]}"
+        for i, j in zip(rng.integers(0, len(FIRST), n), rng.integers(0, len(LAST), n), strict=True)
+    ]
+    return {
+        "name": np.array(names, dtype=object),
+        "date_of_birth": np.array(born, dtype=object),
+        "record_number": np.array(
+            [f"MRN{number}" for number in rng.permutation(np.arange(100_000, 100_000 + n))],
+            dtype=object,
+        ),
+    }
 
 # %% ../../nbs/library/data/31_exports.ipynb #c433d346
 @dataclass(frozen=True)
 class Export:
     "A hospital's table of texts and the mapping that reads it."
+
     hospital: str
     habit: Habit
-    table: pd.DataFrame        # texts; columns as the hospital names them
-    mapping: dict[str, Any]    # the content of a mapping file: format, disease, id, decimal, date_format, missing, columns
+    table: pd.DataFrame  # texts; columns as the hospital names them
+    mapping: dict[
+        str, Any
+    ]  # the content of a mapping file: format, disease, id, decimal, date_format, missing, columns
 
     def to_csv(self) -> str:
         "The file that the hospital would send."
@@ -114,23 +274,29 @@ def _number_text(value: float, digits: int, habit: Habit) -> str:
     text = f"{value:.{digits}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace(".", habit.decimal)
 
-
+# %% ../../nbs/library/data/31_exports.ipynb #233d6f60
 def _texts(values: pd.Series, variable: Variable, habit: Habit) -> tuple[list[str], dict[str, Any]]:
     "A column as texts, and how a mapping describes it."
     said: dict[str, Any] = {"variable": variable.name}
     if variable.kind == "date":
         pattern = DATE_FORMATS[habit.dates]
         return [habit.missing if pd.isna(day) else day.strftime(pattern) for day in values], said
-    words = habit.words.get(variable.name) or ({1.0: habit.yes_no[0], 0.0: habit.yes_no[1]} if variable.kind == "yes-no" else None)
+    words = habit.words.get(variable.name) or (
+        {1.0: habit.yes_no[0], 0.0: habit.yes_no[1]} if variable.kind == "yes-no" else None
+    )
     if words:
         meaning = {text: {1.0: "yes", 0.0: "no"}.get(value, value) for value, text in words.items()}
         said["values"] = {} if set(meaning.items()) == {("1", "yes"), ("0", "no")} else meaning
-        return [habit.missing if pd.isna(value) else words[value] for value in values], {key: one for key, one in said.items() if one}
+        return [habit.missing if pd.isna(value) else words[value] for value in values], {
+            key: one for key, one in said.items() if one
+        }
     if variable.kind in ("level", "text"):
         return [habit.missing if pd.isna(value) else str(value) for value in values], said
     if unit := habit.units.get(variable.name):
         said["unit"] = unit
-        values = pd.Series(convert(values.to_numpy(float), str(variable.unit), unit, variable), index=values.index)
+        values = pd.Series(
+            convert(values.to_numpy(float), str(variable.unit), unit, variable), index=values.index
+        )
     digits = {"mmol/L": 2, "cells/uL": 0, "fraction": 3}.get(str(said.get("unit")), 3)
     return [_number_text(value, digits, habit) for value in values.to_numpy(float)], said
 
@@ -139,14 +305,18 @@ def _column_name(variable: Variable, habit: Habit) -> str:
     "What the hospital calls a variable."
     if variable.name in habit.columns:
         return habit.columns[variable.name]
-    return habit.gene.format(gene=variable.name) if variable.group == "genes" and variable.kind == "yes-no" else variable.name
+    return (
+        habit.gene.format(gene=variable.name)
+        if variable.group == "genes" and variable.kind == "yes-no"
+        else variable.name
+    )
 
 # %% ../../nbs/library/data/31_exports.ipynb #1b481153
 def as_written(
-    frame: pd.DataFrame,        # canonical values of one hospital, with dates
+    frame: pd.DataFrame,  # canonical values of one hospital, with dates
     habit: Habit,
     book: Dictionary,
-    variables: Sequence[str],   # what the hospital sends
+    variables: Sequence[str],  # what the hospital sends
     hospital: str = "",
     identifying: bool = False,  # names, dates of birth and record numbers beside
     seed: int = 0,
@@ -159,33 +329,84 @@ def as_written(
         table[column], columns[column] = _texts(frame[name], book[name], habit)
     if identifying:
         for name, values in identifiers(frame, seed).items():
-            table[name], columns[name] = values, {"ignore": True, "reason": "identifies the patient; leave it out of the export"}
-    told = {"format": 1, "disease": book.disease, "id": habit.id, "decimal": habit.decimal, "date_format": habit.dates, "missing": [habit.missing] if habit.missing else [], "columns": columns}
+            table[name], columns[name] = (
+                values,
+                {"ignore": True, "reason": "identifies the patient; leave it out of the export"},
+            )
+    told = {
+        "format": 1,
+        "disease": book.disease,
+        "id": habit.id,
+        "decimal": habit.decimal,
+        "date_format": habit.dates,
+        "missing": [habit.missing] if habit.missing else [],
+        "columns": columns,
+    }
     return Export(hospital or habit.name, habit, pd.DataFrame(table, dtype=object), told)
 
 # %% ../../nbs/library/data/31_exports.ipynb #1c6e7420
-NOT_SENT = ("os_years", "lfs_years", "aml_years", "leukemia_or_death", "aml", "ipss_m_score", "ipss_r_score", "TP53multi", "cytogenetic_risk", "del7_7q")  # what a hospital does not write down: it is computed
+NOT_SENT = (
+    "os_years",
+    "lfs_years",
+    "aml_years",
+    "leukemia_or_death",
+    "aml",
+    "ipss_m_score",
+    "ipss_r_score",
+    "TP53multi",
+    "cytogenetic_risk",
+    "del7_7q",
+)  # what a hospital does not write down: it is computed
 
 # %% ../../nbs/library/data/31_exports.ipynb #7f836ab2
 def hospital_exports(
-    cohort: Cohort,                          # virtual, with or without hospitals
-    habits: Sequence[Habit] = HABITS,        # one after the other, from the start again where there are more hospitals
-    variables: Sequence[str] | None = None,  # what is sent; None: every variable of the dictionary that the cohort has and a hospital writes down
+    cohort: Cohort,  # virtual, with or without hospitals
+    habits: Sequence[
+        Habit
+    ] = HABITS,  # one after the other, from the start again where there are more hospitals
+    variables: Sequence[str]
+    # what is sent; None: every variable of the dictionary that the cohort has and a hospital writes
+    # down
+    | None = None,
     identifying: bool = False,
     seed: int = 0,
-) -> dict[str, Export]:                      # by hospital
+) -> dict[str, Export]:  # by hospital
     "What each hospital would send: tables of texts, each with the mapping that reads it."
     if not isinstance(cohort, Cohort):
-        raise CohortError(f"found {cohort!r}; expected a cohort of virtual patients, such as load_cohort('virtual-mds', hospitals=3).")
+        raise CohortError(
+            f"found {cohort!r}; expected a cohort of virtual patients, such as load_cohort('virtual-mds', hospitals=3)."
+        )
     if not cohort.virtual:
-        raise CohortError(f"{cohort.name}: only virtual patients are written out like this; real ones stay where they are.")
+        raise CohortError(
+            f"{cohort.name}: only virtual patients are written out like this; real ones stay where they are."
+        )
     disease = next((one for one in DISEASES if cohort.name.endswith(f"-{one}")), None)
     if disease is None:
-        raise CohortError(f"{cohort.name}: no dictionary goes with this cohort; expected virtual-mds, virtual-aml, virtual-mm or virtual-scd.")
+        raise CohortError(
+            f"{cohort.name}: no dictionary goes with this cohort; expected virtual-mds, "
+            "virtual-aml, virtual-mm or virtual-scd."
+        )
     book, frame = dictionary(disease), with_dates(cohort, seed)
-    sent = [one.name for one in book if one.name in frame and one.name not in NOT_SENT] if variables is None else list(variables)
+    sent = (
+        [one.name for one in book if one.name in frame and one.name not in NOT_SENT]
+        if variables is None
+        else list(variables)
+    )
     if lost := [name for name in sent if name not in frame or name not in book]:
         raise CohortError(f"{cohort.name}: there is no variable {lost[0]!r} to send.")
     sites = np.full(cohort.n, "all", dtype=object) if cohort.sites is None else cohort.sites
-    hospitals = list(dict.fromkeys(cohort.frame[cohort.site].cat.categories if cohort.site else sites))
-    return {name: as_written(frame[sites == name], habits[place % len(habits)], book, sent, str(name), identifying, seed + place) for place, name in enumerate(hospitals)}
+    hospitals = list(
+        dict.fromkeys(cohort.frame[cohort.site].cat.categories if cohort.site else sites)
+    )
+    return {
+        name: as_written(
+            frame[sites == name],
+            habits[place % len(habits)],
+            book,
+            sent,
+            str(name),
+            identifying,
+            seed + place,
+        )
+        for place, name in enumerate(hospitals)
+    }

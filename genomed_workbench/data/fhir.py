@@ -16,7 +16,8 @@ import json
 import re
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping as Table, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -35,122 +36,250 @@ from .records import SITE, Records, check_disease, patients_table
 from .storage import write_text_atomically
 
 # %% ../../nbs/library/data/18_fhir.ipynb #c3de0c2d
-LOINC, UCUM, HGNC, ORPHA, ICD10 = "http://loinc.org", "http://unitsofmeasure.org", "http://www.genenames.org/geneId", "http://www.orpha.net", "http://hl7.org/fhir/sid/icd-10"
-ABSENT_REASON, ASSERTED = "http://terminology.hl7.org/CodeSystem/data-absent-reason", "http://hl7.org/fhir/StructureDefinition/condition-assertedDate"
+LOINC, UCUM, HGNC, ORPHA, ICD10 = (
+    "http://loinc.org",
+    "http://unitsofmeasure.org",
+    "http://www.genenames.org/geneId",
+    "http://www.orpha.net",
+    "http://hl7.org/fhir/sid/icd-10",
+)
+ABSENT_REASON, ASSERTED = (
+    "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+    "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
+)
 PATIENT_ID = "urn:genomed-workbench:patient"
-VARIANT, GENE_STUDIED, AGE = "69548-6", "48018-6", "30525-0"  # LOINC: genetic variant assessment, gene studied, age
-PRESENT, ABSENT = "LA9633-4", "LA9634-2"                      # LOINC answers
-DISEASE_ICD10 = {"mds": "D46", "aml": "C92.0", "mm": "C90.0", "scd": "D57"}  # how the ICD-10 codes of a disease begin
+VARIANT, GENE_STUDIED, AGE = (
+    "69548-6",
+    "48018-6",
+    "30525-0",
+)  # LOINC: genetic variant assessment, gene studied, age
+PRESENT, ABSENT = "LA9633-4", "LA9634-2"  # LOINC answers
+DISEASE_ICD10 = {
+    "mds": "D46",
+    "aml": "C92.0",
+    "mm": "C90.0",
+    "scd": "D57",
+}  # how the ICD-10 codes of a disease begin
+
 
 def own_system(
-    disease:str,
-    variable:str="",  # the values of a variable; "" for the variables themselves
+    disease: str,
+    variable: str = "",  # the values of a variable; "" for the variables themselves
 ) -> str:
     "Our own system of codes."
     return f"urn:genomed-workbench:{disease}{':' + variable if variable else ''}"
 
-def coding(system:str, code:str, display:str="") -> dict[str, str]:
+# %% ../../nbs/library/data/18_fhir.ipynb #440ea460
+def coding(system: str, code: str, display: str = "") -> dict[str, str]:
     "One code in one system."
     return {"system": system, "code": code} | ({"display": display} if display else {})
 
-def is_plain_gene(variable:Variable) -> bool:
+# %% ../../nbs/library/data/18_fhir.ipynb #2647da34
+def is_plain_gene(variable: Variable) -> bool:
     "True for `any mutation of this gene`, which a public gene code says in full."
-    return variable.kind == "yes-no" and variable.group == "genes" and "HGNC" in variable.codes and variable.name.isalnum() and not variable.name.endswith("multi")
+    return (
+        variable.kind == "yes-no"
+        and variable.group == "genes"
+        and "HGNC" in variable.codes
+        and variable.name.isalnum()
+        and not variable.name.endswith("multi")
+    )
 
 # %% ../../nbs/library/data/18_fhir.ipynb #71867ba0
-IN_UCUM = {"10^12/L": "10*12/L", "10^9/L": "10*9/L", "10^6/L": "10*6/L", "10^3/uL": "10*3/uL", "10^6/uL": "10*6/uL", "10^3/mL": "10*3/mL", "10^6/mL": "10*6/mL", "cells/uL": "{cells}/uL",
-           "fraction": "1", "per mille": "[ppth]", "years": "a", "months": "mo", "weeks": "wk", "days": "d", "mmHg": "mm[Hg]"}
+IN_UCUM = {
+    "10^12/L": "10*12/L",
+    "10^9/L": "10*9/L",
+    "10^6/L": "10*6/L",
+    "10^3/uL": "10*3/uL",
+    "10^6/uL": "10*6/uL",
+    "10^3/mL": "10*3/mL",
+    "10^6/mL": "10*6/mL",
+    "cells/uL": "{cells}/uL",
+    "fraction": "1",
+    "per mille": "[ppth]",
+    "years": "a",
+    "months": "mo",
+    "weeks": "wk",
+    "days": "d",
+    "mmHg": "mm[Hg]",
+}
 
-def in_ucum(unit:str) -> str:
+
+def in_ucum(unit: str) -> str:
     "A unit as UCUM writes it."
     return IN_UCUM.get(unit, unit)
 
 # %% ../../nbs/library/data/18_fhir.ipynb #02bb81d6
 def models() -> Callable[[str], Any]:
     "The models of FHIR R4, by the name of the resource."
-    try: from fhir.resources.R4B import get_fhir_model_class
-    except ImportError: raise CohortError('FHIR needs the package fhir.resources: pip install "genomed-workbench[hospital]"') from None
+    try:
+        from fhir.resources.R4B import get_fhir_model_class
+    except ImportError:
+        raise CohortError(
+            'FHIR needs the package fhir.resources: pip install "genomed-workbench[hospital]"'
+        ) from None
     return get_fhir_model_class
 
 # %% ../../nbs/library/data/18_fhir.ipynb #f7b38d1c
 def value_of(
-    variable:Variable,
-    value:Any,      # canonical and known
-    disease:str,
+    variable: Variable,
+    value: Any,  # canonical and known
+    disease: str,
 ) -> dict[str, Any]:
     "The value element of an observation."
-    if variable.kind == "date": return {"valueDateTime": value_of_date(value)}
-    if variable.kind == "text": return {"valueString": str(value)}
+    if variable.kind == "date":
+        return {"valueDateTime": value_of_date(value)}
+    if variable.kind == "text":
+        return {"valueString": str(value)}
     if variable.kind == "yes-no":
-        if "HGNC" not in variable.codes: return {"valueBoolean": bool(value)}
-        return {"valueCodeableConcept": {"coding": [coding(LOINC, PRESENT, "Present") if value else coding(LOINC, ABSENT, "Absent")]}}
-    if variable.kind == "level": return {"valueCodeableConcept": {"coding": [coding(own_system(disease, variable.name), str(value))]}}
-    if variable.kind == "ordinal": return {"valueCodeableConcept": {"coding": [coding(own_system(disease, variable.name), f"{value:.0f}", variable.values[int(value) - variable.first])]}}
-    if variable.kind == "count" and float(value).is_integer(): return {"valueInteger": int(value)}
-    unit = {"unit": variable.unit, "system": UCUM, "code": in_ucum(variable.unit)} if variable.unit else {}
+        if "HGNC" not in variable.codes:
+            return {"valueBoolean": bool(value)}
+        return {
+            "valueCodeableConcept": {
+                "coding": [
+                    coding(LOINC, PRESENT, "Present") if value else coding(LOINC, ABSENT, "Absent")
+                ]
+            }
+        }
+    if variable.kind == "level":
+        return {
+            "valueCodeableConcept": {
+                "coding": [coding(own_system(disease, variable.name), str(value))]
+            }
+        }
+    if variable.kind == "ordinal":
+        return {
+            "valueCodeableConcept": {
+                "coding": [
+                    coding(
+                        own_system(disease, variable.name),
+                        f"{value:.0f}",
+                        variable.values[int(value) - variable.first],
+                    )
+                ]
+            }
+        }
+    if variable.kind == "count" and float(value).is_integer():
+        return {"valueInteger": int(value)}
+    unit = (
+        {"unit": variable.unit, "system": UCUM, "code": in_ucum(variable.unit)}
+        if variable.unit
+        else {}
+    )
     return {"valueQuantity": {"value": float(value), **unit}}
 
 # %% ../../nbs/library/data/18_fhir.ipynb #59e9702c
 def code_of(
-    variable:Variable,
-    disease:str,
+    variable: Variable,
+    disease: str,
 ) -> dict[str, Any]:
     "What an observation is about: its public code, if it has one, and ours; a gene as a component."
     ours = coding(own_system(disease), variable.name, variable.label)
-    gene = {"component": [{"code": {"coding": [coding(LOINC, GENE_STUDIED, "Gene studied [ID]")]},
-                           "valueCodeableConcept": {"coding": [coding(HGNC, variable.codes["HGNC"])]}}]} if "HGNC" in variable.codes else {}
-    public = [coding(LOINC, variable.codes["LOINC"])] if "LOINC" in variable.codes else [coding(LOINC, VARIANT, "Genetic variant assessment")] if gene and variable.kind == "yes-no" else []
+    gene = (
+        {
+            "component": [
+                {
+                    "code": {"coding": [coding(LOINC, GENE_STUDIED, "Gene studied [ID]")]},
+                    "valueCodeableConcept": {"coding": [coding(HGNC, variable.codes["HGNC"])]},
+                }
+            ]
+        }
+        if "HGNC" in variable.codes
+        else {}
+    )
+    public = (
+        [coding(LOINC, variable.codes["LOINC"])]
+        if "LOINC" in variable.codes
+        else [coding(LOINC, VARIANT, "Genetic variant assessment")]
+        if gene and variable.kind == "yes-no"
+        else []
+    )
     return {"code": {"coding": [*public, ours]}, **gene}
 
-def absent(code:dict[str, Any]) -> dict[str, Any]:
+# %% ../../nbs/library/data/18_fhir.ipynb #efd5cc32
+def absent(code: dict[str, Any]) -> dict[str, Any]:
     "An observation that says that nothing is known."
     return code | {"dataAbsentReason": {"coding": [coding(ABSENT_REASON, "unknown")]}}
 
 # %% ../../nbs/library/data/18_fhir.ipynb #b7abe34b
-ELSEWHERE = ("age", "sex", "diagnosis_date", "death_date")  # what stands in the patient and the condition
+ELSEWHERE = (
+    "age",
+    "sex",
+    "diagnosis_date",
+    "death_date",
+)  # what stands in the patient and the condition
 
-def stable_uuid(*parts:str) -> str:
+
+def stable_uuid(*parts: str) -> str:
     "The same id for the same patient and variable, in every bundle."
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "\x1f".join((PATIENT_ID, *parts))))
 
-def known(row:dict[str, Any], name:str) -> bool:
+# %% ../../nbs/library/data/18_fhir.ipynb #ecf42d37
+def known(row: dict[str, Any], name: str) -> bool:
     "Whether a patient has a value."
     return name in row and not pd.isna(row[name])
 
+# %% ../../nbs/library/data/18_fhir.ipynb #82548c65
 def patient_of(
-    id:str,
-    row:dict[str, Any],  # canonical values by variable
-    site:str|None=None,
+    id: str,
+    row: dict[str, Any],  # canonical values by variable
+    site: str | None = None,
 ) -> dict[str, Any]:
     "The patient: a pseudonym, the sex, alive or not, the hospital. No name, no day of birth."
-    patient: dict[str, Any] = {"resourceType": "Patient", "id": stable_uuid(id), "identifier": [{"system": PATIENT_ID, "value": id}]}
-    if known(row, "sex"): patient["gender"] = row["sex"]
-    if known(row, "death_date"): patient["deceasedDateTime"] = value_of_date(row["death_date"])
-    elif known(row, "death"): patient["deceasedBoolean"] = bool(row["death"])
+    patient: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": stable_uuid(id),
+        "identifier": [{"system": PATIENT_ID, "value": id}],
+    }
+    if known(row, "sex"):
+        patient["gender"] = row["sex"]
+    if known(row, "death_date"):
+        patient["deceasedDateTime"] = value_of_date(row["death_date"])
+    elif known(row, "death"):
+        patient["deceasedBoolean"] = bool(row["death"])
     return patient | ({"managingOrganization": {"display": site}} if site is not None else {})
 
-def value_of_date(value:Any) -> str:
+# %% ../../nbs/library/data/18_fhir.ipynb #2bc01931
+def value_of_date(value: Any) -> str:
     "A day."
     return pd.Timestamp(value).strftime("%Y-%m-%d")
 
+# %% ../../nbs/library/data/18_fhir.ipynb #4e0763ce
 def condition_of(
-    id:str,
-    row:dict[str, Any],
-    book:Dictionary,
+    id: str,
+    row: dict[str, Any],
+    book: Dictionary,
 ) -> dict[str, Any]:
     "The disease, the age at its diagnosis, and the day."
-    code = [coding(ORPHA, book.codes["ORPHA"].removeprefix("ORPHA:"), book.title)] if "ORPHA" in book.codes else []
-    condition: dict[str, Any] = {"resourceType": "Condition", "id": stable_uuid(id, "condition"), "code": {"coding": [*code, coding(own_system(book.disease), book.disease)]},
-                                 "subject": {"reference": f"urn:uuid:{stable_uuid(id)}"}}
-    if known(row, "age"): condition["onsetAge"] = {"value": float(row["age"]), "unit": "years", "system": UCUM, "code": "a"}
-    if known(row, "diagnosis_date"): condition["extension"] = [{"url": ASSERTED, "valueDateTime": value_of_date(row["diagnosis_date"])}]
+    code = (
+        [coding(ORPHA, book.codes["ORPHA"].removeprefix("ORPHA:"), book.title)]
+        if "ORPHA" in book.codes
+        else []
+    )
+    condition: dict[str, Any] = {
+        "resourceType": "Condition",
+        "id": stable_uuid(id, "condition"),
+        "code": {"coding": [*code, coding(own_system(book.disease), book.disease)]},
+        "subject": {"reference": f"urn:uuid:{stable_uuid(id)}"},
+    }
+    if known(row, "age"):
+        condition["onsetAge"] = {
+            "value": float(row["age"]),
+            "unit": "years",
+            "system": UCUM,
+            "code": "a",
+        }
+    if known(row, "diagnosis_date"):
+        condition["extension"] = [
+            {"url": ASSERTED, "valueDateTime": value_of_date(row["diagnosis_date"])}
+        ]
     return condition
 
 # %% ../../nbs/library/data/18_fhir.ipynb #ed2ddc79
 def resources_of(
-    frame:pd.DataFrame,          # canonical
-    book:Dictionary,
-    sites:pd.Series|None=None,
+    frame: pd.DataFrame,  # canonical
+    book: Dictionary,
+    sites: pd.Series | None = None,
 ) -> Iterator[dict[str, Any]]:
     "All resources, patient after patient."
     variables = [one for one in book if one.name in frame]
@@ -159,133 +288,304 @@ def resources_of(
     columns = {one.name: frame[one.name].to_numpy() for one in variables}
     for k, id in enumerate(map(str, frame.index)):
         row = {name: column[k] for name, column in columns.items()}
-        yield patient_of(id, row, None if sites is None or pd.isna(sites.iloc[k]) else str(sites.iloc[k]))
+        yield patient_of(
+            id, row, None if sites is None or pd.isna(sites.iloc[k]) else str(sites.iloc[k])
+        )
         yield condition_of(id, row, book)
         subject = {"reference": f"urn:uuid:{stable_uuid(id)}"}
         for one in variables:
             unsaid = not known(row, one.name)
-            if unsaid and not (k == 0 and one.name in nobody) and not (one.name == "death" and known(row, "death_date")): continue
-            if not unsaid and one.name in ELSEWHERE: continue
-            said = absent(codes[one.name]) if unsaid else codes[one.name] | value_of(one, row[one.name], book.disease)
-            yield {"resourceType": "Observation", "id": stable_uuid(id, one.name), "status": "final", "subject": subject, **said}
+            if (
+                unsaid
+                and not (k == 0 and one.name in nobody)
+                and not (one.name == "death" and known(row, "death_date"))
+            ):
+                continue
+            if not unsaid and one.name in ELSEWHERE:
+                continue
+            said = (
+                absent(codes[one.name])
+                if unsaid
+                else codes[one.name] | value_of(one, row[one.name], book.disease)
+            )
+            yield {
+                "resourceType": "Observation",
+                "id": stable_uuid(id, one.name),
+                "status": "final",
+                "subject": subject,
+                **said,
+            }
 
 # %% ../../nbs/library/data/18_fhir.ipynb #4efc8a50
 def write_fhir(
-    data:Cohort|pd.DataFrame,  # a cohort, or a canonical frame with the patients' ids as index
-    path:str|Path,             # .json for a bundle, .ndjson for one resource a line
-    disease:str,
+    data: Cohort | pd.DataFrame,  # a cohort, or a canonical frame with the patients' ids as index
+    path: str | Path,  # .json for a bundle, .ndjson for one resource a line
+    disease: str,
 ) -> Path:
     "Patients as FHIR R4. Dates stay in: the file belongs inside the hospital."
     check_disease(disease)
     book, model, path = dictionary(disease), models(), Path(path)
     frame, sites = patients_table(data, book)
-    if twice := frame.index[frame.index.duplicated()].tolist(): raise CohortError(f"{len(twice)} patient id(s) stand in several rows, the first is {shown(twice[0])}; expected one row per patient.")
+    if twice := frame.index[frame.index.duplicated()].tolist():
+        raise CohortError(
+            f"{len(twice)} patient id(s) stand in several rows, the first is "
+            f"{shown(twice[0])}; expected one row per patient."
+        )
     checked: set[Any] = set()
     lines = []
     for resource in resources_of(frame, book, sites):
-        shape = (resource["resourceType"], *resource.get("code", {}).get("coding", [{}])[-1].values(), *resource)
-        if shape not in checked: checked.add(shape); model(resource["resourceType"]).model_validate(resource)
-        lines.append((f"urn:uuid:{resource['id']}", json.dumps(resource, ensure_ascii=False, separators=(",", ":"), allow_nan=False)))
-    if path.suffix.lower() == ".ndjson": return write_text_atomically(path, "\n".join(text for _, text in lines) + "\n")
+        shape = (
+            resource["resourceType"],
+            *resource.get("code", {}).get("coding", [{}])[-1].values(),
+            *resource,
+        )
+        if shape not in checked:
+            checked.add(shape)
+            model(resource["resourceType"]).model_validate(resource)
+        lines.append(
+            (
+                f"urn:uuid:{resource['id']}",
+                json.dumps(resource, ensure_ascii=False, separators=(",", ":"), allow_nan=False),
+            )
+        )
+    if path.suffix.lower() == ".ndjson":
+        return write_text_atomically(path, "\n".join(text for _, text in lines) + "\n")
     entries = ",\n".join(f'{{"fullUrl":"{url}","resource":{text}}}' for url, text in lines)
-    return write_text_atomically(path, f'{{"resourceType":"Bundle","type":"collection","entry":[\n{entries}\n]}}\n')
+    return write_text_atomically(
+        path, f'{{"resourceType":"Bundle","type":"collection","entry":[\n{entries}\n]}}\n'
+    )
 
 # %% ../../nbs/library/data/18_fhir.ipynb #e2ad90ff
 @dataclass(frozen=True)
 class Entry:
     "One resource, and where it stands."
-    place: str                # entry[3].resource, or line 4
-    number: int               # 0, 1, 2 ...
-    url: str                  # its full URL in the bundle, if it has one
+
+    place: str  # entry[3].resource, or line 4
+    number: int  # 0, 1, 2 ...
+    url: str  # its full URL in the bundle, if it has one
     resource: dict[str, Any]
 
-def read_entries(path:Path) -> list[Entry]:
+# %% ../../nbs/library/data/18_fhir.ipynb #a634ebd2
+def read_entries(path: Path) -> list[Entry]:
     "All resources of a bundle, or of a file with one resource a line."
-    try: text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e: raise CohortError(Problem(str(path), f"byte {e.start} is not UTF-8", "a JSON text in UTF-8")) from None
-    lines = [line for line in text.splitlines() if line.strip()] if path.suffix.lower() == ".ndjson" else []
-    parsed = [parsed_json(line, str(path), f"line {i + 1}") for i, line in enumerate(lines)] if lines else [parsed_json(text, str(path), "")]
-    if lines: return [Entry(f"line {i + 1}", i, "", one) for i, one in enumerate(parsed)]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise CohortError(
+            Problem(str(path), f"byte {e.start} is not UTF-8", "a JSON text in UTF-8")
+        ) from None
+    lines = (
+        [line for line in text.splitlines() if line.strip()]
+        if path.suffix.lower() == ".ndjson"
+        else []
+    )
+    parsed = (
+        [parsed_json(line, str(path), f"line {i + 1}") for i, line in enumerate(lines)]
+        if lines
+        else [parsed_json(text, str(path), "")]
+    )
+    if lines:
+        return [Entry(f"line {i + 1}", i, "", one) for i, one in enumerate(parsed)]
     bundle = parsed[0]
-    if bundle.get("resourceType") != "Bundle": raise CohortError(Problem(str(path), f"found resourceType {bundle.get('resourceType')!r}", "a FHIR bundle", "Put the resources into a Bundle, or write them one a line as .ndjson.", column="resourceType"))
+    if bundle.get("resourceType") != "Bundle":
+        raise CohortError(
+            Problem(
+                str(path),
+                f"found resourceType {bundle.get('resourceType')!r}",
+                "a FHIR bundle",
+                "Put the resources into a Bundle, or write them one a line as .ndjson.",
+                column="resourceType",
+            )
+        )
     rest = {k: v for k, v in bundle.items() if k != "entry"}
     entries = bundle.get("entry") or []
-    odd = [i for i, one in enumerate(entries) if not isinstance(one, dict) or not isinstance(one.get("resource"), dict)] if isinstance(entries, list) else [0]
-    if odd: raise CohortError(Problem(str(path), f"found {shown(entries[odd[0]] if isinstance(entries, list) else entries)}", "an entry with a resource", column=f"entry[{odd[0]}]"))
-    return [Entry("the bundle", -1, "", rest), *(Entry(f"entry[{i}].resource", i, str(one.get("fullUrl", "")), one["resource"]) for i, one in enumerate(entries))]
+    odd = (
+        [
+            i
+            for i, one in enumerate(entries)
+            if not isinstance(one, dict) or not isinstance(one.get("resource"), dict)
+        ]
+        if isinstance(entries, list)
+        else [0]
+    )
+    if odd:
+        raise CohortError(
+            Problem(
+                str(path),
+                f"found {shown(entries[odd[0]] if isinstance(entries, list) else entries)}",
+                "an entry with a resource",
+                column=f"entry[{odd[0]}]",
+            )
+        )
+    return [
+        Entry("the bundle", -1, "", rest),
+        *(
+            Entry(f"entry[{i}].resource", i, str(one.get("fullUrl", "")), one["resource"])
+            for i, one in enumerate(entries)
+        ),
+    ]
 
-def parsed_json(text:str, file:str, place:str) -> dict[str, Any]:
+# %% ../../nbs/library/data/18_fhir.ipynb #28393daa
+def parsed_json(text: str, file: str, place: str) -> dict[str, Any]:
     "A JSON object with its decimals as written."
-    try: found = json.loads(text, parse_float=Decimal, parse_constant=lambda word: word)
-    except (json.JSONDecodeError, RecursionError) as e: raise CohortError(Problem(file, f"this is not JSON: {e}", "a FHIR bundle in JSON", "Export it again; the file may have been cut off.", column=place or None)) from None
-    if not isinstance(found, dict): raise CohortError(Problem(file, f"found {shown(found)}", "a JSON object with a resourceType", column=place or None))
+    try:
+        found = json.loads(text, parse_float=Decimal, parse_constant=lambda word: word)
+    except (json.JSONDecodeError, RecursionError) as e:
+        raise CohortError(
+            Problem(
+                file,
+                f"this is not JSON: {e}",
+                "a FHIR bundle in JSON",
+                "Export it again; the file may have been cut off.",
+                column=place or None,
+            )
+        ) from None
+    if not isinstance(found, dict):
+        raise CohortError(
+            Problem(
+                file,
+                f"found {shown(found)}",
+                "a JSON object with a resourceType",
+                column=place or None,
+            )
+        )
     return found
 
 # %% ../../nbs/library/data/18_fhir.ipynb #349b9f47
 MOST_FAULTS = 200  # that are collected before we stop looking
 
+
 def validated(
-    entries:Sequence[Entry],
-    file:str,
+    entries: Sequence[Entry],
+    file: str,
 ) -> None:
     "Every resource as its model wants it, or everything that is wrong."
     model, problems, bad, good = models(), list[Problem](), list[Entry](), set[str]()
     for entry in entries:
-        if (shape := shape_of(entry.resource)) in good: continue
+        if (shape := shape_of(entry.resource)) in good:
+            continue
         found = faults_of(entry, file, model)
-        if shape and not found: good.add(shape)
+        if shape and not found:
+            good.add(shape)
         problems += found
         bad += [entry] if found else []
-        if len(problems) >= MOST_FAULTS: break
+        if len(problems) >= MOST_FAULTS:
+            break
     if bad and (fifth := speaks_r5(bad)):
-        raise CohortError(Problem(file, f"{fifth.place} is FHIR R5: its {fifth.resource['resourceType']} fits the model of release 5 and not that of release 4", "FHIR R4", "Ask for an export in R4 (fhirVersion 4.0).", column=fifth.place))
-    if problems: raise CohortError(problems)
+        raise CohortError(
+            Problem(
+                file,
+                f"{fifth.place} is FHIR R5: its {fifth.resource['resourceType']} fits the model "
+                "of release 5 and not that of release 4",
+                "FHIR R4",
+                "Ask for an export in R4 (fhirVersion 4.0).",
+                column=fifth.place,
+            )
+        )
+    if problems:
+        raise CohortError(problems)
 
+# %% ../../nbs/library/data/18_fhir.ipynb #cab52d33
 ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
-def shape_of(resource:dict[str, Any]) -> str:
-    "An observation without its id, its patient and its number, which are fine by themselves; empty where one of them is not."
-    quantity, subject = resource.get("valueQuantity", {}), resource.get("subject", {})
-    plain = (resource.get("resourceType") == "Observation" and isinstance(quantity, dict) and type(quantity.get("value", 0)) in (int, Decimal)
-             and isinstance(subject, dict) and set(subject) <= {"reference"} and isinstance(subject.get("reference", "-"), str) and bool(subject.get("reference", "-").strip())
-             and isinstance(resource.get("id", "-"), str) and bool(ID.fullmatch(resource.get("id", "-"))))
-    return repr([(k, {**v, "value": 0} if k == "valueQuantity" else v) for k, v in resource.items() if k not in ("id", "subject")]) if plain else ""
 
+def shape_of(resource: dict[str, Any]) -> str:
+    """An observation without its id, its patient and its number, which are fine by themselves; empty
+    where one of them is not.
+    """
+    quantity, subject = resource.get("valueQuantity", {}), resource.get("subject", {})
+    plain = (
+        resource.get("resourceType") == "Observation"
+        and isinstance(quantity, dict)
+        and type(quantity.get("value", 0)) in (int, Decimal)
+        and isinstance(subject, dict)
+        and set(subject) <= {"reference"}
+        and isinstance(subject.get("reference", "-"), str)
+        and bool(subject.get("reference", "-").strip())
+        and isinstance(resource.get("id", "-"), str)
+        and bool(ID.fullmatch(resource.get("id", "-")))
+    )
+    return (
+        repr(
+            [
+                (k, {**v, "value": 0} if k == "valueQuantity" else v)
+                for k, v in resource.items()
+                if k not in ("id", "subject")
+            ]
+        )
+        if plain
+        else ""
+    )
+
+# %% ../../nbs/library/data/18_fhir.ipynb #e857924e
 def faults_of(
-    entry:Entry,
-    file:str,
-    model:Callable[[str], Any],
+    entry: Entry,
+    file: str,
+    model: Callable[[str], Any],
 ) -> list[Problem]:
     "What the model of release 4 says against one resource."
     from pydantic import ValidationError
+
     kind = entry.resource.get("resourceType")
-    try: cls = model(kind if isinstance(kind, str) else "")
-    except (ValueError, KeyError): return [Problem(file, f"found {shown(kind)}", "the name of a FHIR R4 resource", column=f"{entry.place}.resourceType", value=kind)]
-    try: cls.model_validate(entry.resource)
+    try:
+        cls = model(kind if isinstance(kind, str) else "")
+    except (ValueError, KeyError):
+        return [
+            Problem(
+                file,
+                f"found {shown(kind)}",
+                "the name of a FHIR R4 resource",
+                column=f"{entry.place}.resourceType",
+                value=kind,
+            )
+        ]
+    try:
+        cls.model_validate(entry.resource)
     except ValidationError as e:
-        return [Problem(file, f"found {shown(one['input'])}" if one["type"] != "missing" else "the element is missing", expected_of(one), "", column=".".join([entry.place, *map(str, one["loc"])]), value=one["input"]) for one in e.errors()]
+        return [
+            Problem(
+                file,
+                f"found {shown(one['input'])}"
+                if one["type"] != "missing"
+                else "the element is missing",
+                expected_of(one),
+                "",
+                column=".".join([entry.place, *map(str, one["loc"])]),
+                value=one["input"],
+            )
+            for one in e.errors()
+        ]
     return []
 
-def expected_of(fault:Table[str, Any]) -> str:
+# %% ../../nbs/library/data/18_fhir.ipynb #4e4f9387
+def expected_of(fault: Table[str, Any]) -> str:
     "What a model expected, in our words."
-    said = {"extra_forbidden": "no such element in FHIR R4", "missing": "a value, this element is required"}.get(fault["type"])
+    said = {
+        "extra_forbidden": "no such element in FHIR R4",
+        "missing": "a value, this element is required",
+    }.get(fault["type"])
     return said or re.sub(r"^(Value error, |Input should be )", "", fault["msg"]).rstrip(".")
 
+# %% ../../nbs/library/data/18_fhir.ipynb #d3dbe0c2
 def speaks_r5(
-    bad:Sequence[Entry],  # resources that release 4 refuses
-) -> Entry|None:
+    bad: Sequence[Entry],  # resources that release 4 refuses
+) -> Entry | None:
     "The first of them, if release 5 takes them all."
     from fhir.resources import get_fhir_model_class
     from pydantic import ValidationError
+
     try:
-        for entry in bad: get_fhir_model_class(entry.resource["resourceType"]).model_validate(entry.resource)
-    except (ValidationError, ValueError, KeyError, TypeError): return None
+        for entry in bad:
+            get_fhir_model_class(entry.resource["resourceType"]).model_validate(entry.resource)
+    except (ValidationError, ValueError, KeyError, TypeError):
+        return None
     return bad[0]
 
 # %% ../../nbs/library/data/18_fhir.ipynb #7113d565
 @dataclass(frozen=True)
 class Meaning:
     "What codes stand for, in one disease."
+
     book: Dictionary
 
     @cached_property
@@ -300,160 +600,294 @@ class Meaning:
         "Plain genes by their HGNC number."
         return {one.codes["HGNC"]: one for one in self.book if is_plain_gene(one)}
 
-    def of(self, observation:dict[str, Any]) -> Variable|None:
+    def of(self, observation: dict[str, Any]) -> Variable | None:
         "The variable an observation is about."
         codes = codes_in(observation.get("code"))
         ours = [self.variables[one] for one in codes if one in self.variables]
-        own = [one for (system, _), one in zip(codes, ours) if system.startswith("urn:genomed-workbench")] or ours
-        if len({one.name for one in own}) == 1: return own[0]
-        if (LOINC, VARIANT) in codes: return self._gene(observation)
-        karyotype = any(system == ISCN for system, _ in codes_in(observation.get("valueCodeableConcept")))
+        own = [
+            one
+            for (system, _), one in zip(codes, ours)
+            if system.startswith("urn:genomed-workbench")
+        ] or ours
+        if len({one.name for one in own}) == 1:
+            return own[0]
+        if (LOINC, VARIANT) in codes:
+            return self._gene(observation)
+        karyotype = any(
+            system == ISCN for system, _ in codes_in(observation.get("valueCodeableConcept"))
+        )
         return self.book["karyotype"] if karyotype and "karyotype" in self.book else None
 
-    def _gene(self, observation:dict[str, Any]) -> Variable|None:
+    def _gene(self, observation: dict[str, Any]) -> Variable | None:
         "The gene studied, if it is one and the dictionary has it."
-        studied = [code for part in observation.get("component", []) if (LOINC, GENE_STUDIED) in codes_in(part.get("code")) for system, code in codes_in(part.get("valueCodeableConcept")) if "genenames.org" in system]
+        studied = [
+            code
+            for part in observation.get("component", [])
+            if (LOINC, GENE_STUDIED) in codes_in(part.get("code"))
+            for system, code in codes_in(part.get("valueCodeableConcept"))
+            if "genenames.org" in system
+        ]
         found = {code if code.startswith("HGNC:") else f"HGNC:{code}" for code in studied}
         return self.genes.get(found.pop()) if len(found) == 1 else None
 
+# %% ../../nbs/library/data/18_fhir.ipynb #d818073d
 ISCN = "https://iscn.karger.com"
 
-def codes_in(concept:Any) -> list[tuple[str, str]]:
+
+def codes_in(concept: Any) -> list[tuple[str, str]]:
     "System and code of each coding of a concept."
-    return [(str(one.get("system", "")), str(one.get("code", ""))) for one in (concept or {}).get("coding", [])]
+    return [
+        (str(one.get("system", "")), str(one.get("code", "")))
+        for one in (concept or {}).get("coding", [])
+    ]
 
 # %% ../../nbs/library/data/18_fhir.ipynb #4d2b7b65
 class Unreadable(ValueError):
     "A value that cannot be what the variable wants; `element` says where."
 
-    def __init__(self, element:str, found:Any, expected:str):
+    def __init__(self, element: str, found: Any, expected: str):
         super().__init__(expected)
         self.element, self.found, self.expected = element, found, expected
 
+# %% ../../nbs/library/data/18_fhir.ipynb #48eb9d5d
 def text_of(
-    observation:dict[str, Any],
-    variable:Variable,
-    disease:str,
-) -> tuple[str|None, str]:  # the text, None where nothing is known; the unit that was converted, if any
+    observation: dict[str, Any],
+    variable: Variable,
+    disease: str,
+) -> tuple[
+    str | None, str
+]:  # the text, None where nothing is known; the unit that was converted, if any
     "The value of an observation as a cell of a table."
-    if variable.kind in ("number", "count") and "valueQuantity" in observation: return quantity_text(observation["valueQuantity"], variable)
-    for element, read in (("valueInteger", str), ("valueString", str), ("valueDateTime", lambda v: str(v)[:10]), ("valueBoolean", lambda v: "yes" if v else "no")):
+    if variable.kind in ("number", "count") and "valueQuantity" in observation:
+        return quantity_text(observation["valueQuantity"], variable)
+    for element, read in (
+        ("valueInteger", str),
+        ("valueString", str),
+        ("valueDateTime", lambda v: str(v)[:10]),
+        ("valueBoolean", lambda v: "yes" if v else "no"),
+    ):
         if element in observation:
-            if variable.kind == "date" and not re.fullmatch(r"\d{4}-\d\d-\d\d", read(observation[element])): raise Unreadable(element, observation[element], "a whole day, written 2019-12-31")
+            if variable.kind == "date" and not re.fullmatch(
+                r"\d{4}-\d\d-\d\d", read(observation[element])
+            ):
+                raise Unreadable(element, observation[element], "a whole day, written 2019-12-31")
             return read(observation[element]), ""
-    if "valueCodeableConcept" in observation: return word_of(observation["valueCodeableConcept"], variable, disease), ""
-    if any(element.startswith("value") for element in observation): raise Unreadable(next(e for e in observation if e.startswith("value")), "", f"a value that fits a {variable.kind}")
+    if "valueCodeableConcept" in observation:
+        return word_of(observation["valueCodeableConcept"], variable, disease), ""
+    if any(element.startswith("value") for element in observation):
+        raise Unreadable(
+            next(e for e in observation if e.startswith("value")),
+            "",
+            f"a value that fits a {variable.kind}",
+        )
     return None, ""
 
+# %% ../../nbs/library/data/18_fhir.ipynb #e9baf80d
 def quantity_text(
-    quantity:dict[str, Any],
-    variable:Variable,
-) -> tuple[str|None, str]:
+    quantity: dict[str, Any],
+    variable: Variable,
+) -> tuple[str | None, str]:
     "A quantity as a number in the variable's unit; the same digits where the unit is the same."
-    if "value" not in quantity: return None, ""
+    if "value" not in quantity:
+        return None, ""
     written = (quantity.get("comparator") or "") + str(quantity["value"])
-    if not variable.unit or quantity.get("comparator"): return written, ""
+    if not variable.unit or quantity.get("comparator"):
+        return written, ""
     said = quantity.get("code") or quantity.get("unit")
     unit = unit_of(str(said), UNITS[variable.unit][0]) if said else None
-    if unit is None: raise Unreadable("valueQuantity." + ("unit" if not said else "code" if quantity.get("code") else "unit"), said, f"a unit of {variable.label}, such as {in_ucum(variable.unit)}")
-    if unit == variable.unit: return written, ""
-    try: return f"{float(convert(float(quantity['value']), unit, variable.unit, variable)):.15g}", unit
-    except ValueError: raise Unreadable("valueQuantity.code", said, f"a unit that converts into {variable.unit}") from None
+    if unit is None:
+        raise Unreadable(
+            "valueQuantity." + ("unit" if not said else "code" if quantity.get("code") else "unit"),
+            said,
+            f"a unit of {variable.label}, such as {in_ucum(variable.unit)}",
+        )
+    if unit == variable.unit:
+        return written, ""
+    try:
+        return (
+            f"{float(convert(float(quantity['value']), unit, variable.unit, variable)):.15g}",
+            unit,
+        )
+    except ValueError:
+        raise Unreadable(
+            "valueQuantity.code", said, f"a unit that converts into {variable.unit}"
+        ) from None
 
+# %% ../../nbs/library/data/18_fhir.ipynb #dc156295
 def word_of(
-    concept:dict[str, Any],
-    variable:Variable,
-    disease:str,
-) -> str|None:
+    concept: dict[str, Any],
+    variable: Variable,
+    disease: str,
+) -> str | None:
     "A code as the dictionary's word: ours, present or absent, or the words that stand beside the code."
     codes = codes_in(concept)
     own = [code for system, code in codes if system == own_system(disease, variable.name)]
-    if own: return own[0]
-    if variable.kind == "yes-no" and (LOINC, PRESENT) in codes: return "yes"
-    if variable.kind == "yes-no" and (LOINC, ABSENT) in codes: return "no"
-    if variable.kind == "text": return concept.get("text") or next((code for _, code in codes), None)
-    return concept.get("text") or next((one["display"] for one in concept.get("coding", []) if one.get("display")), None) or next((code for _, code in codes), None)
+    if own:
+        return own[0]
+    if variable.kind == "yes-no" and (LOINC, PRESENT) in codes:
+        return "yes"
+    if variable.kind == "yes-no" and (LOINC, ABSENT) in codes:
+        return "no"
+    if variable.kind == "text":
+        return concept.get("text") or next((code for _, code in codes), None)
+    return (
+        concept.get("text")
+        or next((one["display"] for one in concept.get("coding", []) if one.get("display")), None)
+        or next((code for _, code in codes), None)
+    )
 
 # %% ../../nbs/library/data/18_fhir.ipynb #705959ad
 @dataclass
 class Person:
     "What a bundle tells of one patient."
+
     id: str
-    number: int                                       # place of the Patient resource
+    number: int  # place of the Patient resource
     cells: dict[str, str | None] = field(default_factory=dict)
-    when: dict[str, str] = field(default_factory=dict)   # day of the observation that a cell is from
+    when: dict[str, str] = field(default_factory=dict)  # day of the observation that a cell is from
     diagnosis: str = ""
-    born: str = ""                                    # used once, for the age
+    born: str = ""  # used once, for the age
     site: str | None = None
 
-    def better(self, name:str, day:str) -> bool:
+    def better(self, name: str, day: str) -> bool:
         "Whether an observation of that day is to be preferred to the one we have."
-        if name not in self.when: return True
-        def rank(d:str) -> tuple[int, str]:
-            if not d or not self.diagnosis: return (1, d or "9999") if self.diagnosis else (0, d or "9999")
+        if name not in self.when:
+            return True
+
+        def rank(d: str) -> tuple[int, str]:
+            if not d or not self.diagnosis:
+                return (1, d or "9999") if self.diagnosis else (0, d or "9999")
             return (0, d) if d >= self.diagnosis else (2, "".join(chr(255 - ord(c)) for c in d))
+
         return rank(day) < rank(self.when[name])
 
-def day_of(observation:dict[str, Any]) -> str:
+# %% ../../nbs/library/data/18_fhir.ipynb #78509fc5
+def day_of(observation: dict[str, Any]) -> str:
     "The day an observation is about; empty where it does not say."
     period = observation.get("effectivePeriod") or {}
-    return str(observation.get("effectiveDateTime") or period.get("start") or observation.get("issued") or "")[:10]
+    return str(
+        observation.get("effectiveDateTime")
+        or period.get("start")
+        or observation.get("issued")
+        or ""
+    )[:10]
 
-def whole_years(born:str, day:str) -> str|None:
+# %% ../../nbs/library/data/18_fhir.ipynb #adbfaf07
+def whole_years(born: str, day: str) -> str | None:
     "Completed years between two days; None where one of them is not a whole day."
-    if not all(re.fullmatch(r"\d{4}-\d\d-\d\d", one) for one in (born, day)) or day < born: return None
+    if not all(re.fullmatch(r"\d{4}-\d\d-\d\d", one) for one in (born, day)) or day < born:
+        return None
     return str(int(day[:4]) - int(born[:4]) - (day[5:] < born[5:]))
 
 # %% ../../nbs/library/data/18_fhir.ipynb #9f61f675
 class Reading:
     "Collects what a bundle tells, patient by patient."
 
-    def __init__(self, book:Dictionary, file:str):
+    def __init__(self, book: Dictionary, file: str):
         self.book, self.meaning, self.file = book, Meaning(book), file
         self.people, self.by_reference = dict[str, Person](), dict[str, Person]()
-        self.problems, self.unread, self.converted, self.several = list[Problem](), Counter[str](), Counter[tuple[str, str]](), Counter[str]()
+        self.problems, self.unread, self.converted, self.several = (
+            list[Problem](),
+            Counter[str](),
+            Counter[tuple[str, str]](),
+            Counter[str](),
+        )
 
-    def patient(self, entry:Entry) -> None:
+    def patient(self, entry: Entry) -> None:
         "A patient: the pseudonym, sex, death; the day of birth for the age."
         r = entry.resource
-        given = [one.get("value") for one in r.get("identifier", []) if one.get("system") == PATIENT_ID]
+        given = [
+            one.get("value") for one in r.get("identifier", []) if one.get("system") == PATIENT_ID
+        ]
         id = str((given or [r.get("id") or entry.url or f"patient {len(self.people) + 1}"])[0])
-        if id in self.people: self.problems.append(Problem(self.file, f"patient {shown(id)} stands in two resources", "one Patient resource for each patient", "Merge them.", column=entry.place))
-        person = self.people[id] = Person(id, entry.number, born=str(r.get("birthDate", "")), site=(r.get("managingOrganization") or {}).get("display"))
-        for reference in (entry.url, *((f"Patient/{r['id']}", f"urn:uuid:{r['id']}") if r.get("id") else ())):
-            if reference: self.by_reference[reference] = person
-        if r.get("gender") in ("male", "female"): person.cells["sex"] = r["gender"]
+        if id in self.people:
+            self.problems.append(
+                Problem(
+                    self.file,
+                    f"patient {shown(id)} stands in two resources",
+                    "one Patient resource for each patient",
+                    "Merge them.",
+                    column=entry.place,
+                )
+            )
+        person = self.people[id] = Person(
+            id,
+            entry.number,
+            born=str(r.get("birthDate", "")),
+            site=(r.get("managingOrganization") or {}).get("display"),
+        )
+        for reference in (
+            entry.url,
+            *((f"Patient/{r['id']}", f"urn:uuid:{r['id']}") if r.get("id") else ()),
+        ):
+            if reference:
+                self.by_reference[reference] = person
+        if r.get("gender") in ("male", "female"):
+            person.cells["sex"] = r["gender"]
         dead = r.get("deceasedBoolean", True if "deceasedDateTime" in r else None)
-        if dead is not None and "death" in self.book: person.cells["death"] = "yes" if dead else "no"
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", day := str(r.get("deceasedDateTime", ""))[:10]): person.cells["death_date"] = day
+        if dead is not None and "death" in self.book:
+            person.cells["death"] = "yes" if dead else "no"
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", day := str(r.get("deceasedDateTime", ""))[:10]):
+            person.cells["death_date"] = day
         for element in ("name", "address", "telecom", "contact", "photo"):
-            if element in r: self.unread[f"Patient.{element}, which stays where it is"] += 1
+            if element in r:
+                self.unread[f"Patient.{element}, which stays where it is"] += 1
 
-    def person(self, entry:Entry) -> Person|None:
+    def person(self, entry: Entry) -> Person | None:
         "The patient a resource refers to."
-        reference = str((entry.resource.get("subject") or entry.resource.get("patient") or {}).get("reference", ""))
-        return self.by_reference.get(reference) or self.by_reference.get("/".join(reference.split("/")[-2:]))
+        reference = str(
+            (entry.resource.get("subject") or entry.resource.get("patient") or {}).get(
+                "reference", ""
+            )
+        )
+        return self.by_reference.get(reference) or self.by_reference.get(
+            "/".join(reference.split("/")[-2:])
+        )
 
-    def condition(self, entry:Entry) -> None:
+    def condition(self, entry: Entry) -> None:
         "The disease: age and day of its diagnosis."
         r, person = entry.resource, self.person(entry)
         codes, ours = codes_in(r.get("code")), self.book.disease
-        meant = (own_system(ours), ours) in codes or any(system == ORPHA and f"ORPHA:{code.removeprefix('ORPHA:')}" == self.book.codes.get("ORPHA") for system, code in codes)
-        if not meant and not any("icd-10" in system and code.startswith(DISEASE_ICD10[ours]) for system, code in codes):
+        meant = (own_system(ours), ours) in codes or any(
+            system == ORPHA
+            and f"ORPHA:{code.removeprefix('ORPHA:')}" == self.book.codes.get("ORPHA")
+            for system, code in codes
+        )
+        if not meant and not any(
+            "icd-10" in system and code.startswith(DISEASE_ICD10[ours]) for system, code in codes
+        ):
             self.unread[f"Condition {shown_codes(r.get('code'))}, another disease"] += 1
-        elif person is None: self.orphan(entry)
+        elif person is None:
+            self.orphan(entry)
         else:
-            asserted = [one.get("valueDateTime", "") for one in r.get("extension", []) if one.get("url") == ASSERTED]
+            asserted = [
+                one.get("valueDateTime", "")
+                for one in r.get("extension", [])
+                if one.get("url") == ASSERTED
+            ]
             day = str((asserted or [r.get("onsetDateTime") or r.get("recordedDate") or ""])[0])[:10]
-            if re.fullmatch(r"\d{4}-\d\d-\d\d", day) and "diagnosis_date" in self.book: person.diagnosis = person.cells["diagnosis_date"] = day
-            if "onsetAge" in r and "age" in self.book: self.put(person, self.book["age"], {"valueQuantity": r["onsetAge"]}, entry, "onsetAge")
+            if re.fullmatch(r"\d{4}-\d\d-\d\d", day) and "diagnosis_date" in self.book:
+                person.diagnosis = person.cells["diagnosis_date"] = day
+            if "onsetAge" in r and "age" in self.book:
+                self.put(
+                    person, self.book["age"], {"valueQuantity": r["onsetAge"]}, entry, "onsetAge"
+                )
 
-    def orphan(self, entry:Entry) -> None:
+    def orphan(self, entry: Entry) -> None:
         "A resource of nobody."
         told = (entry.resource.get("subject") or {}).get("reference")
-        self.problems.append(Problem(self.file, f"found {shown(told)}", "a reference to a Patient of this bundle", "", column=f"{entry.place}.subject.reference", value=told))
+        self.problems.append(
+            Problem(
+                self.file,
+                f"found {shown(told)}",
+                "a reference to a Patient of this bundle",
+                "",
+                column=f"{entry.place}.subject.reference",
+                value=told,
+            )
+        )
 
-    def observation(self, entry:Entry) -> None:
+    def observation(self, entry: Entry) -> None:
         "A value, if its codes are understood."
         r = entry.resource
         if r.get("status") in ("entered-in-error", "cancelled"):
@@ -462,85 +896,164 @@ class Reading:
         if (variable := self.meaning.of(r)) is None:
             self.unread[f"Observation {shown_codes(r.get('code'))}{self.gene_named(r)}"] += 1
             return
-        if (person := self.person(entry)) is None: self.orphan(entry)
-        else: self.put(person, variable, r, entry)
+        if (person := self.person(entry)) is None:
+            self.orphan(entry)
+        else:
+            self.put(person, variable, r, entry)
 
-    def gene_named(self, r:dict[str, Any]) -> str:
+    def gene_named(self, r: dict[str, Any]) -> str:
         "The gene of a variant that the dictionary does not have."
-        named = [shown_codes(part.get("valueCodeableConcept")) for part in r.get("component", []) if (LOINC, GENE_STUDIED) in codes_in(part.get("code"))]
+        named = [
+            shown_codes(part.get("valueCodeableConcept"))
+            for part in r.get("component", [])
+            if (LOINC, GENE_STUDIED) in codes_in(part.get("code"))
+        ]
         return f" of {', '.join(named)}" if named else ""
 
-    def put(self, person:Person, variable:Variable, r:dict[str, Any], entry:Entry, element:str="") -> None:
+    def put(
+        self, person: Person, variable: Variable, r: dict[str, Any], entry: Entry, element: str = ""
+    ) -> None:
         "One value in its patient's row."
-        try: text, unit = text_of(r, variable, self.book.disease)
+        try:
+            text, unit = text_of(r, variable, self.book.disease)
         except Unreadable as e:
-            self.problems.append(Problem(self.file, f"found {shown(e.found)}", e.expected, "", column=f"{entry.place}.{element or e.element}", value=e.found))
+            self.problems.append(
+                Problem(
+                    self.file,
+                    f"found {shown(e.found)}",
+                    e.expected,
+                    "",
+                    column=f"{entry.place}.{element or e.element}",
+                    value=e.found,
+                )
+            )
             return
-        if unit: self.converted[variable.name, unit] += 1
+        if unit:
+            self.converted[variable.name, unit] += 1
         name, day = variable.name, day_of(r)
-        if name in person.when and is_plain_gene(variable): text = "yes" if "yes" in (text, person.cells[name]) else text
-        elif name in person.when: self.several[name] += 1
-        if is_plain_gene(variable) or person.better(name, day): person.cells[name], person.when[name] = text, day
+        if name in person.when and is_plain_gene(variable):
+            text = "yes" if "yes" in (text, person.cells[name]) else text
+        elif name in person.when:
+            self.several[name] += 1
+        if is_plain_gene(variable) or person.better(name, day):
+            person.cells[name], person.when[name] = text, day
 
-def shown_codes(concept:Any) -> str:
+# %% ../../nbs/library/data/18_fhir.ipynb #eaff4a74
+def shown_codes(concept: Any) -> str:
     "A concept in words: system, code and what it is called."
     names = {LOINC: "LOINC", HGNC: "", "http://snomed.info/sct": "SNOMED", ORPHA: "ORPHA"}
     told = [f"{names.get(system, system)} {code}".strip() for system, code in codes_in(concept)]
-    called = (concept or {}).get("text") or next((one["display"] for one in (concept or {}).get("coding", []) if one.get("display")), "")
+    called = (concept or {}).get("text") or next(
+        (one["display"] for one in (concept or {}).get("coding", []) if one.get("display")), ""
+    )
     return " ".join([", ".join(told), f"({called})" if called else ""]).strip() or "without a code"
 
 # %% ../../nbs/library/data/18_fhir.ipynb #550cb491
 def read_resources(
-    entries:Sequence[Entry],
-    book:Dictionary,
-    file:str,
+    entries: Sequence[Entry],
+    book: Dictionary,
+    file: str,
 ) -> Reading:
     "What the resources tell, in the order in which they need each other."
     reading = Reading(book, file)
     by_kind = defaultdict[str, list[Entry]](list)
-    for entry in entries: by_kind[str(entry.resource["resourceType"])].append(entry)
-    for kind, read in (("Patient", reading.patient), ("Condition", reading.condition), ("Observation", reading.observation)):
-        for entry in by_kind.pop(kind, []): read(entry)
+    for entry in entries:
+        by_kind[str(entry.resource["resourceType"])].append(entry)
+    for kind, read in (
+        ("Patient", reading.patient),
+        ("Condition", reading.condition),
+        ("Observation", reading.observation),
+    ):
+        for entry in by_kind.pop(kind, []):
+            read(entry)
     for kind, rest in by_kind.items():
-        if kind != "Bundle": reading.unread[f"{kind} resources"] += len(rest)
+        if kind != "Bundle":
+            reading.unread[f"{kind} resources"] += len(rest)
     for person in reading.people.values():
-        if "age" in book and person.cells.get("age") is None and (age := whole_years(person.born, person.diagnosis)) is not None: person.cells["age"] = age
+        if (
+            "age" in book
+            and person.cells.get("age") is None
+            and (age := whole_years(person.born, person.diagnosis)) is not None
+        ):
+            person.cells["age"] = age
         person.born = ""
     return reading
 
-def notes_of(reading:Reading) -> tuple[str, ...]:
+# %% ../../nbs/library/data/18_fhir.ipynb #f0b2380b
+def notes_of(reading: Reading) -> tuple[str, ...]:
     "What was left out, converted or chosen."
     notes = [f"{n:,} x not read: {what}" for what, n in reading.unread.most_common()]
-    notes += [f"{name}: {n:,} values converted from {unit} to {reading.book[name].unit}" for (name, unit), n in reading.converted.items()]
-    notes += [f"{name}: {n:,} further observations; the earliest on or after the day of the diagnosis is read, without one the latest before it" for name, n in reading.several.items()]
+    notes += [
+        f"{name}: {n:,} values converted from {unit} to {reading.book[name].unit}"
+        for (name, unit), n in reading.converted.items()
+    ]
+    notes += [
+        f"{name}: {n:,} further observations; the earliest on or after the day of the "
+        "diagnosis is read, without one the latest before it"
+        for name, n in reading.several.items()
+    ]
     return tuple(notes)
 
 # %% ../../nbs/library/data/18_fhir.ipynb #897cbfa9
 def read_fhir(
-    path:str|Path,  # a bundle (.json), or one resource a line (.ndjson)
-    disease:str,
+    path: str | Path,  # a bundle (.json), or one resource a line (.ndjson)
+    disease: str,
 ) -> Records:
     "The patients of a FHIR R4 bundle as records; what is not understood is listed in their notes."
     check_disease(disease)
     path, book = Path(path), dictionary(disease)
-    if not path.is_file(): raise CohortError(f"{path}: there is no such file; expected a FHIR bundle.")
+    if not path.is_file():
+        raise CohortError(f"{path}: there is no such file; expected a FHIR bundle.")
     entries = read_entries(path)
     validated(entries, str(path))
     reading = read_resources(entries, book, str(path))
-    if not reading.people and not reading.problems: reading.problems.append(Problem(str(path), "there is no Patient resource", "a Patient for each patient, and what was observed of them"))
-    if reading.problems: raise CohortError(reading.problems)
+    if not reading.people and not reading.problems:
+        reading.problems.append(
+            Problem(
+                str(path),
+                "there is no Patient resource",
+                "a Patient for each patient, and what was observed of them",
+            )
+        )
+    if reading.problems:
+        raise CohortError(reading.problems)
     return records_of(reading)
 
-def records_of(reading:Reading) -> Records:
+# %% ../../nbs/library/data/18_fhir.ipynb #3edcd4b2
+def records_of(reading: Reading) -> Records:
     "A reading as records: a row a patient, a column a variable."
     people = list(reading.people.values())
     there = {name for person in people for name in person.cells}
     columns: dict[str, list[Any]] = {"patient_id": [person.id for person in people]}
     sites = any(person.site is not None for person in people)
-    if sites: columns[SITE] = [np.nan if person.site is None else person.site for person in people]
+    if sites:
+        columns[SITE] = [np.nan if person.site is None else person.site for person in people]
     for name in reading.book.names:
-        if name in there: columns[name] = [np.nan if person.cells.get(name) is None else person.cells[name] for person in people]
-    said = {name: Column(name, unit=reading.book[name].unit) for name in columns if name in reading.book} | ({SITE: Column(site=True)} if sites else {})
-    mapping = Mapping(reading.book.disease, said, id="patient_id", decimal=".", date_format="YYYY-MM-DD", source="the bundle's codes")
+        if name in there:
+            columns[name] = [
+                np.nan if person.cells.get(name) is None else person.cells[name]
+                for person in people
+            ]
+    said = {
+        name: Column(name, unit=reading.book[name].unit) for name in columns if name in reading.book
+    } | ({SITE: Column(site=True)} if sites else {})
+    mapping = Mapping(
+        reading.book.disease,
+        said,
+        id="patient_id",
+        decimal=".",
+        date_format="YYYY-MM-DD",
+        source="the bundle's codes",
+    )
     labels = {name: reading.book[name].label for name in said if name in reading.book}
-    return Records(reading.file, "fhir", reading.book.disease, pd.DataFrame(columns, dtype=object), np.array([person.number for person in people]), mapping, notes_of(reading), ".", labels)
+    return Records(
+        reading.file,
+        "fhir",
+        reading.book.disease,
+        pd.DataFrame(columns, dtype=object),
+        np.array([person.number for person in people]),
+        mapping,
+        notes_of(reading),
+        ".",
+        labels,
+    )

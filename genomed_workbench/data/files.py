@@ -34,7 +34,11 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture", ""),
     (b"GIF8", "a GIF picture", ""),
     (b"%PDF", "a PDF document", ""),
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "If it is a workbook, save the sheet as CSV; if it is an archive, unpack it first."),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive or an Excel workbook",
+        "If it is a workbook, save the sheet as CSV; if it is an archive, unpack it first.",
+    ),
     (b"PK\x05\x06", "an empty ZIP archive", ""),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook or Word document", "Save the sheet as CSV."),
     (b"\x1f\x8b", "a gzip-compressed file", "Unpack it first (gunzip)."),
@@ -60,16 +64,27 @@ _TEXT_SIGNATURES: tuple[tuple[str, str], ...] = (
 # %% ../../nbs/library/data/06_files.ipynb #ac654448
 def refuse_other_kinds(
     content: bytes,
-    path: str,       # as it is called in the message
+    path: str,  # as it is called in the message
 ) -> None:
     "Stop at files that are no table at all."
     for start, kind, advice in _SIGNATURES:
         if content.startswith(start):
-            raise CohortError(Problem(path, f"found {kind}", "a CSV, TSV or Parquet table", advice or "Give the file that holds the table."))
+            raise CohortError(
+                Problem(
+                    path,
+                    f"found {kind}",
+                    "a CSV, TSV or Parquet table",
+                    advice or "Give the file that holds the table.",
+                )
+            )
     opening = content[:512].decode("latin-1").lstrip("\ufeffï»¿ \t\r\n").lower()
     for pattern, kind in _TEXT_SIGNATURES:
         if re.match(pattern, opening):
-            advice = "Was the page saved in place of the file? Download the table itself." if "HTML" in kind else "Export the table as CSV."
+            advice = (
+                "Was the page saved in place of the file? Download the table itself."
+                if "HTML" in kind
+                else "Export the table as CSV."
+            )
             raise CohortError(Problem(path, f"found {kind}", "a CSV, TSV or Parquet table", advice))
 
 # %% ../../nbs/library/data/06_files.ipynb #7d81f712
@@ -79,35 +94,77 @@ def decoded(
     encoding: str | None = None,  # None: found out
 ) -> str:
     "The text of a file."
-    marked = content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"), content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    tried = [encoding] if encoding else ["utf-32"] if marked[0] else ["utf-16"] if marked[1] else ["utf-8-sig", "cp1252"]
+    marked = (
+        content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+        content[:2] in (b"\xff\xfe", b"\xfe\xff"),
+    )
+    tried = (
+        [encoding]
+        if encoding
+        else ["utf-32"]
+        if marked[0]
+        else ["utf-16"]
+        if marked[1]
+        else ["utf-8-sig", "cp1252"]
+    )
     for name in tried:
         try:
             text = content.decode(name)
         except LookupError:
-            raise CohortError(Problem(findings.file, f"found encoding={name!r}", "the name of a text encoding", "Try 'utf-8' or 'cp1252'.")) from None
+            raise CohortError(
+                Problem(
+                    findings.file,
+                    f"found encoding={name!r}",
+                    "the name of a text encoding",
+                    "Try 'utf-8' or 'cp1252'.",
+                )
+            ) from None
         except UnicodeError as error:
             reason = _where_undecodable(content, error)
             continue
         if name == "cp1252":
             _refuse_mixture(content, findings, reason)
-            findings.warnings.append("the text is not UTF-8 and is read as Western European (cp1252); pass encoding=... if names look wrong")
+            findings.warnings.append(
+                "the text is not UTF-8 and is read as Western European (cp1252); pass encoding=... if names look wrong"
+            )
         return text.removeprefix("\ufeff")
-    raise CohortError(Problem(findings.file, f"{reason} cannot be read as text", f"text in {' or '.join(tried)}", "Save the file as UTF-8, or pass encoding=...", row=_row_of(content, error_at(reason))))
+    raise CohortError(
+        Problem(
+            findings.file,
+            f"{reason} cannot be read as text",
+            f"text in {' or '.join(tried)}",
+            "Save the file as UTF-8, or pass encoding=...",
+            row=_row_of(content, error_at(reason)),
+        )
+    )
 
 # %% ../../nbs/library/data/06_files.ipynb #20523682
 def _refuse_mixture(content: bytes, findings: Findings, reason: str) -> None:
-    "A file that is UTF-8 but for some bytes is damaged: another coding would turn all its other letters into wrong ones."
+    """A file that is UTF-8 but for some bytes is damaged: another coding would turn all its other
+    letters into wrong ones.
+    """
     text = content.decode("utf-8", errors="replace")
     bad = text.count("\ufffd")
     if sum(not char.isascii() for char in text) > 2 * bad:
-        raise CohortError(Problem(findings.file, f"{reason} is no UTF-8 although the rest of the file is", "text in one encoding", "Save the file as UTF-8 again.", row=_row_of(content, error_at(reason))))
+        raise CohortError(
+            Problem(
+                findings.file,
+                f"{reason} is no UTF-8 although the rest of the file is",
+                "text in one encoding",
+                "Save the file as UTF-8 again.",
+                row=_row_of(content, error_at(reason)),
+            )
+        )
 
 # %% ../../nbs/library/data/06_files.ipynb #1b0c1031
 def _where_undecodable(content: bytes, error: UnicodeError) -> str:
     "Which byte is at fault, in words."
     start = getattr(error, "start", 0)
-    return f"byte {start} (0x{content[start]:02x})" if start < len(content) else f"the end at byte {len(content)}"
+    return (
+        f"byte {start} (0x{content[start]:02x})"
+        if start < len(content)
+        else f"the end at byte {len(content)}"
+    )
 
 # %% ../../nbs/library/data/06_files.ipynb #287c8dcd
 def error_at(reason: str) -> int:
@@ -127,7 +184,16 @@ def refuse_binary(text: str, file: str) -> None:
     "A text table has no control characters."
     if found := _CONTROL.search(text):
         row = text.count("\n", 0, found.start()) + 1
-        raise CohortError(Problem(file, f"found the control character {found.group()!r}", "a text table", "The file is damaged or no text: export it again as CSV in UTF-8.", row=row, value=found.group()))
+        raise CohortError(
+            Problem(
+                file,
+                f"found the control character {found.group()!r}",
+                "a text table",
+                "The file is damaged or no text: export it again as CSV in UTF-8.",
+                row=row,
+                value=found.group(),
+            )
+        )
 
 # %% ../../nbs/library/data/06_files.ipynb #ed22e054
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -149,11 +215,15 @@ def _cells(text: str, separator: str, lines: int | None = None) -> list[list[str
 def found_separator(
     text: str,
     wanted: Sequence[str] = (),  # columns asked for
-) -> str | None:                 # None where no separator gives two columns
+) -> str | None:  # None where no separator gives two columns
     "The separator of a table, from its first hundred rows."
     best: tuple[tuple[int, float, int], str] | None = None
     for separator in SEPARATORS:
-        rows = [row for row in _cells(text[:200_000], separator, 100) if any(cell.strip() for cell in row)]
+        rows = [
+            row
+            for row in _cells(text[:200_000], separator, 100)
+            if any(cell.strip() for cell in row)
+        ]
         if not rows or len(rows[0]) < 2:
             continue
         names = {cell.strip() for cell in rows[0]}
@@ -167,9 +237,10 @@ def found_separator(
 @dataclass(frozen=True)
 class Table:
     "The cells of a text table."
+
     header: list[str]
     cells: list[list[str]]  # one list per patient, as long as the header
-    rows: list[int]         # row of each patient as a spreadsheet shows it
+    rows: list[int]  # row of each patient as a spreadsheet shows it
 
 # %% ../../nbs/library/data/06_files.ipynb #ff076ca2
 def _records(text: str, separator: str, findings: Findings) -> list[tuple[int, list[str]]]:
@@ -193,8 +264,20 @@ def _records(text: str, separator: str, findings: Findings) -> list[tuple[int, l
 def _quote_problem(file: str, row: int, line: int, reason: str) -> Problem:
     "What the csv module could not read, in words."
     if "field larger" in reason or "unexpected end" in reason:
-        return Problem(file, f"a quotation mark is opened (line {line} of the file) and never closed", "quotes in pairs", "Close it, or write \"\" for a quotation mark inside a quoted cell.", row=row)
-    return Problem(file, f"a quoted cell goes on after its closing mark (line {line} of the file; {reason})", "a separator after a closing quote", "Write \"\" for a quotation mark inside a quoted cell.", row=row)
+        return Problem(
+            file,
+            f"a quotation mark is opened (line {line} of the file) and never closed",
+            "quotes in pairs",
+            'Close it, or write "" for a quotation mark inside a quoted cell.',
+            row=row,
+        )
+    return Problem(
+        file,
+        f"a quoted cell goes on after its closing mark (line {line} of the file; {reason})",
+        "a separator after a closing quote",
+        'Write "" for a quotation mark inside a quoted cell.',
+        row=row,
+    )
 
 # %% ../../nbs/library/data/06_files.ipynb #4d7699b8
 def read_table(
@@ -206,12 +289,22 @@ def read_table(
     records = _records(text, separator, findings)
     if not records:
         findings.raise_if_any()
-        raise CohortError(Problem(findings.file, "the file is empty", "a header and one row per patient", "Check that the export went through."))
+        raise CohortError(
+            Problem(
+                findings.file,
+                "the file is empty",
+                "a header and one row per patient",
+                "Check that the export went through.",
+            )
+        )
     header, body = records[0][1], records[1:]
     header, body = _without_empty_edge(header, body)
     empty = [number for number, row in body if not any(row)]
     if empty:
-        findings.note(f"{len(empty):,} rows hold nothing at all and are left out (row {', '.join(map(str, empty[:5]))}{', ...' if len(empty) > 5 else ''})")
+        findings.note(
+            f"{len(empty):,} rows hold nothing at all and are left out (row "
+            f"{', '.join(map(str, empty[:5]))}{', ...' if len(empty) > 5 else ''})"
+        )
     body = [(number, row) for number, row in body if any(row)]
     for number, row in body:
         if len(row) != len(header):
@@ -226,20 +319,44 @@ LONG = 1_000_000  # characters
 def plain_frame(
     text: str,
     separator: str,
-) -> pd.DataFrame | None:  # texts, "" where a cell is empty; None where the file needs a careful reading
+) -> (
+    pd.DataFrame | None
+):  # texts, "" where a cell is empty; None where the file needs a careful reading
     "A long and regular text table."
     lines = text.rstrip("\r\n").split("\n")
     header = [name.strip() for name in lines[0].split(separator)]
     blank = f"{separator} \t\r"
-    if text.count("\r") != text.count("\r\n") or '"' in lines[0] or not all(header) or any(not line.strip(blank) for line in lines):
+    if (
+        text.count("\r") != text.count("\r\n")
+        or '"' in lines[0]
+        or not all(header)
+        or any(not line.strip(blank) for line in lines)
+    ):
         return None
     quoted = [line for line in lines if '"' in line]
-    if any(line.count(separator) != len(header) - 1 for line in lines if '"' not in line) or not _closed(quoted, separator, len(header)):
+    if any(
+        line.count(separator) != len(header) - 1 for line in lines if '"' not in line
+    ) or not _closed(quoted, separator, len(header)):
         return None
-    table = pd.read_csv(io.StringIO(text), sep=separator, header=None, skiprows=1, names=range(len(header)), dtype="category", na_filter=False, low_memory=False, index_col=False)
+    table = pd.read_csv(
+        io.StringIO(text),
+        sep=separator,
+        header=None,
+        skiprows=1,
+        names=range(len(header)),
+        dtype="category",
+        na_filter=False,
+        low_memory=False,
+        index_col=False,
+    )
     if len(table) != len(lines) - 1:
         return None
-    columns = {place: np.array([str(cell).strip() for cell in table[place].cat.categories], dtype=object)[table[place].cat.codes] for place in table.columns}
+    columns = {
+        place: np.array([str(cell).strip() for cell in table[place].cat.categories], dtype=object)[
+            table[place].cat.codes
+        ]
+        for place in table.columns
+    }
     return pd.DataFrame(columns).set_axis(header, axis=1)
 
 # %% ../../nbs/library/data/06_files.ipynb #1fcafbad
@@ -255,24 +372,74 @@ def _closed(lines: list[str], separator: str, width: int) -> bool:
 def _ragged(file: str, number: int, row: list[str], header: list[str], separator: str) -> Problem:
     "A row with too many or too few cells."
     more = len(row) > len(header)
-    advice = f"Put cells that contain {SEPARATORS.get(separator, separator)} in quotation marks." if more else "Add the missing cells; leave them empty where the value is not known."
+    advice = (
+        f"Put cells that contain {SEPARATORS.get(separator, separator)} in quotation marks."
+        if more
+        else "Add the missing cells; leave them empty where the value is not known."
+    )
     where = {"column": header[len(row)]} if not more else {}
     value = row[len(header)] if more else None
-    found = f"the row has {len(row)} cells" + (f", the first too many is {shown(value)}" if more else f"; it ends before column {header[len(row)]!r}")
-    return Problem(file, found, f"{len(header)} cells, as in the header", advice, row=number, value=value, **where)
+    found = f"the row has {len(row)} cells" + (
+        f", the first too many is {shown(value)}"
+        if more
+        else f"; it ends before column {header[len(row)]!r}"
+    )
+    return Problem(
+        file,
+        found,
+        f"{len(header)} cells, as in the header",
+        advice,
+        row=number,
+        value=value,
+        **where,
+    )
 
 # %% ../../nbs/library/data/06_files.ipynb #bff8bac8
-def _without_empty_edge(header: list[str], body: list[tuple[int, list[str]]]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _without_empty_edge(
+    header: list[str], body: list[tuple[int, list[str]]]
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
     "Without a separator at the end of every row, as some exports write it."
     width = len(header)
     if body and all(len(row) == width + 1 and not row[-1] for _, row in body):
         return header, [(number, row[:-1]) for number, row in body]
-    while width > 1 and not header[width - 1] and not any(row[width - 1] for _, row in body if len(row) >= width):
+    while (
+        width > 1
+        and not header[width - 1]
+        and not any(row[width - 1] for _, row in body if len(row) >= width)
+    ):
         width -= 1
-    return header[:width], [(number, row[:width] if not any(row[width:]) and len(row) <= len(header) else row) for number, row in body]
+    return header[:width], [
+        (number, row[:width] if not any(row[width:]) and len(row) <= len(header) else row)
+        for number, row in body
+    ]
 
 # %% ../../nbs/library/data/06_files.ipynb #159c50a8
-NA_VALUES = ("", "NA", "N/A", "#N/A", "n/a", "na", "NaN", "nan", "NULL", "Null", "null", "None", "none", ".", "-", "--", "?", "missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN", "<NA>")
+NA_VALUES = (
+    "",
+    "NA",
+    "N/A",
+    "#N/A",
+    "n/a",
+    "na",
+    "NaN",
+    "nan",
+    "NULL",
+    "Null",
+    "null",
+    "None",
+    "none",
+    ".",
+    "-",
+    "--",
+    "?",
+    "missing",
+    "Missing",
+    "MISSING",
+    "unknown",
+    "Unknown",
+    "UNKNOWN",
+    "<NA>",
+)
 
 # %% ../../nbs/library/data/06_files.ipynb #1e211267
 _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
@@ -283,7 +450,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
 def found_decimal(
     columns: Sequence[Sequence[str | None]],  # cells by column
     separator: str,
-) -> str:                                     # "." or ","
+) -> str:  # "." or ","
     "The decimal sign: a comma only where cells cannot be read otherwise and the comma does not separate columns."
     if separator == ",":
         return "."
@@ -305,18 +472,38 @@ def warn_of_thousands(
     for name, column in frame.items() if separator == ";" else ():
         pointed = [cell for cell in column if isinstance(cell, str) and "." in cell]
         if pointed and all(_POINTED.fullmatch(cell) for cell in pointed):
-            findings.warnings.append(f"column {name!r} holds {shown(pointed[0])}, which is read as {float(pointed[0]):g}; if the point separates thousands, remove it")
+            findings.warnings.append(
+                f"column {name!r} holds {shown(pointed[0])}, which is read as "
+                f"{float(pointed[0]):g}; if the point separates thousands, remove it"
+            )
 
 # %% ../../nbs/library/data/06_files.ipynb #a8ffa49d
-ID_NAMES = ("patient_id", "patientid", "patient", "patient_number", "id", "pid", "subject_id", "subject", "usubjid", "record_id", "mrn", "__index_level_0__")
+ID_NAMES = (
+    "patient_id",
+    "patientid",
+    "patient",
+    "patient_number",
+    "id",
+    "pid",
+    "subject_id",
+    "subject",
+    "usubjid",
+    "record_id",
+    "mrn",
+    "__index_level_0__",
+)
 
 # %% ../../nbs/library/data/06_files.ipynb #d1e63526
 def found_id(
-    names: Sequence[str],         # columns of the file
+    names: Sequence[str],  # columns of the file
     taken: Sequence[str | None],  # columns with another role
 ) -> str | None:
     "The column that looks like the patient's id by its name."
-    folded = {re.sub(r"[\s.-]+", "_", name.strip().casefold()): name for name in reversed(names) if name not in taken}
+    folded = {
+        re.sub(r"[\s.-]+", "_", name.strip().casefold()): name
+        for name in reversed(names)
+        if name not in taken
+    }
     return next((folded[name] for name in ID_NAMES if name in folded), None)
 
 # %% ../../nbs/library/data/06_files.ipynb #71a04e57
@@ -324,22 +511,45 @@ def _tidied(column: pd.Series, missing: frozenset[str]) -> pd.Series:
     "Texts trimmed, spellings of missing as None; other cells as they are."
     if column.dtype == object or isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype):
         cells = [cell.strip() if isinstance(cell, str) else cell for cell in column.astype(object)]
-        return pd.Series([None if isinstance(cell, str) and cell in missing else cell for cell in cells], index=column.index, dtype=object, name=column.name)
+        return pd.Series(
+            [None if isinstance(cell, str) and cell in missing else cell for cell in cells],
+            index=column.index,
+            dtype=object,
+            name=column.name,
+        )
     return column
 
 # %% ../../nbs/library/data/06_files.ipynb #e70fb893
-def frame_of_text(content: bytes, findings: Findings, wanted: Sequence[str], sep: str | None, encoding: str | None) -> tuple[pd.DataFrame, str]:
+def frame_of_text(
+    content: bytes, findings: Findings, wanted: Sequence[str], sep: str | None, encoding: str | None
+) -> tuple[pd.DataFrame, str]:
     "A text table as a frame of texts, and its separator."
     refuse_other_kinds(content, findings.file)
     text = decoded(content, findings, encoding)
     refuse_binary(text, findings.file)
     if not text.strip():
-        raise CohortError(Problem(findings.file, "the file is empty", "a header and one row per patient", "Check that the export went through."))
+        raise CohortError(
+            Problem(
+                findings.file,
+                "the file is empty",
+                "a header and one row per patient",
+                "Check that the export went through.",
+            )
+        )
     text, declared = _declared_separator(text)
     separator = sep or declared or found_separator(text, wanted)
     if separator is None:
         first = text.strip().splitlines()[0]
-        raise CohortError(Problem(findings.file, f"found a single column {shown(first)}", "columns separated by a comma, semicolon, tab or bar", "Pass sep=... if another sign separates them.", row=1, value=first))
+        raise CohortError(
+            Problem(
+                findings.file,
+                f"found a single column {shown(first)}",
+                "columns separated by a comma, semicolon, tab or bar",
+                "Pass sep=... if another sign separates them.",
+                row=1,
+                value=first,
+            )
+        )
     if len(text) > LONG and (frame := plain_frame(text, separator)) is not None:
         _check_names(list(frame.columns), separator, text, findings)
         findings.rows = np.arange(2, len(frame) + 2)
@@ -347,7 +557,11 @@ def frame_of_text(content: bytes, findings: Findings, wanted: Sequence[str], sep
     table = read_table(text, separator, findings)
     _check_names(table.header, separator, text, findings)
     findings.rows = np.array(table.rows, dtype=int)
-    frame = pd.DataFrame(dict(enumerate(zip(*table.cells, strict=True))) if table.cells else None, columns=range(len(table.header)), dtype=object)
+    frame = pd.DataFrame(
+        dict(enumerate(zip(*table.cells, strict=True))) if table.cells else None,
+        columns=range(len(table.header)),
+        dtype=object,
+    )
     return frame.set_axis(table.header, axis=1), separator
 
 # %% ../../nbs/library/data/06_files.ipynb #581febe7
@@ -366,20 +580,49 @@ def names_once(
     "Refuse columns without a name, and names that are given twice."
     for place, name in enumerate(names, start=1):
         if not name:
-            findings.stop(f"column {place} has no name", "a name for every column", "Give it a name, or remove the column if it only counts the rows.", row=row, column="", value="")
+            findings.stop(
+                f"column {place} has no name",
+                "a name for every column",
+                "Give it a name, or remove the column if it only counts the rows.",
+                row=row,
+                column="",
+                value="",
+            )
     for name, count in Counter(names).items():
         if count > 1 and name:
-            findings.stop(f"the name is given to {count} columns", "each name once", "Rename or remove one of them.", row=row, column=name, value=name)
+            findings.stop(
+                f"the name is given to {count} columns",
+                "each name once",
+                "Rename or remove one of them.",
+                row=row,
+                column=name,
+                value=name,
+            )
 
 # %% ../../nbs/library/data/06_files.ipynb #bee08bad
 def _check_names(header: list[str], separator: str, text: str, findings: Findings) -> None:
     "Every column has a name of its own."
     if len(header) == 1 and (better := found_separator(text)) not in (None, separator):
         mend = f"The columns seem to be separated by {SEPARATORS[better or ',']}: pass sep={better!r} or leave sep out."
-        raise CohortError(Problem(findings.file, f"found a single column {shown(header[0])} with sep={separator!r}", "several columns", mend, row=1, value=header[0]))
+        raise CohortError(
+            Problem(
+                findings.file,
+                f"found a single column {shown(header[0])} with sep={separator!r}",
+                "several columns",
+                mend,
+                row=1,
+                value=header[0],
+            )
+        )
     names_once(header, findings)
     if header and all(as_number(name) is not None for name in header):
-        findings.stop("the header holds only numbers", "a first row with the names of the columns", "Add a header.", row=1, value=header[0])
+        findings.stop(
+            "the header holds only numbers",
+            "a first row with the names of the columns",
+            "Add a header.",
+            row=1,
+            value=header[0],
+        )
 
 # %% ../../nbs/library/data/06_files.ipynb #a49bedaa
 def frame_of_parquet(path: Path, findings: Findings) -> pd.DataFrame:
@@ -395,25 +638,61 @@ def frame_of_parquet(path: Path, findings: Findings) -> pd.DataFrame:
         raise
     except Exception as error:  # pyarrow raises a dozen kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CohortError(Problem(findings.file, f"the Parquet file cannot be read ({reason[:200]})", "a whole Parquet table", "It may be cut off or damaged: copy or export it again.")) from None
+        raise CohortError(
+            Problem(
+                findings.file,
+                f"the Parquet file cannot be read ({reason[:200]})",
+                "a whole Parquet table",
+                "It may be cut off or damaged: copy or export it again.",
+            )
+        ) from None
 
 # %% ../../nbs/library/data/06_files.ipynb #8f346620
 def content_of(path: Path, file: str) -> bytes:
     "The bytes of a file, or a sentence that says why there are none."
     try:
         if path.is_dir():
-            raise CohortError(Problem(file, "this is a folder", "a CSV, TSV or Parquet file", "Name the file inside it."))
+            raise CohortError(
+                Problem(
+                    file,
+                    "this is a folder",
+                    "a CSV, TSV or Parquet file",
+                    "Name the file inside it.",
+                )
+            )
         if path.is_block_device() or path.is_char_device():
-            raise CohortError(Problem(file, "this is a device", "a CSV, TSV or Parquet file", "Name a file."))
+            raise CohortError(
+                Problem(file, "this is a device", "a CSV, TSV or Parquet file", "Name a file.")
+            )
         return path.read_bytes()
     except FileNotFoundError:
-        near = suggestion(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else "Its folder does not exist either."
-        raise CohortError(Problem(file, "there is no such file", "a CSV, TSV or Parquet file", near if near.startswith(("Did", "Its")) else "Check the name and the folder.")) from None
+        near = (
+            suggestion(path.name, [one.name for one in path.parent.iterdir()])
+            if path.parent.is_dir()
+            else "Its folder does not exist either."
+        )
+        raise CohortError(
+            Problem(
+                file,
+                "there is no such file",
+                "a CSV, TSV or Parquet file",
+                near if near.startswith(("Did", "Its")) else "Check the name and the folder.",
+            )
+        ) from None
     except (OSError, ValueError) as error:
-        raise CohortError(Problem(file, f"the file cannot be opened ({getattr(error, 'strerror', None) or error})", "a readable file", "Check its name and its permissions.")) from None
+        raise CohortError(
+            Problem(
+                file,
+                f"the file cannot be opened ({getattr(error, 'strerror', None) or error})",
+                "a readable file",
+                "Check its name and its permissions.",
+            )
+        ) from None
 
 # %% ../../nbs/library/data/06_files.ipynb #3685bf72
-def _asked_outcome(time: str | None, event: str | None, outcome: str | Outcome | None, unit: str, file: str) -> Outcome:
+def _asked_outcome(
+    time: str | None, event: str | None, outcome: str | Outcome | None, unit: str, file: str
+) -> Outcome:
     "The outcome from the names that were given."
     if isinstance(outcome, Survival | Binary) and time is None and event is None:
         return outcome
@@ -421,23 +700,46 @@ def _asked_outcome(time: str | None, event: str | None, outcome: str | Outcome |
         return Binary(outcome)
     if time is not None and event is not None and outcome is None:
         return Survival(time, event, unit)
-    raise CohortError(Problem(file, f"found time={time!r}, event={event!r}, outcome={outcome!r}", "time and event (survival), or outcome (yes or no)", "Name the columns that hold the outcome, and only those."))
+    raise CohortError(
+        Problem(
+            file,
+            f"found time={time!r}, event={event!r}, outcome={outcome!r}",
+            "time and event (survival), or outcome (yes or no)",
+            "Name the columns that hold the outcome, and only those.",
+        )
+    )
 
 # %% ../../nbs/library/data/06_files.ipynb #2d31386b
-def _with_ids(frame: pd.DataFrame, id: str | bool | None, taken: Sequence[str | None], findings: Findings) -> pd.DataFrame:
+def _with_ids(
+    frame: pd.DataFrame, id: str | bool | None, taken: Sequence[str | None], findings: Findings
+) -> pd.DataFrame:
     "The frame with the patients' ids as index; row numbers where there is no id."
     name = found_id(list(frame.columns), taken) if id is None or id is True else id or None
     rows = [findings.row(position) for position in range(len(frame))]
     if isinstance(name, str) and name in taken:
-        findings.stop("the id is an outcome, the site or a feature as well", "a column of its own", "Name another column as id.", column=name)
+        findings.stop(
+            "the id is an outcome, the site or a feature as well",
+            "a column of its own",
+            "Name another column as id.",
+            column=name,
+        )
         name = None
     if isinstance(name, str) and name not in frame.columns:
-        findings.stop(f"there is no column {name!r} for the id", "", suggestion(name, frame.columns), column=name, value=name)
+        findings.stop(
+            f"there is no column {name!r} for the id",
+            "",
+            suggestion(name, frame.columns),
+            column=name,
+            value=name,
+        )
         name = None
     if not isinstance(name, str):
         _tell_copies(frame, findings)
         return frame.set_axis(pd.Index(rows, name="row"), axis=0)
-    ids = [None if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell else label(cell) for cell in frame[name]]
+    ids = [
+        None if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell else label(cell)
+        for cell in frame[name]
+    ]
     return frame.drop(columns=name).set_axis(pd.Index(ids, dtype=object, name=name.strip()), axis=0)
 
 # %% ../../nbs/library/data/06_files.ipynb #2082e058
@@ -448,8 +750,14 @@ def _tell_copies(frame: pd.DataFrame, findings: Findings) -> None:
     except TypeError:  # cells that hold lists: refused further on
         copies = np.array([], dtype=int)
     if len(copies):
-        listed = ", ".join(str(findings.row(row)) for row in copies[:5]) + (", ..." if len(copies) > 5 else "")
-        findings.warnings.append(f"{len(copies):,} rows are exact copies of earlier ones (row {listed}) and there is no patient id to tell whether they are the same patients; all are kept")
+        listed = ", ".join(str(findings.row(row)) for row in copies[:5]) + (
+            ", ..." if len(copies) > 5 else ""
+        )
+        findings.warnings.append(
+            f"{len(copies):,} rows are exact copies of earlier ones (row {listed}) and "
+            "there is no patient id to tell whether they are the same patients; all are "
+            "kept"
+        )
 
 # %% ../../nbs/library/data/06_files.ipynb #95fc4af6
 def _typed(column: pd.Series, decimal: str) -> pd.Series:
@@ -459,48 +767,76 @@ def _typed(column: pd.Series, decimal: str) -> pd.Series:
     known = [cell for cell in column if cell is not None]
     if known and all(isinstance(cell, str) and cell.lower() in ("true", "false") for cell in known):
         truths = [None if cell is None else cell.lower() == "true" for cell in column]
-        return pd.Series(truths, index=column.index, dtype=bool if len(known) == len(column) else object)
+        return pd.Series(
+            truths, index=column.index, dtype=bool if len(known) == len(column) else object
+        )
     numbers = [as_number(cell, decimal) for cell in known]
     if not known or any(number is None for number in numbers):
         return column
     filled = iter(numbers)
-    return pd.Series([np.nan if cell is None else next(filled) for cell in column], index=column.index, dtype=float)
+    return pd.Series(
+        [np.nan if cell is None else next(filled) for cell in column],
+        index=column.index,
+        dtype=float,
+    )
 
 # %% ../../nbs/library/data/06_files.ipynb #b06fdc08
 def read_cohort(
-    path: str | Path,                              # CSV, TSV or Parquet
-    time: str | None = None,                       # column with the follow-up
-    event: str | None = None,                      # column with 1 where the event was seen
-    outcome: str | Outcome | None = None,          # column with a yes or no, in place of time and event
-    site: str | None = None,                       # column with the hospital
-    features: Sequence[str] | None = None,         # None: every column but outcome, site and id
-    id: str | bool | None = None,                  # column with the patient's id; None: found by its name; False: there is none
-    unit: str = "years",                           # unit of the follow-up
-    event_values: Mapping[Any, Any] | None = None,  # coding of the event, such as {"dead": 1, "alive": 0}
-    sep: str | None = None,                        # None: found out of comma, semicolon, tab and bar
-    na_values: Sequence[str] | None = None,        # spellings of missing; None: the usual ones; an empty cell always is
-    decimal: str | None = None,                    # "." or ","; None: found out
-    encoding: str | None = None,                   # None: UTF-8, UTF-16 with a mark, otherwise cp1252
-    zero_time: str = "drop",                       # "drop", "half-unit" or "error"
-    missing_outcome: str = "drop",                 # "drop" or "error"
-    **metadata: Any,                               # name, title, disease, units, source, licence, citation, virtual
+    path: str | Path,  # CSV, TSV or Parquet
+    time: str | None = None,  # column with the follow-up
+    event: str | None = None,  # column with 1 where the event was seen
+    outcome: str | Outcome | None = None,  # column with a yes or no, in place of time and event
+    site: str | None = None,  # column with the hospital
+    features: Sequence[str] | None = None,  # None: every column but outcome, site and id
+    id: str
+    | bool
+    | None = None,  # column with the patient's id; None: found by its name; False: there is none
+    unit: str = "years",  # unit of the follow-up
+    event_values: Mapping[Any, Any]
+    | None = None,  # coding of the event, such as {"dead": 1, "alive": 0}
+    sep: str | None = None,  # None: found out of comma, semicolon, tab and bar
+    na_values: Sequence[str]
+    | None = None,  # spellings of missing; None: the usual ones; an empty cell always is
+    decimal: str | None = None,  # "." or ","; None: found out
+    encoding: str | None = None,  # None: UTF-8, UTF-16 with a mark, otherwise cp1252
+    zero_time: str = "drop",  # "drop", "half-unit" or "error"
+    missing_outcome: str = "drop",  # "drop" or "error"
+    **metadata: Any,  # name, title, disease, units, source, licence, citation, virtual
 ) -> Cohort:
     "Read a file into a cohort, or say everything that is wrong with it."
     path = Path(os.path.expanduser(path))
     findings = Findings(str(path))
     asked = _asked_outcome(time, event, outcome, unit, findings.file)
-    chosen = [features] if isinstance(features, str) else None if features is None else list(features)
+    chosen = (
+        [features] if isinstance(features, str) else None if features is None else list(features)
+    )
     taken = [*asked.columns, site, *(chosen or [])]
     check_options(sep, decimal, findings.file)
-    frame, decimal = _read_frame(path, findings, [name for name in taken if name], sep, na_values, decimal, encoding)
+    frame, decimal = _read_frame(
+        path, findings, [name for name in taken if name], sep, na_values, decimal, encoding
+    )
     frame = _with_ids(frame, id, taken, findings) if frame.columns.is_unique else frame
     if chosen is not None:
-        others = {name: _typed(frame[name], decimal) for name in frame.columns if name not in taken} if frame.columns.is_unique else {}
+        others = (
+            {name: _typed(frame[name], decimal) for name in frame.columns if name not in taken}
+            if frame.columns.is_unique
+            else {}
+        )
         frame = frame.assign(**others)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", CohortWarning)
-        cohort = Cohort.from_frame(frame, asked, site, chosen, zero_time=zero_time, missing_outcome=missing_outcome, event_values=event_values,
-                                   decimal=decimal, findings=findings, **{"name": path.stem, "source": path.name, **metadata})
+        cohort = Cohort.from_frame(
+            frame,
+            asked,
+            site,
+            chosen,
+            zero_time=zero_time,
+            missing_outcome=missing_outcome,
+            event_values=event_values,
+            decimal=decimal,
+            findings=findings,
+            **{"name": path.stem, "source": path.name, **metadata},
+        )
     for warning in told:
         warnings.warn(warning.message, warning.category, stacklevel=2)
     return cohort
@@ -508,31 +844,58 @@ def read_cohort(
 # %% ../../nbs/library/data/06_files.ipynb #c56551d3
 def check_options(sep: str | None, decimal: str | None, file: str) -> None:
     "Options that a reader can use."
-    if sep is not None and (not isinstance(sep, str) or len(sep) != 1 or sep in "\"\r\n "):
-        raise CohortError(Problem(file, f"found sep={sep!r}", "one character", "Use ',', ';', '\\t' or '|'."))
+    if sep is not None and (not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n '):
+        raise CohortError(
+            Problem(file, f"found sep={sep!r}", "one character", "Use ',', ';', '\\t' or '|'.")
+        )
     if decimal not in (None, ".", ","):
-        raise CohortError(Problem(file, f"found decimal={decimal!r}", "'.' or ','", "Leave it out to have it found."))
+        raise CohortError(
+            Problem(
+                file, f"found decimal={decimal!r}", "'.' or ','", "Leave it out to have it found."
+            )
+        )
     if decimal == "," and sep == ",":
-        raise CohortError(Problem(file, "a comma cannot be both the separator and the decimal sign", "two different signs", "Check sep and decimal."))
+        raise CohortError(
+            Problem(
+                file,
+                "a comma cannot be both the separator and the decimal sign",
+                "two different signs",
+                "Check sep and decimal.",
+            )
+        )
 
 # %% ../../nbs/library/data/06_files.ipynb #ca16d940
 def _read_frame(
-    path: Path, findings: Findings, wanted: Sequence[str], sep: str | None, na_values: Sequence[str] | None, decimal: str | None, encoding: str | None,
+    path: Path,
+    findings: Findings,
+    wanted: Sequence[str],
+    sep: str | None,
+    na_values: Sequence[str] | None,
+    decimal: str | None,
+    encoding: str | None,
 ) -> tuple[pd.DataFrame, str]:  # columns of texts or numbers, and the decimal sign
     "The table of a file, whatever its form."
     content = content_of(path, findings.file)
-    is_parquet = content.startswith(b"PAR1") or (path.suffix.lower() in (".parquet", ".pq") and b"PAR1" in content[-8:])
+    is_parquet = content.startswith(b"PAR1") or (
+        path.suffix.lower() in (".parquet", ".pq") and b"PAR1" in content[-8:]
+    )
     separator = ","
     if is_parquet:
         frame = frame_of_parquet(path, findings)
     else:
         frame, separator = frame_of_text(content, findings, wanted, sep, encoding)
-    missing = frozenset(NA_VALUES if na_values is None else ("", *([na_values] if isinstance(na_values, str) else map(str, na_values))))
+    missing = frozenset(
+        NA_VALUES
+        if na_values is None
+        else ("", *([na_values] if isinstance(na_values, str) else map(str, na_values)))
+    )
     names = list(frame.columns)
     tidy = [_tidied(frame.iloc[:, place], missing) for place in range(len(names))]
     frame = pd.concat(tidy, axis=1) if tidy else frame
     frame = frame.set_axis(names, axis=1)
-    found = decimal or ("." if is_parquet else found_decimal([column.tolist() for column in tidy], separator))
+    found = decimal or (
+        "." if is_parquet else found_decimal([column.tolist() for column in tidy], separator)
+    )
     if found == "." and decimal is None and not is_parquet:
         warn_of_thousands(frame, separator, findings)
     return frame, found

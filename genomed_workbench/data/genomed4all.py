@@ -21,12 +21,15 @@ def is_genomed4all(header: Sequence[str]) -> bool:
     "True for a header of GenoMed4All's harmonised table."
     names = {name.strip() for name in header}
     genes = [name for name in names if name.endswith(" result")]
-    return "Patient ID" in names and (any(f"{name.removesuffix(' result')} n. mutations" in names for name in genes) or {"AOD", "BMB"} <= names)
+    return "Patient ID" in names and (
+        any(f"{name.removesuffix(' result')} n. mutations" in names for name in genes)
+        or {"AOD", "BMB"} <= names
+    )
 
 # %% ../../nbs/library/data/15_genomed4all.ipynb #ea50fe69
 def load_unit(
     column: pd.Series,  # the load of one gene, texts
-) -> str:               # "%" or "fraction"
+) -> str:  # "%" or "fraction"
     "Whether an allele fraction is written in percent."
     numbers = [as_number(value) for value in distinct(column).values]
     return "%" if any(number is not None and number > 1 for number in numbers) else "fraction"
@@ -41,10 +44,25 @@ def genomed4all_mapping(frame: pd.DataFrame, disease: str) -> tuple[Mapping, lis
             columns[name] = Column("hemoglobin", unit="g/L")
         elif column.variable and dictionary(disease)[column.variable].unit == "fraction":
             columns[name] = Column(column.variable, unit=load_unit(frame[name]))
-            notes.append(f"{name} is read in {'percent' if columns[name].unit == '%' else 'fractions'}")
+            notes.append(
+                f"{name} is read in {'percent' if columns[name].unit == '%' else 'fractions'}"
+            )
     notes.append("hemoglobin is read in g/L, as GenoMed4All writes it")
-    loads = [str(name) for name in frame.columns if str(name).endswith((" load", " n. mutations")) and name not in columns]
-    return replace(mapping, columns=columns | {name: Column(ignore=True, reason="the dictionary has no count or load of this gene") for name in loads}, id="Patient ID", source="the GenoMed4All shape"), notes
+    loads = [
+        str(name)
+        for name in frame.columns
+        if str(name).endswith((" load", " n. mutations")) and name not in columns
+    ]
+    return replace(
+        mapping,
+        columns=columns
+        | {
+            name: Column(ignore=True, reason="the dictionary has no count or load of this gene")
+            for name in loads
+        },
+        id="Patient ID",
+        source="the GenoMed4All shape",
+    ), notes
 
 # %% ../../nbs/library/data/15_genomed4all.ipynb #f83d5c65
 def from_genomed4all(records: Records) -> Records:

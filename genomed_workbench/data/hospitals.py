@@ -19,26 +19,55 @@ from .problems import CohortError
 @dataclass(frozen=True)
 class Hospitals:
     "How virtual hospitals differ."
-    shares: tuple[float, ...]                                # sizes, any scale: (60, 30, 10)
-    names: tuple[str, ...] = ()                              # () means Hospital 1, Hospital 2, ...
-    case_mix: tuple[float, ...] = ()                         # above 0: older and sicker patients; in standard deviations of the true risk
-    laboratory_offset: tuple[Mapping[str, float], ...] = ()  # factor on the values a hospital measures, such as {"hemoglobin": 1.03}
-    missing_panels: tuple[Sequence[str], ...] = ()           # what a hospital does not test: names of panels ("genes", "cytogenetics", ...) or of columns
-    follow_up: tuple[float, ...] = ()                        # 0.5: patients are followed half as long
-    effect: tuple[float, ...] = ()                           # what the hospital itself adds to the log hazard
+
+    shares: tuple[float, ...]  # sizes, any scale: (60, 30, 10)
+    names: tuple[str, ...] = ()  # () means Hospital 1, Hospital 2, ...
+    case_mix: tuple[
+        float, ...
+    ] = ()  # above 0: older and sicker patients; in standard deviations of the true risk
+    laboratory_offset: tuple[
+        Mapping[str, float], ...
+    ] = ()  # factor on the values a hospital measures, such as {"hemoglobin": 1.03}
+    missing_panels: tuple[
+        Sequence[str], ...
+    ] = ()  # what a hospital does not test: names of panels ("genes", "cytogenetics", ...) or of columns
+    follow_up: tuple[float, ...] = ()  # 0.5: patients are followed half as long
+    effect: tuple[float, ...] = ()  # what the hospital itself adds to the log hazard
 
     def __post_init__(self) -> None:
         k = len(self.shares)
         if k < 2 or not all(np.isfinite(share) and share > 0 for share in self.shares):
-            raise CohortError(f"hospitals: shares={self.shares}; expected the sizes of at least two hospitals, each above 0.")
-        for part in ("names", "case_mix", "laboratory_offset", "missing_panels", "follow_up", "effect"):
+            raise CohortError(
+                f"hospitals: shares={self.shares}; expected the sizes of at least two hospitals, each above 0."
+            )
+        for part in (
+            "names",
+            "case_mix",
+            "laboratory_offset",
+            "missing_panels",
+            "follow_up",
+            "effect",
+        ):
             if len(getattr(self, part)) not in (0, k):
-                raise CohortError(f"hospitals: {part} has {len(getattr(self, part))} entries; expected {k}, one per hospital, or none.")
+                raise CohortError(
+                    f"hospitals: {part} has {len(getattr(self, part))} entries; expected {k}, one "
+                    "per hospital, or none."
+                )
         if len(set(self.labels)) < k:
             raise CohortError(f"hospitals: names={self.names}; expected each name once.")
-        bad = [value for value in (*self.follow_up, *(factor for one in self.laboratory_offset for factor in one.values())) if not value > 0]
+        bad = [
+            value
+            for value in (
+                *self.follow_up,
+                *(factor for one in self.laboratory_offset for factor in one.values()),
+            )
+            if not value > 0
+        ]
         if bad:
-            raise CohortError(f"hospitals: found the factor {bad[0]!r} in follow_up or laboratory_offset; expected numbers above 0, 1 for no difference.")
+            raise CohortError(
+                f"hospitals: found the factor {bad[0]!r} in follow_up or laboratory_offset; "
+                "expected numbers above 0, 1 for no difference."
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -47,7 +76,7 @@ class Hospitals:
 
     def each(
         self,
-        part: str,      # such as "effect"
+        part: str,  # such as "effect"
         otherwise: Any,  # where it does not differ
     ) -> tuple[Any, ...]:
         "One entry per hospital."
@@ -58,29 +87,40 @@ def usual_hospitals(
     count: int,
     seed: int = 0,
     laboratory: Sequence[str] = (),  # values that a laboratory measures
-    panels: Sequence[str] = (),      # panels that a hospital may not test
+    panels: Sequence[str] = (),  # panels that a hospital may not test
 ) -> Hospitals:
     "Hospitals that differ as real ones do."
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= 1000:
-        raise CohortError(f"hospitals={count!r}; expected a number from 2 to 1,000, or Hospitals(shares=..., ...).")
+        raise CohortError(
+            f"hospitals={count!r}; expected a number from 2 to 1,000, or Hospitals(shares=..., ...)."
+        )
     rng = np.random.default_rng([seed, 4])
     missing: list[Sequence[str]] = [()] * count
     for place, panel in enumerate(panels):
         missing[-1 - place % count] = (*missing[-1 - place % count], panel)
-    return Hospitals(tuple(1 / (i + 1) ** 0.8 for i in range(count)), case_mix=tuple(rng.normal(0, 0.35, count).round(2)),
-                     laboratory_offset=tuple({name: round(float(np.exp(rng.normal(0, 0.03))), 3) for name in laboratory} for _ in range(count)),
-                     missing_panels=tuple(missing), follow_up=tuple(np.exp(rng.normal(0, 0.25, count)).round(2)))
+    return Hospitals(
+        tuple(1 / (i + 1) ** 0.8 for i in range(count)),
+        case_mix=tuple(rng.normal(0, 0.35, count).round(2)),
+        laboratory_offset=tuple(
+            {name: round(float(np.exp(rng.normal(0, 0.03))), 3) for name in laboratory}
+            for _ in range(count)
+        ),
+        missing_panels=tuple(missing),
+        follow_up=tuple(np.exp(rng.normal(0, 0.25, count)).round(2)),
+    )
 
 # %% ../../nbs/library/data/25_hospitals.ipynb #9d126aaa
 def assign(
     hospitals: Hospitals,
-    log_risk: np.ndarray,      # true risk of each patient, shape (n,)
+    log_risk: np.ndarray,  # true risk of each patient, shape (n,)
     rng: np.random.Generator,
-) -> np.ndarray:               # number of the hospital, shape (n,)
+) -> np.ndarray:  # number of the hospital, shape (n,)
     "The hospital of each patient."
     share = np.asarray(hospitals.shares, float) / sum(hospitals.shares)
     mix = np.asarray(hospitals.each("case_mix", 0.0), float)
-    score = ndtri((np.argsort(np.argsort(log_risk, kind="stable"), kind="stable") + 0.5) / len(log_risk))
+    score = ndtri(
+        (np.argsort(np.argsort(log_risk, kind="stable"), kind="stable") + 0.5) / len(log_risk)
+    )
     pull = np.exp(np.clip(mix[:, None] * score, -30, 30))
     weight = share.copy()
     for _ in range(60):
@@ -91,14 +131,20 @@ def assign(
 
 # %% ../../nbs/library/data/25_hospitals.ipynb #4f3c8ecb
 def measured(
-    columns: dict[str, np.ndarray],         # true values by name; changed in place
+    columns: dict[str, np.ndarray],  # true values by name; changed in place
     hospitals: Hospitals,
-    where: np.ndarray,                      # number of the hospital, shape (n,)
-    panels: Mapping[str, Sequence[str]],    # columns of each named panel
-    digits: Mapping[str, int],              # decimals that a laboratory writes
+    where: np.ndarray,  # number of the hospital, shape (n,)
+    panels: Mapping[str, Sequence[str]],  # columns of each named panel
+    digits: Mapping[str, int],  # decimals that a laboratory writes
 ) -> None:
     "The values as each hospital measures and tests them."
-    for k, (offsets, absent) in enumerate(zip(hospitals.each("laboratory_offset", {}), hospitals.each("missing_panels", ()), strict=True)):
+    for k, (offsets, absent) in enumerate(
+        zip(
+            hospitals.each("laboratory_offset", {}),
+            hospitals.each("missing_panels", ()),
+            strict=True,
+        )
+    ):
         here = where == k
         for name, factor in offsets.items():
             _known(name, columns, "laboratory_offset")
@@ -107,10 +153,17 @@ def measured(
             if _known(name, columns, "missing_panels", panels):
                 columns[name][here] = np.nan if columns[name].dtype.kind == "f" else None
 
-
-def _known(name: str, columns: Mapping[str, Any], part: str, panels: Mapping[str, Any] | None = None) -> bool:
+# %% ../../nbs/library/data/25_hospitals.ipynb #6b5a2723
+def _known(
+    name: str, columns: Mapping[str, Any], part: str, panels: Mapping[str, Any] | None = None
+) -> bool:
     "Refuse a name that no virtual patient has."
     if name not in columns:
-        near = sorted({*(panels or {}), *(column for column in columns if column.lower() == name.lower())})
-        raise CohortError(f"hospitals: {part} names {name!r}, which these patients do not have.{f' There is: {chr(44).join(map(repr, near))}.' if near else ''}")
+        near = sorted(
+            {*(panels or {}), *(column for column in columns if column.lower() == name.lower())}
+        )
+        raise CohortError(
+            f"hospitals: {part} names {name!r}, which these patients do not "
+            f"have.{f' There is: {chr(44).join(map(repr, near))}.' if near else ''}"
+        )
     return True

@@ -21,33 +21,74 @@ import pandas as pd
 # %% ../../nbs/library/data/20_identifiers.ipynb #5d14d362
 @lru_cache(maxsize=4096)
 def words_in(
-    name: str,             # such as "gebDatum_Patient (TT.MM.JJJJ)"
-) -> tuple[str, ...]:      # such as ("geb", "datum", "patient", "tt", "mm", "jjjj")
+    name: str,  # such as "gebDatum_Patient (TT.MM.JJJJ)"
+) -> tuple[str, ...]:  # such as ("geb", "datum", "patient", "tt", "mm", "jjjj")
     "The words of a column's name, without case and accents."
     text = re.sub(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ][a-zäöüß])", " ", name).replace("ß", "ss")
-    plain = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+    plain = "".join(
+        sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign)
+    )
     return tuple(re.findall(r"[a-z]+|\d+", plain.casefold()))
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #a24960dd
-LITTLE = frozenset(words_in("y i e and und et en patient patients patienten pacient pat pt paziente pazienti paciente pacientes des der die das of the di del della dello de du da la le il lo el al l d s full complete voll ganzer"))
+LITTLE = frozenset(
+    words_in(
+        "y i e and und et en patient patients patienten pacient pat pt paziente "
+        "pazienti paciente pacientes des der die das of the di del della dello de du "
+        "da la le il lo el al l d s full complete voll ganzer"
+    )
+)
 NAMED: dict[str, str] = {
-    "a name": "name|names|first name|firstname|given name|last name|lastname|surname|family name|familyname|initials|maiden name|vorname|nachname|familienname|geburtsname|zuname|initialen|nome|cognome|nome cognome|cognome nome|iniziali|"
-              "nombre|nombres|apellido|apellidos|nombre apellidos|iniciales|nom|prenom|nom prenom|prenom nom|nom naissance|initiales|nom cognoms|nom i cognoms|naam|voornaam|achternaam",
-    "a date of birth": "dob|d o b|birth ?date|date birth|birth ?day|born|year birth|geb|geb ?datum|geb ?dat|geburts ?datum|geburtstag|geboren|geb am|geboren am|data nascita|nascita|nato il|nata il|fecha nacimiento|nacimiento|fec nac|f nac|"
-                       "data nascimento|nascimento|date naissance|naissance|ddn|ne e? ?le|ne le|nee le|geboortedatum",
-    "a record number": "mrn|medical record( number| no| nr)?|record number|hospital number|hospital no|hospital id|case number|case no|admission number|encounter id|visit number|chart number|fall ?nr|fall ?nummer|fallzahl nr|aufnahme ?nummer|"
-                       "kis nr|sap nr|sap fallnummer|akten ?zeichen|numero cartella( clinica)?|n cartella( clinica)?|cartella clinica|cartella|nosologico|numero nosologico|nhc|n historia( clinica)?|numero historia( clinica)?|historia clinica|"
-                       "num hc|numero processo|n processo|no processo|numero utente|utente|numero dossier|n dossier|dossier ?nr|ipp|nip|iep|nda|dossier|sample barcode|accession( number)?|lab number|labor ?nummer|einsendenummer",
-    "an address": "address|street|house number|post ?code|postal code|zip( code)?|city|town|village|adresse|anschrift|strasse|hausnummer|plz|post ?leitzahl|ort|wohnort|indirizzo|via|cap|comune|citta|comune residenza|residenza|direccion|"
-                  "domicilio|calle|codigo postal|cp|ciudad|municipio|adresse postale|rue|code postal|ville|commune|residence",
+    "a name": "name|names|first name|firstname|given name|last name|lastname|surname|family "
+    "name|familyname|initials|maiden "
+    "name|vorname|nachname|familienname|geburtsname|zuname|initialen|nome|cognome|nome "
+    "cognome|cognome nome|iniziali|"
+    "nombre|nombres|apellido|apellidos|nombre apellidos|iniciales|nom|prenom|nom "
+    "prenom|prenom nom|nom naissance|initiales|nom cognoms|nom i "
+    "cognoms|naam|voornaam|achternaam",
+    "a date of birth": "dob|d o b|birth ?date|date birth|birth ?day|born|year birth|geb|geb "
+    "?datum|geb ?dat|geburts ?datum|geburtstag|geboren|geb am|geboren am|data "
+    "nascita|nascita|nato il|nata il|fecha nacimiento|nacimiento|fec nac|f nac|"
+    "data nascimento|nascimento|date naissance|naissance|ddn|ne e? ?le|ne le|nee le|geboortedatum",
+    "a record number": "mrn|medical record( number| no| nr)?|record number|hospital number|hospital "
+    "no|hospital id|case number|case no|admission number|encounter id|visit "
+    "number|chart number|fall ?nr|fall ?nummer|fallzahl nr|aufnahme ?nummer|"
+    "kis nr|sap nr|sap fallnummer|akten ?zeichen|numero cartella( clinica)?|n "
+    "cartella( clinica)?|cartella clinica|cartella|nosologico|numero "
+    "nosologico|nhc|n historia( clinica)?|numero historia( clinica)?|historia "
+    "clinica|"
+    "num hc|numero processo|n processo|no processo|numero utente|utente|numero "
+    "dossier|n dossier|dossier ?nr|ipp|nip|iep|nda|dossier|sample "
+    "barcode|accession( number)?|lab number|labor ?nummer|einsendenummer",
+    "an address": "address|street|house number|post ?code|postal code|zip( "
+    "code)?|city|town|village|adresse|anschrift|strasse|hausnummer|plz|post "
+    "?leitzahl|ort|wohnort|indirizzo|via|cap|comune|citta|comune "
+    "residenza|residenza|direccion|"
+    "domicilio|calle|codigo postal|cp|ciudad|municipio|adresse postale|rue|code postal|ville|commune|residence",
     "an e-mail address": "e ?mail|email address|mail|correo( electronico)?|courriel|posta elettronica",
-    "a telephone number": "phone|phone number|telephone|tel|tel nr|mobile|mobile number|cell( phone)?|fax|telefon|telefon ?nummer|tel nummer|handy|mobil|telefono|numero telefono|cellulare|movil|telephone portable|portable|telemovel|home telephone|home phone",
-    "a national number": "nhs( number| no)?|ssn|social security( number)?|national id|national insurance( number)?|passport( number)?|insurance number|kv nr|kvnr|versicherten ?nr|versicherten ?nummer|krankenversicherungs ?nummer|sozialversicherungs ?nummer|"
-                         "sv nr|svnr|ahv|ahv nr|codice fiscale|cod fiscale|cf|tessera sanitaria|dni|nif|nie|dni nie|cip|tarjeta sanitaria|nss|numero seguridad social|nir|insee|numero secu|numero securite sociale|num secu|bsn|pesel|personnummer",
-    "a bank account": "iban|bank ?account( number| no| nr)?|konto|konto ?(nummer|nr)|conto|conto corrente|cuenta|cuenta bancaria|compte|compte bancaire",
-    "the name of a physician": "doctor|physician|consultant|gp|gp name|doctor name|arzt|hausarzt|behandelnder arzt|medico|medico curante|huisarts|medecin|medecin traitant|referring (doctor|physician)|treating (doctor|physician)|sachbearbeiter|user",
-    "free text": "observacoes|comentarios|comentaris|remarks?|comments?|notes?|free text|history|clinical history|bemerkung(en)?|anmerkung(en)?|kommentar(e)?|freitext|notiz(en)?|anamnese|epikrise|arztbrief|note cliniche|osservazioni|commenti|commento|anamnesi|observaciones|"
-                 "comentarios?|notas|antecedentes|anamnesis|commentaires?|remarques?|observations?|antecedents|texte libre|opmerkingen",
+    "a telephone number": "phone|phone number|telephone|tel|tel nr|mobile|mobile number|cell( "
+    "phone)?|fax|telefon|telefon ?nummer|tel nummer|handy|mobil|telefono|numero "
+    "telefono|cellulare|movil|telephone portable|portable|telemovel|home "
+    "telephone|home phone",
+    "a national number": "nhs( number| no)?|ssn|social security( number)?|national id|national "
+    "insurance( number)?|passport( number)?|insurance number|kv "
+    "nr|kvnr|versicherten ?nr|versicherten ?nummer|krankenversicherungs "
+    "?nummer|sozialversicherungs ?nummer|"
+    "sv nr|svnr|ahv|ahv nr|codice fiscale|cod fiscale|cf|tessera "
+    "sanitaria|dni|nif|nie|dni nie|cip|tarjeta sanitaria|nss|numero seguridad "
+    "social|nir|insee|numero secu|numero securite sociale|num "
+    "secu|bsn|pesel|personnummer",
+    "a bank account": "iban|bank ?account( number| no| nr)?|konto|konto ?(nummer|nr)|conto|conto "
+    "corrente|cuenta|cuenta bancaria|compte|compte bancaire",
+    "the name of a physician": "doctor|physician|consultant|gp|gp name|doctor name|arzt|hausarzt|behandelnder "
+    "arzt|medico|medico curante|huisarts|medecin|medecin traitant|referring "
+    "(doctor|physician)|treating (doctor|physician)|sachbearbeiter|user",
+    "free text": "observacoes|comentarios|comentaris|remarks?|comments?|notes?|free "
+    "text|history|clinical "
+    "history|bemerkung(en)?|anmerkung(en)?|kommentar(e)?|freitext|notiz(en)?|anamnese|epikrise|arztbrief|note "
+    "cliniche|osservazioni|commenti|commento|anamnesi|observaciones|"
+    "comentarios?|notas|antecedentes|anamnesis|commentaires?|remarques?|observations?|antecedents|texte "
+    "libre|opmerkingen",
 }
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #e51a38cf
@@ -59,11 +100,28 @@ def named_as(name: str) -> str | None:
     "What a column's name says it is, if that points to a person."
     words = words_in(name)
     both = (" ".join(words), " ".join(word for word in words if word not in LITTLE))
-    return next((said for said, pattern in _NAMED.items() if any(text and pattern.fullmatch(text) for text in both)), None)
+    return next(
+        (
+            said
+            for said, pattern in _NAMED.items()
+            if any(text and pattern.fullmatch(text) for text in both)
+        ),
+        None,
+    )
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #c911c8f5
-KIND_OF = {"a name": "name", "the name of a physician": "name", "a date of birth": "birth-date", "a record number": "record-number", "an address": "address", "an e-mail address": "e-mail",
-           "a telephone number": "phone", "a national number": "national-id", "a bank account": "bank-account", "free text": "free-text"}
+KIND_OF = {
+    "a name": "name",
+    "the name of a physician": "name",
+    "a date of birth": "birth-date",
+    "a record number": "record-number",
+    "an address": "address",
+    "an e-mail address": "e-mail",
+    "a telephone number": "phone",
+    "a national number": "national-id",
+    "a bank account": "bank-account",
+    "free text": "free-text",
+}
 
 
 def named_kind(name: str) -> str | None:
@@ -71,7 +129,49 @@ def named_kind(name: str) -> str | None:
     return KIND_OF.get(named_as(name) or "")
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #f0b21046
-_ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23)))
+_ODD = dict(
+    zip(
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        (
+            1,
+            0,
+            5,
+            7,
+            9,
+            13,
+            15,
+            17,
+            19,
+            21,
+            1,
+            0,
+            5,
+            7,
+            9,
+            13,
+            15,
+            17,
+            19,
+            21,
+            2,
+            4,
+            18,
+            20,
+            11,
+            3,
+            6,
+            8,
+            12,
+            14,
+            16,
+            10,
+            22,
+            25,
+            24,
+            23,
+        ),
+    )
+)
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #bd278b6e
 def is_codice_fiscale(text: str) -> bool:
@@ -85,7 +185,9 @@ def is_codice_fiscale(text: str) -> bool:
 # %% ../../nbs/library/data/20_identifiers.ipynb #ac3210e6
 def is_dni(text: str) -> bool:
     "True for a Spanish identity number (DNI or NIE) with a right letter."
-    found = re.fullmatch(r"([XYZ]?)([0-9]{7,8})-?([A-Z])", text.replace(" ", "").replace(".", "").upper())
+    found = re.fullmatch(
+        r"([XYZ]?)([0-9]{7,8})-?([A-Z])", text.replace(" ", "").replace(".", "").upper()
+    )
     if not found or len(found[1] + found[2]) != 8:
         return False
     number = int({"X": "0", "Y": "1", "Z": "2", "": ""}[found[1]] + found[2])
@@ -96,17 +198,25 @@ def _weighted(text: str, weights: tuple[int, ...]) -> int:
     "The sum of digits times weights."
     return sum(int(digit) * weight for digit, weight in zip(text, weights))
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #d52ea885
 def is_bsn(text: str) -> bool:
     "True for a Dutch citizen service number that passes the eleven test."
     digits = re.sub(r"[ .]", "", text)
-    return bool(re.fullmatch(r"[0-9]{9}", digits)) and int(digits) > 0 and _weighted(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+    return (
+        bool(re.fullmatch(r"[0-9]{9}", digits))
+        and int(digits) > 0
+        and _weighted(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+    )
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #7ff5fba4
 def is_nhs_number(text: str) -> bool:
     "True for a British NHS number with a right check digit."
     digits = re.sub(r"[ -]", "", text)
-    return bool(re.fullmatch(r"[0-9]{10}", digits)) and int(digits) > 0 and (11 - _weighted(digits, (10, 9, 8, 7, 6, 5, 4, 3, 2)) % 11) % 11 == int(digits[9])
+    return (
+        bool(re.fullmatch(r"[0-9]{10}", digits))
+        and int(digits) > 0
+        and (11 - _weighted(digits, (10, 9, 8, 7, 6, 5, 4, 3, 2)) % 11) % 11 == int(digits[9])
+    )
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #c49c7557
 def is_kvnr(text: str) -> bool:
@@ -118,13 +228,13 @@ def is_kvnr(text: str) -> bool:
     cross = (sum(divmod(int(digit) * weight, 10)) for digit, weight in zip(digits, (1, 2) * 5))
     return sum(cross) % 10 == int(text[9])
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #ddd6be3e
 def is_nir(text: str) -> bool:
     "True for a French social security number with a right key."
     text = text.replace(" ", "").upper().replace("2A", "19").replace("2B", "18")
     return bool(re.fullmatch(r"[12][0-9]{14}", text)) and 97 - int(text[:13]) % 97 == int(text[13:])
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #d7860c84
 def is_iban(text: str) -> bool:
     "True for a bank account with right check digits."
     text = text.replace(" ", "").upper()
@@ -134,37 +244,61 @@ def is_iban(text: str) -> bool:
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #a57e30b2
 _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)*\.[A-Za-z]{2,}")
-_PHONE = re.compile(r"(\+|00)[1-9][0-9]{0,2}[ ./()-]{0,2}[0-9][0-9 ./()-]{6,14}[0-9]|\(?0[1-9][0-9]{1,4}\)?[ /-][0-9][0-9 ./-]{4,10}[0-9]")
-_STREET = re.compile(r"(?i)\b(via|viale|piazza|corso|calle|avenida|plaza|rue|avenue|boulevard|street|road|lane|ulica)\b.{2,30}[0-9]|[a-zäöü-]+(stra(ß|ss)e|str\.|weg|platz|gasse|allee|straat|laan|plein) ?[0-9]+")
+_PHONE = re.compile(
+    r"(\+|00)[1-9][0-9]{0,2}[ ./()-]{0,2}[0-9][0-9 "
+    r"./()-]{6,14}[0-9]|\(?0[1-9][0-9]{1,4}\)?[ /-][0-9][0-9 ./-]{4,10}[0-9]"
+)
+_STREET = re.compile(
+    r"(?i)\b(via|viale|piazza|corso|calle|avenida|plaza|rue|avenue|boulevard|street|road|lane|ulica)\b.{2,30}[0-9]|[a-zäöü-]+(stra(ß|ss)e|str\.|weg|platz|gasse|allee|straat|laan|plein) "
+    r"?[0-9]+"
+)
 
 
 def is_e_mail(text: str) -> bool:
     "True for a text that holds an e-mail address."
     return _E_MAIL.search(text) is not None
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #132172ca
 def is_phone(text: str) -> bool:
     "True for a telephone number."
     return _PHONE.fullmatch(text) is not None
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #ad7fb728
 def is_street(text: str) -> bool:
     "True for a text that holds a street and a number."
     return _STREET.search(text) is not None
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #855af824
-CELL_TESTS: dict[str, tuple[tuple[str, Callable[[str], bool]], ...]] = {  # kind of finding -> what a cell may be
+CELL_TESTS: dict[
+    str, tuple[tuple[str, Callable[[str], bool]], ...]
+] = {  # kind of finding -> what a cell may be
     "e-mail": (("e-mail addresses", is_e_mail),),
     "bank-account": (("bank accounts (IBAN)", is_iban),),
-    "national-id": (("Italian tax codes (codice fiscale)", is_codice_fiscale), ("Spanish identity numbers (DNI)", is_dni), ("Dutch citizen numbers (BSN)", is_bsn),
-                    ("German insurance numbers (KVNR)", is_kvnr), ("British NHS numbers", is_nhs_number), ("French social security numbers (NIR)", is_nir)),
+    "national-id": (
+        ("Italian tax codes (codice fiscale)", is_codice_fiscale),
+        ("Spanish identity numbers (DNI)", is_dni),
+        ("Dutch citizen numbers (BSN)", is_bsn),
+        ("German insurance numbers (KVNR)", is_kvnr),
+        ("British NHS numbers", is_nhs_number),
+        ("French social security numbers (NIR)", is_nir),
+    ),
     "phone": (("telephone numbers", is_phone),),
     "address": (("streets with a number", is_street),),
 }
-WEAK = {is_bsn, is_nhs_number, is_kvnr, is_dni}  # one check digit, or one letter of 23: only a column full of them counts
+WEAK = {
+    is_bsn,
+    is_nhs_number,
+    is_kvnr,
+    is_dni,
+}  # one check digit, or one letter of 23: only a column full of them counts
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #36d580f7
-_PERSON = re.compile(r"(?:(?:Dr|Prof|Sig|Sra?|Mr|Mrs|Ms|Hr|Fr|Herr|Frau)\.? )?[A-ZÀ-Þ][a-zß-ÿ'’-]{1,20}(?:,? (?:(?:de|del|della|di|da|van|von|der|la|le|y) ){0,2}[A-ZÀ-Þ][A-Za-zß-ÿ'’.-]{0,20}){1,3}")
+_PERSON = re.compile(
+    r"(?:(?:Dr|Prof|Sig|Sra?|Mr|Mrs|Ms|Hr|Fr|Herr|Frau)\.? "
+    r")?[A-ZÀ-Þ][a-zß-ÿ'’-]{1,20}(?:,? "
+    r"(?:(?:de|del|della|di|da|van|von|der|la|le|y) "
+    r"){0,2}[A-ZÀ-Þ][A-Za-zß-ÿ'’.-]{0,20}){1,3}"
+)
 MOST = 0.8  # share of the different values that must look alike
 
 
@@ -173,24 +307,26 @@ def _spread(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     codes, values = pd.factorize(column)
     return codes, [str(value).strip() for value in values]
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #1bdefa88
 def are_persons(
     texts: Sequence[str],  # different ones
-    known: int,            # cells that are not empty
+    known: int,  # cells that are not empty
 ) -> bool:
     "True for names of persons, recognised by how they are written."
-    return len(texts) >= max(5, 0.3 * known) and bool(np.mean([_PERSON.fullmatch(text) is not None for text in texts]) >= MOST)
+    return len(texts) >= max(5, 0.3 * known) and bool(
+        np.mean([_PERSON.fullmatch(text) is not None for text in texts]) >= MOST
+    )
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #f9663a46
 def are_remarks(
     texts: Sequence[str],  # different ones
-    known: int,            # cells that are not empty
+    known: int,  # cells that are not empty
 ) -> bool:
     "True for remarks: long, and hardly one like another."
     long = [len(text) > 25 and text.count(" ") >= 3 for text in texts]
     return len(texts) >= 5 and float(np.mean(long)) > 0.3 and len(texts) > 0.5 * known
 
-
+# %% ../../nbs/library/data/20_identifiers.ipynb #4608e4be
 def is_free_text(column: pd.Series) -> bool:
     "True for a column of remarks."
     codes, texts = _spread(column)
@@ -200,15 +336,19 @@ def is_free_text(column: pd.Series) -> bool:
 @dataclass(frozen=True)
 class Identifier:
     "What points to a person, and where."
-    kind: str                # a kind of finding of the readiness check
-    what: str                # in words, without an example
-    positions: np.ndarray    # rows that hold it, 0 is the first patient
-    by: str = "its cells"    # what told: "its name", "its cells", or "its name and its cells"
+
+    kind: str  # a kind of finding of the readiness check
+    what: str  # in words, without an example
+    positions: np.ndarray  # rows that hold it, 0 is the first patient
+    by: str = "its cells"  # what told: "its name", "its cells", or "its name and its cells"
 
     @property
     def reason(self) -> str:
         "In words."
-        return f"{self.by} {'say' if self.by != 'its name' else 'says'} that it is {self.what}: it must not leave the hospital, and no model needs it"
+        return (
+            f"{self.by} {'say' if self.by != 'its name' else 'says'} that it is "
+            f"{self.what}: it must not leave the hospital, and no model needs it"
+        )
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #c9b06cfd
 def _by_cells(codes: np.ndarray, texts: list[str], strict: bool) -> list[Identifier]:
@@ -217,36 +357,61 @@ def _by_cells(codes: np.ndarray, texts: list[str], strict: bool) -> list[Identif
     for kind, tests in CELL_TESTS.items():
         for said, test in tests:
             hits = np.array([test(text) for text in texts], dtype=bool)
-            enough = hits.any() and (hits.mean() >= MOST and hits.sum() >= 5 if strict or test in WEAK else True)
+            enough = hits.any() and (
+                hits.mean() >= MOST and hits.sum() >= 5 if strict or test in WEAK else True
+            )
             if enough:
                 found.append(Identifier(kind, said, np.flatnonzero(np.append(hits, False)[codes])))
     return found
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #dcf17a0b
 def identifiers_in(
-    column: pd.Series,        # texts, with the column's name
+    column: pd.Series,  # texts, with the column's name
     recognised: bool = False,  # True where the dictionary says what it is: then only what leaves no doubt counts
-    numbers: bool = False,     # True: look at columns of bare numbers as well, though recognised
-    spread: tuple[np.ndarray, list[str]] | None = None,  # codes and different texts, where they are known
+    numbers: bool = False,  # True: look at columns of bare numbers as well, though recognised
+    spread: tuple[np.ndarray, list[str]]
+    | None = None,  # codes and different texts, where they are known
 ) -> list[Identifier]:
     "What in a column could name a person."
     codes, texts = spread or _spread(column)
     if not texts:
         return []
-    if recognised and not numbers and all(not re.search(r"[A-Za-z@]", text) for text in texts[:200]):
+    if (
+        recognised
+        and not numbers
+        and all(not re.search(r"[A-Za-z@]", text) for text in texts[:200])
+    ):
         return []
     named = None if recognised else named_kind(str(column.name))
     if named in ("name", "free-text") and not any(re.search(r"[^\W\d_]", text) for text in texts):
         named = None
     if named == "free-text":
-        return [*_by_cells(codes, texts, strict=False), Identifier(named, "remarks in free text", np.flatnonzero(codes >= 0), "its name")]
+        return [
+            *_by_cells(codes, texts, strict=False),
+            Identifier(named, "remarks in free text", np.flatnonzero(codes >= 0), "its name"),
+        ]
     if named:
-        return [Identifier(named, f"a column whose name says so ({len(texts):,} different {'value' if len(texts) == 1 else 'values'})", np.flatnonzero(codes >= 0), "its name")]
+        return [
+            Identifier(
+                named,
+                f"a column whose name says so ({len(texts):,} different {'value' if len(texts) == 1 else 'values'})",
+                np.flatnonzero(codes >= 0),
+                "its name",
+            )
+        ]
     persons = not recognised and are_persons(texts, int((codes >= 0).sum()))
-    return _by_cells(codes, texts, strict=recognised) or ([Identifier("name", "what looks like names of persons", np.flatnonzero(codes >= 0))] if persons else [])
+    return _by_cells(codes, texts, strict=recognised) or (
+        [Identifier("name", "what looks like names of persons", np.flatnonzero(codes >= 0))]
+        if persons
+        else []
+    )
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #efafb0d8
-_NATIONAL = re.compile(r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]|\d{8}[A-HJ-NP-TV-Z]|[XYZ]\d{7}[A-HJ-NP-TV-Z]|[A-Z]\d{9}|[12] ?\d{2} ?(0[1-9]|1[0-2]) ?\d{2} ?\d{3} ?\d{3}( ?\d{2})?|\d{3}-\d{2}-\d{4}|756\.\d{4}\.\d{4}\.\d{2}|\d{3} \d{3} \d{4}")
+_NATIONAL = re.compile(
+    r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]|\d{8}[A-HJ-NP-TV-Z]|[XYZ]\d{7}[A-HJ-NP-TV-Z]|[A-Z]\d{9}|[12] "
+    r"?\d{2} ?(0[1-9]|1[0-2]) ?\d{2} ?\d{3} ?\d{3}( "
+    r"?\d{2})?|\d{3}-\d{2}-\d{4}|756\.\d{4}\.\d{4}\.\d{2}|\d{3} \d{3} \d{4}"
+)
 
 
 def is_like_national(text: str) -> bool:
@@ -254,14 +419,21 @@ def is_like_national(text: str) -> bool:
     return _NATIONAL.fullmatch(text) is not None
 
 
-LOOKS: tuple[tuple[str, Callable[[str], bool], float], ...] = (  # what it is, what a cell is asked, the share of different cells that must be so
-    ("an e-mail address", is_e_mail, 0.3), ("a bank account", is_iban, 0.3), ("a national number", is_like_national, 0.5), ("a telephone number", is_phone, 0.3), ("an address", is_street, 0.3))
+LOOKS: tuple[
+    tuple[str, Callable[[str], bool], float], ...
+] = (  # what it is, what a cell is asked, the share of different cells that must be so
+    ("an e-mail address", is_e_mail, 0.3),
+    ("a bank account", is_iban, 0.3),
+    ("a national number", is_like_national, 0.5),
+    ("a telephone number", is_phone, 0.3),
+    ("an address", is_street, 0.3),
+)
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #03fc2973
 def looks_like(
     texts: Sequence[str],  # different texts of a column
-    known: int,            # cells that are not empty
-    most: int = 500,       # texts looked at
+    known: int,  # cells that are not empty
+    most: int = 500,  # texts looked at
 ) -> str | None:
     "What cells look like, if that points to a person."
     looked = [text.strip() for text in texts[:most]]
@@ -269,23 +441,38 @@ def looks_like(
         if looked and np.mean([test(text) for text in looked]) >= share:
             return said
     known = round(known * len(looked) / max(len(texts), 1))
-    return "a name" if are_persons(looked, known) else "free text" if are_remarks(looked, known) else None
+    return (
+        "a name"
+        if are_persons(looked, known)
+        else "free text"
+        if are_remarks(looked, known)
+        else None
+    )
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #e381c5f4
 def identifier_in(
     name: str,
-    column: pd.Series,   # texts
+    column: pd.Series,  # texts
 ) -> Identifier | None:  # None: nothing points to a person
     "Whether a column points to a person, and why."
     codes, texts = _spread(column)
     known = np.flatnonzero(codes >= 0)
     told, seen = named_as(name), looks_like(texts, len(known))
     what = told or seen
-    return None if what is None else Identifier(KIND_OF[what], what, known, "its name and its cells" if told and seen else "its name" if told else "its cells")
+    return (
+        None
+        if what is None
+        else Identifier(
+            KIND_OF[what],
+            what,
+            known,
+            "its name and its cells" if told and seen else "its name" if told else "its cells",
+        )
+    )
 
 # %% ../../nbs/library/data/20_identifiers.ipynb #2cac4756
 def looks_like_births(
-    years: np.ndarray,            # calendar year of each date, NaN where there is none
+    years: np.ndarray,  # calendar year of each date, NaN where there is none
     diagnosed: np.ndarray | None,  # year of the diagnosis, where it is known
 ) -> bool:
     "True where the dates are those of births."

@@ -29,7 +29,9 @@ TABLES = ("df_clinical.tsv", "df_mut.tsv", "df_cna.tsv")
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #77fe41e3
 def study_folder(
-    folder: str | Path | None = None,  # the folder with the tables, or one that holds `ipssm-study`; None: from GENOMED_DATA
+    folder: str
+    | Path
+    | None = None,  # the folder with the tables, or one that holds `ipssm-study`; None: from GENOMED_DATA
 ) -> Path:
     "The folder with the three tables, or a sentence that says where to get them."
     named = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
@@ -40,12 +42,35 @@ def study_folder(
     for candidate in (place, place / "ipssm-study", place / "data"):
         if any((candidate / table).is_file() for table in TABLES):
             return candidate
-    found = "holds none of the tables" if place.is_dir() else "is a file" if place.exists() else "does not exist"
+    found = (
+        "holds none of the tables"
+        if place.is_dir()
+        else "is a file"
+        if place.exists()
+        else "does not exist"
+    )
     raise CohortError(f"ipssm-study: the folder {str(place)!r} {found}. {advice}")
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #fb8d5f4f
-NEEDED = ("ID", "SEX", "AGE", "MDS_TYPE", "BM_BLAST", "HB", "PLT", "ANC", "CYTO_IPSSR", "IPSSM_SCORE", "IPSSR_SCORE",
-          "OS_YEARS", "OS_STATUS", "LFS_YEARS", "LFS_STATUS", "AMLt_YEARS", "AMLt_STATUS")
+NEEDED = (
+    "ID",
+    "SEX",
+    "AGE",
+    "MDS_TYPE",
+    "BM_BLAST",
+    "HB",
+    "PLT",
+    "ANC",
+    "CYTO_IPSSR",
+    "IPSSM_SCORE",
+    "IPSSR_SCORE",
+    "OS_YEARS",
+    "OS_STATUS",
+    "LFS_YEARS",
+    "LFS_STATUS",
+    "AMLt_YEARS",
+    "AMLt_STATUS",
+)
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #0e5f6d95
 def _text_table(path: Path) -> pd.DataFrame:
@@ -53,21 +78,58 @@ def _text_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, sep="\t", encoding="utf-8", dtype={"ID": str})
     except (ValueError, OSError) as error:
-        raise CohortError(Problem(str(path), f"the table cannot be read ({str(error).splitlines()[0]})", "a tab-separated text", f"Get it again from {ADDRESS}.")) from None
+        raise CohortError(
+            Problem(
+                str(path),
+                f"the table cannot be read ({str(error).splitlines()[0]})",
+                "a tab-separated text",
+                f"Get it again from {ADDRESS}.",
+            )
+        ) from None
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #659823c2
 def _read(path: Path) -> pd.DataFrame:
     "One table of the study, patients as index."
     if not path.is_file():
-        raise CohortError(Problem(str(path), "this table is missing from the folder", f"the tables {', '.join(TABLES)}", f"Get it from {ADDRESS}."))
+        raise CohortError(
+            Problem(
+                str(path),
+                "this table is missing from the folder",
+                f"the tables {', '.join(TABLES)}",
+                f"Get it from {ADDRESS}.",
+            )
+        )
     table = _text_table(path)
     needed = NEEDED if path.name == TABLES[0] else ("ID",)
     if lost := [name for name in needed if name not in table.columns]:
-        raise CohortError([Problem(str(path), f"there is no column {name!r}", "the columns of the released table", f"Get it again from {ADDRESS}.", column=name) for name in lost])
+        raise CohortError(
+            [
+                Problem(
+                    str(path),
+                    f"there is no column {name!r}",
+                    "the columns of the released table",
+                    f"Get it again from {ADDRESS}.",
+                    column=name,
+                )
+                for name in lost
+            ]
+        )
     again = table["ID"].duplicated() | table["ID"].isna()
     if again.any():
-        raise CohortError([Problem(str(path), f"found the id {table['ID'][row]!r} again or empty", "each patient once", f"Get it again from {ADDRESS}.", row=int(row) + 2, column="ID", value=table["ID"][row])
-                           for row in np.flatnonzero(again)])
+        raise CohortError(
+            [
+                Problem(
+                    str(path),
+                    f"found the id {table['ID'][row]!r} again or empty",
+                    "each patient once",
+                    f"Get it again from {ADDRESS}.",
+                    row=int(row) + 2,
+                    column="ID",
+                    value=table["ID"][row],
+                )
+                for row in np.flatnonzero(again)
+            ]
+        )
     return table.set_index("ID")
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #a942c30e
@@ -76,12 +138,32 @@ def _same_patients(clinical: pd.DataFrame, other: pd.DataFrame, path: Path) -> p
     lost, strange = clinical.index.difference(other.index), other.index.difference(clinical.index)
     if len(lost) or len(strange):
         example = [*lost[:1], *strange[:1]][0]
-        raise CohortError(Problem(str(path), f"the patients are not those of {TABLES[0]} ({len(lost)} are missing, {len(strange)} are unknown, such as {example!r})",
-                                  "the same ids in all tables", f"Get the tables together from {ADDRESS}.", column="ID", value=example))
+        raise CohortError(
+            Problem(
+                str(path),
+                f"the patients are not those of {TABLES[0]} ({len(lost)} are missing, "
+                f"{len(strange)} are unknown, such as {example!r})",
+                "the same ids in all tables",
+                f"Get the tables together from {ADDRESS}.",
+                column="ID",
+                value=example,
+            )
+        )
     values = other.loc[clinical.index]
     odd = [str(name) for name in values.columns if not set(values[name].unique()) <= {0, 1}]
     if odd:
-        raise CohortError([Problem(str(path), "found values other than 0 and 1", "0 or 1", f"Get it again from {ADDRESS}.", column=name) for name in odd])
+        raise CohortError(
+            [
+                Problem(
+                    str(path),
+                    "found values other than 0 and 1",
+                    "0 or 1",
+                    f"Get it again from {ADDRESS}.",
+                    column=name,
+                )
+                for name in odd
+            ]
+        )
     return values.astype(float)
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #7c918044
@@ -92,15 +174,18 @@ def clinical_features(
     clinical: pd.DataFrame,  # df_clinical.tsv, index = ID
 ) -> pd.DataFrame:
     "The clinical features of the study, transformed."
-    return pd.DataFrame({
-        "age": clinical["AGE"],
-        "sex": clinical["SEX"].map({"F": "female", "M": "male"}),
-        "hemoglobin": clinical["HB"],
-        "log_platelets": np.log(clinical["PLT"]),
-        "log_neutrophils": np.log1p(clinical["ANC"]),
-        "marrow_blasts": clinical["BM_BLAST"],
-        "cytogenetic_risk": clinical["CYTO_IPSSR"].map(CYTOGENETIC_RISK),
-    }, index=clinical.index)
+    return pd.DataFrame(
+        {
+            "age": clinical["AGE"],
+            "sex": clinical["SEX"].map({"F": "female", "M": "male"}),
+            "hemoglobin": clinical["HB"],
+            "log_platelets": np.log(clinical["PLT"]),
+            "log_neutrophils": np.log1p(clinical["ANC"]),
+            "marrow_blasts": clinical["BM_BLAST"],
+            "cytogenetic_risk": clinical["CYTO_IPSSR"].map(CYTOGENETIC_RISK),
+        },
+        index=clinical.index,
+    )
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #e9116bba
 SUMS = ("TP53", "TET2bi", "TET2other", "FLT3_ITD")  # columns that others already tell
@@ -126,34 +211,60 @@ LOSS_OF_17P = ("del", "cnloh", "iso17q")
 # %% ../../nbs/library/data/07_ipssm.ipynb #452d5c66
 def tp53_inputs(
     clinical: pd.DataFrame,  # df_clinical.tsv, index = ID
-    path: Path,              # maf.tsv, which may be absent
+    path: Path,  # maf.tsv, which may be absent
 ) -> pd.DataFrame:
-    "Number of TP53 mutations (two stands for two or more), their largest allele fraction, and the loss of the other copy."
+    """Number of TP53 mutations (two stands for two or more), their largest allele fraction, and the
+    loss of the other copy.
+    """
     found = pd.DataFrame(index=clinical.index)
     if path.is_file():
         table = _text_table(path)
         hits = table[table["GENE"] == "TP53"].groupby("ID")["VAF"]
         found["TP53_mutations"] = hits.size().reindex(clinical.index).fillna(0.0).clip(upper=2)
-        found["TP53_max_vaf"] = hits.max().reindex(clinical.index).where(found["TP53_mutations"] > 0, 0.0)
+        found["TP53_max_vaf"] = (
+            hits.max().reindex(clinical.index).where(found["TP53_mutations"] > 0, 0.0)
+        )
     if "chr17" in clinical:
-        found["TP53_loh"] = clinical["chr17"].isin(LOSS_OF_17P).astype(float).where(clinical["chr17"].notna())
+        found["TP53_loh"] = (
+            clinical["chr17"].isin(LOSS_OF_17P).astype(float).where(clinical["chr17"].notna())
+        )
     return found
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #883055a1
-MEASURED = {"age": "AGE", "hemoglobin": "HB", "platelets": "PLT", "neutrophils": "ANC", "white_cells": "WBC", "monocytes": "MONOCYTES",
-            "marrow_blasts": "BM_BLAST", "blood_blasts": "PB_BLAST", "ring_sideroblasts": "RINGED_SIDEROBLASTS"}
+MEASURED = {
+    "age": "AGE",
+    "hemoglobin": "HB",
+    "platelets": "PLT",
+    "neutrophils": "ANC",
+    "white_cells": "WBC",
+    "monocytes": "MONOCYTES",
+    "marrow_blasts": "BM_BLAST",
+    "blood_blasts": "PB_BLAST",
+    "ring_sideroblasts": "RINGED_SIDEROBLASTS",
+}
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #dae1f890
-def _score_inputs(clinical: pd.DataFrame, mutations: pd.DataFrame, lesions: pd.DataFrame, place: Path) -> pd.DataFrame:
+def _score_inputs(
+    clinical: pd.DataFrame, mutations: pd.DataFrame, lesions: pd.DataFrame, place: Path
+) -> pd.DataFrame:
     "The inputs of the scores from the tables of the study."
-    table = clinical[[column for column in MEASURED.values() if column in clinical]].rename(columns={column: name for name, column in MEASURED.items()}).astype(float)
-    table["sex"], table["cytogenetic_risk"] = clinical["SEX"].map({"F": "female", "M": "male"}), clinical["CYTO_IPSSR"].map(CYTOGENETIC_RISK)
+    table = (
+        clinical[[column for column in MEASURED.values() if column in clinical]]
+        .rename(columns={column: name for name, column in MEASURED.items()})
+        .astype(float)
+    )
+    table["sex"], table["cytogenetic_risk"] = (
+        clinical["SEX"].map({"F": "female", "M": "male"}),
+        clinical["CYTO_IPSSR"].map(CYTOGENETIC_RISK),
+    )
     if "complex" in clinical:
         table["complex"] = clinical["complex"].map({"complex": 1.0, "non-complex": 0.0})
     for name, parts in LESIONS.items():
         if there := [part for part in parts if part in lesions]:
             table[name] = lesions[there].max(axis=1)
-    genes = mutations[[name for name in (*IPSS_M_NEEDS, "FLT3_ITD", "TP53", "TP53multi") if name in mutations]]
+    genes = mutations[
+        [name for name in (*IPSS_M_NEEDS, "FLT3_ITD", "TP53", "TP53multi") if name in mutations]
+    ]
     return pd.concat([table, genes, tp53_inputs(clinical, place / MUTATIONS)], axis=1)
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #4232908e
@@ -163,20 +274,35 @@ def ipssm_score_inputs(
     "All patients of the study with what IPSS-R and IPSS-M ask for."
     place = study_folder(folder)
     clinical, mutations, lesions = (_read(place / table) for table in TABLES)
-    return _score_inputs(clinical, _same_patients(clinical, mutations, place / TABLES[1]), _same_patients(clinical, lesions, place / TABLES[2]), place)
+    return _score_inputs(
+        clinical,
+        _same_patients(clinical, mutations, place / TABLES[1]),
+        _same_patients(clinical, lesions, place / TABLES[2]),
+        place,
+    )
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #e99b7f4c
-OUTCOMES = {"os": ("OS", "os_years", "death"), "lfs": ("LFS", "lfs_years", "leukemia_or_death"), "aml": ("AMLt", "aml_years", "aml")}
-UNITS = {"age": "years", "hemoglobin": "g/dL", "log_platelets": "ln(10^9/L)", "log_neutrophils": "ln(1 + 10^9/L)", "marrow_blasts": "%"}
+OUTCOMES = {
+    "os": ("OS", "os_years", "death"),
+    "lfs": ("LFS", "lfs_years", "leukemia_or_death"),
+    "aml": ("AMLt", "aml_years", "aml"),
+}
+UNITS = {
+    "age": "years",
+    "hemoglobin": "g/dL",
+    "log_platelets": "ln(10^9/L)",
+    "log_neutrophils": "ln(1 + 10^9/L)",
+    "marrow_blasts": "%",
+}
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #b55840ee
 def ipssm_frame(
     folder: str | Path | None = None,
-    outcome: str = "os",            # "os" (death), "lfs" (leukemia or death) or "aml" (transformation)
-    features: str = "all",          # "clinical", "molecular" or "all"
-    min_gene_share: float = 0.01,   # genes and lesions in more than this share of patients
-    cytogenetics: str = "class",    # "class" (0 to 4) or "lesions"
-    with_mds_type: bool = False,    # add whether the disease is secondary or therapy-related
+    outcome: str = "os",  # "os" (death), "lfs" (leukemia or death) or "aml" (transformation)
+    features: str = "all",  # "clinical", "molecular" or "all"
+    min_gene_share: float = 0.01,  # genes and lesions in more than this share of patients
+    cytogenetics: str = "class",  # "class" (0 to 4) or "lesions"
+    with_mds_type: bool = False,  # add whether the disease is secondary or therapy-related
 ) -> tuple[pd.DataFrame, list[str]]:  # all columns a cohort needs, and its features
     "The study as one frame, before any patient is left out."
     check_choice("outcome", outcome, tuple(OUTCOMES))
@@ -185,26 +311,49 @@ def ipssm_frame(
     place = study_folder(folder)
     clinical, mutations, lesions = (_read(place / table) for table in TABLES)
     parts = []
-    lesions, genes = _same_patients(clinical, lesions, place / TABLES[2]), _same_patients(clinical, mutations, place / TABLES[1])
+    lesions, genes = (
+        _same_patients(clinical, lesions, place / TABLES[2]),
+        _same_patients(clinical, mutations, place / TABLES[1]),
+    )
     if features != "molecular":
         parts.append(_clinical_part(clinical, lesions, min_gene_share, cytogenetics, with_mds_type))
     if features != "clinical":
         parts.append(gene_features(genes, min_gene_share))
     table = pd.concat(parts, axis=1)
     prefix, time, event = OUTCOMES[outcome]
-    known = pd.DataFrame({time: clinical[f"{prefix}_YEARS"], event: clinical[f"{prefix}_STATUS"], "ipssm_score": clinical["IPSSM_SCORE"], "ipssr_score": clinical["IPSSR_SCORE"]})
+    known = pd.DataFrame(
+        {
+            time: clinical[f"{prefix}_YEARS"],
+            event: clinical[f"{prefix}_STATUS"],
+            "ipssm_score": clinical["IPSSM_SCORE"],
+            "ipssr_score": clinical["IPSSR_SCORE"],
+        }
+    )
     beside = _score_inputs(clinical, genes, lesions, place)
-    return pd.concat([table, known, beside[[name for name in beside if name not in table]]], axis=1), list(table.columns)
+    return pd.concat(
+        [table, known, beside[[name for name in beside if name not in table]]], axis=1
+    ), list(table.columns)
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #4b46c5e9
-def _clinical_part(clinical: pd.DataFrame, lesions: pd.DataFrame, min_share: float, cytogenetics: str, with_mds_type: bool) -> pd.DataFrame:
+def _clinical_part(
+    clinical: pd.DataFrame,
+    lesions: pd.DataFrame,
+    min_share: float,
+    cytogenetics: str,
+    with_mds_type: bool,
+) -> pd.DataFrame:
     "Clinical features with the chosen view of the chromosomes."
     table = clinical_features(clinical)
     if with_mds_type:
-        table["mds_type"] = clinical["MDS_TYPE"].map({"primary": "primary", "s_t_MDS": "secondary or therapy-related"})
+        table["mds_type"] = clinical["MDS_TYPE"].map(
+            {"primary": "primary", "s_t_MDS": "secondary or therapy-related"}
+        )
     if cytogenetics == "lesions":
         share = lesions.mean().sort_values(ascending=False, kind="stable")
-        table = pd.concat([table.drop(columns="cytogenetic_risk"), lesions[share.index[share > min_share]]], axis=1)
+        table = pd.concat(
+            [table.drop(columns="cytogenetic_risk"), lesions[share.index[share > min_share]]],
+            axis=1,
+        )
     return table
 
 # %% ../../nbs/library/data/07_ipssm.ipynb #37eed183
@@ -215,10 +364,14 @@ def load_ipssm(
     min_gene_share: float = 0.01,
     cytogenetics: str = "class",
     with_mds_type: bool = False,
-    **options: Any,                         # zero_time, missing_outcome and what the registry's card tells
+    **options: Any,  # zero_time, missing_outcome and what the registry's card tells
 ) -> Cohort:
     "The IPSS-M study as a cohort (Bernard 2022, doi:10.1056/EVIDoa2200008)."
-    group = features if isinstance(features, str) and features in ("clinical", "molecular", "all") else "all"
+    group = (
+        features
+        if isinstance(features, str) and features in ("clinical", "molecular", "all")
+        else "all"
+    )
     frame, names = ipssm_frame(folder, outcome, group, min_gene_share, cytogenetics, with_mds_type)
     if not (isinstance(features, str) and features == group):
         names = [features] if isinstance(features, str) else list(features)

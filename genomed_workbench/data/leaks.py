@@ -22,14 +22,19 @@ from .outcome import Survival
 from ..statistics.concordance import Pairs, comparable_pairs
 
 # %% ../../nbs/library/data/10_leaks.ipynb #998b921c
-RANKS = (0.85, 0.90)      # concordance of one feature alone: from here "look closer", from here "strong"
+RANKS = (
+    0.85,
+    0.90,
+)  # concordance of one feature alone: from here "look closer", from here "strong"
 SEPARATES = (0.90, 0.95)  # area under the curve for the event, alone
-MISSING = (0.75, 0.90)    # the same area for being missing
-TOLD = 0.5                # share of the events (or of the others) that one feature tells for certain
-CROWD = 30                # patients of either kind with a known value, before "for certain" is believed
-FEWEST = 10               # events and others; with fewer, nothing can be told from luck
-RARE = 1e-4               # chance, by Fisher's exact test, below which a pattern of missing values is no accident
-LUCK = 4.0                # standard errors above one half that a ranking needs before it counts
+MISSING = (0.75, 0.90)  # the same area for being missing
+TOLD = 0.5  # share of the events (or of the others) that one feature tells for certain
+CROWD = 30  # patients of either kind with a known value, before "for certain" is believed
+FEWEST = 10  # events and others; with fewer, nothing can be told from luck
+RARE = (
+    1e-4  # chance, by Fisher's exact test, below which a pattern of missing values is no accident
+)
+LUCK = 4.0  # standard errors above one half that a ranking needs before it counts
 
 # %% ../../nbs/library/data/10_leaks.ipynb #5764249c
 CODES = (3, 10)  # from so many to so many different numbers are taken for a code
@@ -48,11 +53,11 @@ SMOOTHING = 5  # as many average patients are added to each level, so that a lev
 
 # %% ../../nbs/library/data/10_leaks.ipynb #b9e329d3
 def _rate_elsewhere(
-    codes: np.ndarray,   # level of each patient, shape (n,)
-    event: np.ndarray,   # True where the event was seen
-    time: np.ndarray,    # follow-up; ones where there is none
-    fold: np.ndarray,    # which fold each patient belongs to
-) -> np.ndarray:         # events per unit of follow-up, shape (n,)
+    codes: np.ndarray,  # level of each patient, shape (n,)
+    event: np.ndarray,  # True where the event was seen
+    time: np.ndarray,  # follow-up; ones where there is none
+    fold: np.ndarray,  # which fold each patient belongs to
+) -> np.ndarray:  # events per unit of follow-up, shape (n,)
     "The event rate of each patient's level, counted in the other folds only."
     rate = np.empty(len(codes))
     for one in np.unique(fold):
@@ -68,25 +73,41 @@ def _rate_elsewhere(
 @dataclass(frozen=True)
 class _Patients:
     "Those whose outcome a feature is held against."
-    event: np.ndarray        # True where the event was seen, shape (n,)
+
+    event: np.ndarray  # True where the event was seen, shape (n,)
     time: np.ndarray | None  # follow-up; None for a yes or no
-    most: int                # patients in a ranking at most
+    most: int  # patients in a ranking at most
     seed: int
 
     def of(self, chosen: np.ndarray) -> "_Patients":
         "The chosen patients."
-        return self if chosen.all() else _Patients(self.event[chosen], None if self.time is None else self.time[chosen], self.most, self.seed)
+        return (
+            self
+            if chosen.all()
+            else _Patients(
+                self.event[chosen],
+                None if self.time is None else self.time[chosen],
+                self.most,
+                self.seed,
+            )
+        )
 
     @cached_property
     def drawn(self) -> np.ndarray:
         "Positions of the patients in a ranking."
         rows = np.arange(len(self.event))
-        return rows if len(rows) <= self.most else np.sort(np.random.default_rng(self.seed).choice(rows, self.most, replace=False))
+        return (
+            rows
+            if len(rows) <= self.most
+            else np.sort(np.random.default_rng(self.seed).choice(rows, self.most, replace=False))
+        )
 
     def pairs(self, fold: np.ndarray) -> Pairs:
         "Comparable pairs of the drawn patients inside the folds."
         assert self.time is not None, "a yes or no has no follow-up"
-        return comparable_pairs(self.time[self.drawn], self.event[self.drawn], group=fold[self.drawn])
+        return comparable_pairs(
+            self.time[self.drawn], self.event[self.drawn], group=fold[self.drawn]
+        )
 
     @cached_property
     def all_pairs(self) -> Pairs:
@@ -101,7 +122,9 @@ class _Patients:
         if parts < 2:
             return None
         fold = np.empty(len(self.event), dtype=int)
-        split = StratifiedKFold(parts, shuffle=True, random_state=self.seed).split(np.zeros(len(fold)), self.event)
+        split = StratifiedKFold(parts, shuffle=True, random_state=self.seed).split(
+            np.zeros(len(fold)), self.event
+        )
         for number, (_, rows) in enumerate(split):
             fold[rows] = number
         return fold
@@ -126,7 +149,9 @@ def _either_way(share: float) -> float:
 def _of_numbers(values: np.ndarray, who: _Patients) -> tuple[float, float]:
     "How numbers rank and separate, in the better direction each."
     separates = _either_way(_separates(values, who.event, np.zeros(len(values), dtype=int)))
-    return (separates if who.time is None else _either_way(who.all_pairs.within(values[who.drawn]))), separates
+    return (
+        separates if who.time is None else _either_way(who.all_pairs.within(values[who.drawn]))
+    ), separates
 
 # %% ../../nbs/library/data/10_leaks.ipynb #d50b3ae2
 def _of_levels(column: pd.Series, who: _Patients) -> tuple[float, float]:
@@ -134,10 +159,14 @@ def _of_levels(column: pd.Series, who: _Patients) -> tuple[float, float]:
     fold, codes = who.folds, pd.factorize(column)[0]
     if fold is None:
         return float("nan"), float("nan")
-    separates = _separates(_rate_elsewhere(codes, who.event, np.ones(len(codes)), fold), who.event, fold)
+    separates = _separates(
+        _rate_elsewhere(codes, who.event, np.ones(len(codes)), fold), who.event, fold
+    )
     if who.time is None:
         return separates, separates
-    return who.pairs(fold).within(_rate_elsewhere(codes, who.event, who.time, fold)[who.drawn]), separates
+    return who.pairs(fold).within(
+        _rate_elsewhere(codes, who.event, who.time, fold)[who.drawn]
+    ), separates
 
 # %% ../../nbs/library/data/10_leaks.ipynb #d9451d50
 SMALLEST = 5  # patients in a level before it counts as telling
@@ -171,12 +200,17 @@ def _people(cohort: Cohort) -> tuple[str, str]:
     "What patients with and without the event are called."
     name = cohort.outcome.columns[-1]
     died = re.search(r"death|dead|died|deceased|^os_", name.lower())
-    return ("patients who died", "those who did not") if died else (f"patients with {name!r}", "those without")
+    return (
+        ("patients who died", "those who did not")
+        if died
+        else (f"patients with {name!r}", "those without")
+    )
 
 # %% ../../nbs/library/data/10_leaks.ipynb #1ec5abee
 @dataclass(frozen=True)
 class _Seen:
     "What one feature showed."
+
     ranks: float
     separates: float
     missing_ranks: float
@@ -191,7 +225,10 @@ class _Seen:
     @property
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         "Known and missing (columns) with and without the event (rows)."
-        return (self.known_events, self.events - self.known_events), (self.known_others, self.others - self.known_others)
+        return (self.known_events, self.events - self.known_events), (
+            self.known_others,
+            self.others - self.known_others,
+        )
 
 # %% ../../nbs/library/data/10_leaks.ipynb #80ca7994
 def _of_missing(seen: _Seen, these: str, those: str) -> tuple[str, str]:
@@ -203,27 +240,52 @@ def _of_missing(seen: _Seen, these: str, those: str) -> tuple[str, str]:
     said = f"(known for {ke:,} of {seen.events:,} {these}, {ko:,} of {seen.others:,} of {those})"
     if chance < RARE and not (ke and ko):
         who = these if ke else those
-        return "strong", f"known only for {who} {said}: it seems to be filled in only after the outcome is known"
+        return (
+            "strong",
+            f"known only for {who} {said}: it seems to be filled in only after the outcome is known",
+        )
     if chance < RARE and seen.missing_separates >= MISSING[0]:
-        return ("strong" if seen.missing_separates >= MISSING[1] else "look closer"), f"who has a value depends on the outcome {said}: when, and for whom, is it filled in?"
+        return (
+            "strong" if seen.missing_separates >= MISSING[1] else "look closer"
+        ), f"who has a value depends on the outcome {said}: when, and for whom, is it filled in?"
     if chance < RARE and not (me and mo):
-        return "look closer", f"missing only for {these if me else those} {said}: did they live to have it measured?"
+        return (
+            "look closer",
+            f"missing only for {these if me else those} {said}: did they live to have it measured?",
+        )
     return "none", ""
 
 # %% ../../nbs/library/data/10_leaks.ipynb #23e6753f
 def _of_values(seen: _Seen, survival: bool, these: str, those: str) -> tuple[str, str]:
     "Suspicion and reason from the values."
     known = seen.known_events, seen.known_others
-    told = max(seen.events_told / seen.events, seen.others_told / seen.others) if seen.others else 0.0
-    ranks = seen.ranks if _beyond_luck(seen.ranks, seen.known_events, seen.events if survival else seen.known_others) else 0.0
+    told = (
+        max(seen.events_told / seen.events, seen.others_told / seen.others) if seen.others else 0.0
+    )
+    ranks = (
+        seen.ranks
+        if _beyond_luck(
+            seen.ranks, seen.known_events, seen.events if survival else seen.known_others
+        )
+        else 0.0
+    )
     separates = seen.separates if _beyond_luck(seen.separates, *known) else 0.0
-    strong = ranks >= RANKS[1] or separates >= SEPARATES[1] or (told >= TOLD and min(known) >= CROWD)
+    strong = (
+        ranks >= RANKS[1] or separates >= SEPARATES[1] or (told >= TOLD and min(known) >= CROWD)
+    )
     if survival and ranks >= RANKS[0]:
         why = f"alone it puts {100 * ranks:.0f} of 100 pairs in the right order: is it computed from the follow-up?"
     elif separates >= SEPARATES[0]:
-        why = f"alone it tells {these} from {those} in {100 * separates:.0f} of 100 pairs: is it filled in only after the outcome is known?"
+        why = (
+            f"alone it tells {these} from {those} in {100 * separates:.0f} of 100 pairs: is "
+            "it filled in only after the outcome is known?"
+        )
     elif strong:
-        why = f"it singles out {seen.events_told:,} of {seen.events:,} {these} and {seen.others_told:,} of {seen.others:,} of {those} for certain: is it a consequence of the outcome?"
+        why = (
+            f"it singles out {seen.events_told:,} of {seen.events:,} {these} and "
+            f"{seen.others_told:,} of {seen.others:,} of {those} for certain: is it a "
+            "consequence of the outcome?"
+        )
     else:
         return "none", ""
     return ("strong" if strong else "look closer"), why
@@ -235,7 +297,10 @@ WORDS = ("strong", "look closer", "too few", "none")  # most suspicious first
 def _verdict(seen: _Seen, survival: bool, these: str, those: str) -> tuple[str, str]:
     "The word of suspicion and the reason."
     if min(seen.events, seen.others) < FEWEST and not (survival and seen.events >= FEWEST):
-        return "too few", f"with {seen.events:,} {these} and {seen.others:,} of {those}, nothing can be told from luck"
+        return (
+            "too few",
+            f"with {seen.events:,} {these} and {seen.others:,} of {those}, nothing can be told from luck",
+        )
     both = [_of_missing(seen, these, those), _of_values(seen, survival, these, those)]
     return min(both, key=lambda one: WORDS.index(one[0]))
 
@@ -247,16 +312,26 @@ def _look_at(column: pd.Series, who: _Patients) -> _Seen:
     alone = _of_levels(column[known], part) if values is None else _of_numbers(values[known], part)
     missing = _of_numbers((~known).astype(float), who) if not known.all() else (0.5, 0.5)
     told = [_singled_out(column, values, chosen) for chosen in (who.event, ~who.event)]
-    return _Seen(alone[0], alone[1], missing[0], missing[1], told[0], told[1], known_events=int(part.event.sum()), known_others=int((~part.event).sum()),
-                 events=int(who.event.sum()), others=int((~who.event).sum()))
+    return _Seen(
+        alone[0],
+        alone[1],
+        missing[0],
+        missing[1],
+        told[0],
+        told[1],
+        known_events=int(part.event.sum()),
+        known_others=int((~part.event).sum()),
+        events=int(who.event.sum()),
+        others=int((~who.event).sum()),
+    )
 
 # %% ../../nbs/library/data/10_leaks.ipynb #44a6671c
 def leak_suspects(
-    cohort: Cohort,     # survival, or yes or no
+    cohort: Cohort,  # survival, or yes or no
     *,
-    most: int = 3000,   # patients in a ranking at most: pairs grow with their square
-    seed: int = 0,      # for the folds and for that draw
-) -> pd.DataFrame:      # one row a feature, the most suspicious first
+    most: int = 3000,  # patients in a ranking at most: pairs grow with their square
+    seed: int = 0,  # for the folds and for that draw
+) -> pd.DataFrame:  # one row a feature, the most suspicious first
     """How well each feature alone knows the outcome, and whether that is too good to be known on the day of prediction.
 
     Columns: `ranks`, the concordance of the feature alone where it is known (Harrell 1982, doi:10.1001/jama.1982.03320430047030;
@@ -278,8 +353,23 @@ def leak_suspects(
     for name in cohort.features:
         seen = _look_at(cohort.X[name], who)
         suspicion, why = _verdict(seen, survival, *people)
-        shown = {key: getattr(seen, key) for key in ("ranks", "separates", "missing_ranks", "missing_separates", "events_told", "others_told")}
+        shown = {
+            key: getattr(seen, key)
+            for key in (
+                "ranks",
+                "separates",
+                "missing_ranks",
+                "missing_separates",
+                "events_told",
+                "others_told",
+            )
+        }
         rows[name] = shown | {"suspicion": suspicion, "why": why}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("feature")
-    order = pd.DataFrame({"word": table["suspicion"].map(WORDS.index), "best": -table[["ranks", "separates", "missing_separates"]].max(axis=1)})
+    order = pd.DataFrame(
+        {
+            "word": table["suspicion"].map(WORDS.index),
+            "best": -table[["ranks", "separates", "missing_separates"]].max(axis=1),
+        }
+    )
     return table.loc[order.sort_values(["word", "best"], kind="stable").index]

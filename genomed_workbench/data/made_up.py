@@ -11,12 +11,22 @@ import numpy as np
 import pandas as pd
 
 # %% ../../nbs/library/data/08_made_up.ipynb #c61b0197
-TRUTH = {"age": 0.035, "sex": 0.15, "log_wbc": 0.22, "blasts": 0.008, "hemoglobin": -0.05, "npm1": -0.45}  # log hazard ratio per unit; sex: male against female; log_wbc: natural logarithm
-SHAPE, SCALE = 0.8, 2.6     # Weibull: the hazard falls with time; scale in years for the average patient
-FOLLOW_UP = (0.5, 8.0)      # years until the end of the study, evenly spread
+TRUTH = {
+    "age": 0.035,
+    "sex": 0.15,
+    "log_wbc": 0.22,
+    "blasts": 0.008,
+    "hemoglobin": -0.05,
+    "npm1": -0.45,
+}  # log hazard ratio per unit; sex: male against female; log_wbc: natural logarithm
+SHAPE, SCALE = (
+    0.8,
+    2.6,
+)  # Weibull: the hazard falls with time; scale in years for the average patient
+FOLLOW_UP = (0.5, 8.0)  # years until the end of the study, evenly spread
 
 # %% ../../nbs/library/data/08_made_up.ipynb #0bd057bd
-HOSPITALS = {               # patients, mean age, share of men: four hospitals that are unlike
+HOSPITALS = {  # patients, mean age, share of men: four hospitals that are unlike
     "Northport": (170, 66.0, 0.55),
     "Eastfield": (120, 58.0, 0.50),
     "Southgate": (75, 71.0, 0.60),
@@ -28,24 +38,35 @@ MISSING = {"wbc": 0.03, "blasts": 0.05, "hemoglobin": 0.04, "npm1": 0.08}
 def _patients(rng: np.random.Generator, hospital: str) -> pd.DataFrame:
     "What is known of the patients of one hospital at diagnosis."
     n, age, men = HOSPITALS[hospital]
-    return pd.DataFrame({
-        "hospital": hospital,
-        "age": np.clip(rng.normal(age, 12, n), 18, 92).round(),
-        "sex": np.where(rng.random(n) < men, "male", "female"),
-        "wbc": np.exp(rng.normal(2.4, 1.2, n)).round(1).clip(0.3),
-        "blasts": np.clip(rng.normal(55, 22, n), 20, 98).round(),
-        "hemoglobin": np.clip(rng.normal(9.3, 1.6, n), 4.5, 15).round(1),
-        "npm1": (rng.random(n) < 0.28).astype(float),
-    })
+    return pd.DataFrame(
+        {
+            "hospital": hospital,
+            "age": np.clip(rng.normal(age, 12, n), 18, 92).round(),
+            "sex": np.where(rng.random(n) < men, "male", "female"),
+            "wbc": np.exp(rng.normal(2.4, 1.2, n)).round(1).clip(0.3),
+            "blasts": np.clip(rng.normal(55, 22, n), 20, 98).round(),
+            "hemoglobin": np.clip(rng.normal(9.3, 1.6, n), 4.5, 15).round(1),
+            "npm1": (rng.random(n) < 0.28).astype(float),
+        }
+    )
 
 # %% ../../nbs/library/data/08_made_up.ipynb #ac5006c5
 def true_log_hazard(
     patients: pd.DataFrame,  # columns age, sex, wbc, blasts, hemoglobin, npm1, none missing
-) -> np.ndarray:             # log hazard ratio against a woman of 60 with average findings, shape (n,)
+) -> np.ndarray:  # log hazard ratio against a woman of 60 with average findings, shape (n,)
     "What survival truly depends on."
-    columns = {"age": patients["age"] - 60, "sex": patients["sex"] == "male", "log_wbc": np.log(patients["wbc"]) - 2.4,
-               "blasts": patients["blasts"] - 55, "hemoglobin": patients["hemoglobin"] - 9.3, "npm1": patients["npm1"]}
-    return sum((TRUTH[name] * column.to_numpy(dtype=float) for name, column in columns.items()), np.zeros(len(patients)))
+    columns = {
+        "age": patients["age"] - 60,
+        "sex": patients["sex"] == "male",
+        "log_wbc": np.log(patients["wbc"]) - 2.4,
+        "blasts": patients["blasts"] - 55,
+        "hemoglobin": patients["hemoglobin"] - 9.3,
+        "npm1": patients["npm1"],
+    }
+    return sum(
+        (TRUTH[name] * column.to_numpy(dtype=float) for name, column in columns.items()),
+        np.zeros(len(patients)),
+    )
 
 # %% ../../nbs/library/data/08_made_up.ipynb #30868220
 def _followed(rng: np.random.Generator, patients: pd.DataFrame) -> pd.DataFrame:
@@ -54,16 +75,24 @@ def _followed(rng: np.random.Generator, patients: pd.DataFrame) -> pd.DataFrame:
     death = SCALE * (-np.log(rng.random(n)) / np.exp(risk)) ** (1 / SHAPE)
     end = rng.uniform(*FOLLOW_UP, n)
     remission = rng.random(n) < 1 / (1 + np.exp(-(0.6 - 0.8 * risk)))
-    return patients.assign(complete_remission=remission.astype(int), os_years=np.minimum(death, end).clip(0.01).round(2), death=(death <= end).astype(int))
+    return patients.assign(
+        complete_remission=remission.astype(int),
+        os_years=np.minimum(death, end).clip(0.01).round(2),
+        death=(death <= end).astype(int),
+    )
 
 # %% ../../nbs/library/data/08_made_up.ipynb #f4869b83
 def made_up_aml(
     seed: int = 2026,  # the shipped file has this one
-) -> pd.DataFrame:     # 400 rows, index = patient_id
+) -> pd.DataFrame:  # 400 rows, index = patient_id
     "Virtual AML patients at four hospitals; some findings are missing at random."
     rng = np.random.default_rng(seed)
-    table = _followed(rng, pd.concat([_patients(rng, name) for name in HOSPITALS], ignore_index=True))
-    table.index = pd.Index([f"V{number:03d}" for number in range(1, len(table) + 1)], name="patient_id")
+    table = _followed(
+        rng, pd.concat([_patients(rng, name) for name in HOSPITALS], ignore_index=True)
+    )
+    table.index = pd.Index(
+        [f"V{number:03d}" for number in range(1, len(table) + 1)], name="patient_id"
+    )
     for name, share in MISSING.items():
         table.loc[rng.random(len(table)) < share, name] = np.nan
     return table
@@ -88,19 +117,36 @@ def _export_truth(
 ) -> pd.DataFrame:  # one row per patient: findings, dates, whether dead
     "The patients behind the export, before anything goes wrong."
     table = _patients(rng, "Eastfield").head(n)
-    diagnosed = pd.Timestamp("2016-01-01") + pd.to_timedelta(np.sort(rng.integers(0, 2700, n)), unit="D")
+    diagnosed = pd.Timestamp("2016-01-01") + pd.to_timedelta(
+        np.sort(rng.integers(0, 2700, n)), unit="D"
+    )
     years = SCALE * (-np.log(rng.random(n)) / np.exp(true_log_hazard(table))) ** (1 / SHAPE)
     died = diagnosed + pd.to_timedelta(np.ceil(365.25 * years), unit="D")
     seen = CUT_OFF - pd.to_timedelta(rng.integers(3, 120, n), unit="D")
     dead, lost = died <= CUT_OFF, rng.random(n) < 0.1
     left = diagnosed + (CUT_OFF - diagnosed) * pd.Series(rng.uniform(0.2, 0.7, n)).to_numpy()
     seen = seen.where(~lost, left).where(seen > diagnosed, CUT_OFF)
-    return table.assign(diagnosed=diagnosed, last_contact=died.where(dead, seen).normalize(), dead=dead)
+    return table.assign(
+        diagnosed=diagnosed, last_contact=died.where(dead, seen).normalize(), dead=dead
+    )
 
 # %% ../../nbs/library/data/08_made_up.ipynb #c1e4fcdc
-SEX_WORDS = {"female": ("w", "W", "weiblich", "F", "femmina", "donna"), "male": ("m", "M", "männlich", "maschio", "uomo")}
+SEX_WORDS = {
+    "female": ("w", "W", "weiblich", "F", "femmina", "donna"),
+    "male": ("m", "M", "männlich", "maschio", "uomo"),
+}
 STATUS_WORDS = {True: ("verstorben", "deceduto"), False: ("lebt", "vivo")}
-REMARKS = ("zur Konferenz", "Tochter ruft zurück", "richiamare", "Unterlagen folgen", "vedi lettera", "Studie angefragt", "möchte heimatnah", "terapia rifiutata", "Zweitmeinung")
+REMARKS = (
+    "zur Konferenz",
+    "Tochter ruft zurück",
+    "richiamare",
+    "Unterlagen folgen",
+    "vedi lettera",
+    "Studie angefragt",
+    "möchte heimatnah",
+    "terapia rifiutata",
+    "Zweitmeinung",
+)
 
 # %% ../../nbs/library/data/08_made_up.ipynb #74b77317
 def _comma(values: np.ndarray, digits: int = 1) -> list[str]:
@@ -111,27 +157,38 @@ def _comma(values: np.ndarray, digits: int = 1) -> list[str]:
 def _as_typed(rng: np.random.Generator, truth: pd.DataFrame) -> pd.DataFrame:
     "The truth as two secretaries typed it, all texts."
     n = len(truth)
-    hemoglobin = np.where(truth["diagnosed"] >= NEW_LAB, _comma(10 * truth["hemoglobin"], 0), _comma(truth["hemoglobin"]))
+    hemoglobin = np.where(
+        truth["diagnosed"] >= NEW_LAB,
+        _comma(10 * truth["hemoglobin"], 0),
+        _comma(truth["hemoglobin"]),
+    )
     no_marrow = rng.random(n) < 1 / (1 + np.exp(-(truth["age"] - 66) / 5))
-    return pd.DataFrame({
-        "patient_id": [f"made-up-{number:03d}" for number in range(1, n + 1)],
-        "sex": [rng.choice(SEX_WORDS[one]) for one in truth["sex"]],
-        "age": [f"{value:.0f}" for value in truth["age"]],
-        "hemoglobin": np.where(rng.random(n) < 0.08, "-99", hemoglobin),
-        "wbc": np.where(rng.random(n) < 0.1, "-99", _comma(truth["wbc"].to_numpy())),
-        "blasts": np.where(no_marrow, "n.d.", _comma(truth["blasts"].to_numpy(), 0)),
-        "diagnosed": truth["diagnosed"].dt.strftime("%d.%m.%Y").to_numpy(),
-        "last_contact": truth["last_contact"].dt.strftime("%d.%m.%Y").to_numpy(),
-        "status": [rng.choice(STATUS_WORDS[bool(one)]) for one in truth["dead"]],
-        "remarks": [f"{rng.choice(REMARKS)}, {rng.integers(1, 13):02d}/{year % 100}" for year in truth["diagnosed"].dt.year],
-    })
+    return pd.DataFrame(
+        {
+            "patient_id": [f"made-up-{number:03d}" for number in range(1, n + 1)],
+            "sex": [rng.choice(SEX_WORDS[one]) for one in truth["sex"]],
+            "age": [f"{value:.0f}" for value in truth["age"]],
+            "hemoglobin": np.where(rng.random(n) < 0.08, "-99", hemoglobin),
+            "wbc": np.where(rng.random(n) < 0.1, "-99", _comma(truth["wbc"].to_numpy())),
+            "blasts": np.where(no_marrow, "n.d.", _comma(truth["blasts"].to_numpy(), 0)),
+            "diagnosed": truth["diagnosed"].dt.strftime("%d.%m.%Y").to_numpy(),
+            "last_contact": truth["last_contact"].dt.strftime("%d.%m.%Y").to_numpy(),
+            "status": [rng.choice(STATUS_WORDS[bool(one)]) for one in truth["dead"]],
+            "remarks": [
+                f"{rng.choice(REMARKS)}, {rng.integers(1, 13):02d}/{year % 100}"
+                for year in truth["diagnosed"].dt.year
+            ],
+        }
+    )
 
 # %% ../../nbs/library/data/08_made_up.ipynb #9d14d36f
 def _with_slips(table: pd.DataFrame) -> pd.DataFrame:
     "The typed table with four slips."
     table = table.copy()
     table.loc[16, "age"] = table.loc[16, "age"] + "5"
-    late = table.index[(table["status"].isin(STATUS_WORDS[True])) & table["last_contact"].str.endswith("2021")][0]
+    late = table.index[
+        (table["status"].isin(STATUS_WORDS[True])) & table["last_contact"].str.endswith("2021")
+    ][0]
     table.loc[late, "last_contact"] = table.loc[late, "last_contact"].replace("2021", "2012")
     alive = table.index[table["status"].isin(STATUS_WORDS[False])][9]
     again = table.loc[[alive]].assign(last_contact="30.12.2023", remarks="Korrektur, 12/23")
@@ -141,7 +198,9 @@ def _with_slips(table: pd.DataFrame) -> pd.DataFrame:
 # %% ../../nbs/library/data/08_made_up.ipynb #f4da204c
 def hospital_export(
     seed: int = 2026,  # the shipped file has this one
-) -> str:              # text with semicolons, one row per patient, and then some
+) -> str:  # text with semicolons, one row per patient, and then some
     "A made-up hospital export with everything in it that a real one has."
     rng = np.random.default_rng(seed)
-    return _with_slips(_as_typed(rng, _export_truth(rng))).to_csv(sep=";", index=False, lineterminator="\n")
+    return _with_slips(_as_typed(rng, _export_truth(rng))).to_csv(
+        sep=";", index=False, lineterminator="\n"
+    )

@@ -24,7 +24,13 @@ from ..clinic.faults import ClinicError
 from ..clinic.units import factor, units_of
 from .checks import suggestion
 from .columns import as_number, distinct, label
-from .dates import DATE_FORMATS, agreed_formats, found_date_format, parsed_dates, strptime_format
+from genomed_workbench.data.dates import (
+    DATE_FORMATS,
+    agreed_formats,
+    found_date_format,
+    parsed_dates,
+    strptime_format,
+)
 from .files import found_decimal
 from .problems import CohortError, Problem, shown
 from .storage import write_text_atomically
@@ -33,19 +39,24 @@ from .storage import write_text_atomically
 @dataclass(frozen=True)
 class Column:
     "What one column of a hospital's file holds."
-    variable: str | None = None                            # name in the dictionary
-    unit: str | None = None                                # as the hospital measures it; None: the dictionary's own
-    values: dict[str, str] = field(default_factory=dict)   # word in the file -> word of the dictionary; "" means not known
+
+    variable: str | None = None  # name in the dictionary
+    unit: str | None = None  # as the hospital measures it; None: the dictionary's own
+    values: dict[str, str] = field(
+        default_factory=dict
+    )  # word in the file -> word of the dictionary; "" means not known
     ignore: bool = False
-    site: bool = False                                     # the hospital or department
-    confirmed: bool = True                                 # False: proposed, and nobody has said yes
-    reason: str = field(default="", compare=False)         # why it is proposed, or why it is ignored
+    site: bool = False  # the hospital or department
+    confirmed: bool = True  # False: proposed, and nobody has said yes
+    reason: str = field(default="", compare=False)  # why it is proposed, or why it is ignored
     confidence: float | None = field(default=None, compare=False)  # of a proposal, 0 to 1
 
     @property
     def role(self) -> str:
         "What the column is for, in a word or two."
-        return self.variable or ("the hospital" if self.site else "ignored" if self.ignore else "nothing yet")
+        return self.variable or (
+            "the hospital" if self.site else "ignored" if self.ignore else "nothing yet"
+        )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #58ce358e
 YES_NO = {"yes": "yes", "no": "no", "1": "yes", "0": "no", "true": "yes", "false": "no"}
@@ -53,13 +64,21 @@ YES_NO = {"yes": "yes", "no": "no", "1": "yes", "0": "no", "true": "yes", "false
 # %% ../../nbs/library/data/12_mapping.ipynb #0a36f54f
 def words_of(variable: Variable) -> tuple[str, ...] | None:
     "The words a variable may hold; None where it is a number, a date or a text."
-    return ("yes", "no") if variable.kind == "yes-no" else variable.values if variable.kind in ("level", "ordinal") else None
+    return (
+        ("yes", "no")
+        if variable.kind == "yes-no"
+        else variable.values
+        if variable.kind in ("level", "ordinal")
+        else None
+    )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #59911b77
 def word_for(
     variable: Variable,
-    meant: str,          # what the mapping says
-) -> str | None:         # the dictionary's word, "" for not known; None where the variable has no such word
+    meant: str,  # what the mapping says
+) -> (
+    str | None
+):  # the dictionary's word, "" for not known; None where the variable has no such word
     "A target of `values` as the dictionary writes it."
     text = meant.strip()
     if not text or variable.kind in ("date", "text"):
@@ -68,20 +87,25 @@ def word_for(
         return YES_NO.get(text.casefold())
     if variable.kind in ("level", "ordinal"):
         value = variable.words.get(key(text))
-        return variable.values[int(value) - variable.first] if value is not None and variable.kind == "ordinal" else value
+        return (
+            variable.values[int(value) - variable.first]
+            if value is not None and variable.kind == "ordinal"
+            else value
+        )
     return text if as_number(text) is not None else None
 
 # %% ../../nbs/library/data/12_mapping.ipynb #2a7bcc0d
 @dataclass(frozen=True)
 class Mapping:
     "What the columns of a hospital's file mean."
+
     disease: str
     columns: dict[str, Column] = field(default_factory=dict)
-    id: str | None = None                   # column with the patient's id
-    decimal: str | None = None              # "." or ","; None: found out
-    date_format: str | None = None          # such as "DD.MM.YYYY"; None: found out
-    missing: tuple[str, ...] = ()           # spellings of "not known" beside the usual ones
-    confirmed: bool = True                  # a person has read it
+    id: str | None = None  # column with the patient's id
+    decimal: str | None = None  # "." or ","; None: found out
+    date_format: str | None = None  # such as "DD.MM.YYYY"; None: found out
+    missing: tuple[str, ...] = ()  # spellings of "not known" beside the usual ones
+    confirmed: bool = True  # a person has read it
     source: str = field(default="the mapping", compare=False)  # the file it came from
 
     @classmethod
@@ -118,19 +142,34 @@ class Mapping:
     ) -> "Mapping":
         "The mapping with a person's yes."
         if strange := [name for name in columns if name not in self.columns]:
-            raise CohortError(f"{self.source}: there is no column {strange[0]!r} to confirm. {suggestion(strange[0], self.columns)}")
-        yes = {name: replace(column, confirmed=column.confirmed or not columns or name in columns) for name, column in self.columns.items()}
-        return replace(self, columns=yes, confirmed=all(column.confirmed for column in yes.values()))
+            raise CohortError(
+                f"{self.source}: there is no column {strange[0]!r} to confirm. {suggestion(strange[0], self.columns)}"
+            )
+        yes = {
+            name: replace(column, confirmed=column.confirmed or not columns or name in columns)
+            for name, column in self.columns.items()
+        }
+        return replace(
+            self, columns=yes, confirmed=all(column.confirmed for column in yes.values())
+        )
 
     def changed(
         self,
-        column: str,   # as the file calls it
+        column: str,  # as the file calls it
         **parts: Any,  # variable, unit, values, ignore, reason: what a person puts right
     ) -> "Mapping":
         "The mapping with one column put right, and with a person's yes to it."
         if column not in self.columns:
-            raise CohortError(f"{self.source}: there is no column {column!r} to change. {suggestion(column, self.columns)}")
-        return replace(self, columns={**self.columns, column: replace(self.columns[column], confirmed=True, **parts)})
+            raise CohortError(
+                f"{self.source}: there is no column {column!r} to change. {suggestion(column, self.columns)}"
+            )
+        return replace(
+            self,
+            columns={
+                **self.columns,
+                column: replace(self.columns[column], confirmed=True, **parts),
+            },
+        )
 
     def faults(self, header: Sequence[str] | None = None) -> list[Problem]:
         "Everything that is wrong with it, beside a header as well."
@@ -138,28 +177,68 @@ class Mapping:
 
     def apply(
         self,
-        frame: pd.DataFrame,           # one row per patient, texts as the file has them
-        decimal: str | None = None,    # decimal sign of the file, where it is known
-        unconfirmed: bool = False,     # True: use proposals as if confirmed (to look at them, never to compute with)
+        frame: pd.DataFrame,  # one row per patient, texts as the file has them
+        decimal: str | None = None,  # decimal sign of the file, where it is known
+        unconfirmed: bool = False,  # True: use proposals as if confirmed (to look at them, never to compute with)
     ) -> "Applied":
         "The columns under the dictionary's names, with the hospital's words translated and its dates read."
         return _applied(self, frame, decimal, unconfirmed)
 
 # %% ../../nbs/library/data/12_mapping.ipynb #5c4e4f24
 FORMAT = 1
-KEYS: dict[str, tuple[type, ...]] = {"format": (int,), "disease": (str,), "confirmed": (bool,), "id": (str,), "decimal": (str,), "date_format": (str,), "missing": (list,), "columns": (dict,)}
-COLUMN_KEYS: dict[str, tuple[type, ...]] = {"variable": (str,), "unit": (str,), "values": (dict,), "ignore": (bool,), "reason": (str,), "site": (bool,), "confirmed": (bool,), "confidence": (int, float)}
-KINDS = {int: "a whole number", str: "a text in quotation marks", bool: "true or false", list: "a list such as [\"-9\", \"unknown\"]", dict: "a table", float: "a number"}
+KEYS: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    "disease": (str,),
+    "confirmed": (bool,),
+    "id": (str,),
+    "decimal": (str,),
+    "date_format": (str,),
+    "missing": (list,),
+    "columns": (dict,),
+}
+COLUMN_KEYS: dict[str, tuple[type, ...]] = {
+    "variable": (str,),
+    "unit": (str,),
+    "values": (dict,),
+    "ignore": (bool,),
+    "reason": (str,),
+    "site": (bool,),
+    "confirmed": (bool,),
+    "confidence": (int, float),
+}
+KINDS = {
+    int: "a whole number",
+    str: "a text in quotation marks",
+    bool: "true or false",
+    list: 'a list such as ["-9", "unknown"]',
+    dict: "a table",
+    float: "a number",
+}
 
 # %% ../../nbs/library/data/12_mapping.ipynb #363c2c5f
-def _wrong_keys(table: dict[str, Any], known: dict[str, tuple[type, ...]], file: str, column: str | None = None) -> Iterator[Problem]:
+def _wrong_keys(
+    table: dict[str, Any], known: dict[str, tuple[type, ...]], file: str, column: str | None = None
+) -> Iterator[Problem]:
     "Keys that are not known, and keys that hold something else than they should."
     for name, value in table.items():
         if name not in known:
             near = suggestion(name, known)
-            yield Problem(file, f"found the key {name!r}", f"one of {', '.join(known)}", near if near.startswith("Did") else "", column=column, value=name)
+            yield Problem(
+                file,
+                f"found the key {name!r}",
+                f"one of {', '.join(known)}",
+                near if near.startswith("Did") else "",
+                column=column,
+                value=name,
+            )
         elif type(value) not in known[name]:
-            yield Problem(file, f"{name} = {shown(value)}", f"{name} to be {KINDS[known[name][0]]}", column=column, value=value)
+            yield Problem(
+                file,
+                f"{name} = {shown(value)}",
+                f"{name} to be {KINDS[known[name][0]]}",
+                column=column,
+                value=value,
+            )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #5e85db93
 def _as_word(value: Any) -> str:
@@ -170,15 +249,39 @@ def _as_word(value: Any) -> str:
 def _read_column(name: str, table: Any, file: str, problems: list[Problem]) -> Column:
     "One column of the file."
     if not isinstance(table, dict):
-        problems.append(Problem(file, f"found {shown(table)}", f"a table [columns.{_key(name)}] with variable = \"...\"", column=name, value=table))
+        problems.append(
+            Problem(
+                file,
+                f"found {shown(table)}",
+                f'a table [columns.{_key(name)}] with variable = "..."',
+                column=name,
+                value=table,
+            )
+        )
         return Column(ignore=True)
     wrong = list(_wrong_keys(table, COLUMN_KEYS, file, name))
     problems += wrong
-    good = {name: value for name, value in table.items() if name in COLUMN_KEYS and type(value) in COLUMN_KEYS[name]}
+    good = {
+        name: value
+        for name, value in table.items()
+        if name in COLUMN_KEYS and type(value) in COLUMN_KEYS[name]
+    }
     for word, meant in good.get("values", {}).items():
         if not isinstance(meant, str | int | float | bool):
-            problems.append(Problem(file, f"values: {word!r} = {shown(meant)}", "a word of the dictionary", column=name, value=meant))
-    values = {word: _as_word(meant) for word, meant in good.pop("values", {}).items() if isinstance(meant, str | int | float | bool)}
+            problems.append(
+                Problem(
+                    file,
+                    f"values: {word!r} = {shown(meant)}",
+                    "a word of the dictionary",
+                    column=name,
+                    value=meant,
+                )
+            )
+    values = {
+        word: _as_word(meant)
+        for word, meant in good.pop("values", {}).items()
+        if isinstance(meant, str | int | float | bool)
+    }
     return Column(**good, values=values)
 
 # %% ../../nbs/library/data/12_mapping.ipynb #522a128d
@@ -187,11 +290,32 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise CohortError(Problem(str(path), "there is no such file", "a mapping file (TOML)", "`genomed map FILE --disease mds` writes one.")) from None
+        raise CohortError(
+            Problem(
+                str(path),
+                "there is no such file",
+                "a mapping file (TOML)",
+                "`genomed map FILE --disease mds` writes one.",
+            )
+        ) from None
     except UnicodeDecodeError:
-        raise CohortError(Problem(str(path), "the file is no UTF-8 text", "a mapping file (TOML) in UTF-8", "Save it as UTF-8; it is a text, not a table.")) from None
+        raise CohortError(
+            Problem(
+                str(path),
+                "the file is no UTF-8 text",
+                "a mapping file (TOML) in UTF-8",
+                "Save it as UTF-8; it is a text, not a table.",
+            )
+        ) from None
     except OSError as error:
-        raise CohortError(Problem(str(path), f"the file cannot be opened ({error.strerror or error})", "a mapping file (TOML)", "Check its name and its permissions.")) from None
+        raise CohortError(
+            Problem(
+                str(path),
+                f"the file cannot be opened ({error.strerror or error})",
+                "a mapping file (TOML)",
+                "Check its name and its permissions.",
+            )
+        ) from None
 
 # %% ../../nbs/library/data/12_mapping.ipynb #215bb7e7
 def _parsed(path: Path) -> dict[str, Any]:
@@ -200,24 +324,64 @@ def _parsed(path: Path) -> dict[str, Any]:
         return tomllib.loads(_text_of(path))
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        advice = "Names of columns with blanks or signs stand in quotation marks: [columns.\"Hb (g/l)\"]; texts as well: unit = \"g/L\"."
-        raise CohortError(Problem(str(path), f"this is no TOML ({error})", "a mapping file", advice, row=int(line[1]) if line else None)) from None
+        advice = (
+            'Names of columns with blanks or signs stand in quotation marks: [columns."Hb '
+            '(g/l)"]; texts as well: unit = "g/L".'
+        )
+        raise CohortError(
+            Problem(
+                str(path),
+                f"this is no TOML ({error})",
+                "a mapping file",
+                advice,
+                row=int(line[1]) if line else None,
+            )
+        ) from None
 
 # %% ../../nbs/library/data/12_mapping.ipynb #037fd63a
 def _read_mapping(path: Path) -> Mapping:
     "A mapping from its file."
     table, file = _parsed(path), str(path)
     problems = list(_wrong_keys(table, KEYS, file))
-    good = {name: value for name, value in table.items() if name in KEYS and type(value) in KEYS[name]}
+    good = {
+        name: value for name, value in table.items() if name in KEYS and type(value) in KEYS[name]
+    }
     if "format" in good and good["format"] != FORMAT:
-        problems.append(Problem(file, f"format = {good['format']}", f"format = {FORMAT}", "This file was written for another version of the workbench.", value=good["format"]))
+        problems.append(
+            Problem(
+                file,
+                f"format = {good['format']}",
+                f"format = {FORMAT}",
+                "This file was written for another version of the workbench.",
+                value=good["format"],
+            )
+        )
     for line in ("format", "disease"):
         if line not in table:
-            problems.append(Problem(file, f"there is no line {line} = ...", f"{line} = {FORMAT if line == 'format' else repr('mds')}", "It is the first thing in a mapping file."))
-    columns = {name: _read_column(name, one, file, problems) for name, one in good.get("columns", {}).items()}
+            problems.append(
+                Problem(
+                    file,
+                    f"there is no line {line} = ...",
+                    f"{line} = {FORMAT if line == 'format' else repr('mds')}",
+                    "It is the first thing in a mapping file.",
+                )
+            )
+    columns = {
+        name: _read_column(name, one, file, problems)
+        for name, one in good.get("columns", {}).items()
+    }
     if problems:
         raise CohortError(problems)
-    mapping = Mapping(good["disease"], columns, good.get("id"), good.get("decimal"), good.get("date_format"), tuple(map(_as_word, good.get("missing", []))), good.get("confirmed", True), file)
+    mapping = Mapping(
+        good["disease"],
+        columns,
+        good.get("id"),
+        good.get("decimal"),
+        good.get("date_format"),
+        tuple(map(_as_word, good.get("missing", []))),
+        good.get("confirmed", True),
+        file,
+    )
     if faults := mapping.faults():
         raise CohortError(faults)
     return mapping
@@ -227,32 +391,92 @@ def _own_faults(mapping: Mapping) -> list[Problem]:
     "What is wrong with a mapping by itself."
     file = mapping.source
     if mapping.disease not in DISEASES:
-        return [Problem(file, f"disease = {mapping.disease!r}", f"one of {', '.join(DISEASES)}", value=mapping.disease)]
+        return [
+            Problem(
+                file,
+                f"disease = {mapping.disease!r}",
+                f"one of {', '.join(DISEASES)}",
+                value=mapping.disease,
+            )
+        ]
     found = []
     if mapping.decimal not in (None, ".", ","):
-        found.append(Problem(file, f"decimal = {mapping.decimal!r}", "\".\" or \",\"", value=mapping.decimal))
+        found.append(
+            Problem(file, f"decimal = {mapping.decimal!r}", '"." or ","', value=mapping.decimal)
+        )
     if mapping.date_format is not None and strptime_format(mapping.date_format) is None:
-        found.append(Problem(file, f"date_format = {mapping.date_format!r}", f"a way to write dates, such as {', '.join(list(DATE_FORMATS)[:4])}", value=mapping.date_format))
+        found.append(
+            Problem(
+                file,
+                f"date_format = {mapping.date_format!r}",
+                f"a way to write dates, such as {', '.join(list(DATE_FORMATS)[:4])}",
+                value=mapping.date_format,
+            )
+        )
     book = dictionary(mapping.disease)
     for name, column in mapping.columns.items():
         found += _column_faults(file, name, column, book, mapping.id)
     return [*found, *_twice(mapping)]
 
 # %% ../../nbs/library/data/12_mapping.ipynb #44c88825
-def _column_faults(file: str, name: str, column: Column, book: Dictionary, id: str | None) -> list[Problem]:
+def _column_faults(
+    file: str, name: str, column: Column, book: Dictionary, id: str | None
+) -> list[Problem]:
     "What is wrong with one column."
-    roles = [role for role, given in (("variable", column.variable), ("ignore", column.ignore), ("site", column.site), ("id", name == id and not column.ignore)) if given]
+    roles = [
+        role
+        for role, given in (
+            ("variable", column.variable),
+            ("ignore", column.ignore),
+            ("site", column.site),
+            ("id", name == id and not column.ignore),
+        )
+        if given
+    ]
     if len(roles) != 1 and not (not roles and not column.confirmed):
         found = f"it is {' and '.join(roles)} at once" if roles else "it says nothing"
-        return [Problem(file, found, "one of variable = \"...\", site = true, ignore = true", "A column has one meaning.", column=name)]
+        return [
+            Problem(
+                file,
+                found,
+                'one of variable = "...", site = true, ignore = true',
+                "A column has one meaning.",
+                column=name,
+            )
+        ]
     if column.variable is None:
-        return [Problem(file, f"{given} without a variable", "a unit or values only where there is a variable", column=name) for given in ("unit", "values") if getattr(column, given)]
+        return [
+            Problem(
+                file,
+                f"{given} without a variable",
+                "a unit or values only where there is a variable",
+                column=name,
+            )
+            for given in ("unit", "values")
+            if getattr(column, given)
+        ]
     if column.variable not in book:
         meant = book.find(column.variable)
-        advice = f"Did you mean {meant.name!r}?" if meant is not None else suggestion(column.variable, book.names)
-        return [Problem(file, f"variable = {column.variable!r}", f"a variable of the {book.disease} dictionary", advice, column=name, value=column.variable)]
+        advice = (
+            f"Did you mean {meant.name!r}?"
+            if meant is not None
+            else suggestion(column.variable, book.names)
+        )
+        return [
+            Problem(
+                file,
+                f"variable = {column.variable!r}",
+                f"a variable of the {book.disease} dictionary",
+                advice,
+                column=name,
+                value=column.variable,
+            )
+        ]
     variable = book[column.variable]
-    return [*_unit_faults(file, name, column.unit, variable), *_value_faults(file, name, column.values, variable)]
+    return [
+        *_unit_faults(file, name, column.unit, variable),
+        *_value_faults(file, name, column.values, variable),
+    ]
 
 # %% ../../nbs/library/data/12_mapping.ipynb #4b7b15be
 def _unit_faults(file: str, name: str, unit: str | None, variable: Variable) -> Iterator[Problem]:
@@ -260,22 +484,49 @@ def _unit_faults(file: str, name: str, unit: str | None, variable: Variable) -> 
     if unit is None:
         return
     if not variable.unit:
-        yield Problem(file, f"unit = {unit!r}", f"no unit: {variable.name} has none", "Remove the unit.", column=name, value=unit)
+        yield Problem(
+            file,
+            f"unit = {unit!r}",
+            f"no unit: {variable.name} has none",
+            "Remove the unit.",
+            column=name,
+            value=unit,
+        )
         return
     try:
         factor(unit, variable.unit, variable)
     except ClinicError:
-        yield Problem(file, f"unit = {unit!r}", f"a unit of {variable.name}: {', '.join(units_of(variable))}", "Write one of these.", column=name, value=unit)
+        yield Problem(
+            file,
+            f"unit = {unit!r}",
+            f"a unit of {variable.name}: {', '.join(units_of(variable))}",
+            "Write one of these.",
+            column=name,
+            value=unit,
+        )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #d9f912b1
-def _value_faults(file: str, name: str, values: dict[str, str], variable: Variable) -> Iterator[Problem]:
+def _value_faults(
+    file: str, name: str, values: dict[str, str], variable: Variable
+) -> Iterator[Problem]:
     "Words that the variable does not have."
     for word, meant in values.items():
         if word_for(variable, meant) is None:
             words = words_of(variable)
-            expected = f"{', '.join(map(repr, words))}, or \"\" for not known" if words else "a number, or \"\" for not known"
+            expected = (
+                f'{", ".join(map(repr, words))}, or "" for not known'
+                if words
+                else 'a number, or "" for not known'
+            )
             near = suggestion(meant, words) if words else ""
-            yield Problem(file, f"values: {word!r} = {meant!r}", expected, near if near.startswith("Did") else "", column=name, value=meant)
+            yield Problem(
+                file,
+                f"values: {word!r} = {meant!r}",
+                expected,
+                near if near.startswith("Did") else "",
+                column=name,
+                value=meant,
+            )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #bf527af3
 def _twice(mapping: Mapping) -> Iterator[Problem]:
@@ -286,15 +537,31 @@ def _twice(mapping: Mapping) -> Iterator[Problem]:
             roles.setdefault(column.role, []).append(name)
     for role, names in roles.items():
         if len(names) > 1:
-            yield Problem(mapping.source, f"columns {', '.join(map(repr, names))} are all {role}", f"one column for {role}", "Keep the one that is meant, and set ignore = true for the others.", column=names[-1])
+            yield Problem(
+                mapping.source,
+                f"columns {', '.join(map(repr, names))} are all {role}",
+                f"one column for {role}",
+                "Keep the one that is meant, and set ignore = true for the others.",
+                column=names[-1],
+            )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #cc582363
 def _faults_beside(mapping: Mapping, header: Sequence[str]) -> Iterator[Problem]:
     "Columns that the file does not have; one that is ignored need not be there."
     there = list(header)
-    for name, said in [*((name, "column") for name, column in mapping.columns.items() if not column.ignore), *([(mapping.id, "id")] if mapping.id is not None else [])]:
+    for name, said in [
+        *((name, "column") for name, column in mapping.columns.items() if not column.ignore),
+        *([(mapping.id, "id")] if mapping.id is not None else []),
+    ]:
         if name not in there:
-            yield Problem(mapping.source, f"the {said} {name!r} is not in the file", "columns of the file, spelled as there", suggestion(name, there), column=name, value=name)
+            yield Problem(
+                mapping.source,
+                f"the {said} {name!r} is not in the file",
+                "columns of the file, spelled as there",
+                suggestion(name, there),
+                column=name,
+                value=name,
+            )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #7ed42616
 def _key(text: str) -> str:
@@ -309,11 +576,17 @@ def _quoted(text: str) -> str:
 # %% ../../nbs/library/data/12_mapping.ipynb #87a85638
 def _head(mapping: Mapping) -> Iterator[str]:
     "The lines above the columns."
-    yield f"# What the columns mean, for the {mapping.disease} dictionary. Change what is wrong: variable, unit, values; ignore = true leaves a column out."
+    yield (
+        f"# What the columns mean, for the {mapping.disease} dictionary. Change what is "
+        "wrong: variable, unit, values; ignore = true leaves a column out."
+    )
     yield f"format = {FORMAT}"
     yield f"disease = {_quoted(mapping.disease)}"
     if not mapping.confirmed:
-        yield "confirmed = false  # set to true when you have read this file; until then it is a proposal and is not used"
+        yield (
+            "confirmed = false  # set to true when you have read this file; until then it "
+            "is a proposal and is not used"
+        )
     for line in ("id", "decimal", "date_format"):
         if (value := getattr(mapping, line)) is not None:
             yield f"{line} = {_quoted(value)}"
@@ -325,7 +598,10 @@ def _comment(column: Column, book: Dictionary | None) -> Iterator[str]:
     "What a person should know about a column."
     if column.variable and book is not None and column.variable in book:
         variable = book[column.variable]
-        yield f"# {' '.join(str(variable.label).split())}{f', {variable.unit} in the dictionary' if variable.unit else ''}"
+        yield (
+            "# "
+            f"{' '.join(str(variable.label).split())}{f', {variable.unit} in the dictionary' if variable.unit else ''}"
+        )
     sure = "" if column.confidence is None else f"{column.confidence:.0%} sure: "
     if column.reason and not column.ignore:
         yield f"# {sure}{' '.join(column.reason.split())}"
@@ -343,7 +619,10 @@ def _body(name: str, column: Column) -> Iterator[str]:
     if column.site:
         yield "site = true"
     if column.ignore:
-        yield from ("ignore = true", *([f"reason = {_quoted(column.reason)}"] if column.reason else []))
+        yield from (
+            "ignore = true",
+            *([f"reason = {_quoted(column.reason)}"] if column.reason else []),
+        )
     if not column.confirmed:
         yield "confirmed = false  # set to true once you have checked it"
 
@@ -352,14 +631,18 @@ def _written(mapping: Mapping) -> str:
     "A mapping as the text of its file."
     book = dictionary(mapping.disease) if mapping.disease in DISEASES else None
     parts = ["\n".join(_head(mapping))]
-    parts += ["\n".join([*_comment(column, book), *_body(name, column)]) for name, column in mapping.columns.items()]
+    parts += [
+        "\n".join([*_comment(column, book), *_body(name, column)])
+        for name, column in mapping.columns.items()
+    ]
     return "\n\n".join(parts) + "\n"
 
 # %% ../../nbs/library/data/12_mapping.ipynb #cb5f1f58
 @dataclass(frozen=True)
 class Unreadable:
     "Cells of a column that two readings fit, or none."
-    column: str           # of the file
+
+    column: str  # of the file
     positions: np.ndarray
     expected: str
     mend: str
@@ -368,16 +651,19 @@ class Unreadable:
 @dataclass(frozen=True)
 class Applied:
     "A hospital's columns under the dictionary's names."
-    frame: pd.DataFrame                 # index = patient ids; columns = variables
-    units: dict[str, str]               # by variable, where the hospital measures in another unit
-    columns: dict[str, str]             # column of the file by variable
-    site: np.ndarray | None = None      # hospital of each row, where a column says it
-    unread: tuple[str, ...] = ()        # columns that nobody asked for
+
+    frame: pd.DataFrame  # index = patient ids; columns = variables
+    units: dict[str, str]  # by variable, where the hospital measures in another unit
+    columns: dict[str, str]  # column of the file by variable
+    site: np.ndarray | None = None  # hospital of each row, where a column says it
+    unread: tuple[str, ...] = ()  # columns that nobody asked for
     notes: tuple[str, ...] = ()
     faults: tuple[Unreadable, ...] = ()
 
 # %% ../../nbs/library/data/12_mapping.ipynb #b0954898
-def _applied(mapping: Mapping, frame: pd.DataFrame, decimal: str | None, unconfirmed: bool) -> Applied:
+def _applied(
+    mapping: Mapping, frame: pd.DataFrame, decimal: str | None, unconfirmed: bool
+) -> Applied:
     "A mapping applied to a file's columns."
     problems = mapping.faults(list(frame.columns))
     if not unconfirmed:
@@ -386,26 +672,88 @@ def _applied(mapping: Mapping, frame: pd.DataFrame, decimal: str | None, unconfi
         raise CohortError(problems)
     book = dictionary(mapping.disease)
     chosen = {column.variable: name for name, column in mapping.columns.items() if column.variable}
-    tidy = {variable: _translated(frame[name], mapping.columns[name], book[variable], mapping.missing) for variable, name in chosen.items()}
+    tidy = {
+        variable: _translated(frame[name], mapping.columns[name], book[variable], mapping.missing)
+        for variable, name in chosen.items()
+    }
     numbers = [variable for variable in tidy if book[variable].kind in ("number", "count")]
-    sign = mapping.decimal or decimal or found_decimal([[cell for cell in tidy[variable].dropna().astype(str).unique().tolist() if not _POINTS.fullmatch(cell)] for variable in numbers], ";")
-    grouped = [(variable, rows, _GROUPED[0], _GROUPED[1]) for variable in numbers if sign == "," and len(rows := grouped_in(tidy[variable]))]
+    sign = (
+        mapping.decimal
+        or decimal
+        or found_decimal(
+            [
+                [
+                    cell
+                    for cell in tidy[variable].dropna().astype(str).unique().tolist()
+                    if not _POINTS.fullmatch(cell)
+                ]
+                for variable in numbers
+            ],
+            ";",
+        )
+    )
+    grouped = [
+        (variable, rows, _GROUPED[0], _GROUPED[1])
+        for variable in numbers
+        if sign == "," and len(rows := grouped_in(tidy[variable]))
+    ]
     tidy |= {variable: read_numbers(tidy[variable], sign) for variable in numbers}
-    dates, faults = read_date_columns({variable: tidy[variable] for variable in tidy if book[variable].kind == "date"}, mapping.date_format)
+    dates, faults = read_date_columns(
+        {variable: tidy[variable] for variable in tidy if book[variable].kind == "date"},
+        mapping.date_format,
+    )
     known = {*mapping.columns, mapping.id}
     unread = tuple(str(name) for name in frame.columns if name not in known)
-    notes = [f"columns that the mapping does not name are not read: {', '.join(unread)}"] if unread else []
-    table = pd.DataFrame({variable: (tidy | dates)[variable].array for variable in tidy}, index=ids_of(frame, mapping.id))
-    units = {variable: mapping.columns[name].unit or "" for variable, name in chosen.items() if mapping.columns[name].unit}
+    notes = (
+        [f"columns that the mapping does not name are not read: {', '.join(unread)}"]
+        if unread
+        else []
+    )
+    table = pd.DataFrame(
+        {variable: (tidy | dates)[variable].array for variable in tidy},
+        index=ids_of(frame, mapping.id),
+    )
+    units = {
+        variable: mapping.columns[name].unit or ""
+        for variable, name in chosen.items()
+        if mapping.columns[name].unit
+    }
     site = None if mapping.site is None else frame[mapping.site].to_numpy(dtype=object)
-    return Applied(table, units, chosen, site, unread, tuple(notes), tuple(Unreadable(chosen[variable], rows, expected, mend) for variable, rows, expected, mend in [*grouped, *faults]))
+    return Applied(
+        table,
+        units,
+        chosen,
+        site,
+        unread,
+        tuple(notes),
+        tuple(
+            Unreadable(chosen[variable], rows, expected, mend)
+            for variable, rows, expected, mend in [*grouped, *faults]
+        ),
+    )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #73477782
 def _not_confirmed(mapping: Mapping) -> list[Problem]:
     "One problem for each thing that a person has not said yes to."
-    found = [Problem(mapping.source, f"column {name!r} as {mapping.columns[name].role} is not confirmed", "a person's yes", "Check it, then set confirmed = true (or ignore = true).", column=name) for name in mapping.unconfirmed]
+    found = [
+        Problem(
+            mapping.source,
+            f"column {name!r} as {mapping.columns[name].role} is not confirmed",
+            "a person's yes",
+            "Check it, then set confirmed = true (or ignore = true).",
+            column=name,
+        )
+        for name in mapping.unconfirmed
+    ]
     if not mapping.confirmed:
-        found += [Problem(mapping.source, "the mapping is a proposal that nobody has confirmed", "a person's yes", "Read it, then set confirmed = true at its top, or confirm it with gw.confirm_mapping.")]
+        found += [
+            Problem(
+                mapping.source,
+                "the mapping is a proposal that nobody has confirmed",
+                "a person's yes",
+                "Read it, then set confirmed = true at its top, or confirm it with gw.confirm_mapping.",
+            )
+        ]
     return found
 
 # %% ../../nbs/library/data/12_mapping.ipynb #8a964652
@@ -420,7 +768,9 @@ def ids_of(
     return pd.Index(cells, dtype=object, name=id.strip())
 
 # %% ../../nbs/library/data/12_mapping.ipynb #28cd8f30
-def _translated(column: pd.Series, said: Column, variable: Variable, missing: tuple[str, ...]) -> pd.Series:
+def _translated(
+    column: pd.Series, said: Column, variable: Variable, missing: tuple[str, ...]
+) -> pd.Series:
     "The hospital's words in the dictionary's; what is not known as None."
     cells = distinct(column.astype(object))
     absent = frozenset(missing)
@@ -437,7 +787,12 @@ def _target(variable: Variable, meant: str) -> str | float | None:
     return as_number(word) if word and variable.kind in ("number", "count") else word or None
 
 # %% ../../nbs/library/data/12_mapping.ipynb #a9f54f70
-def _meant(value: Any, exact: dict[str, str | float | None], folded: dict[str, str | float | None], absent: frozenset[str]) -> Any:
+def _meant(
+    value: Any,
+    exact: dict[str, str | float | None],
+    folded: dict[str, str | float | None],
+    absent: frozenset[str],
+) -> Any:
     "One cell in the dictionary's words."
     text = value.strip() if isinstance(value, str) else label(value)
     if text in exact:
@@ -448,27 +803,46 @@ def _meant(value: Any, exact: dict[str, str | float | None], folded: dict[str, s
 
 # %% ../../nbs/library/data/12_mapping.ipynb #0c2558fc
 _POINTS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+")
-_GROUPED = ("a number without points between thousands: this file writes its decimals with a comma", "Write 150000 or 150,0, whichever is meant.")
+_GROUPED = (
+    "a number without points between thousands: this file writes its decimals with a comma",
+    "Write 150000 or 150,0, whichever is meant.",
+)
 
 # %% ../../nbs/library/data/12_mapping.ipynb #764dbe26
 def grouped_in(column: pd.Series) -> np.ndarray:
     "Positions of 150.000 in a file with decimal commas: it may be 150 or a hundred and fifty thousand."
     cells = distinct(column)
-    return cells.rows_of(np.array([isinstance(value, str) and _POINTS.fullmatch(value) is not None for value in cells.values], dtype=bool))
+    return cells.rows_of(
+        np.array(
+            [
+                isinstance(value, str) and _POINTS.fullmatch(value) is not None
+                for value in cells.values
+            ],
+            dtype=bool,
+        )
+    )
 
 # %% ../../nbs/library/data/12_mapping.ipynb #46e0c88a
 def read_numbers(
     column: pd.Series,
-    decimal: str,       # "." or ","
-) -> pd.Series:         # float where all of it reads, otherwise numbers beside the texts that are none
+    decimal: str,  # "." or ","
+) -> pd.Series:  # float where all of it reads, otherwise numbers beside the texts that are none
     "A column of numbers under a decimal sign."
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column
     cells = distinct(column)
     numbers = [as_number(value, decimal) for value in cells.values]
-    if all(number is not None for number, count in zip(numbers, cells.counts, strict=True) if count):
-        return pd.Series(cells.spread([np.nan if number is None else number for number in numbers]), index=column.index)
-    mixed = [value if number is None else number for value, number in zip(cells.values, numbers, strict=True)]
+    if all(
+        number is not None for number, count in zip(numbers, cells.counts, strict=True) if count
+    ):
+        return pd.Series(
+            cells.spread([np.nan if number is None else number for number in numbers]),
+            index=column.index,
+        )
+    mixed = [
+        value if number is None else number
+        for value, number in zip(cells.values, numbers, strict=True)
+    ]
     table = np.array([*mixed, None], dtype=object)
     return pd.Series(table[cells.codes], index=column.index, dtype=object)
 
@@ -488,12 +862,18 @@ def _date_text(cell: Any) -> str | None:
 
 # %% ../../nbs/library/data/12_mapping.ipynb #eff9dec8
 def read_date_columns(
-    columns: dict[str, pd.Series],    # texts by variable
-    format: str | None,               # None: found out, over all of them
-) -> tuple[dict[str, pd.Series], list[tuple[str, np.ndarray, str, str]]]:  # dates; and variable, positions, expected, advice of what is no date
+    columns: dict[str, pd.Series],  # texts by variable
+    format: str | None,  # None: found out, over all of them
+) -> tuple[
+    dict[str, pd.Series], list[tuple[str, np.ndarray, str, str]]
+]:  # dates; and variable, positions, expected, advice of what is no date
     "Columns of dates."
-    texts = {name: column.map(_date_text) for name, column in columns.items() if column.dtype.kind != "M"}
-    found = {name: found_date_format(column.dropna().unique().tolist()) for name, column in texts.items()}
+    texts = {
+        name: column.map(_date_text) for name, column in columns.items() if column.dtype.kind != "M"
+    }
+    found = {
+        name: found_date_format(column.dropna().unique().tolist()) for name, column in texts.items()
+    }
     agreed = dict.fromkeys(found, format) if format else agreed_formats(found)
     read = {name: column for name, column in columns.items() if name not in texts}
     faults: list[tuple[str, np.ndarray, str, str]] = []
@@ -501,9 +881,15 @@ def read_date_columns(
         written = agreed[name]
         cells = distinct(column)
         code = strptime_format(written) or DATE_FORMATS.get(written) if written else None
-        dates = parsed_dates([str(value) for value in cells.values], code) if code else np.full(len(cells.values), np.datetime64("NaT"), dtype="datetime64[ns]")
+        dates = (
+            parsed_dates([str(value) for value in cells.values], code)
+            if code
+            else np.full(len(cells.values), np.datetime64("NaT"), dtype="datetime64[ns]")
+        )
         dates[(dates < EARLIEST) | (dates > LATEST)] = np.datetime64("NaT")
-        read[name] = pd.Series(np.append(dates, np.datetime64("NaT", "ns"))[cells.codes], index=column.index)
+        read[name] = pd.Series(
+            np.append(dates, np.datetime64("NaT", "ns"))[cells.codes], index=column.index
+        )
         wrong = cells.rows_of(np.isnat(dates)) if len(dates) else np.array([], dtype=int)
         if len(wrong):
             faults.append((name, wrong, *_date_advice(written, found[name].formats)))
@@ -513,5 +899,11 @@ def read_date_columns(
 def _date_advice(written: str | None, formats: tuple[str, ...]) -> tuple[str, str]:
     "What was expected of a date, and what to do."
     if written is None and len(formats) > 1:
-        return f"dates whose day and month can be told apart ({' or '.join(formats)}?)", f"Say it in the mapping: date_format = \"{formats[0]}\"."
-    return f"a date written {written}" if written else "a date", "Write the whole date, or leave the cell empty where it is not known."
+        return (
+            f"dates whose day and month can be told apart ({' or '.join(formats)}?)",
+            f'Say it in the mapping: date_format = "{formats[0]}".',
+        )
+    return (
+        f"a date written {written}" if written else "a date",
+        "Write the whole date, or leave the cell empty where it is not known.",
+    )

@@ -19,21 +19,56 @@ from .registry import load_cohort
 
 # %% ../../nbs/library/data/32_messy_export.ipynb #a280ef0d
 NORTH = Habit(
-    "Northern Hospital", id="Patient ID", decimal=",", separator=";", dates="DD.MM.YYYY", missing="", yes_no=("yes", "no"),
-    columns={"age": "Age at diagnosis", "sex": "Sex", "hemoglobin": "Hb", "platelets": "Plt (10^9/L)", "neutrophils": "ANC (10^9/L)", "marrow_blasts": "BM blasts (%)", "cytogenetic_risk": "Cyto class",
-             "karyotype": "Karyotype", "TP53_mutations": "TP53 (number of mutations)", "diagnosis_date": "Diagnosed on", "last_contact_date": "Last seen on", "death": "Deceased"},
-    words={"sex": {"male": "m", "female": "f"}}, units={"hemoglobin": "g/L"})
-SENT = ("diagnosis_date", "age", "sex", "hemoglobin", "platelets", "neutrophils", "marrow_blasts", "karyotype", "cytogenetic_risk", "last_contact_date", "death")
+    "Northern Hospital",
+    id="Patient ID",
+    decimal=",",
+    separator=";",
+    dates="DD.MM.YYYY",
+    missing="",
+    yes_no=("yes", "no"),
+    columns={
+        "age": "Age at diagnosis",
+        "sex": "Sex",
+        "hemoglobin": "Hb",
+        "platelets": "Plt (10^9/L)",
+        "neutrophils": "ANC (10^9/L)",
+        "marrow_blasts": "BM blasts (%)",
+        "cytogenetic_risk": "Cyto class",
+        "karyotype": "Karyotype",
+        "TP53_mutations": "TP53 (number of mutations)",
+        "diagnosis_date": "Diagnosed on",
+        "last_contact_date": "Last seen on",
+        "death": "Deceased",
+    },
+    words={"sex": {"male": "m", "female": "f"}},
+    units={"hemoglobin": "g/L"},
+)
+SENT = (
+    "diagnosis_date",
+    "age",
+    "sex",
+    "hemoglobin",
+    "platelets",
+    "neutrophils",
+    "marrow_blasts",
+    "karyotype",
+    "cytogenetic_risk",
+    "last_contact_date",
+    "death",
+)
 
 # %% ../../nbs/library/data/32_messy_export.ipynb #b3a0c440
 @dataclass(frozen=True)
 class Planted:
-    "What is wrong with the export, by case; the columns that must not leave and the one that knows the answer are there for everybody."
-    table: pd.DataFrame         # texts, as they stand in the file
-    twice: tuple[str, ...]      # cases that stand in the file twice
-    another: tuple[str, str]    # one patient under two case numbers
+    """What is wrong with the export, by case; the columns that must not leave and the one that knows
+    the answer are there for everybody.
+    """
+
+    table: pd.DataFrame  # texts, as they stand in the file
+    twice: tuple[str, ...]  # cases that stand in the file twice
+    another: tuple[str, str]  # one patient under two case numbers
     backwards: tuple[str, ...]  # last seen before the diagnosis
-    slipped: tuple[str, ...]    # a decimal comma was lost: 150 % of blasts
+    slipped: tuple[str, ...]  # a decimal comma was lost: 150 % of blasts
     secret: tuple[str, ...] = ("Surname", "Date of birth", "Remarks")
     leak: str = "Cause of death"
 
@@ -44,26 +79,49 @@ class Planted:
 
 # %% ../../nbs/library/data/32_messy_export.ipynb #973d0600
 CAUSES = ("leukemia", "infection", "bleeding", "heart", "other")
-REMARKS = ("daughter rings on Mondays, 0555 0142", "moved here from the coast in spring", "prefers to be seen by Dr. Amsel", "transfused elsewhere, asks for the letter", "husband is a colleague on ward 3")
+REMARKS = (
+    "daughter rings on Mondays, 0555 0142",
+    "moved here from the coast in spring",
+    "prefers to be seen by Dr. Amsel",
+    "transfused elsewhere, asks for the letter",
+    "husband is a colleague on ward 3",
+)
 
 
 def messy_export(
-    n: int = 150,     # patients before the doubled ones
+    n: int = 150,  # patients before the doubled ones
     seed: int = 23,
 ) -> Planted:
     "The export of the Northern Hospital."
     rng, book = np.random.default_rng(seed), dictionary("mds")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CohortWarning)  # rare genes that none of so few patients has: this file only writes them down
+        warnings.simplefilter(
+            "ignore", CohortWarning
+        )  # rare genes that none of so few patients has: this file only writes them down
         cohort = load_cohort("virtual-mds", n=n, seed=seed)
     frame = with_dates(cohort, seed)
-    frame.index = pd.Index([f"N{number}" for number in rng.permutation(np.arange(1000, 1000 + n))], name="Patient ID")
-    genes = [one for one in book.needed_by("ipss-m") if one in frame and book[one].group == "genes" and book[one].kind == "yes-no" and one not in ("TP53multi", "TP53_loh")] + ["TP53_mutations"]
+    frame.index = pd.Index(
+        [f"N{number}" for number in rng.permutation(np.arange(1000, 1000 + n))], name="Patient ID"
+    )
+    genes = [
+        one
+        for one in book.needed_by("ipss-m")
+        if one in frame
+        and book[one].group == "genes"
+        and book[one].kind == "yes-no"
+        and one not in ("TP53multi", "TP53_loh")
+    ] + ["TP53_mutations"]
     table = as_written(frame, NORTH, book, (*SENT, *genes)).table.copy()
-    table["Cyto class"] = frame["cytogenetic_risk"].map(lambda code: "" if pd.isna(code) else str(int(code) + 1)).to_numpy()
+    table["Cyto class"] = (
+        frame["cytogenetic_risk"]
+        .map(lambda code: "" if pd.isna(code) else str(int(code) + 1))
+        .to_numpy()
+    )
     known = identifiers(frame, seed)
     table.insert(1, "Surname", [name.split()[-1] for name in known["name"]])
-    table.insert(2, "Date of birth", [".".join(reversed(day.split("-"))) for day in known["date_of_birth"]])
+    table.insert(
+        2, "Date of birth", [".".join(reversed(day.split("-"))) for day in known["date_of_birth"]]
+    )
     table["Cause of death"] = np.where(frame["death"] == 1, rng.choice(CAUSES, n), "")
     table["Remarks"] = np.where(rng.random(n) < 0.15, rng.choice(REMARKS, n), "")
     return _with_slips(table, rng)
@@ -78,11 +136,19 @@ def _with_slips(table: pd.DataFrame, rng: np.random.Generator) -> Planted:
     where = table.set_index("Patient ID").index
     for case in backwards:
         row = where.get_loc(case)
-        table.loc[row, ["Diagnosed on", "Last seen on"]] = table.loc[row, ["Last seen on", "Diagnosed on"]].to_numpy()
+        table.loc[row, ["Diagnosed on", "Last seen on"]] = table.loc[
+            row, ["Last seen on", "Diagnosed on"]
+        ].to_numpy()
     for case in slipped:
         table.loc[where.get_loc(case), "BM blasts (%)"] = "150"
     copies = table[table["Patient ID"].isin(twice)]
     again = table[table["Patient ID"] == one].assign(**{"Patient ID": "N2000", "Remarks": ""})
     mixed = pd.concat([table, copies, again], ignore_index=True)
     mixed = mixed.iloc[rng.permutation(len(mixed))].reset_index(drop=True)
-    return Planted(mixed, tuple(sorted(twice)), (one, "N2000"), tuple(sorted(backwards)), tuple(sorted(slipped)))
+    return Planted(
+        mixed,
+        tuple(sorted(twice)),
+        (one, "N2000"),
+        tuple(sorted(backwards)),
+        tuple(sorted(slipped)),
+    )

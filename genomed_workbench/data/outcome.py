@@ -16,8 +16,9 @@ import pandas as pd
 @dataclass(frozen=True)
 class Survival:
     "An outcome with follow-up: how long, and whether the event was seen."
-    time: str            # column with the follow-up, above zero
-    event: str           # column with 1 where the event was seen, 0 where follow-up ended before
+
+    time: str  # column with the follow-up, above zero
+    event: str  # column with 1 where the event was seen, 0 where follow-up ended before
     unit: str = "years"  # unit of the time column, for axes and tables
 
     kind: ClassVar[str] = "survival"
@@ -30,7 +31,7 @@ class Survival:
     def target(
         self,
         frame: pd.DataFrame,  # holds both columns, without missing values
-    ) -> np.ndarray:          # structured array, shape (n,), fields `event` (bool) and `time` (float)
+    ) -> np.ndarray:  # structured array, shape (n,), fields `event` (bool) and `time` (float)
         "The outcome in the form that scikit-survival's Surv has (doi:10.5281/zenodo.3352342)."
         y = np.empty(len(frame), dtype=[("event", bool), ("time", float)])
         y["event"] = frame[self.event].to_numpy(dtype=float) == 1
@@ -44,6 +45,7 @@ class Survival:
 @dataclass(frozen=True)
 class Binary:
     "An outcome that is there or not."
+
     column: str  # column with 1 where it is there, 0 where it is not
 
     kind: ClassVar[str] = "binary"
@@ -56,7 +58,7 @@ class Binary:
     def target(
         self,
         frame: pd.DataFrame,  # holds the column, without missing values
-    ) -> np.ndarray:          # 0.0 or 1.0, shape (n,)
+    ) -> np.ndarray:  # 0.0 or 1.0, shape (n,)
         "The outcome as numbers."
         return frame[self.column].to_numpy(dtype=float)
 

@@ -15,28 +15,31 @@ import numpy as np
 
 # %% ../../nbs/library/data/02_problems.ipynb #5d627c82
 def shown(
-    value: object,   # any value of a cell
+    value: object,  # any value of a cell
     most: int = 60,  # characters at most
-) -> str:            # short and in one line
+) -> str:  # short and in one line
     "A value as it is shown in a message."
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)) and not isinstance(value, str):
         return f"{float(value):.15g}" if math.isfinite(value) else str(float(value))
-    text = str(value) if isinstance(value, np.generic) and not isinstance(value, str) else repr(value)
+    text = (
+        str(value) if isinstance(value, np.generic) and not isinstance(value, str) else repr(value)
+    )
     return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
 
 # %% ../../nbs/library/data/02_problems.ipynb #d5baa92b
 @dataclass(frozen=True, slots=True)
 class Problem:
     "One fault in a file or frame: where it is, what is there, what was expected, how to mend it."
-    file: str                 # the file, or "the frame"
-    found: str                # what is there
-    expected: str = ""        # what should be there
-    mend: str = ""            # what to do
-    row: int | None = None    # as a spreadsheet shows it: the header is row 1
+
+    file: str  # the file, or "the frame"
+    found: str  # what is there
+    expected: str = ""  # what should be there
+    mend: str = ""  # what to do
+    row: int | None = None  # as a spreadsheet shows it: the header is row 1
     column: str | None = None
-    value: Any = None         # the value of the cell, where one cell is at fault
+    value: Any = None  # the value of the cell, where one cell is at fault
 
     @property
     def place(self) -> str:
@@ -69,9 +72,14 @@ def summary_of(
         kinds.setdefault((problem.file, problem.column, problem.expected), []).append(problem)
     lines = [f"{problems[0].file}: {len(problems):,} problems, nothing was read."]
     for same in kinds.values():
-        lines += [f"- {problem.text if problem.file == problems[0].file else problem}" for problem in same[:LISTED]]
+        lines += [
+            f"- {problem.text if problem.file == problems[0].file else problem}"
+            for problem in same[:LISTED]
+        ]
         if len(same) > LISTED:
-            lines.append(f"- ... and {len(same) - LISTED:,} more of this kind, the last in {same[-1].place}")
+            lines.append(
+                f"- ... and {len(same) - LISTED:,} more of this kind, the last in {same[-1].place}"
+            )
     return "\n".join(lines)
 
 # %% ../../nbs/library/data/02_problems.ipynb #3661bb4d

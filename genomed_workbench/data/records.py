@@ -44,30 +44,41 @@ def natural_mapping(
     "The columns that bear a name the dictionary knows."
     found, notes, faults = recognised(list(header), dictionary(disease))
     columns = {str(name): Column(variable.name) for name, variable in found.items()}
-    return Mapping(disease, columns, found_id(list(header), list(columns)), source="the dictionary's names"), notes, faults
+    return (
+        Mapping(
+            disease, columns, found_id(list(header), list(columns)), source="the dictionary's names"
+        ),
+        notes,
+        faults,
+    )
 
 # %% ../../nbs/library/data/14_records.ipynb #a3744b0e
 @dataclass(frozen=True)
 class Read:
     "A file under its mapping."
-    canonical: Canonical      # cells that cannot be are left out of it
+
+    canonical: Canonical  # cells that cannot be are left out of it
     applied: Applied
-    problems: list[Problem]   # every cell that cannot be, with the row of the file
+    problems: list[Problem]  # every cell that cannot be, with the row of the file
 
 # %% ../../nbs/library/data/14_records.ipynb #17c7483e
 def _advice(variable: Variable, value: Any) -> str:
     "What to do about a cell."
     if variable.kind in ("number", "count"):
-        return "Check the value, and the unit that the mapping gives." if as_number(value) is not None or as_number(value, ",") is not None else mend_number(value)
+        return (
+            "Check the value, and the unit that the mapping gives."
+            if as_number(value) is not None or as_number(value, ",") is not None
+            else mend_number(value)
+        )
     if variable.kind == "date":
         return "Write the whole date, or leave the cell empty where it is not known."
-    return f"Correct it, or say what it means in the mapping: values = {{ \"{value}\" = \"...\" }}."
+    return f'Correct it, or say what it means in the mapping: values = {{ "{value}" = "..." }}.'
 
 # %% ../../nbs/library/data/14_records.ipynb #aa76d059
 def read_under(
     mapping: Mapping,
-    raw: pd.DataFrame,      # texts, index 0..n-1
-    rows: np.ndarray,       # row of each record as a spreadsheet shows it
+    raw: pd.DataFrame,  # texts, index 0..n-1
+    rows: np.ndarray,  # row of each record as a spreadsheet shows it
     file: str,
     decimal: str | None = None,
     unconfirmed: bool = False,  # True: with proposals, to look at them
@@ -76,16 +87,47 @@ def read_under(
     book, applied = dictionary(mapping.disease), mapping.apply(raw, decimal, unconfirmed)
     numbered = applied.frame.set_axis(pd.RangeIndex(len(raw)), axis=0)
     found = canonical(numbered, book, units=applied.units, strict=False)
-    problems = [Problem(file, f"found {shown(raw[bad.column].iloc[place])}", bad.expected, bad.mend, int(rows[place]), bad.column, raw[bad.column].iloc[place]) for bad in applied.faults for place in bad.positions.tolist()]
+    problems = [
+        Problem(
+            file,
+            f"found {shown(raw[bad.column].iloc[place])}",
+            bad.expected,
+            bad.mend,
+            int(rows[place]),
+            bad.column,
+            raw[bad.column].iloc[place],
+        )
+        for bad in applied.faults
+        for place in bad.positions.tolist()
+    ]
     told = {(problem.row, problem.column) for problem in problems}
     for fault in found.faults:
-        column, value = applied.columns[str(fault.variable)], raw[applied.columns[str(fault.variable)]].iloc[fault.row]
+        column, value = (
+            applied.columns[str(fault.variable)],
+            raw[applied.columns[str(fault.variable)]].iloc[fault.row],
+        )
         if (int(rows[fault.row]), column) not in told:
-            problems.append(Problem(file, f"found {shown(value)}", fault.expected, _advice(book[str(fault.variable)], value), int(rows[fault.row]), column, value))
+            problems.append(
+                Problem(
+                    file,
+                    f"found {shown(value)}",
+                    fault.expected,
+                    _advice(book[str(fault.variable)], value),
+                    int(rows[fault.row]),
+                    column,
+                    value,
+                )
+            )
     used = {applied.columns[name]: name for name in found.frame.columns}
     notes = [*applied.notes, *(_in_columns(note, applied.columns) for note in found.notes)]
-    whole = replace(found, frame=found.frame.set_axis(applied.frame.index, axis=0), used=used, unread=applied.unread, notes=tuple(notes))
-    return Read(whole, applied, sorted(problems, key=lambda one: (one.row or 0)))
+    whole = replace(
+        found,
+        frame=found.frame.set_axis(applied.frame.index, axis=0),
+        used=used,
+        unread=applied.unread,
+        notes=tuple(notes),
+    )
+    return Read(whole, applied, sorted(problems, key=lambda one: one.row or 0))
 
 # %% ../../nbs/library/data/14_records.ipynb #b8ff9cae
 def _in_columns(note: str, columns: Table[str, str]) -> str:
@@ -99,29 +141,59 @@ YEAR = 365.25  # days
 # %% ../../nbs/library/data/14_records.ipynb #1636da46
 def date_contradictions(
     frame: pd.DataFrame,  # canonical
-) -> dict[str, tuple[np.ndarray, str]]:  # by the variable at fault: True where it cannot be, and what was expected
+) -> dict[
+    str, tuple[np.ndarray, str]
+]:  # by the variable at fault: True where it cannot be, and what was expected
     "Dates that cannot all be true."
-    def column(name: str) -> np.ndarray:
-        return frame[name].to_numpy() if name in frame else np.full(len(frame), np.datetime64("NaT"), dtype="datetime64[ns]")
 
-    diagnosis, contact, death = column("diagnosis_date"), column("last_contact_date"), column("death_date")
-    alive = (frame["death"] == 0).to_numpy() if "death" in frame else np.zeros(len(frame), dtype=bool)
+    def column(name: str) -> np.ndarray:
+        return (
+            frame[name].to_numpy()
+            if name in frame
+            else np.full(len(frame), np.datetime64("NaT"), dtype="datetime64[ns]")
+        )
+
+    diagnosis, contact, death = (
+        column("diagnosis_date"),
+        column("last_contact_date"),
+        column("death_date"),
+    )
+    alive = (
+        (frame["death"] == 0).to_numpy() if "death" in frame else np.zeros(len(frame), dtype=bool)
+    )
     early = (death < diagnosis, "a death on or after the day of diagnosis")
     kept = ~early[0]
-    return {name: said for name, said in {
-        "death_date": (early[0] | (alive & ~np.isnat(death)), "a death on or after the day of diagnosis, and only of a patient who has died"),
-        "last_contact_date": ((contact < diagnosis) | (kept & (contact > death)), "a last contact between the diagnosis and the death"),
-    }.items() if said[0].any()}
+    return {
+        name: said
+        for name, said in {
+            "death_date": (
+                early[0] | (alive & ~np.isnat(death)),
+                "a death on or after the day of diagnosis, and only of a patient who has died",
+            ),
+            "last_contact_date": (
+                (contact < diagnosis) | (kept & (contact > death)),
+                "a last contact between the diagnosis and the death",
+            ),
+        }.items()
+        if said[0].any()
+    }
 
 # %% ../../nbs/library/data/14_records.ipynb #70622a6c
 def dated_years(
     frame: pd.DataFrame,  # canonical
-) -> np.ndarray:          # from the diagnosis to death or last contact; NaN where it is not known
+) -> np.ndarray:  # from the diagnosis to death or last contact; NaN where it is not known
     "Years of follow-up from the dates."
-    def column(name: str) -> np.ndarray:
-        return frame[name].to_numpy(dtype="datetime64[D]") if name in frame else np.full(len(frame), np.datetime64("NaT", "D"))
 
-    end = np.where(np.isnat(column("death_date")), column("last_contact_date"), column("death_date"))
+    def column(name: str) -> np.ndarray:
+        return (
+            frame[name].to_numpy(dtype="datetime64[D]")
+            if name in frame
+            else np.full(len(frame), np.datetime64("NaT", "D"))
+        )
+
+    end = np.where(
+        np.isnat(column("death_date")), column("last_contact_date"), column("death_date")
+    )
     days = (end - column("diagnosis_date")).astype(float)
     return np.where(np.isnat(end) | np.isnat(column("diagnosis_date")), np.nan, days) / YEAR
 
@@ -130,21 +202,42 @@ def with_follow_up(
     frame: pd.DataFrame,  # canonical
 ) -> tuple[pd.DataFrame, list[str]]:  # with os_years and death filled where dates tell them; notes
     "Overall survival from dates, where it is not given."
-    if "diagnosis_date" not in frame or not {"last_contact_date", "death_date"} & set(frame.columns):
+    if "diagnosis_date" not in frame or not {"last_contact_date", "death_date"} & set(
+        frame.columns
+    ):
         return frame, []
     missing = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns]")
     contact, died = frame.get("last_contact_date", missing), frame.get("death_date", missing)
-    death = frame["death"].fillna(died.notna().astype(float).where(died.notna() | contact.notna())) if "death" in frame else died.notna().astype(float).where(died.notna() | contact.notna())
+    death = (
+        frame["death"].fillna(died.notna().astype(float).where(died.notna() | contact.notna()))
+        if "death" in frame
+        else died.notna().astype(float).where(died.notna() | contact.notna())
+    )
     years = pd.Series(dated_years(frame), index=frame.index)
     given = frame["os_years"] if "os_years" in frame else pd.Series(np.nan, index=frame.index)
     filled = given.fillna(years.where(years >= 0))
-    notes = [f"os_years of {int((given.isna() & filled.notna()).sum()):,} patients is computed from their dates"] if (given.isna() & filled.notna()).any() else []
+    notes = (
+        [
+            f"os_years of {int((given.isna() & filled.notna()).sum()):,} patients is computed from their dates"
+        ]
+        if (given.isna() & filled.notna()).any()
+        else []
+    )
     undated = int(((death == 1) & died.isna() & given.isna() & filled.notna()).sum())
-    notes += [f"{undated:,} patients have died on an unknown day; their last contact is taken for it"] if undated else []
+    notes += (
+        [f"{undated:,} patients have died on an unknown day; their last contact is taken for it"]
+        if undated
+        else []
+    )
     return frame.assign(os_years=filled, death=death), notes
 
 # %% ../../nbs/library/data/14_records.ipynb #74578657
-OUTCOMES: dict[str, tuple[str, str]] = {"os": ("os_years", "death"), "lfs": ("lfs_years", "leukemia_or_death"), "aml": ("aml_years", "aml"), "pfs": ("pfs_years", "progression_or_death")}
+OUTCOMES: dict[str, tuple[str, str]] = {
+    "os": ("os_years", "death"),
+    "lfs": ("lfs_years", "leukemia_or_death"),
+    "aml": ("aml_years", "aml"),
+    "pfs": ("pfs_years", "progression_or_death"),
+}
 FEATURE_KINDS = ("number", "count", "yes-no", "ordinal", "level")
 
 # %% ../../nbs/library/data/14_records.ipynb #02a4ca45
@@ -161,16 +254,30 @@ def outcome_of(
     if asked in book and book[asked].kind == "yes-no":
         return Binary(asked)
     binary = [one.name for one in book if one.kind == "yes-no" and one.role == "event"]
-    raise CohortError(f"outcome={asked!r} is no outcome of the {book.disease} dictionary. {suggestion(asked, [*known, *binary])}")
+    raise CohortError(
+        f"outcome={asked!r} is no outcome of the {book.disease} dictionary. {suggestion(asked, [*known, *binary])}"
+    )
 
 # %% ../../nbs/library/data/14_records.ipynb #20420ada
 def baseline_features(
     frame: pd.DataFrame,  # canonical
     book: Dictionary,
     outcome: Outcome,
-) -> tuple[list[str], list[str]]:  # features; those left out because they are the same for everybody
-    "What is known on the day of diagnosis and tells patients apart: no outcomes, treatments, scores, dates, texts or identifiers."
-    there = [one.name for one in book if one.name in frame and one.role == "predictor" and one.kind in FEATURE_KINDS and not one.identifying and one.name not in outcome.columns]
+) -> tuple[
+    list[str], list[str]
+]:  # features; those left out because they are the same for everybody
+    """What is known on the day of diagnosis and tells patients apart: no outcomes, treatments, scores,
+    dates, texts or identifiers.
+    """
+    there = [
+        one.name
+        for one in book
+        if one.name in frame
+        and one.role == "predictor"
+        and one.kind in FEATURE_KINDS
+        and not one.identifying
+        and one.name not in outcome.columns
+    ]
     known = [name for name in there if frame[name].notna().any()]
     varied = [name for name in known if len(frame[name].dropna().unique()) > 1]
     return varied, [name for name in known if name not in varied]
@@ -179,16 +286,19 @@ def baseline_features(
 @dataclass(frozen=True, eq=False, repr=False)
 class Records:
     "A hospital's file: its cells as they were written, and what its columns mean."
-    file: str                       # as messages call it
-    kind: str                       # csv, parquet, excel, genomed4all, cbioportal, redcap, fhir
+
+    file: str  # as messages call it
+    kind: str  # csv, parquet, excel, genomed4all, cbioportal, redcap, fhir
     disease: str
-    raw: pd.DataFrame               # texts exactly as written, NaN where a cell is empty; index 0..n-1
-    rows: np.ndarray                # row of each record as a spreadsheet shows it
+    raw: pd.DataFrame  # texts exactly as written, NaN where a cell is empty; index 0..n-1
+    rows: np.ndarray  # row of each record as a spreadsheet shows it
     mapping: Mapping | None = None  # None: only columns whose names the dictionary knows
-    notes: tuple[str, ...] = ()     # what the reader left out or derived
-    decimal: str | None = None      # decimal sign, where the reader knows it
-    labels: Table[str, str] = field(default_factory=dict)              # what the source calls a column in words
-    meanings: Table[str, Table[str, str]] = field(default_factory=dict)  # what the source says a cell means, by column
+    notes: tuple[str, ...] = ()  # what the reader left out or derived
+    decimal: str | None = None  # decimal sign, where the reader knows it
+    labels: Table[str, str] = field(default_factory=dict)  # what the source calls a column in words
+    meanings: Table[str, Table[str, str]] = field(
+        default_factory=dict
+    )  # what the source says a cell means, by column
 
     @property
     def dictionary(self) -> Dictionary:
@@ -204,13 +314,23 @@ class Records:
         return self.n
 
     def __repr__(self) -> str:
-        how = "no mapping" if self.mapping is None else f"{len(self.mapping.variables)} columns mapped" + (", not confirmed" if self.mapping.unconfirmed or not self.mapping.confirmed else "")
-        return f"<Records {self.file}: {self.n:,} rows, {self.raw.shape[1]} columns, {self.kind}, {self.disease}, {how}>"
+        how = (
+            "no mapping"
+            if self.mapping is None
+            else f"{len(self.mapping.variables)} columns mapped"
+            + (", not confirmed" if self.mapping.unconfirmed or not self.mapping.confirmed else "")
+        )
+        return (
+            f"<Records {self.file}: {self.n:,} rows, {self.raw.shape[1]} columns, "
+            f"{self.kind}, {self.disease}, {how}>"
+        )
 
     def mapped(self, mapping: Mapping | None) -> "Records":
         "The same records under another mapping."
         if mapping is not None and mapping.disease != self.disease:
-            raise CohortError(f"{mapping.source}: the mapping is for {mapping.disease!r}, the records are read as {self.disease!r}.")
+            raise CohortError(
+                f"{mapping.source}: the mapping is for {mapping.disease!r}, the records are read as {self.disease!r}."
+            )
         return replace(self, mapping=mapping)
 
     @cached_property
@@ -218,12 +338,31 @@ class Records:
         "The cells under the mapping, with every problem; made once and kept."
         if self.mapping is not None:
             return read_under(self.mapping, self.raw, self.rows, self.file, self.decimal)
-        natural, notes, rivals = natural_mapping([str(name) for name in self.raw.columns], self.disease)
+        natural, notes, rivals = natural_mapping(
+            [str(name) for name in self.raw.columns], self.disease
+        )
         found = read_under(natural, self.raw, self.rows, self.file, self.decimal)
         unread = f"columns with names that the dictionary does not know are not read: {', '.join(found.applied.unread)}"
-        told = tuple([*notes, *([unread] if found.applied.unread else []), *(note for note in found.canonical.notes if note not in found.applied.notes)])
-        contending = [Problem(self.file, fault.expected.partition(": ")[2], fault.expected.partition(": ")[0], "Write a mapping that says which is meant.", column=fault.column) for fault in rivals]
-        return Read(replace(found.canonical, notes=told), found.applied, [*contending, *found.problems])
+        told = tuple(
+            [
+                *notes,
+                *([unread] if found.applied.unread else []),
+                *(note for note in found.canonical.notes if note not in found.applied.notes),
+            ]
+        )
+        contending = [
+            Problem(
+                self.file,
+                fault.expected.partition(": ")[2],
+                fault.expected.partition(": ")[0],
+                "Write a mapping that says which is meant.",
+                column=fault.column,
+            )
+            for fault in rivals
+        ]
+        return Read(
+            replace(found.canonical, notes=told), found.applied, [*contending, *found.problems]
+        )
 
     @property
     def problems(self) -> list[Problem]:
@@ -238,13 +377,17 @@ class Records:
 
     def canonical(
         self,
-        strict: bool = True,  # True: refuse the file if a cell cannot be; False: leave such cells out (they stand in `problems`)
-    ) -> Canonical:           # index = patient ids
+        # True: refuse the file if a cell cannot be; False: leave such cells out (they stand in
+        # `problems`)
+        strict: bool = True,
+    ) -> Canonical:  # index = patient ids
         "The records in the dictionary's names, units and words."
         if strict and self.problems:
             raise CohortError(self.problems)
         found = self.read.canonical
-        return replace(found, frame=found.frame.set_axis(self.ids, axis=0), notes=(*self.notes, *found.notes))
+        return replace(
+            found, frame=found.frame.set_axis(self.ids, axis=0), notes=(*self.notes, *found.notes)
+        )
 
     def column_of(self, variable: str) -> str:
         "The file's own name of a variable's column, for messages."
@@ -252,12 +395,14 @@ class Records:
 
     def cohort(
         self,
-        outcome: str | Outcome = "os",            # "os", "lfs", "aml", "pfs", a yes-or-no variable of the dictionary, or an outcome
-        features: Sequence[str] | None = None,    # None: the baseline variables that are there
-        site: str | None = None,                  # column of the file with the hospital; None: what the mapping says
-        zero_time: str = "drop",                  # "drop", "half-unit" or "error"
-        missing_outcome: str = "drop",            # "drop" or "error"
-        **metadata: Any,                          # name, title, source, licence, citation, virtual
+        outcome: str
+        | Outcome = "os",  # "os", "lfs", "aml", "pfs", a yes-or-no variable of the dictionary, or an outcome
+        features: Sequence[str] | None = None,  # None: the baseline variables that are there
+        site: str
+        | None = None,  # column of the file with the hospital; None: what the mapping says
+        zero_time: str = "drop",  # "drop", "half-unit" or "error"
+        missing_outcome: str = "drop",  # "drop" or "error"
+        **metadata: Any,  # name, title, source, licence, citation, virtual
     ) -> Cohort:
         "A cohort of the records, or everything that keeps them from being one."
         return _cohort_of(self, outcome, features, site, zero_time, missing_outcome, metadata)
@@ -270,7 +415,17 @@ def _contradictions(records: Records, frame: pd.DataFrame) -> list[Problem]:
         column = records.column_of(variable)
         for place in np.flatnonzero(wrong).tolist():
             value = records.raw[column].iloc[place]
-            problems.append(Problem(records.file, f"found {shown(value)}", expected, "Check it against the other dates of this patient.", int(records.rows[place]), column, value))
+            problems.append(
+                Problem(
+                    records.file,
+                    f"found {shown(value)}",
+                    expected,
+                    "Check it against the other dates of this patient.",
+                    int(records.rows[place]),
+                    column,
+                    value,
+                )
+            )
     return problems
 
 # %% ../../nbs/library/data/14_records.ipynb #327625d2
@@ -279,39 +434,84 @@ def _sites_of(records: Records, site: str | None) -> np.ndarray | None:
     if site is None:
         return records.read.applied.site
     if site not in records.raw.columns:
-        raise CohortError(Problem(records.file, f"there is no column {site!r} for the site", "", suggestion(site, [str(name) for name in records.raw.columns]), column=site))
+        raise CohortError(
+            Problem(
+                records.file,
+                f"there is no column {site!r} for the site",
+                "",
+                suggestion(site, [str(name) for name in records.raw.columns]),
+                column=site,
+            )
+        )
     return records.raw[site].to_numpy(dtype=object)
 
 # %% ../../nbs/library/data/14_records.ipynb #f9091041
 SITE = "hospital"  # the site's column in a cohort read from a hospital's file
 
 # %% ../../nbs/library/data/14_records.ipynb #8fce0562
-def _cohort_of(records: Records, asked: str | Outcome, features: Sequence[str] | None, site: str | None, zero_time: str, missing_outcome: str, metadata: dict[str, Any]) -> Cohort:
+def _cohort_of(
+    records: Records,
+    asked: str | Outcome,
+    features: Sequence[str] | None,
+    site: str | None,
+    zero_time: str,
+    missing_outcome: str,
+    metadata: dict[str, Any],
+) -> Cohort:
     "Records as a cohort."
     book = records.dictionary
     outcome = outcome_of(asked, book)
     found = records.canonical()
     if wrong := _contradictions(records, found.frame):
         raise CohortError(wrong)
-    frame, notes = with_follow_up(found.frame) if isinstance(outcome, Survival) and outcome.time == "os_years" else (found.frame, [])
+    frame, notes = (
+        with_follow_up(found.frame)
+        if isinstance(outcome, Survival) and outcome.time == "os_years"
+        else (found.frame, [])
+    )
     if lost := [name for name in outcome.columns if name not in frame]:
         raise CohortError(_no_outcome(records, outcome, lost))
-    chosen, constant = (list(features), []) if features is not None else baseline_features(frame, book, outcome)
+    chosen, constant = (
+        (list(features), []) if features is not None else baseline_features(frame, book, outcome)
+    )
     notes += [f"the same for everybody, and no feature: {', '.join(constant)}"] if constant else []
     sites = _sites_of(records, site)
     frame = frame if sites is None else frame.assign(**{SITE: sites})
-    told = {"name": Path(records.file).stem, "source": Path(records.file).name, "disease": book.title, "units": {one.name: one.unit for one in book if one.unit and one.name in chosen}, **metadata}
+    told = {
+        "name": Path(records.file).stem,
+        "source": Path(records.file).name,
+        "disease": book.title,
+        "units": {one.name: one.unit for one in book if one.unit and one.name in chosen},
+        **metadata,
+    }
     notes = [*metadata.get("notes", ()), *found.notes, *notes]
-    return Cohort.from_frame(frame, outcome, None if sites is None else SITE, chosen, zero_time=zero_time, missing_outcome=missing_outcome,
-                             findings=Findings(records.file, np.asarray(records.rows)), **{**told, "notes": tuple(notes)})
+    return Cohort.from_frame(
+        frame,
+        outcome,
+        None if sites is None else SITE,
+        chosen,
+        zero_time=zero_time,
+        missing_outcome=missing_outcome,
+        findings=Findings(records.file, np.asarray(records.rows)),
+        **{**told, "notes": tuple(notes)},
+    )
 
 # %% ../../nbs/library/data/14_records.ipynb #33dca0b6
 def _no_outcome(records: Records, outcome: Outcome, lost: list[str]) -> Problem:
     "Why there is no outcome, and what would mend it."
-    dates = "diagnosis_date with death_date or last_contact_date" if lost[0] in ("os_years", "death") else ""
+    dates = (
+        "diagnosis_date with death_date or last_contact_date"
+        if lost[0] in ("os_years", "death")
+        else ""
+    )
     advice = f"Map a column to {' and '.join(lost)}{f', or dates: {dates}' if dates else ''}."
     read = ", ".join(records.read.applied.columns.values())
-    return Problem(records.file, f"no column holds {' or '.join(lost)} (read: {read or 'none'})", f"the outcome {outcome}", advice)
+    return Problem(
+        records.file,
+        f"no column holds {' or '.join(lost)} (read: {read or 'none'})",
+        f"the outcome {outcome}",
+        advice,
+    )
 
 # %% ../../nbs/library/data/14_records.ipynb #c5c35de3
 def patients_table(
@@ -322,7 +522,15 @@ def patients_table(
     frame = data.frame if isinstance(data, Cohort) else data
     site = frame[data.site].astype(object) if isinstance(data, Cohort) and data.site else None
     there = [name for name in book.names if name in frame.columns]
-    lost = [str(name) for name in frame.columns if name not in there and not (isinstance(data, Cohort) and name == data.site)]
+    lost = [
+        str(name)
+        for name in frame.columns
+        if name not in there and not (isinstance(data, Cohort) and name == data.site)
+    ]
     if lost:
-        warnings.warn(f"columns that the {book.disease} dictionary does not know are not written: {', '.join(lost)}", CohortWarning, stacklevel=3)
+        warnings.warn(
+            f"columns that the {book.disease} dictionary does not know are not written: {', '.join(lost)}",
+            CohortWarning,
+            stacklevel=3,
+        )
     return canonical(frame[there], book).frame, site

@@ -27,31 +27,41 @@ from .tables import read_table_file
 
 # %% ../../nbs/library/data/17_redcap.ipynb #48d927c4
 FIELDS = {  # our name -> how the downloaded file calls it, how the interface calls it
-    "name": ("Variable / Field Name", "field_name"), "form": ("Form Name", "form_name"), "type": ("Field Type", "field_type"), "label": ("Field Label", "field_label"),
-    "choices": ("Choices, Calculations, OR Slider Labels", "select_choices_or_calculations"), "note": ("Field Note", "field_note"),
-    "validation": ("Text Validation Type OR Show Slider Number", "text_validation_type_or_show_slider_number"),
-    "low": ("Text Validation Min", "text_validation_min"), "high": ("Text Validation Max", "text_validation_max"), "identifier": ("Identifier?", "identifier"),
+    "name": ("Variable / Field Name", "field_name"),
+    "form": ("Form Name", "form_name"),
+    "type": ("Field Type", "field_type"),
+    "label": ("Field Label", "field_label"),
+    "choices": ("Choices, Calculations, OR Slider Labels", "select_choices_or_calculations"),
+    "note": ("Field Note", "field_note"),
+    "validation": (
+        "Text Validation Type OR Show Slider Number",
+        "text_validation_type_or_show_slider_number",
+    ),
+    "low": ("Text Validation Min", "text_validation_min"),
+    "high": ("Text Validation Max", "text_validation_max"),
+    "identifier": ("Identifier?", "identifier"),
 }
 
 # %% ../../nbs/library/data/17_redcap.ipynb #7160a80a
 @dataclass(frozen=True)
 class Field:
     "One question of a REDCap form."
+
     name: str
     form: str
-    type: str                  # text, radio, dropdown, yesno, truefalse, checkbox, calc, notes ...
-    label: str                 # the question as the form shows it
-    choices: dict[str, str]    # code -> answer
+    type: str  # text, radio, dropdown, yesno, truefalse, checkbox, calc, notes ...
+    label: str  # the question as the form shows it
+    choices: dict[str, str]  # code -> answer
     note: str
-    validation: str            # integer, number, date_ymd ...
-    low: float | None          # the form's own range
+    validation: str  # integer, number, date_ymd ...
+    low: float | None  # the form's own range
     high: float | None
-    identifier: bool           # marked as pointing to a person
+    identifier: bool  # marked as pointing to a person
 
 # %% ../../nbs/library/data/17_redcap.ipynb #170259d1
 def read_choices(
-    text: str,          # "1, Male | 2, Female"
-) -> dict[str, str]:    # code -> answer
+    text: str,  # "1, Male | 2, Female"
+) -> dict[str, str]:  # code -> answer
     "The answers of a question by their code."
     pairs = [part.partition(",") for part in text.split("|")]
     return {code.strip(): answer.strip() for code, comma, answer in pairs if comma and code.strip()}
@@ -59,7 +69,11 @@ def read_choices(
 # %% ../../nbs/library/data/17_redcap.ipynb #57cdb97d
 def is_data_dictionary(header: Sequence[str]) -> bool:
     "True for the header of a REDCap data dictionary."
-    return any({FIELDS["name"][which], FIELDS["type"][which], FIELDS["label"][which]} <= {name.strip() for name in header} for which in (0, 1))
+    return any(
+        {FIELDS["name"][which], FIELDS["type"][which], FIELDS["label"][which]}
+        <= {name.strip() for name in header}
+        for which in (0, 1)
+    )
 
 # %% ../../nbs/library/data/17_redcap.ipynb #689fc24d
 FIXED = {"yesno": {"1": "Yes", "0": "No"}, "truefalse": {"1": "True", "0": "False"}}
@@ -70,26 +84,57 @@ def read_data_dictionary(path: Path) -> list[Field]:
     findings = Findings(str(path))
     frame, _ = read_table_file(path, findings)
     if not is_data_dictionary(list(frame.columns)):
-        raise CohortError(Problem(str(path), f"found columns {', '.join(map(str, frame.columns[:4]))}", f"a REDCap data dictionary, with {', '.join(repr(FIELDS[name][0]) for name in ('name', 'type', 'label'))}", "Download it in REDCap under Data Dictionary."))
-    there = {name: next((called for called in calls if called in frame.columns), None) for name, calls in FIELDS.items()}
-    cells = {name: (frame[called].fillna("").astype(str) if called else pd.Series("", index=frame.index)) for name, called in there.items()}
-    return [_field({name: cells[name].iloc[place] for name in FIELDS}) for place in range(len(frame))]
+        raise CohortError(
+            Problem(
+                str(path),
+                f"found columns {', '.join(map(str, frame.columns[:4]))}",
+                "a REDCap data dictionary, with "
+                f"{', '.join(repr(FIELDS[name][0]) for name in ('name', 'type', 'label'))}",
+                "Download it in REDCap under Data Dictionary.",
+            )
+        )
+    there = {
+        name: next((called for called in calls if called in frame.columns), None)
+        for name, calls in FIELDS.items()
+    }
+    cells = {
+        name: (frame[called].fillna("").astype(str) if called else pd.Series("", index=frame.index))
+        for name, called in there.items()
+    }
+    return [
+        _field({name: cells[name].iloc[place] for name in FIELDS}) for place in range(len(frame))
+    ]
 
 # %% ../../nbs/library/data/17_redcap.ipynb #eecf8495
 def _field(row: dict[str, str]) -> Field:
     "One line of a data dictionary."
     label = re.sub(r"<[^>]+>", "", row["label"]).strip()
-    choices = FIXED.get(row["type"]) or (read_choices(row["choices"]) if row["type"] in ("radio", "dropdown", "checkbox") else {})
-    return Field(row["name"], row["form"], row["type"], label, choices, row["note"], row["validation"], as_number(row["low"]), as_number(row["high"]), row["identifier"].strip().lower() in ("y", "yes", "1"))
+    choices = FIXED.get(row["type"]) or (
+        read_choices(row["choices"]) if row["type"] in ("radio", "dropdown", "checkbox") else {}
+    )
+    return Field(
+        row["name"],
+        row["form"],
+        row["type"],
+        label,
+        choices,
+        row["note"],
+        row["validation"],
+        as_number(row["low"]),
+        as_number(row["high"]),
+        row["identifier"].strip().lower() in ("y", "yes", "1"),
+    )
 
 # %% ../../nbs/library/data/17_redcap.ipynb #969da343
 BOOKKEEPING = re.compile(r"redcap_\w+|\w+_complete|\w+_timestamp")
 
 # %% ../../nbs/library/data/17_redcap.ipynb #011d2e11
 def first_answers(
-    frame: pd.DataFrame,   # the export, texts
+    frame: pd.DataFrame,  # the export, texts
     id: str,
-) -> tuple[pd.DataFrame, np.ndarray, list[str]]:  # one row per patient, the position of each patient's first row, notes
+) -> tuple[
+    pd.DataFrame, np.ndarray, list[str]
+]:  # one row per patient, the position of each patient's first row, notes
     "The first answer of each patient to each question."
     codes, _ = pd.factorize(frame[id])
     if (codes < 0).any() or len(set(codes)) == len(frame):
@@ -97,9 +142,22 @@ def first_answers(
     first = np.flatnonzero(~pd.Series(codes).duplicated())
     answers = frame.groupby(codes, sort=False).first()
     several = frame.groupby(codes, sort=False).nunique()
-    changed = [str(name) for name in frame.columns if (several[name] > 1).any() and not BOOKKEEPING.fullmatch(str(name))]
-    notes = [f"{len(first):,} patients have {len(frame):,} rows (events or repeated forms): the first answer to each question is read"]
-    notes += [f"answers that change between the rows of a patient, of which the first is read: {', '.join(changed)}"] if changed else []
+    changed = [
+        str(name)
+        for name in frame.columns
+        if (several[name] > 1).any() and not BOOKKEEPING.fullmatch(str(name))
+    ]
+    notes = [
+        f"{len(first):,} patients have {len(frame):,} rows (events or repeated forms): "
+        "the first answer to each question is read"
+    ]
+    notes += (
+        [
+            f"answers that change between the rows of a patient, of which the first is read: {', '.join(changed)}"
+        ]
+        if changed
+        else []
+    )
     return answers.where(answers.notna(), np.nan).reset_index(drop=True), first, notes
 
 # %% ../../nbs/library/data/17_redcap.ipynb #0350f80a
@@ -107,7 +165,11 @@ def unticked(frame: pd.DataFrame, field: Field) -> np.ndarray:
     "Patients for whom the boxes of a question say nothing: none is ticked, and the form is not complete."
     boxes = [name for name in frame.columns if str(name).startswith(f"{field.name}___")]
     none = ~frame[boxes].isin(["1", "Checked"]).any(axis=1).to_numpy()
-    done = frame[f"{field.form}_complete"].isin(["2", "Complete"]).to_numpy() if f"{field.form}_complete" in frame else np.ones(len(frame), dtype=bool)
+    done = (
+        frame[f"{field.form}_complete"].isin(["2", "Complete"]).to_numpy()
+        if f"{field.form}_complete" in frame
+        else np.ones(len(frame), dtype=bool)
+    )
     return none & ~done
 
 # %% ../../nbs/library/data/17_redcap.ipynb #a051bfb4
@@ -115,31 +177,69 @@ def _answers(field: Field, variable: Variable) -> dict[str, str]:
     "Codes and answers in the dictionary's words, as far as the dictionary knows them."
     if variable.kind not in ("yes-no", "level", "ordinal"):
         return {}
-    words = {code: YES_NO.get(answer.casefold()) if variable.kind == "yes-no" else word_for(variable, answer) for code, answer in field.choices.items()}
-    unknown = {code for code, answer in field.choices.items() if re.fullmatch(r"(not known|unknown|unk|missing|n/?a|not (done|tested|available))\W*", answer, re.IGNORECASE)}
+    words = {
+        code: YES_NO.get(answer.casefold())
+        if variable.kind == "yes-no"
+        else word_for(variable, answer)
+        for code, answer in field.choices.items()
+    }
+    unknown = {
+        code
+        for code, answer in field.choices.items()
+        if re.fullmatch(
+            r"(not known|unknown|unk|missing|n/?a|not (done|tested|available))\W*",
+            answer,
+            re.IGNORECASE,
+        )
+    }
     known = {code: word for code, word in words.items() if word} | dict.fromkeys(unknown, "")
-    return known | {field.choices[code]: word for code, word in known.items() if field.choices[code]}
+    return known | {
+        field.choices[code]: word for code, word in known.items() if field.choices[code]
+    }
 
 # %% ../../nbs/library/data/17_redcap.ipynb #718334d0
 def _noted_unit(note: str, variable: Variable) -> str | None:
     "The unit that stands as a note beside a question; None where it is the dictionary's own."
     try:
-        return note.strip() if variable.unit and note.strip() and factor(note.strip(), variable.unit, variable) != 1 else None
+        return (
+            note.strip()
+            if variable.unit and note.strip() and factor(note.strip(), variable.unit, variable) != 1
+            else None
+        )
     except ClinicError:
         return None
 
 # %% ../../nbs/library/data/17_redcap.ipynb #b172060b
-def redcap_columns(header: Sequence[str], fields: Sequence[Field], disease: str) -> dict[str, Column]:
+def redcap_columns(
+    header: Sequence[str], fields: Sequence[Field], disease: str
+) -> dict[str, Column]:
     "What the columns of an export mean, as far as names and labels say."
     book, columns = dictionary(disease), {}
     for field in fields:
-        boxes = {f"{field.name}___{code.lower().replace('-', '_')}": answer for code, answer in field.choices.items()} if field.type == "checkbox" else {}
+        boxes = (
+            {
+                f"{field.name}___{code.lower().replace('-', '_')}": answer
+                for code, answer in field.choices.items()
+            }
+            if field.type == "checkbox"
+            else {}
+        )
         for name, called in (boxes or {field.name: field.label}).items():
             variable = book.find(called) if boxes else book.find(field.name) or book.find(called)
             if field.identifier and name in header:
-                columns[name] = Column(ignore=True, reason="the REDCap project marks it as an identifier")
-            elif variable is not None and name in header and variable.name not in {one.variable for one in columns.values()}:
-                columns[name] = Column(variable.name, _noted_unit(field.note, variable), {"Checked": "yes", "Unchecked": "no"} if boxes else _answers(field, variable))
+                columns[name] = Column(
+                    ignore=True, reason="the REDCap project marks it as an identifier"
+                )
+            elif (
+                variable is not None
+                and name in header
+                and variable.name not in {one.variable for one in columns.values()}
+            ):
+                columns[name] = Column(
+                    variable.name,
+                    _noted_unit(field.note, variable),
+                    {"Checked": "yes", "Unchecked": "no"} if boxes else _answers(field, variable),
+                )
     return columns
 
 # %% ../../nbs/library/data/17_redcap.ipynb #95f7a3b4
@@ -149,17 +249,34 @@ def range_notes(frame: pd.DataFrame, fields: Sequence[Field]) -> list[str]:
     for field in fields:
         if field.name in frame and (field.low is not None or field.high is not None):
             numbers = frame[field.name].map(as_number, na_action="ignore").astype(float)
-            low, high = -np.inf if field.low is None else field.low, np.inf if field.high is None else field.high
+            low, high = (
+                -np.inf if field.low is None else field.low,
+                np.inf if field.high is None else field.high,
+            )
             outside = int(((numbers < low) | (numbers > high)).sum())
-            notes += [f"{field.name}: {outside:,} answers lie outside the form's own range ({low:g} to {high:g})"] if outside else []
+            notes += (
+                [
+                    f"{field.name}: {outside:,} answers lie outside the form's own range ({low:g} to {high:g})"
+                ]
+                if outside
+                else []
+            )
     return notes
 
 # %% ../../nbs/library/data/17_redcap.ipynb #a2c5057c
 def find_data_dictionary(path: Path) -> tuple[Path, Path] | None:
-    "The data and the data dictionary, from a folder with both or from the data with its dictionary beside it; None where there is no dictionary."
+    """The data and the data dictionary, from a folder with both or from the data with its dictionary
+    beside it; None where there is no dictionary.
+    """
     folder = path if path.is_dir() else path.parent
     tables = [one for one in sorted(folder.glob("*.csv")) if one.is_file()]
-    books = [one for one in tables if one != path and ("dictionary" in one.name.casefold() or path.is_dir()) and is_data_dictionary(_header(one))]
+    books = [
+        one
+        for one in tables
+        if one != path
+        and ("dictionary" in one.name.casefold() or path.is_dir())
+        and is_data_dictionary(_header(one))
+    ]
     data = [path] if path.is_file() else [one for one in tables if one not in books]
     return (data[0], books[0]) if len(books) == 1 and len(data) == 1 else None
 
@@ -167,12 +284,15 @@ def find_data_dictionary(path: Path) -> tuple[Path, Path] | None:
 def _header(path: Path) -> list[str]:
     "The first line of a CSV, roughly."
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        return [name.strip().strip('"') for name in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', file.readline().strip())]
+        return [
+            name.strip().strip('"')
+            for name in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', file.readline().strip())
+        ]
 
 # %% ../../nbs/library/data/17_redcap.ipynb #4ef0fc50
 def read_redcap(
-    data: str | Path,        # the export
-    book: str | Path,        # its data dictionary
+    data: str | Path,  # the export
+    book: str | Path,  # its data dictionary
     disease: str,
 ) -> Records:
     "Records of a REDCap export, one per patient."
@@ -180,16 +300,65 @@ def read_redcap(
     frame, _ = read_table_file(data, findings)
     id = fields[0].name
     if id not in frame:
-        raise CohortError(Problem(str(data), f"there is no column {id!r}", "the record id, the first question of the data dictionary", "Check that the two files are of the same project.", column=id))
+        raise CohortError(
+            Problem(
+                str(data),
+                f"there is no column {id!r}",
+                "the record id, the first question of the data dictionary",
+                "Check that the two files are of the same project.",
+                column=id,
+            )
+        )
     whole, first, notes = first_answers(frame, id)
     for field in fields:
         if field.type == "checkbox" and (silent := unticked(whole, field)).any():
-            whole = whole.assign(**{name: whole[name].mask(silent) for name in whole.columns if str(name).startswith(f"{field.name}___")})
-            notes.append(f"{field.name}: {int(silent.sum()):,} patients without a tick on a form that is not complete are unknown")
-    columns = {name: column for name, column in redcap_columns(list(whole.columns), fields, disease).items() if name != id}
-    bookkeeping = {str(name): Column(ignore=True, reason="REDCap's own bookkeeping") for name in whole.columns if BOOKKEEPING.fullmatch(str(name)) and name not in columns}
-    labels = {field.name: field.label for field in fields} | {f"{field.name}___{code.lower().replace('-', '_')}": answer for field in fields if field.type == "checkbox" for code, answer in field.choices.items()}
-    mapping = Mapping(disease, columns | bookkeeping, id=id, decimal=".", source="the REDCap data dictionary")
-    meanings = {field.name: field.choices for field in fields if field.choices and field.type != "checkbox"}
-    units = {field.name: f"{field.label} ({field.note})" for field in fields if re.fullmatch(r"[\w%^*/. µμ]{1,12}", field.note or "")}
-    return Records(str(data), "redcap", disease, whole, np.asarray(findings.rows)[first], mapping, tuple([*findings.notes, *notes, *range_notes(whole, fields)]), ".", labels | units, meanings)
+            whole = whole.assign(
+                **{
+                    name: whole[name].mask(silent)
+                    for name in whole.columns
+                    if str(name).startswith(f"{field.name}___")
+                }
+            )
+            notes.append(
+                f"{field.name}: {int(silent.sum()):,} patients without a tick on a form that is "
+                "not complete are unknown"
+            )
+    columns = {
+        name: column
+        for name, column in redcap_columns(list(whole.columns), fields, disease).items()
+        if name != id
+    }
+    bookkeeping = {
+        str(name): Column(ignore=True, reason="REDCap's own bookkeeping")
+        for name in whole.columns
+        if BOOKKEEPING.fullmatch(str(name)) and name not in columns
+    }
+    labels = {field.name: field.label for field in fields} | {
+        f"{field.name}___{code.lower().replace('-', '_')}": answer
+        for field in fields
+        if field.type == "checkbox"
+        for code, answer in field.choices.items()
+    }
+    mapping = Mapping(
+        disease, columns | bookkeeping, id=id, decimal=".", source="the REDCap data dictionary"
+    )
+    meanings = {
+        field.name: field.choices for field in fields if field.choices and field.type != "checkbox"
+    }
+    units = {
+        field.name: f"{field.label} ({field.note})"
+        for field in fields
+        if re.fullmatch(r"[\w%^*/. µμ]{1,12}", field.note or "")
+    }
+    return Records(
+        str(data),
+        "redcap",
+        disease,
+        whole,
+        np.asarray(findings.rows)[first],
+        mapping,
+        tuple([*findings.notes, *notes, *range_notes(whole, fields)]),
+        ".",
+        labels | units,
+        meanings,
+    )

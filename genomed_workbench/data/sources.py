@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.dictionary import dictionary
+from .cbioportal import is_study, read_study
 from .checks import Findings, suggestion
 from .cohort import Cohort
-from .cbioportal import is_study, read_study
 from .columns import label
 from .fhir import read_fhir
 from .genomed4all import from_genomed4all, is_genomed4all
@@ -30,11 +30,24 @@ from .storage import write_text_atomically
 from .tables import read_table_file
 
 # %% ../../nbs/library/data/19_sources.ipynb #74e9bd8a
-def read_flat(path: Path, disease: str, sheet: str | None = None, sep: str | None = None, encoding: str | None = None) -> Records:
+def read_flat(
+    path: Path,
+    disease: str,
+    sheet: str | None = None,
+    sep: str | None = None,
+    encoding: str | None = None,
+) -> Records:
     "Records of a CSV, TSV, Parquet or Excel table."
     findings = Findings(str(path))
     frame, kind = read_table_file(path, findings, sheet, sep, encoding)
-    return Records(str(path), kind, disease, frame, np.asarray(findings.rows), notes=tuple(dict.fromkeys([*findings.notes, *findings.warnings])))
+    return Records(
+        str(path),
+        kind,
+        disease,
+        frame,
+        np.asarray(findings.rows),
+        notes=tuple(dict.fromkeys([*findings.notes, *findings.warnings])),
+    )
 
 # %% ../../nbs/library/data/19_sources.ipynb #4cf10771
 KINDS = ("csv", "parquet", "excel", "genomed4all", "cbioportal", "redcap", "fhir")
@@ -43,11 +56,19 @@ KINDS = ("csv", "parquet", "excel", "genomed4all", "cbioportal", "redcap", "fhir
 def kind_of(path: Path) -> str | None:
     "What a path holds, as far as its form tells; None for a table, whose columns tell the rest."
     if path.is_dir():
-        return "cbioportal" if is_study(path) else "redcap" if find_data_dictionary(path) else _no_kind(path)
+        return (
+            "cbioportal"
+            if is_study(path)
+            else "redcap"
+            if find_data_dictionary(path)
+            else _no_kind(path)
+        )
     if path.is_file():
         with open(path, "rb") as file:
             opening = file.read(4096).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-        if opening.startswith("{") and (path.suffix.lower() in (".json", ".ndjson") or '"resourceType"' in opening):
+        if opening.startswith("{") and (
+            path.suffix.lower() in (".json", ".ndjson") or '"resourceType"' in opening
+        ):
             return "fhir"
         return "redcap" if path.suffix.lower() == ".csv" and find_data_dictionary(path) else None
     return None
@@ -56,57 +77,95 @@ def kind_of(path: Path) -> str | None:
 def _no_kind(folder: Path) -> str:
     "Refuse a folder that holds nothing we know."
     held = sorted(one.name for one in folder.iterdir())[:5]
-    raise CohortError(Problem(str(folder), f"this folder holds {', '.join(held) or 'nothing'}", "a cBioPortal study, or a REDCap export with its data dictionary", "Name the file itself if it is a table."))
+    raise CohortError(
+        Problem(
+            str(folder),
+            f"this folder holds {', '.join(held) or 'nothing'}",
+            "a cBioPortal study, or a REDCap export with its data dictionary",
+            "Name the file itself if it is a table.",
+        )
+    )
 
 # %% ../../nbs/library/data/19_sources.ipynb #4c37ee45
 def read_export(path: Path, disease: str, data_dictionary: str | Path | None) -> Records:
     "Records of a REDCap export, its data dictionary found or given."
-    found = (path, Path(data_dictionary)) if data_dictionary is not None else find_data_dictionary(path)
+    found = (
+        (path, Path(data_dictionary)) if data_dictionary is not None else find_data_dictionary(path)
+    )
     if found is None:
-        raise CohortError(Problem(str(path), "there is no data dictionary beside the data", "the REDCap data dictionary (CSV)", "Put it into the same folder with 'DataDictionary' in its name, or pass data_dictionary=..."))
+        raise CohortError(
+            Problem(
+                str(path),
+                "there is no data dictionary beside the data",
+                "the REDCap data dictionary (CSV)",
+                "Put it into the same folder with 'DataDictionary' in its name, or pass data_dictionary=...",
+            )
+        )
     return read_redcap(*found, disease)
 
 # %% ../../nbs/library/data/19_sources.ipynb #daa77967
 def as_table_kind(records: Records, kind: str | None) -> Records:
     "A table as what its columns show it to be, or as what was said."
-    if kind == "genomed4all" or (kind is None and is_genomed4all([str(name) for name in records.raw.columns])):
+    if kind == "genomed4all" or (
+        kind is None and is_genomed4all([str(name) for name in records.raw.columns])
+    ):
         return from_genomed4all(records)
     if kind is not None and kind != records.kind:
-        raise CohortError(Problem(records.file, f"found a {records.kind} table", f"kind={kind!r}", "Leave kind out: it is found."))
+        raise CohortError(
+            Problem(
+                records.file,
+                f"found a {records.kind} table",
+                f"kind={kind!r}",
+                "Leave kind out: it is found.",
+            )
+        )
     return records
 
 # %% ../../nbs/library/data/19_sources.ipynb #fb5c4282
 def read_records(
-    path: str | Path,                      # file or folder
-    disease: str,                          # "mds", "aml", "mm" or "scd"
-    kind: str | None = None,               # one of KINDS; None: found out
-    mapping: Mapping | str | Path | None = None,  # what the columns mean; None: the source's own, or names that the dictionary knows
+    path: str | Path,  # file or folder
+    disease: str,  # "mds", "aml", "mm" or "scd"
+    kind: str | None = None,  # one of KINDS; None: found out
+    mapping: Mapping
+    | str
+    | Path
+    | None = None,  # what the columns mean; None: the source's own, or names that the dictionary knows
     *,
-    sheet: str | None = None,              # of a workbook; None: the first
-    sep: str | None = None,                # of a text table; None: found out
-    encoding: str | None = None,           # of a text table; None: found out
+    sheet: str | None = None,  # of a workbook; None: the first
+    sep: str | None = None,  # of a text table; None: found out
+    encoding: str | None = None,  # of a text table; None: found out
     data_dictionary: str | Path | None = None,  # of a REDCap export; None: found beside it
 ) -> Records:
     "The records of whatever a hospital has; nothing is guessed about what its columns mean."
     path = Path(os.path.expanduser(path))
     check_disease(disease)
     if kind is not None and kind not in KINDS:
-        raise CohortError(f"kind={kind!r} is no kind of source; expected one of {', '.join(KINDS)}. {suggestion(kind, KINDS)}")
+        raise CohortError(
+            f"kind={kind!r} is no kind of source; expected one of {', '.join(KINDS)}. {suggestion(kind, KINDS)}"
+        )
     found = kind or ("redcap" if data_dictionary is not None else kind_of(path))
-    readers: dict[str, Callable[[], Records]] = {"cbioportal": lambda: read_study(path, disease), "redcap": lambda: read_export(path, disease, data_dictionary), "fhir": lambda: read_fhir(path, disease)}
-    records = readers[found]() if found in readers else as_table_kind(read_flat(path, disease, sheet, sep, encoding), kind)
+    readers: dict[str, Callable[[], Records]] = {
+        "cbioportal": lambda: read_study(path, disease),
+        "redcap": lambda: read_export(path, disease, data_dictionary),
+        "fhir": lambda: read_fhir(path, disease),
+    }
+    records = (
+        readers[found]()
+        if found in readers
+        else as_table_kind(read_flat(path, disease, sheet, sep, encoding), kind)
+    )
     meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
     return records if meant is None else records.mapped(meant)
 
 # %% ../../nbs/library/data/19_sources.ipynb #0355be31
 def read_hospital(
-    path: str | Path,                      # file or folder of the hospital
-    disease: str,                          # "mds", "aml", "mm" or "scd"
+    path: str | Path,  # file or folder of the hospital
+    disease: str,  # "mds", "aml", "mm" or "scd"
     mapping: Mapping | str | Path | None = None,  # what its columns mean
-    kind: str | None = None,               # None: found out
-    outcome: str | Outcome = "os",         # "os", "lfs", "aml", "pfs", a yes-or-no variable, or an outcome
+    kind: str | None = None,  # None: found out
+    outcome: str | Outcome = "os",  # "os", "lfs", "aml", "pfs", a yes-or-no variable, or an outcome
     features: Sequence[str] | None = None,  # None: the baseline variables that are there
-    site: str | None = None,               # column with the hospital; None: what the mapping says
+    site: str | None = None,  # column with the hospital; None: what the mapping says
     *,
     sheet: str | None = None,
     sep: str | None = None,
@@ -114,10 +173,19 @@ def read_hospital(
     data_dictionary: str | Path | None = None,  # of a REDCap export; None: found beside it
     zero_time: str = "drop",
     missing_outcome: str = "drop",
-    **metadata: Any,                       # name, title, source, licence, citation, virtual
+    **metadata: Any,  # name, title, source, licence, citation, virtual
 ) -> Cohort:
     "A hospital's file as a cohort, or everything that keeps it from being one."
-    records = read_records(path, disease, kind, mapping, sheet=sheet, sep=sep, encoding=encoding, data_dictionary=data_dictionary)
+    records = read_records(
+        path,
+        disease,
+        kind,
+        mapping,
+        sheet=sheet,
+        sep=sep,
+        encoding=encoding,
+        data_dictionary=data_dictionary,
+    )
     return records.cohort(outcome, features, site, zero_time, missing_outcome, **metadata)
 
 # %% ../../nbs/library/data/19_sources.ipynb #f7af6e64
@@ -127,22 +195,38 @@ def _cells(column: pd.Series, kind: str) -> pd.Series:
         return column.dt.strftime("%Y-%m-%d")
     if kind == "yes-no":
         return column.map({0.0: "no", 1.0: "yes"})
-    return column.astype(object).map(lambda value: value if isinstance(value, str) else repr(float(value)) if not float(value).is_integer() else label(value), na_action="ignore")
+    return column.astype(object).map(
+        lambda value: (
+            value
+            if isinstance(value, str)
+            else repr(float(value))
+            if not float(value).is_integer()
+            else label(value)
+        ),
+        na_action="ignore",
+    )
 
 # %% ../../nbs/library/data/19_sources.ipynb #7e0fdb7c
 def write_table(
     data: Cohort | pd.DataFrame,  # a cohort, or a canonical frame with the patients' ids as index
-    path: str | Path,             # CSV; the mapping is put beside it
+    path: str | Path,  # CSV; the mapping is put beside it
     disease: str,
-) -> Path:                        # the CSV
+) -> Path:  # the CSV
     "Patients as a CSV in the dictionary's names and units, and its mapping as `<name>.mapping.toml`."
     check_disease(disease)
     book, path = dictionary(disease), Path(path)
     frame, site = patients_table(data, book)
-    texts = pd.DataFrame({name: _cells(frame[name], book[name].kind).array for name in frame.columns}, index=pd.Index(frame.index, name="patient_id"))
+    texts = pd.DataFrame(
+        {name: _cells(frame[name], book[name].kind).array for name in frame.columns},
+        index=pd.Index(frame.index, name="patient_id"),
+    )
     if site is not None:
         texts.insert(0, SITE, site.array)
-    columns = {name: Column(name, unit=book[name].unit) for name in frame.columns} | ({SITE: Column(site=True)} if site is not None else {})
+    columns = {name: Column(name, unit=book[name].unit) for name in frame.columns} | (
+        {SITE: Column(site=True)} if site is not None else {}
+    )
     write_text_atomically(path, texts.to_csv(lineterminator="\n"))
-    Mapping(disease, columns, id="patient_id", decimal=".", date_format="YYYY-MM-DD").write(path.with_suffix(".mapping.toml"))
+    Mapping(disease, columns, id="patient_id", decimal=".", date_format="YYYY-MM-DD").write(
+        path.with_suffix(".mapping.toml")
+    )
     return path

@@ -14,15 +14,17 @@ from pathlib import Path
 # %% ../../nbs/library/data/00_storage.ipynb #4e214eb9
 def write_bytes_atomically(
     path: str | Path,  # where the file shall stand; missing folders are made
-    content: bytes,    # the whole content
-) -> Path:             # the path, for chaining
+    content: bytes,  # the whole content
+) -> Path:  # the path, for chaining
     "Write bytes so that a reader sees the old file or the new one, never a part."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None  # the file that was asked for, not the temporary one
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from None  # the file that was asked for, not the temporary one
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -44,7 +46,7 @@ def _umask() -> int:
 # %% ../../nbs/library/data/00_storage.ipynb #c33c052b
 def write_text_atomically(
     path: str | Path,  # where the file shall stand
-    text: str,         # the whole content, written as UTF-8 with the line ends it has
-) -> Path:             # the path, for chaining
+    text: str,  # the whole content, written as UTF-8 with the line ends it has
+) -> Path:  # the path, for chaining
     "Write a text so that a reader sees the old file or the new one, never a part."
     return write_bytes_atomically(path, text.encode("utf-8"))

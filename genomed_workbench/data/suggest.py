@@ -13,8 +13,8 @@ __all__ = ['EMPTY_WORDS', 'LATER_WORDS', 'TINY_WORDS', 'MORE_NAMES', 'MISSING_CO
 import difflib
 import html
 import re
-from collections.abc import Iterable, Mapping as Table
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -43,12 +43,13 @@ from .tables import as_texts
 @dataclass(frozen=True)
 class Looks:
     "One column, seen from outside."
+
     name: str
-    words: tuple[str, ...]      # distinct cells that say something, most frequent first
-    counts: tuple[int, ...]     # how often each occurs
-    rows: int                   # cells of the column, empty ones as well
-    numbers: np.ndarray         # cells that are numbers, one per row that holds one
-    dates: float                # share of distinct cells that read as dates
+    words: tuple[str, ...]  # distinct cells that say something, most frequent first
+    counts: tuple[int, ...]  # how often each occurs
+    rows: int  # cells of the column, empty ones as well
+    numbers: np.ndarray  # cells that are numbers, one per row that holds one
+    dates: float  # share of distinct cells that read as dates
     sample: pd.Series = field(repr=False, default_factory=lambda: pd.Series(dtype=object))
 
     @property
@@ -63,94 +64,418 @@ class Looks:
 
     def share(self, fits: Any) -> float:
         "Share of cells whose word fits."
-        return sum(count for word, count in zip(self.words, self.counts, strict=True) if fits(word)) / self.known if self.known else 0.0
+        return (
+            sum(count for word, count in zip(self.words, self.counts, strict=True) if fits(word))
+            / self.known
+            if self.known
+            else 0.0
+        )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #04a60274
 def looks_of(
     name: str,
-    column: pd.Series,              # texts
-    decimal: str,                   # of the file
+    column: pd.Series,  # texts
+    decimal: str,  # of the file
     missing: tuple[str, ...] = (),  # the hospital's own words for not known
 ) -> Looks:
     "A column, seen from outside."
     cells = distinct(column.astype(object))
     order = np.argsort(-cells.counts, kind="stable")
     words = {place: str(cells.values[place]).strip() for place in order if cells.counts[place]}
-    said = [(word, int(cells.counts[place])) for place, word in words.items() if word not in missing and not says_nothing(word)]
+    said = [
+        (word, int(cells.counts[place]))
+        for place, word in words.items()
+        if word not in missing and not says_nothing(word)
+    ]
     read = [(as_number(word, decimal), count) for word, count in said]
-    numbers = np.repeat([number for number, _ in read if number is not None], [count for number, count in read if number is not None])
-    dates = found_date_format([word for word, _ in said], 300) if said and sum(len(word) >= 6 for word, _ in said) > 0.5 * len(said) else None
-    return Looks(name, tuple(word for word, _ in said), tuple(count for _, count in said), len(column), numbers.astype(float), dates.share if dates and dates.formats else 0.0, column)
+    numbers = np.repeat(
+        [number for number, _ in read if number is not None],
+        [count for number, count in read if number is not None],
+    )
+    dates = (
+        found_date_format([word for word, _ in said], 300)
+        if said and sum(len(word) >= 6 for word, _ in said) > 0.5 * len(said)
+        else None
+    )
+    return Looks(
+        name,
+        tuple(word for word, _ in said),
+        tuple(count for _, count in said),
+        len(column),
+        numbers.astype(float),
+        dates.share if dates and dates.formats else 0.0,
+        column,
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #4719a904
 def missing_words(looks: Sequence[Looks], decimal: str) -> tuple[str, ...]:
     "Words that stand among numbers in at least two columns."
     found: dict[str, int] = {}
     for one in looks:
-        others = [word for word, count in zip(one.words, one.counts, strict=True) if count >= 2 and as_number(word, decimal) is None and len(word) <= 20]
+        others = [
+            word
+            for word, count in zip(one.words, one.counts, strict=True)
+            if count >= 2 and as_number(word, decimal) is None and len(word) <= 20
+        ]
         if len(one.numbers) >= 5 and len(others) <= 3 and len(one.words) - len(others) > 5:
             for word in others:
                 found[word] = found.get(word, 0) + 1
     return tuple(word for word, columns in found.items() if columns >= 2)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #9449aa73
-EMPTY_WORDS = frozenset(words_in(
-    "at the of in on a d diagnosis diagnose diagnosi diagnostico diagnostic diag dx bl baseline initial initially first erst erste bei alla al del di de du des la le il el value values wert werte valore valori valor result results ergebnis risultato resultado "
-    "lab labor laboratory laboratorio labo test count absolute absolut abs assoluto absoluto absolu serum siero suero bij ao do da status stato estado statut mutation mutations mutated mut mutiert mutazione mutacion gene gen ngs panel patient pat level "
-    "mutado mutada mutados mutata mutato mute mutee mutiert mutatie mutacao analysis analyse ed total gesamt totale conc concentration entry enrolment inclusion einschluss study current"))
-LATER_WORDS = frozenset(words_in(
-    "followup follow fu post after nach dopo despues apres relapse rezidiv recidiva recidive rechute nadir last letzter letzte ultimo ultima dernier derniere response remission cr therapy therapie treatment cycle "
-    "verlauf kontrolle controllo control discharge entlassung max min peak delta change transplant"))
+EMPTY_WORDS = frozenset(
+    words_in(
+        "at the of in on a d diagnosis diagnose diagnosi diagnostico diagnostic diag "
+        "dx bl baseline initial initially first erst erste bei alla al del di de du "
+        "des la le il el value values wert werte valore valori valor result results "
+        "ergebnis risultato resultado "
+        "lab labor laboratory laboratorio labo test count absolute absolut abs "
+        "assoluto absoluto absolu serum siero suero bij ao do da status stato estado "
+        "statut mutation mutations mutated mut mutiert mutazione mutacion gene gen ngs "
+        "panel patient pat level "
+        "mutado mutada mutados mutata mutato mute mutee mutiert mutatie mutacao "
+        "analysis analyse ed total gesamt totale conc concentration entry enrolment "
+        "inclusion einschluss study current"
+    )
+)
+LATER_WORDS = frozenset(
+    words_in(
+        "followup follow fu post after nach dopo despues apres relapse rezidiv "
+        "recidiva recidive rechute nadir last letzter letzte ultimo ultima dernier "
+        "derniere response remission cr therapy therapie treatment cycle "
+        "verlauf kontrolle controllo control discharge entlassung max min peak delta change transplant"
+    )
+)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #6097d066
-TINY_WORDS = frozenset(words_in("at the of in on a d bei der die das alla al del della di de du des la le il el l au aux do da dos van het een zum zur am"))  # what is left out of the names of dates: there "diagnosis" says it all
+TINY_WORDS = frozenset(
+    words_in(
+        "at the of in on a d bei der die das alla al del della di de du des la le il "
+        "el l au aux do da dos van het een zum zur am"
+    )
+)  # what is left out of the names of dates: there "diagnosis" says it all
 
 # %% ../../nbs/library/data/21_suggest.ipynb #f8152b88
-MORE_NAMES: dict[str, tuple[str, ...]] = {  # beside the dictionary's aliases: how columns are headed in short
-    "hemoglobin": ("hgb", "hb", "hemoglobin", "haemoglobin", "hemoglobine", "hemoglobina", "emoglobina", "hamoglobin", "haemoglobin", "hemo"), "platelets": ("plaatjes", "bloedplaatjes", "plaquetes", "plt", "thrombo", "thrombos", "thrombozyten", "trombociti", "tromb", "plaq", "plq", "trc", "piastrine", "platelet"),
-    "white_cells": ("wbc", "leuko", "leukos", "leucos", "leuco", "gb", "leucociti", "leukocytes", "leukozyten"), "neutrophils": ("anc", "neutro", "neutros", "neut", "pnn", "neutrofili", "polynucleaires neutrophiles", "segmentkernige"),
-    "monocytes": ("mono", "monos", "amc", "monozyten", "monociti"), "marrow_blasts": ("bm blast", "bm blasts", "bmblasts", "blasten km", "km blasten", "blasti mo", "blasti midollo", "blastos mo", "blastes mo", "marrow blasts", "blast bm", "blasti bm", "blastos medula", "blastes moelle"),
-    "blood_blasts": ("pb blast", "pb blasts", "blasten pb", "pb blasten", "blasti sp", "blastos sp", "blastes sg", "blasti sangue periferico", "circulating blasts", "blast pb", "blasten blut"),
-    "ring_sideroblasts": ("rs", "ringed sideroblasts", "sideroblasti", "sideroblasten", "ringsideroblasten", "sideroblastos"), "ldh": ("ldh", "ld", "lattatodeidrogenasi"), "ferritin": ("ferr", "ferritina", "ferritin", "ferritine"),
-    "age": ("edat", "age", "alter", "eta", "edad", "leeftijd", "idade", "age years", "alter jahre"), "sex": ("sex", "gender", "geschlecht", "sesso", "sexo", "sexe", "geslacht", "sx"), "karyotype": ("karyo", "karyotyp", "cariotipo", "caryotype", "iscn", "zytogenetik", "citogenetica", "cytogenetics", "cytogenetique"),
-    "cytogenetic_risk": ("cyto risk", "cytogenetic risk", "ipssr cyto", "cyto ipssr", "zytogenetisches risiko", "rischio citogenetico", "riesgo citogenetico", "risque cytogenetique", "cytogenetic category", "cyto category"),
-    "diagnosis_date": ("dx date", "diag date", "date dx", "date diagnosis", "erstdiagnose", "ed datum", "diagnosedatum", "datum erstdiagnose", "data diagnosi", "fecha diagnostico", "fecha dx", "date diagnostic", "datum diagnose", "data do diagnostico", "data diagnostic"),
-    "last_contact_date": ("last fu", "last followup", "lfu date", "last contact", "date last contact", "date last followup", "date last seen", "letzter kontakt", "datum letzter kontakt", "letzte kontrolle", "ultimo contatto", "data ultimo contatto", "data ultimo followup",
-                          "ultimo contacto", "fecha ultimo contacto", "fecha ultima visita", "derniere nouvelle", "date dernieres nouvelles", "date derniere nouvelle", "ddn date", "last seen", "last visit", "ultima visita", "datum laatste contact", "laatste contact", "data da ultima consulta", "ultima consulta", "data darrer control"),
-    "death_date": ("datum overlijden", "overlijdensdatum", "data obito", "death date", "date death", "todesdatum", "sterbedatum", "verstorben am", "data morte", "data decesso", "data exitus", "fecha muerte", "fecha exitus", "fecha fallecimiento", "date deces", "dod"),
-    "death": ("obito", "overleden", "overlijden", "falecido", "status at last follow up", "status last fu", "last status", "todesfall", "death", "dead", "died", "vital status", "vitalstatus", "status vital", "stato vitale", "estado vital", "statut vital", "verstorben", "tod", "deceduto", "exitus", "deces", "fallecido", "os event", "os status", "os censor", "decesso", "morto"),
-    "os_years": ("os", "os time", "overall survival", "gesamtuberleben", "sopravvivenza", "sopravvivenza globale", "supervivencia", "supervivencia global", "survie globale", "survie", "os years", "os months", "os days", "uberleben", "survival time"),
-    "who_class": ("who", "who class", "who subtype", "who 2016", "who klassifikation", "classificazione who", "clasificacion oms", "oms", "classification oms", "who typ"), "marrow_fibrosis": ("fibrosis", "fibrose", "mf grade", "bmf", "fibrosi", "grado fibrosi", "markfibrose"),
-    "creatinine": ("crea", "krea", "kreatinin", "creat", "creatinina"), "albumin": ("alb", "albumina", "albumine"), "calcium": ("ca", "calcio", "kalzium"), "beta2_microglobulin": ("b2m", "b2 microglobulin", "beta2", "b2mg", "beta 2 microglobulina", "mikroglobulin"),
-    "bilirubin": ("bili", "bilirubina"), "fetal_hemoglobin": ("hbf", "hb f", "fetales hamoglobin"), "reticulocytes": ("retic", "retics", "retikulozyten", "reticolociti"), "ldh_high": ("high ldh", "ldh high", "elevated ldh", "ldh elevated", "ldh erhoht", "ldh elevato", "ldh alta", "ldh elevada", "ldh elevee"), "hydroxyurea": ("hu", "hydroxyurea", "hydroxycarbamide"), "voe_2y": ("voe", "voc", "pain crises"),
+MORE_NAMES: dict[
+    str, tuple[str, ...]
+] = {  # beside the dictionary's aliases: how columns are headed in short
+    "hemoglobin": (
+        "hgb",
+        "hb",
+        "hemoglobin",
+        "haemoglobin",
+        "hemoglobine",
+        "hemoglobina",
+        "emoglobina",
+        "hamoglobin",
+        "haemoglobin",
+        "hemo",
+    ),
+    "platelets": (
+        "plaatjes",
+        "bloedplaatjes",
+        "plaquetes",
+        "plt",
+        "thrombo",
+        "thrombos",
+        "thrombozyten",
+        "trombociti",
+        "tromb",
+        "plaq",
+        "plq",
+        "trc",
+        "piastrine",
+        "platelet",
+    ),
+    "white_cells": (
+        "wbc",
+        "leuko",
+        "leukos",
+        "leucos",
+        "leuco",
+        "gb",
+        "leucociti",
+        "leukocytes",
+        "leukozyten",
+    ),
+    "neutrophils": (
+        "anc",
+        "neutro",
+        "neutros",
+        "neut",
+        "pnn",
+        "neutrofili",
+        "polynucleaires neutrophiles",
+        "segmentkernige",
+    ),
+    "monocytes": ("mono", "monos", "amc", "monozyten", "monociti"),
+    "marrow_blasts": (
+        "bm blast",
+        "bm blasts",
+        "bmblasts",
+        "blasten km",
+        "km blasten",
+        "blasti mo",
+        "blasti midollo",
+        "blastos mo",
+        "blastes mo",
+        "marrow blasts",
+        "blast bm",
+        "blasti bm",
+        "blastos medula",
+        "blastes moelle",
+    ),
+    "blood_blasts": (
+        "pb blast",
+        "pb blasts",
+        "blasten pb",
+        "pb blasten",
+        "blasti sp",
+        "blastos sp",
+        "blastes sg",
+        "blasti sangue periferico",
+        "circulating blasts",
+        "blast pb",
+        "blasten blut",
+    ),
+    "ring_sideroblasts": (
+        "rs",
+        "ringed sideroblasts",
+        "sideroblasti",
+        "sideroblasten",
+        "ringsideroblasten",
+        "sideroblastos",
+    ),
+    "ldh": ("ldh", "ld", "lattatodeidrogenasi"),
+    "ferritin": ("ferr", "ferritina", "ferritin", "ferritine"),
+    "age": ("edat", "age", "alter", "eta", "edad", "leeftijd", "idade", "age years", "alter jahre"),
+    "sex": ("sex", "gender", "geschlecht", "sesso", "sexo", "sexe", "geslacht", "sx"),
+    "karyotype": (
+        "karyo",
+        "karyotyp",
+        "cariotipo",
+        "caryotype",
+        "iscn",
+        "zytogenetik",
+        "citogenetica",
+        "cytogenetics",
+        "cytogenetique",
+    ),
+    "cytogenetic_risk": (
+        "cyto risk",
+        "cytogenetic risk",
+        "ipssr cyto",
+        "cyto ipssr",
+        "zytogenetisches risiko",
+        "rischio citogenetico",
+        "riesgo citogenetico",
+        "risque cytogenetique",
+        "cytogenetic category",
+        "cyto category",
+    ),
+    "diagnosis_date": (
+        "dx date",
+        "diag date",
+        "date dx",
+        "date diagnosis",
+        "erstdiagnose",
+        "ed datum",
+        "diagnosedatum",
+        "datum erstdiagnose",
+        "data diagnosi",
+        "fecha diagnostico",
+        "fecha dx",
+        "date diagnostic",
+        "datum diagnose",
+        "data do diagnostico",
+        "data diagnostic",
+    ),
+    "last_contact_date": (
+        "last fu",
+        "last followup",
+        "lfu date",
+        "last contact",
+        "date last contact",
+        "date last followup",
+        "date last seen",
+        "letzter kontakt",
+        "datum letzter kontakt",
+        "letzte kontrolle",
+        "ultimo contatto",
+        "data ultimo contatto",
+        "data ultimo followup",
+        "ultimo contacto",
+        "fecha ultimo contacto",
+        "fecha ultima visita",
+        "derniere nouvelle",
+        "date dernieres nouvelles",
+        "date derniere nouvelle",
+        "ddn date",
+        "last seen",
+        "last visit",
+        "ultima visita",
+        "datum laatste contact",
+        "laatste contact",
+        "data da ultima consulta",
+        "ultima consulta",
+        "data darrer control",
+    ),
+    "death_date": (
+        "datum overlijden",
+        "overlijdensdatum",
+        "data obito",
+        "death date",
+        "date death",
+        "todesdatum",
+        "sterbedatum",
+        "verstorben am",
+        "data morte",
+        "data decesso",
+        "data exitus",
+        "fecha muerte",
+        "fecha exitus",
+        "fecha fallecimiento",
+        "date deces",
+        "dod",
+    ),
+    "death": (
+        "obito",
+        "overleden",
+        "overlijden",
+        "falecido",
+        "status at last follow up",
+        "status last fu",
+        "last status",
+        "todesfall",
+        "death",
+        "dead",
+        "died",
+        "vital status",
+        "vitalstatus",
+        "status vital",
+        "stato vitale",
+        "estado vital",
+        "statut vital",
+        "verstorben",
+        "tod",
+        "deceduto",
+        "exitus",
+        "deces",
+        "fallecido",
+        "os event",
+        "os status",
+        "os censor",
+        "decesso",
+        "morto",
+    ),
+    "os_years": (
+        "os",
+        "os time",
+        "overall survival",
+        "gesamtuberleben",
+        "sopravvivenza",
+        "sopravvivenza globale",
+        "supervivencia",
+        "supervivencia global",
+        "survie globale",
+        "survie",
+        "os years",
+        "os months",
+        "os days",
+        "uberleben",
+        "survival time",
+    ),
+    "who_class": (
+        "who",
+        "who class",
+        "who subtype",
+        "who 2016",
+        "who klassifikation",
+        "classificazione who",
+        "clasificacion oms",
+        "oms",
+        "classification oms",
+        "who typ",
+    ),
+    "marrow_fibrosis": (
+        "fibrosis",
+        "fibrose",
+        "mf grade",
+        "bmf",
+        "fibrosi",
+        "grado fibrosi",
+        "markfibrose",
+    ),
+    "creatinine": ("crea", "krea", "kreatinin", "creat", "creatinina"),
+    "albumin": ("alb", "albumina", "albumine"),
+    "calcium": ("ca", "calcio", "kalzium"),
+    "beta2_microglobulin": (
+        "b2m",
+        "b2 microglobulin",
+        "beta2",
+        "b2mg",
+        "beta 2 microglobulina",
+        "mikroglobulin",
+    ),
+    "bilirubin": ("bili", "bilirubina"),
+    "fetal_hemoglobin": ("hbf", "hb f", "fetales hamoglobin"),
+    "reticulocytes": ("retic", "retics", "retikulozyten", "reticolociti"),
+    "ldh_high": (
+        "high ldh",
+        "ldh high",
+        "elevated ldh",
+        "ldh elevated",
+        "ldh erhoht",
+        "ldh elevato",
+        "ldh alta",
+        "ldh elevada",
+        "ldh elevee",
+    ),
+    "hydroxyurea": ("hu", "hydroxyurea", "hydroxycarbamide"),
+    "voe_2y": ("voe", "voc", "pain crises"),
 }
 
 # %% ../../nbs/library/data/21_suggest.ipynb #34ce9780
 @dataclass(frozen=True)
 class Heading:
     "A column's name, taken apart."
+
     name: str
-    core: str                    # without its unit
-    words: tuple[str, ...]       # of the core, without those that say nothing
-    dated: tuple[str, ...]       # of the core, without the tiniest only: for dates
-    unit: str | None             # as written in the name
-    later: bool                  # it speaks of a time after the diagnosis
+    core: str  # without its unit
+    words: tuple[str, ...]  # of the core, without those that say nothing
+    dated: tuple[str, ...]  # of the core, without the tiniest only: for dates
+    unit: str | None  # as written in the name
+    later: bool  # it speaks of a time after the diagnosis
 
 # %% ../../nbs/library/data/21_suggest.ipynb #612c3248
-_IN_BRACKETS = re.compile(r"^(.*?)[\s_,;:-]*[(\[{]\s*(?:in\s+)?([^()\[\]{}]*(?:\([^()]*\))?[^()\[\]{}]*)\s*[)\]}]\s*$")
-_SAID_IN = re.compile(r"^(.*?)[\s_,-]+(?:in[\s_]+)?([^\s,;_]+(?:[/_](?:u?l|dl|ml|nl|mm3))?)$", re.IGNORECASE)
+_IN_BRACKETS = re.compile(
+    r"^(.*?)[\s_,;:-]*[(\[{]\s*(?:in\s+)?([^()\[\]{}]*(?:\([^()]*\))?[^()\[\]{}]*)\s*[)\]}]\s*$"
+)
+_SAID_IN = re.compile(
+    r"^(.*?)[\s_,-]+(?:in[\s_]+)?([^\s,;_]+(?:[/_](?:u?l|dl|ml|nl|mm3))?)$", re.IGNORECASE
+)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #72a59f6c
-_LATER = re.compile(r"\b\d+ ?(?:months?|mo|weeks?|years?|monate|monaten|mesi|meses|mois)\b|(?:^|[_\W])(?:m|mo|month|week|w|cycle)[_ ]?[1-9]\d?(?:$|[_\W])|(?:^|[_\W])(?:visit|v)[_ ]?[2-9](?:$|[_\W])")  # hb_m6, Hb 6 months, plt_v2
+_LATER = re.compile(
+    r"\b\d+ "
+    r"?(?:months?|mo|weeks?|years?|monate|monaten|mesi|meses|mois)\b|(?:^|[_\W])(?:m|mo|month|week|w|cycle)[_ "
+    r"]?[1-9]\d?(?:$|[_\W])|(?:^|[_\W])(?:visit|v)[_ ]?[2-9](?:$|[_\W])"
+)  # hb_m6, Hb 6 months, plt_v2
 
 # %% ../../nbs/library/data/21_suggest.ipynb #d2e981e1
-_CODING = re.compile(r"[(\[]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12}(?:\s*[/,;|]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12})+\s*[)\]]|[(\[]\s*[01]\s*[/,;|-]\s*[01]\s*[)\]]")  # (m/w), (1=yes, 0=no), [0/1]: what the cells hold, not what is measured
+_CODING = re.compile(
+    r"[(\[]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12}(?:\s*[/,;|]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12})+\s*[)\]]|[(\[]\s*[01]\s*[/,;|-]\s*[01]\s*[)\]]"
+)  # (m/w), (1=yes, 0=no), [0/1]: what the cells hold, not what is measured
 
 # %% ../../nbs/library/data/21_suggest.ipynb #4d34abb1
 def _unit_in(text: str) -> str | None:
     "The unit a piece of a name is, if it is one."
     piece = text.strip()
-    for spelled in (piece, re.sub(r"_(?=[a-zA-Z]*[lL]$|mm3$)", "/", piece), re.sub(r"(?i)^x ?(?=10)", "", piece)):
+    for spelled in (
+        piece,
+        re.sub(r"_(?=[a-zA-Z]*[lL]$|mm3$)", "/", piece),
+        re.sub(r"(?i)^x ?(?=10)", "", piece),
+    ):
         if spelled and not re.fullmatch(r"[a-zA-Z]|\d+", spelled) and unit_of(spelled):
             return spelled
     return None
@@ -165,7 +490,12 @@ def telling_words(words: tuple[str, ...], empty: frozenset[str] = EMPTY_WORDS) -
 def taken_apart(name: str) -> Heading:
     "A column's name in its parts: what is measured, and in what."
     hint = _CODING.search(name)
-    core, unit = (name if hint is None or _unit_in(hint[0].strip("()[] ")) else _CODING.sub(" ", name)).strip(), None
+    core, unit = (
+        (
+            name if hint is None or _unit_in(hint[0].strip("()[] ")) else _CODING.sub(" ", name)
+        ).strip(),
+        None,
+    )
     for pattern in (_IN_BRACKETS, _SAID_IN):
         found = pattern.match(core)
         if found and found[1].strip() and unit is None and (said := _unit_in(found[2])):
@@ -181,19 +511,27 @@ def shared_beginnings(looks: Sequence[Looks], least: int = 3) -> dict[str, str]:
     "Names without their first word, where at least three names begin with it and more than one word is left."
     firsts: dict[str, list[str]] = {}
     for one in looks:
-        if len(words_in(one.name)) > 1 and (found := re.match(r"([^\W\d_]{2,})[\W_]+(?=\w)", one.name)):
+        if len(words_in(one.name)) > 1 and (
+            found := re.match(r"([^\W\d_]{2,})[\W_]+(?=\w)", one.name)
+        ):
             firsts.setdefault(found[1].casefold(), []).append(one.name)
-    return {name: re.sub(r"^[^\W\d_]{2,}[\W_]+", "", name) for names in firsts.values() if len(names) >= least for name in names}
+    return {
+        name: re.sub(r"^[^\W\d_]{2,}[\W_]+", "", name)
+        for names in firsts.values()
+        if len(names) >= least
+        for name in names
+    }
 
 # %% ../../nbs/library/data/21_suggest.ipynb #e342d54d
 @dataclass(frozen=True)
 class Called:
     "Everything a variable is called, ready to be compared."
+
     variable: Variable
     disease: str
-    keys: frozenset[str]                     # names and aliases, as the dictionary compares them
-    names: tuple[tuple[str, ...], ...]       # names and aliases as words
-    joined: tuple[str, ...]                  # the same, without blanks
+    keys: frozenset[str]  # names and aliases, as the dictionary compares them
+    names: tuple[tuple[str, ...], ...]  # names and aliases as words
+    joined: tuple[str, ...]  # the same, without blanks
 
 # %% ../../nbs/library/data/21_suggest.ipynb #964fa642
 @lru_cache(maxsize=8)
@@ -203,8 +541,18 @@ def everything_called(disease: str) -> tuple[Called, ...]:
     for one in dictionary(disease):
         told = [one.name, one.label, *one.aliases, *MORE_NAMES.get(one.name, ())]
         empty = TINY_WORDS if one.kind == "date" else EMPTY_WORDS
-        names = tuple(dict.fromkeys(telling_words(words_in(text), empty) for text in told if words_in(text)))
-        called.append(Called(one, disease, frozenset(key(text) for text in told), names, tuple("".join(name) for name in names)))
+        names = tuple(
+            dict.fromkeys(telling_words(words_in(text), empty) for text in told if words_in(text))
+        )
+        called.append(
+            Called(
+                one,
+                disease,
+                frozenset(key(text) for text in told),
+                names,
+                tuple("".join(name) for name in names),
+            )
+        )
     return tuple(called)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #bce1b992
@@ -231,7 +579,15 @@ def name_fit(heading: Heading, called: Called) -> tuple[float, str]:  # 0 to 1, 
         return 0.97, f"the name says {called.variable.label}, with words around it"
     best = max((_words_fit(words, name) for name in called.names), default=0.0)
     if len(joined) >= 5:
-        best = max(best, *(0.92 * _alike(joined, other) for other in called.joined if len(other) >= 5), 0.0) if any(len(other) >= 5 for other in called.joined) else best
+        best = (
+            max(
+                best,
+                *(0.92 * _alike(joined, other) for other in called.joined if len(other) >= 5),
+                0.0,
+            )
+            if any(len(other) >= 5 for other in called.joined)
+            else best
+        )
     return best, f"the name is like one of {called.variable.label}" if best > 0 else ""
 
 # %% ../../nbs/library/data/21_suggest.ipynb #bc238563
@@ -247,13 +603,14 @@ def _words_fit(words: tuple[str, ...], name: tuple[str, ...]) -> float:
 @dataclass(frozen=True)
 class Fit:
     "How well the cells of a column fit a variable."
-    share: float                                        # 0 cannot be, 1 as expected
-    telling: float = 0.0                                # how sure the cells alone would make us
-    unit: str | None = None                             # the unit they are in
+
+    share: float  # 0 cannot be, 1 as expected
+    telling: float = 0.0  # how sure the cells alone would make us
+    unit: str | None = None  # the unit they are in
     values: dict[str, str] = field(default_factory=dict)  # hospital's words that need a translation
     reason: str = ""
-    doubt: str = ""                                     # why a person should look
-    never: bool = False                                 # the cells are of another kind altogether
+    doubt: str = ""  # why a person should look
+    never: bool = False  # the cells are of another kind altogether
 
 # %% ../../nbs/library/data/21_suggest.ipynb #5eaaefe6
 MISSING_CODES = (-1.0, -9.0, -99.0, -999.0, 99.0, 999.0, 9999.0, 888.0, 8888.0)
@@ -265,19 +622,33 @@ def _without_codes(looks: Looks) -> tuple[np.ndarray, dict[str, str]]:
     if not len(others):
         return looks.numbers, {}
     low, high = others.min(), others.max()
-    codes = [code for code in MISSING_CODES if np.sum(looks.numbers == code) >= 2 and (code < 0 <= low or code > max(1.5 * high, 2.0))]
-    return looks.numbers[~np.isin(looks.numbers, codes)], {word: "" for word in looks.words if as_number(word) in codes}
+    codes = [
+        code
+        for code in MISSING_CODES
+        if np.sum(looks.numbers == code) >= 2 and (code < 0 <= low or code > max(1.5 * high, 2.0))
+    ]
+    return looks.numbers[~np.isin(looks.numbers, codes)], {
+        word: "" for word in looks.words if as_number(word) in codes
+    }
 
 # %% ../../nbs/library/data/21_suggest.ipynb #49e1dabd
 def _inside(numbers: np.ndarray, bounds: tuple[float, float] | None) -> float:
     "Share of numbers in a range."
-    return float(np.mean((numbers >= bounds[0]) & (numbers <= bounds[1]))) if bounds is not None and len(numbers) else 0.0
+    return (
+        float(np.mean((numbers >= bounds[0]) & (numbers <= bounds[1])))
+        if bounds is not None and len(numbers)
+        else 0.0
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #95c6d895
 def _units_that_fit(numbers: np.ndarray, variable: Variable) -> dict[str, float]:
     "Share of numbers that are usual in each unit that the variable may come in."
     bounds = variable.usual or variable.plausible or variable.possible
-    return {unit: _inside(numbers * factor(unit, variable.unit, variable), bounds) for unit in units_of(variable) if variable.unit}
+    return {
+        unit: _inside(numbers * factor(unit, variable.unit, variable), bounds)
+        for unit in units_of(variable)
+        if variable.unit
+    }
 
 # %% ../../nbs/library/data/21_suggest.ipynb #b0c36eb8
 def number_fit(looks: Looks, variable: Variable, said: str | None) -> Fit:
@@ -288,14 +659,20 @@ def number_fit(looks: Looks, variable: Variable, said: str | None) -> Fit:
     if variable.kind == "count" and np.mean(numbers == np.round(numbers)) < 0.98:
         return Fit(0.0, reason="a count has no decimals", never=True)
     if not variable.unit:
-        share = _inside(numbers, variable.plausible or variable.possible) if variable.plausible or variable.possible else 0.7
+        share = (
+            _inside(numbers, variable.plausible or variable.possible)
+            if variable.plausible or variable.possible
+            else 0.7
+        )
         return Fit(share, 0.0, None, words, "the numbers are in its range" if share > 0.9 else "")
     if said is not None:
         return _fit_in_said_unit(numbers, variable, said, words)
     return _fit_in_found_unit(numbers, variable, words)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #12d06f59
-def _fit_in_said_unit(numbers: np.ndarray, variable: Variable, said: str, words: dict[str, str]) -> Fit:
+def _fit_in_said_unit(
+    numbers: np.ndarray, variable: Variable, said: str, words: dict[str, str]
+) -> Fit:
     "Numbers in the unit that the column's name says."
     try:
         times = factor(said, str(variable.unit), variable)
@@ -304,9 +681,19 @@ def _fit_in_said_unit(numbers: np.ndarray, variable: Variable, said: str, words:
     share = _inside(numbers * times, variable.plausible or variable.possible)
     unit = None if unit_of(said, UNITS[str(variable.unit)][0]) == variable.unit else said
     if share >= 0.8:
-        return Fit(share, 0.2, unit, words, f"the name gives the unit {said}, and {share:.0%} of the numbers are plausible in it")
-    better = {other: found for other, found in _units_that_fit(numbers, variable).items() if found > 0.8}
-    doubt = f"the name says {said}, but only {share:.0%} of the numbers are plausible in it" + (f"; they fit {max(better, key=better.__getitem__)}" if better else "")
+        return Fit(
+            share,
+            0.2,
+            unit,
+            words,
+            f"the name gives the unit {said}, and {share:.0%} of the numbers are plausible in it",
+        )
+    better = {
+        other: found for other, found in _units_that_fit(numbers, variable).items() if found > 0.8
+    }
+    doubt = f"the name says {said}, but only {share:.0%} of the numbers are plausible in it" + (
+        f"; they fit {max(better, key=better.__getitem__)}" if better else ""
+    )
     return Fit(max(share, 0.5 if better else share), 0.0, unit, words, "", doubt)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #322e9053
@@ -319,22 +706,62 @@ def _fit_in_found_unit(numbers: np.ndarray, variable: Variable, words: dict[str,
     unit = max(rivals, key=rivals.__getitem__, default=None)
     if unit is None or own >= rivals[unit]:
         near = unit is not None and rivals[unit] > 0.75 and own - rivals[unit] < 0.2
-        doubt = f"the numbers could be {variable.unit} or {unit}, and the name does not say" if near else ""
+        doubt = (
+            f"the numbers could be {variable.unit} or {unit}, and the name does not say"
+            if near
+            else ""
+        )
         share = max(own, 0.9 * _inside(numbers, variable.plausible or variable.possible))
-        return Fit(share, 0.1, None, words, f"{_inside(numbers, variable.plausible):.0%} of the numbers are plausible as {variable.unit}" if variable.plausible else "", doubt)
+        return Fit(
+            share,
+            0.1,
+            None,
+            words,
+            f"{_inside(numbers, variable.plausible):.0%} of the numbers are plausible as {variable.unit}"
+            if variable.plausible
+            else "",
+            doubt,
+        )
     near = own > 0.5 or rivals[unit] < 0.75
-    doubt = f"the numbers could be {variable.unit} or {unit}, and the name does not say" if near else ""
-    return Fit(rivals[unit], 0.1, unit, words, f"{rivals[unit]:.0%} of the numbers are usual as {unit}, {own:.0%} as {variable.unit}", doubt)
+    doubt = (
+        f"the numbers could be {variable.unit} or {unit}, and the name does not say" if near else ""
+    )
+    return Fit(
+        rivals[unit],
+        0.1,
+        unit,
+        words,
+        f"{rivals[unit]:.0%} of the numbers are usual as {unit}, {own:.0%} as {variable.unit}",
+        doubt,
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #2d00bbf0
-MORE_YES = frozenset(words_in("sim tak oui mutada mutado mutata mutato mutee mute mutiert nachgewiesen x vero detected amplified vorhanden positiva exitus decede decedee obito overleden falecido falecida zmarl avliden fallecido fallecida muerto muerta morto morta deceduto deceduta verstorben tot dead died deceased"))
-MORE_NO = frozenset(words_in("nao nie nee nicht kein keine unauffallig wildtyp wildtype wt nonmutato nonmutata nonmute nonmutee nomutado nomutada nichtmutiert negativa unmutiert notmutated undetected notdetected vivo viva vivant vivante lebt lebend alive levend zyje"))
+MORE_YES = frozenset(
+    words_in(
+        "sim tak oui mutada mutado mutata mutato mutee mute mutiert nachgewiesen x "
+        "vero detected amplified vorhanden positiva exitus decede decedee obito "
+        "overleden falecido falecida zmarl avliden fallecido fallecida muerto muerta "
+        "morto morta deceduto deceduta verstorben tot dead died deceased"
+    )
+)
+MORE_NO = frozenset(
+    words_in(
+        "nao nie nee nicht kein keine unauffallig wildtyp wildtype wt nonmutato "
+        "nonmutata nonmute nonmutee nomutado nomutada nichtmutiert negativa unmutiert "
+        "notmutated undetected notdetected vivo viva vivant vivante lebt lebend alive "
+        "levend zyje"
+    )
+)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #78a6d70e
-def _yes_or_no(word: str, variable: Variable) -> tuple[str, bool] | None:  # "yes", "no" or "" and whether the dictionary reads it so by itself
+def _yes_or_no(
+    word: str, variable: Variable
+) -> tuple[str, bool] | None:  # "yes", "no" or "" and whether the dictionary reads it so by itself
     "What a word means as an answer."
     folded = key(word)
-    known = variable.words.get(folded, 1.0 if folded in YES else 0.0 if folded in NO and folded else None)
+    known = variable.words.get(
+        folded, 1.0 if folded in YES else 0.0 if folded in NO and folded else None
+    )
     if known is not None:
         return ("yes" if known else "no"), True
     plain = "".join(words_in(word))
@@ -347,7 +774,14 @@ def _denied(looks: Looks) -> dict[str, str] | None:
     if len(plain) != 2 or any(not one for one in plain.values()):
         return None
     (short, yes), (long, no) = sorted(plain.items(), key=lambda pair: len(pair[1]))
-    return {short: "yes", long: "no"} if re.fullmatch(rf"(no|non|not|nicht|un|in|im|pas|nao|niet|geen|kein|keine|ikke|inte|nie|sin|sans|senza|ohne|sense|without){re.escape(yes)}", no) else None
+    return (
+        {short: "yes", long: "no"}
+        if re.fullmatch(
+            rf"(no|non|not|nicht|un|in|im|pas|nao|niet|geen|kein|keine|ikke|inte|nie|sin|sans|senza|ohne|sense|without){re.escape(yes)}",
+            no,
+        )
+        else None
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #32493ba6
 def yes_no_fit(looks: Looks, variable: Variable) -> Fit:
@@ -359,22 +793,59 @@ def yes_no_fit(looks: Looks, variable: Variable) -> Fit:
     if looks.numeric > 0.9 and len(looks.words) > 6:
         return Fit(0.0, reason="the cells are measurements", never=True)
     number_words = {word for word in looks.words if as_number(word) is not None}
-    if {as_number(word) for word in number_words} == {1.0, 2.0} and len(number_words) == len(looks.words):
-        return Fit(0.6, 0.0, None, {"1": "yes", "2": "no"} if variable.role != "event" else {"1": "no", "2": "yes"}, "", "the cells are 1 and 2: which is yes?")
+    if {as_number(word) for word in number_words} == {1.0, 2.0} and len(number_words) == len(
+        looks.words
+    ):
+        return Fit(
+            0.6,
+            0.0,
+            None,
+            {"1": "yes", "2": "no"} if variable.role != "event" else {"1": "no", "2": "yes"},
+            "",
+            "the cells are 1 and 2: which is yes?",
+        )
     meant = {word: _yes_or_no(word, variable) for word in looks.words[:200]}
-    codes = {word: ("", False) for word in looks.words[:200] if as_number(word) in (*MISSING_CODES, 9.0, 8.0) and {"0", "1"} <= set(looks.words) and len(looks.words) <= 4}
+    codes = {
+        word: ("", False)
+        for word in looks.words[:200]
+        if as_number(word) in (*MISSING_CODES, 9.0, 8.0)
+        and {"0", "1"} <= set(looks.words)
+        and len(looks.words) <= 4
+    }
     meant |= codes
     share = looks.share(lambda word: meant.get(word) is not None)
     values = {word: found[0] for word, found in meant.items() if found is not None and not found[1]}
-    spoken = sum(as_number(word) is None and meant.get(word) is not None for word in looks.words) >= 1
-    vital = variable.name == "death" and spoken and all(key(word) in variable.words and key(word) not in YES | NO for word in looks.words)
-    return Fit(share if share > 0.7 else 0.0, 0.7 if vital else 0.1 if spoken else 0.0, None, values, "the cells are answers" if share > 0.95 else "", "" if share > 0.97 else "some cells are no answer that we know")
+    spoken = (
+        sum(as_number(word) is None and meant.get(word) is not None for word in looks.words) >= 1
+    )
+    vital = (
+        variable.name == "death"
+        and spoken
+        and all(key(word) in variable.words and key(word) not in YES | NO for word in looks.words)
+    )
+    return Fit(
+        share if share > 0.7 else 0.0,
+        0.7 if vital else 0.1 if spoken else 0.0,
+        None,
+        values,
+        "the cells are answers" if share > 0.95 else "",
+        "" if share > 0.97 else "some cells are no answer that we know",
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #cc6901bd
 def _closest_word(word: str, variable: Variable) -> str | None:
     "The variable's word that is spelled almost so."
-    near = difflib.get_close_matches("".join(words_in(word)), ["".join(words_in(one)) for one in variable.values], n=1, cutoff=0.86)
-    return next((one for one in variable.values if "".join(words_in(one)) == near[0]), None) if near else None
+    near = difflib.get_close_matches(
+        "".join(words_in(word)),
+        ["".join(words_in(one)) for one in variable.values],
+        n=1,
+        cutoff=0.86,
+    )
+    return (
+        next((one for one in variable.values if "".join(words_in(one)) == near[0]), None)
+        if near
+        else None
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #8b0f34be
 def words_fit(looks: Looks, variable: Variable) -> Fit:
@@ -382,48 +853,147 @@ def words_fit(looks: Looks, variable: Variable) -> Fit:
     if variable.name == "sex" and (special := _sexes(looks)) is not None:
         return special
     known = looks.share(lambda word: key(re.sub(r"\.0+$", "", word)) in variable.words)
-    near = {word: found for word in looks.words[:60] if key(word) not in variable.words and (found := _closest_word(word, variable)) is not None}
+    near = {
+        word: found
+        for word in looks.words[:60]
+        if key(word) not in variable.words and (found := _closest_word(word, variable)) is not None
+    }
     share = known + looks.share(lambda word: word in near)
     coded = variable.kind == "ordinal" and looks.numeric > 0.9
-    distinctive = len({variable.words[key(word)] for word in looks.words if key(word) in variable.words}) >= 2 and not coded and not all(len(word) <= 2 for word in looks.words)
+    distinctive = (
+        len({variable.words[key(word)] for word in looks.words if key(word) in variable.words}) >= 2
+        and not coded
+        and not all(len(word) <= 2 for word in looks.words)
+    )
     if coded and len(variable.values) > 2 and set(looks.words) == {"0", "1"}:
         return Fit(0.8, doubt="the cells are only 0 and 1: is it a yes or no?")
-    doubt = f"{1 - share:.0%} of the cells are words that it does not have" if share < 0.97 else f"{', '.join(near)} spelled almost like words it has" if near else ""
-    return Fit(share if share >= 0.5 else 0.0, 0.75 * share if distinctive else 0.0, None, near, "its words are in the cells" if known > 0.9 and not coded else "", doubt)
+    doubt = (
+        f"{1 - share:.0%} of the cells are words that it does not have"
+        if share < 0.97
+        else f"{', '.join(near)} spelled almost like words it has"
+        if near
+        else ""
+    )
+    return Fit(
+        share if share >= 0.5 else 0.0,
+        0.75 * share if distinctive else 0.0,
+        None,
+        near,
+        "its words are in the cells" if known > 0.9 and not coded else "",
+        doubt,
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #b531575a
-MORE_SEXES = {"vrouw": "female", "man": "male", "feminino": "female", "masculino": "male", "kvinna": "female", "kobieta": "female", "mezczyzna": "male", "femeni": "female", "masculi": "male", "dona": "female", "home": "male", "frouwe": "female",
-              "feminina": "female", "masculina": "male", "weibl": "female", "mannl": "male", "v": "female", "d": "female", "k": "female"}
+MORE_SEXES = {
+    "vrouw": "female",
+    "man": "male",
+    "feminino": "female",
+    "masculino": "male",
+    "kvinna": "female",
+    "kobieta": "female",
+    "mezczyzna": "male",
+    "femeni": "female",
+    "masculi": "male",
+    "dona": "female",
+    "home": "male",
+    "frouwe": "female",
+    "feminina": "female",
+    "masculina": "male",
+    "weibl": "female",
+    "mannl": "male",
+    "v": "female",
+    "d": "female",
+    "k": "female",
+}
 
 # %% ../../nbs/library/data/21_suggest.ipynb #49fa149f
 def _sexes(looks: Looks) -> Fit | None:
     "Letters and numbers for the sexes, whose meaning depends on the language."
     words = {word.casefold() for word in looks.words}
     if words == {"h", "m"}:
-        return Fit(1.0, 0.3, None, {word: "male" if word.casefold() == "h" else "female" for word in looks.words}, "H and M stand side by side: hombre and mujer", "H and M are read as Spanish: hombre and mujer")
-    more = {word: MORE_SEXES["".join(words_in(word))] for word in looks.words if "".join(words_in(word)) in MORE_SEXES and len(word) > 1}
-    if more and all(word in more or key(word) in dictionary("mds")["sex"].words for word in looks.words):
-        return Fit(1.0, 0.5, None, {word: sex for word, sex in more.items() if key(word) not in dictionary("mds")["sex"].words}, "its words are in the cells")
+        return Fit(
+            1.0,
+            0.3,
+            None,
+            {word: "male" if word.casefold() == "h" else "female" for word in looks.words},
+            "H and M stand side by side: hombre and mujer",
+            "H and M are read as Spanish: hombre and mujer",
+        )
+    more = {
+        word: MORE_SEXES["".join(words_in(word))]
+        for word in looks.words
+        if "".join(words_in(word)) in MORE_SEXES and len(word) > 1
+    }
+    if more and all(
+        word in more or key(word) in dictionary("mds")["sex"].words for word in looks.words
+    ):
+        return Fit(
+            1.0,
+            0.5,
+            None,
+            {
+                word: sex
+                for word, sex in more.items()
+                if key(word) not in dictionary("mds")["sex"].words
+            },
+            "its words are in the cells",
+        )
     if words == {"h", "d"}:
-        return Fit(1.0, 0.3, None, {word: "male" if word.casefold() == "h" else "female" for word in looks.words}, "H and D stand side by side", "H and D are read as Catalan: home and dona")
+        return Fit(
+            1.0,
+            0.3,
+            None,
+            {word: "male" if word.casefold() == "h" else "female" for word in looks.words},
+            "H and D stand side by side",
+            "H and D are read as Catalan: home and dona",
+        )
     if words == {"m", "v"}:
-        return Fit(0.7, 0.2, None, {word: "male" if word.casefold() == "m" else "female" for word in looks.words}, "", "M and V: man and vrouw (Dutch), or mujer and varón (Spanish)?")
+        return Fit(
+            0.7,
+            0.2,
+            None,
+            {word: "male" if word.casefold() == "m" else "female" for word in looks.words},
+            "",
+            "M and V: man and vrouw (Dutch), or mujer and varón (Spanish)?",
+        )
     if words and words <= {"1", "2", "1.0", "2.0"}:
-        return Fit(0.7, 0.0, None, {word: "male" if word.startswith("1") else "female" for word in looks.words}, "1 is male and 2 is female in ISO 5218", "the cells are 1 and 2: is 1 male here?")
+        return Fit(
+            0.7,
+            0.0,
+            None,
+            {word: "male" if word.startswith("1") else "female" for word in looks.words},
+            "1 is male and 2 is female in ISO 5218",
+            "the cells are 1 and 2: is 1 male here?",
+        )
     if words and words <= {"0", "1"}:
-        return Fit(0.6, 0.0, None, {"0": "female", "1": "male"}, "", "the cells are 0 and 1: which is male?")
+        return Fit(
+            0.6,
+            0.0,
+            None,
+            {"0": "female", "1": "male"},
+            "",
+            "the cells are 0 and 1: which is male?",
+        )
     return None
 
 # %% ../../nbs/library/data/21_suggest.ipynb #f8f836aa
-ISCN = re.compile(r"\s*(?:\d{2}(?:[~-]\d{2})?|\d{2}<\dn>)\s*,\s*[XY]{1,3}\b.*", re.IGNORECASE | re.DOTALL)
+ISCN = re.compile(
+    r"\s*(?:\d{2}(?:[~-]\d{2})?|\d{2}<\dn>)\s*,\s*[XY]{1,3}\b.*", re.IGNORECASE | re.DOTALL
+)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #8f25e1ca
 def fit_of(looks: Looks, variable: Variable, said: str | None) -> Fit:
     "How well the cells of a column fit a variable."
     if not looks.known:
-        return Fit(0.5, reason="the column is empty", doubt="the column is empty: only its name speaks")
+        return Fit(
+            0.5, reason="the column is empty", doubt="the column is empty: only its name speaks"
+        )
     if variable.kind == "date":
-        return Fit(1.0, 0.1, reason="the cells are dates") if looks.dates > 0.8 else Fit(0.0, reason="the cells are no dates", never=True)
+        return (
+            Fit(1.0, 0.1, reason="the cells are dates")
+            if looks.dates > 0.8
+            else Fit(0.0, reason="the cells are no dates", never=True)
+        )
     if looks.dates > 0.9 and looks.numeric < 0.5:
         return Fit(0.0, reason="the cells are dates", never=True)
     if variable.kind in ("number", "count"):
@@ -432,17 +1002,24 @@ def fit_of(looks: Looks, variable: Variable, said: str | None) -> Fit:
         return Fit(0.0, reason=f"it has no unit, and the name says {said}", never=True)
     if variable.kind == "text":
         iscn = looks.share(lambda word: ISCN.match(word) is not None)
-        return Fit(1.0, 0.9, reason=f"{iscn:.0%} of the cells are karyotypes (46,XX ...)") if iscn > 0.3 else Fit(0.3 if looks.numeric < 0.1 else 0.0, doubt="the cells do not look like karyotypes")
+        return (
+            Fit(1.0, 0.9, reason=f"{iscn:.0%} of the cells are karyotypes (46,XX ...)")
+            if iscn > 0.3
+            else Fit(
+                0.3 if looks.numeric < 0.1 else 0.0, doubt="the cells do not look like karyotypes"
+            )
+        )
     return yes_no_fit(looks, variable) if variable.kind == "yes-no" else words_fit(looks, variable)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #f90c2c46
-SURE = 0.8        # from here on a proposal is confident
-POSSIBLE = 0.3    # below, nothing is proposed
+SURE = 0.8  # from here on a proposal is confident
+POSSIBLE = 0.3  # below, nothing is proposed
 
 # %% ../../nbs/library/data/21_suggest.ipynb #03090b96
 @dataclass(frozen=True)
 class Proposal:
     "A column as a variable, with how sure that is."
+
     variable: str
     confidence: float
     unit: str | None
@@ -450,12 +1027,23 @@ class Proposal:
     reason: str
 
 # %% ../../nbs/library/data/21_suggest.ipynb #75bcb46f
-def weigh(looks: Looks, called: Called, labels: Sequence[str] = (), meanings: Table[str, str] | None = None) -> Proposal | None:
+def weigh(
+    looks: Looks,
+    called: Called,
+    labels: Sequence[str] = (),
+    meanings: Table[str, str] | None = None,
+) -> Proposal | None:
     "One column against one variable."
     variable = called.variable
-    headings = [taken_apart(text) for text in dict.fromkeys((looks.name, *labels)) if text or text == looks.name]
+    headings = [
+        taken_apart(text)
+        for text in dict.fromkeys((looks.name, *labels))
+        if text or text == looks.name
+    ]
     named, why = max((name_fit(one, called) for one in headings), key=lambda pair: pair[0])
-    said = next((one.unit for one in headings if one.unit and not _only_letters(one.unit, variable)), None)
+    said = next(
+        (one.unit for one in headings if one.unit and not _only_letters(one.unit, variable)), None
+    )
     fit = _fit_with_meanings(looks, variable, said, meanings or {})
     if fit.share <= 0.05 and named < 0.9:
         return None
@@ -463,29 +1051,67 @@ def weigh(looks: Looks, called: Called, labels: Sequence[str] = (), meanings: Ta
     other = dictionary(called.disease).find(looks.name)
     if other is not None and other.name != variable.name:
         sure, fit = min(sure, 0.7), replace(fit, doubt=f"but the name says {other.label}")
-    if any(one.later for one in headings) and variable.role != "date" and variable.group not in ("outcome", "treatment") and named < 1:
+    if (
+        any(one.later for one in headings)
+        and variable.role != "date"
+        and variable.group not in ("outcome", "treatment")
+        and named < 1
+    ):
         sure, fit = 0.5 * sure, replace(fit, doubt="the name speaks of a time after the diagnosis")
     reason = "; ".join(part for part in (why, fit.reason, fit.doubt) if part)
-    return Proposal(variable.name, round(sure, 3), fit.unit, fit.values, reason) if sure >= POSSIBLE / 2 else None
+    return (
+        Proposal(variable.name, round(sure, 3), fit.unit, fit.values, reason)
+        if sure >= POSSIBLE / 2
+        else None
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #2e57e19b
 def _only_letters(unit: str, variable: Variable) -> bool:
     "True for two letters that are a unit elsewhere: MO is the marrow of a Spanish hospital as well as months."
-    return len(unit) <= 2 and unit.isalpha() and (not variable.unit or UNITS[unit_of(unit) or ""][0] != UNITS[variable.unit][0])
+    return (
+        len(unit) <= 2
+        and unit.isalpha()
+        and (not variable.unit or UNITS[unit_of(unit) or ""][0] != UNITS[variable.unit][0])
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #882dd306
-def _fit_with_meanings(looks: Looks, variable: Variable, said: str | None, meanings: Table[str, str]) -> Fit:
+def _fit_with_meanings(
+    looks: Looks, variable: Variable, said: str | None, meanings: Table[str, str]
+) -> Fit:
     "The fit of the cells, or of what the source says that they mean."
     if not meanings or variable.kind not in ("yes-no", "level", "ordinal"):
         return fit_of(looks, variable, said)
-    spoken = replace(looks, words=tuple(meanings.get(word, word) for word in looks.words), numbers=np.array([]))
+    spoken = replace(
+        looks, words=tuple(meanings.get(word, word) for word in looks.words), numbers=np.array([])
+    )
     fit = fit_of(spoken, variable, said)
     if variable.kind == "yes-no":
-        meant = {code: found[0] for code, answer in meanings.items() if (found := _yes_or_no(answer, variable)) is not None}
+        meant = {
+            code: found[0]
+            for code, answer in meanings.items()
+            if (found := _yes_or_no(answer, variable)) is not None
+        }
     else:
-        meant = {code: str(variable.words[key(answer)] if variable.kind == "level" else variable.values[int(variable.words[key(answer)]) - variable.first]) for code, answer in meanings.items() if key(answer) in variable.words}
-    meant |= {code: "" for code, answer in meanings.items() if code not in meant and (says_nothing(answer) or re.match(r"(?i)not (known|done|tested)|unknown", answer))}
-    return replace(fit, values=meant, reason="its words are the answers of the form" if fit.share > 0.9 else fit.reason)
+        meant = {
+            code: str(
+                variable.words[key(answer)]
+                if variable.kind == "level"
+                else variable.values[int(variable.words[key(answer)]) - variable.first]
+            )
+            for code, answer in meanings.items()
+            if key(answer) in variable.words
+        }
+    meant |= {
+        code: ""
+        for code, answer in meanings.items()
+        if code not in meant
+        and (says_nothing(answer) or re.match(r"(?i)not (known|done|tested)|unknown", answer))
+    }
+    return replace(
+        fit,
+        values=meant,
+        reason="its words are the answers of the form" if fit.share > 0.9 else fit.reason,
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #419450d0
 def _confidence(named: float, fit: Fit) -> float:
@@ -504,7 +1130,7 @@ def _confidence(named: float, fit: Fit) -> float:
 # %% ../../nbs/library/data/21_suggest.ipynb #88f4e225
 def assign(
     candidates: Table[str, Table[str, Proposal]],  # column -> variable -> proposal
-) -> dict[str, Proposal]:                          # one variable for each column, each variable once
+) -> dict[str, Proposal]:  # one variable for each column, each variable once
     "The best pairing of columns and variables."
     columns = list(candidates)
     variables = sorted({name for found in candidates.values() for name in found})
@@ -516,74 +1142,176 @@ def assign(
         for name, one in candidates[column].items():
             table[row, place[name]] = one.confidence if one.confidence >= POSSIBLE else 0.0
     pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
-    chosen = {columns[row]: candidates[columns[row]][variables[place_]] for row, place_ in pairs if table[row, place_] > 0}
+    chosen = {
+        columns[row]: candidates[columns[row]][variables[place_]]
+        for row, place_ in pairs
+        if table[row, place_] > 0
+    }
     return {column: _less_sure(column, one, candidates, chosen) for column, one in chosen.items()}
 
 # %% ../../nbs/library/data/21_suggest.ipynb #ed433b8e
 NEAR = 0.12  # how much less confident a rival may be and still cast doubt
 
 # %% ../../nbs/library/data/21_suggest.ipynb #d80e948c
-def _less_sure(column: str, one: Proposal, candidates: Table[str, Table[str, Proposal]], chosen: Table[str, Proposal]) -> Proposal:
+def _less_sure(
+    column: str,
+    one: Proposal,
+    candidates: Table[str, Table[str, Proposal]],
+    chosen: Table[str, Proposal],
+) -> Proposal:
     "A proposal whose variable another, unassigned column claims almost as well."
-    rivals = [other for other, found in candidates.items() if other != column and one.variable in found and found[one.variable].confidence > one.confidence - NEAR
-              and (other not in chosen or chosen[other].confidence < found[one.variable].confidence)]
+    rivals = [
+        other
+        for other, found in candidates.items()
+        if other != column
+        and one.variable in found
+        and found[one.variable].confidence > one.confidence - NEAR
+        and (other not in chosen or chosen[other].confidence < found[one.variable].confidence)
+    ]
     if not rivals:
         return one
-    return replace(one, confidence=min(one.confidence, 0.6), reason=f"{one.reason}; {', '.join(map(repr, rivals[:3]))} could be it as well")
+    return replace(
+        one,
+        confidence=min(one.confidence, 0.6),
+        reason=f"{one.reason}; {', '.join(map(repr, rivals[:3]))} could be it as well",
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #a6d3589b
-_ID = re.compile(r"(?:pseudonym|pseudo ?id|study ?(?:id|number|nr|no|code)|studien? ?(?:nr|nummer|id)|subj(?:ect)? ?(?:id|number|no)?|patient ?(?:id|number|no|nr|code)?|pat ?(?:id|nr|no|nummer|code)|patienten ?(?:id|nr|nummer|kennung)|id ?(?:patient|paziente|paciente|pat|pz|study)?|"
-                 r"(?:codice|codigo|code|cod|numero|n|num) ?(?:del? |do |du )?(?:paziente|paciente|patient|pz|caso|studio|estudio|etude|doente|pacient)|paziente|paciente|record ?id|upn|case ?id|usubjid|laufnummer|lfd ?nr|no ?patient|code|codice|codigo|codi|pat|pid|uid|nr|identifiant|identificativo|identificador|anon ?id)")
+_ID = re.compile(
+    r"(?:pseudonym|pseudo ?id|study ?(?:id|number|nr|no|code)|studien? "
+    r"?(?:nr|nummer|id)|subj(?:ect)? ?(?:id|number|no)?|patient "
+    r"?(?:id|number|no|nr|code)?|pat ?(?:id|nr|no|nummer|code)|patienten "
+    r"?(?:id|nr|nummer|kennung)|id ?(?:patient|paziente|paciente|pat|pz|study)?|"
+    r"(?:codice|codigo|code|cod|numero|n|num) ?(?:del? |do |du "
+    r")?(?:paziente|paciente|patient|pz|caso|studio|estudio|etude|doente|pacient)|paziente|paciente|record "
+    r"?id|upn|case ?id|usubjid|laufnummer|lfd ?nr|no "
+    r"?patient|code|codice|codigo|codi|pat|pid|uid|nr|identifiant|identificativo|identificador|anon "
+    r"?id)"
+)
 _PSEUDONYM = re.compile(r"pseudo|study|studi|subject|anon|upn|code|record|uid")
-_SITE = re.compile(r"(?:site|center|centre|hospital|clinic|institution|department|klinik|zentrum|standort|haus|krankenhaus|abteilung|centro|ospedale|istituto|reparto|clinica|hospital name|centro id|hopital|spital|spitaal|etablissement|service|ziekenhuis|site ?(?:id|name|code)|center ?(?:id|name)|study ?(?:site|center)|region)")
+_SITE = re.compile(
+    r"(?:site|center|centre|hospital|clinic|institution|department|klinik|zentrum|standort|haus|krankenhaus|abteilung|centro|ospedale|istituto|reparto|clinica|hospital "
+    r"name|centro id|hopital|spital|spitaal|etablissement|service|ziekenhuis|site "
+    r"?(?:id|name|code)|center ?(?:id|name)|study ?(?:site|center)|region)"
+)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #d7f5e1c0
 def id_column(looks: Sequence[Looks]) -> str | None:
-    "The column with the patients' ids: named so, filled, and hardly ever the same twice; a pseudonym before a number of the hospital."
-    fits = [one for one in looks if _ID.fullmatch(" ".join(words_in(one.name))) and one.known >= 0.98 * one.rows and len(one.words) >= 0.9 * one.rows and one.dates < 0.5]
-    fits = fits or [one for one in looks if {"id", "nr", "number", "code", "no", "num", "patient", "nummer", "numero", "codigo", "codice"} & set(words_in(one.name)) and one.known == one.rows == len(one.words) and one.dates < 0.5
-                    and named_as(one.name) is None and taken_apart(one.name).unit is None]
-    return min(fits, key=lambda one: (not _PSEUDONYM.search(" ".join(words_in(one.name))), looks.index(one))).name if fits else None
+    """The column with the patients' ids: named so, filled, and hardly ever the same twice; a pseudonym
+    before a number of the hospital.
+    """
+    fits = [
+        one
+        for one in looks
+        if _ID.fullmatch(" ".join(words_in(one.name)))
+        and one.known >= 0.98 * one.rows
+        and len(one.words) >= 0.9 * one.rows
+        and one.dates < 0.5
+    ]
+    fits = fits or [
+        one
+        for one in looks
+        if {
+            "id",
+            "nr",
+            "number",
+            "code",
+            "no",
+            "num",
+            "patient",
+            "nummer",
+            "numero",
+            "codigo",
+            "codice",
+        }
+        & set(words_in(one.name))
+        and one.known == one.rows == len(one.words)
+        and one.dates < 0.5
+        and named_as(one.name) is None
+        and taken_apart(one.name).unit is None
+    ]
+    return (
+        min(
+            fits,
+            key=lambda one: (not _PSEUDONYM.search(" ".join(words_in(one.name))), looks.index(one)),
+        ).name
+        if fits
+        else None
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #767a9cb7
 def site_column(looks: Sequence[Looks]) -> str | None:
     "The column with the hospital: named so, filled, with few different cells."
-    fits = [one for one in looks if _SITE.fullmatch(" ".join(words_in(one.name))) and one.known >= 0.9 * one.rows and 1 <= len(one.words) <= max(2, 0.2 * one.rows)]
+    fits = [
+        one
+        for one in looks
+        if _SITE.fullmatch(" ".join(words_in(one.name)))
+        and one.known >= 0.9 * one.rows
+        and 1 <= len(one.words) <= max(2, 0.2 * one.rows)
+    ]
     return fits[0].name if fits else None
 
 # %% ../../nbs/library/data/21_suggest.ipynb #9f14db3d
 @dataclass(frozen=True, eq=False, repr=False)
 class Suggestion:
     "A proposed mapping: nothing of it is used before a person says yes."
+
     file: str
     disease: str
-    columns: dict[str, Column]     # every column of the file, as proposed
+    columns: dict[str, Column]  # every column of the file, as proposed
     id: str | None
     decimal: str | None
     rows: int
     missing: tuple[str, ...] = ()
-    examples: dict[str, str] = field(default_factory=dict)  # what the cells look like, without naming a patient
+    examples: dict[str, str] = field(
+        default_factory=dict
+    )  # what the cells look like, without naming a patient
 
     @cached_property
     def table(self) -> pd.DataFrame:
         "The proposal, one row a column."
-        rows = [{"column": name, "variable": one.role if one.variable or one.site else "", "unit": one.unit or "", "values": ", ".join(f"{word} = {meant or 'not known'}" for word, meant in one.values.items()),
-                 "confidence": one.confidence, "reason": one.reason} for name, one in self.columns.items()]
-        return pd.DataFrame(rows, columns=["column", "variable", "unit", "values", "confidence", "reason"])
+        rows = [
+            {
+                "column": name,
+                "variable": one.role if one.variable or one.site else "",
+                "unit": one.unit or "",
+                "values": ", ".join(
+                    f"{word} = {meant or 'not known'}" for word, meant in one.values.items()
+                ),
+                "confidence": one.confidence,
+                "reason": one.reason,
+            }
+            for name, one in self.columns.items()
+        ]
+        return pd.DataFrame(
+            rows, columns=["column", "variable", "unit", "values", "confidence", "reason"]
+        )
 
     @property
     def confident(self) -> list[str]:
         "Columns proposed as a variable with a confidence of at least .8."
-        return [name for name, one in self.columns.items() if one.variable and (one.confidence or 0) >= SURE]
+        return [
+            name
+            for name, one in self.columns.items()
+            if one.variable and (one.confidence or 0) >= SURE
+        ]
 
     @property
     def unsure(self) -> list[str]:
         "Columns proposed as a variable that a person has to look at."
-        return [name for name, one in self.columns.items() if one.variable and (one.confidence or 0) < SURE]
+        return [
+            name
+            for name, one in self.columns.items()
+            if one.variable and (one.confidence or 0) < SURE
+        ]
 
     def mapping(
         self,
-        confirmed: str | Iterable[str] | None = None,  # columns that a person has checked; "all"; "sure": the confident ones, the others are left out; None: none yet
+        confirmed: str
+        | Iterable[str]
+        # columns that a person has checked; "all"; "sure": the confident ones, the others are left
+        # out; None: none yet
+        | None = None,
     ) -> Mapping:
         "The mapping, with a person's yes where it was given."
         return _mapping_of(self, confirmed)
@@ -593,30 +1321,71 @@ class Suggestion:
         return self.mapping(confirmed).write(path)
 
     def __repr__(self) -> str:
-        return f"<Suggestion for {self.file}: {len(self.confident)} columns sure, {len(self.unsure)} to look at, {len(self.columns) - len(self.confident) - len(self.unsure)} ignored or of the hospital; a person has to confirm it>"
+        return (
+            f"<Suggestion for {self.file}: {len(self.confident)} columns sure, "
+            f"{len(self.unsure)} to look at, "
+            f"{len(self.columns) - len(self.confident) - len(self.unsure)} ignored or of "
+            "the hospital; a person has to confirm it>"
+        )
 
     def _repr_html_(self) -> str:
-        shown = self.table.assign(confidence=[("" if value is None or value != value else f"{value:.0%}") for value in self.table["confidence"]])
-        said = f"{len(self.confident)} columns are sure, {len(self.unsure)} need a look. Nothing is used before you confirm it: <code>gw.confirm_mapping(suggestion)</code>, or <code>suggestion.write(\"mapping.toml\")</code> and edit."
-        return f"<div><p><b>Proposed mapping of {html.escape(self.file)}</b> ({self.disease}; id: {html.escape(self.id or 'none')})<br>{said}</p>{shown.to_html(index=False, border=0)}</div>"
+        shown = self.table.assign(
+            confidence=[
+                ("" if value is None or value != value else f"{value:.0%}")
+                for value in self.table["confidence"]
+            ]
+        )
+        said = (
+            f"{len(self.confident)} columns are sure, {len(self.unsure)} need a look. "
+            "Nothing is used before you confirm it: "
+            "<code>gw.confirm_mapping(suggestion)</code>, or "
+            '<code>suggestion.write("mapping.toml")</code> and edit.'
+        )
+        return (
+            f"<div><p><b>Proposed mapping of {html.escape(self.file)}</b> ({self.disease}; "
+            "id: "
+            f"{html.escape(self.id or 'none')})<br>{said}</p>{shown.to_html(index=False, border=0)}</div>"
+        )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #9d4c238d
 def _mapping_of(proposed: Suggestion, confirmed: str | Iterable[str] | None) -> Mapping:
     "A suggestion as a mapping."
     if isinstance(confirmed, str) and confirmed not in ("all", "sure"):
         confirmed = [confirmed]
-    named = set(proposed.columns) if confirmed == "all" else set(proposed.confident) if confirmed == "sure" else set(confirmed or ())
+    named = (
+        set(proposed.columns)
+        if confirmed == "all"
+        else set(proposed.confident)
+        if confirmed == "sure"
+        else set(confirmed or ())
+    )
     if strange := [name for name in named if name not in proposed.columns]:
-        raise CohortError(f"confirmed: the file has no column {strange[0]!r}. {suggestion(strange[0], proposed.columns)}")
+        raise CohortError(
+            f"confirmed: the file has no column {strange[0]!r}. {suggestion(strange[0], proposed.columns)}"
+        )
     columns: dict[str, Column] = {}
     for name, one in proposed.columns.items():
         if name == proposed.id:
             continue
         left = confirmed == "sure" and one.variable is not None and name not in named
         said_yes = name in named or not one.variable or (one.confidence or 0) >= SURE
-        columns[name] = Column(ignore=True, reason=f"not confirmed: {one.variable}? ({one.reason})") if left else replace(one, confirmed=said_yes)
-    whole = confirmed in ("all", "sure") or named >= {name for name, one in proposed.columns.items() if one.variable}
-    return Mapping(proposed.disease, columns, proposed.id, proposed.decimal, missing=proposed.missing, confirmed=whole, source=f"the proposal for {proposed.file}")
+        columns[name] = (
+            Column(ignore=True, reason=f"not confirmed: {one.variable}? ({one.reason})")
+            if left
+            else replace(one, confirmed=said_yes)
+        )
+    whole = confirmed in ("all", "sure") or named >= {
+        name for name, one in proposed.columns.items() if one.variable
+    }
+    return Mapping(
+        proposed.disease,
+        columns,
+        proposed.id,
+        proposed.decimal,
+        missing=proposed.missing,
+        confirmed=whole,
+        source=f"the proposal for {proposed.file}",
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #03b02ff4
 SHARED = 3  # patients that must share a word before it is shown
@@ -633,37 +1402,77 @@ def example_of(looks: Looks, secret: bool) -> str:
     if looks.numeric > 0.7 and len(looks.words) > 6:
         low, middle, high = np.quantile(looks.numbers, [0.25, 0.5, 0.75])
         return f"numbers, quartiles {low:.4g}, {middle:.4g}, {high:.4g}"
-    shared = [word for word, count in zip(looks.words, looks.counts, strict=True) if count >= SHARED and len(word) <= 40][:6]
+    shared = [
+        word
+        for word, count in zip(looks.words, looks.counts, strict=True)
+        if count >= SHARED and len(word) <= 40
+    ][:6]
     return ", ".join(shared) or f"{len(looks.words):,} different texts"
 
 # %% ../../nbs/library/data/21_suggest.ipynb #2eab07b9
 def suggest_mapping(
     data: pd.DataFrame | str | Path | Records,  # a frame, a file or folder, or records
-    disease: str,                               # "mds", "aml", "mm" or "scd"
-    kind: str | None = None,                    # of a file; None: found out
-    **options: Any,                             # sheet, sep, encoding, data_dictionary of a file
+    disease: str,  # "mds", "aml", "mm" or "scd"
+    kind: str | None = None,  # of a file; None: found out
+    **options: Any,  # sheet, sep, encoding, data_dictionary of a file
 ) -> Suggestion:
     "Which column may be which variable, in which unit, how sure that is and why; for a person to confirm."
     check_disease(disease)
     records = data if isinstance(data, Records) else _records_of(data, disease, kind, options)
     raw, prior = records.raw, records.mapping
-    decimal = records.decimal or found_decimal([raw[name].dropna().astype(str).unique()[:500].tolist() for name in raw.columns], ";")
+    decimal = records.decimal or found_decimal(
+        [raw[name].dropna().astype(str).unique()[:500].tolist() for name in raw.columns], ";"
+    )
     looks = [looks_of(str(name), raw[name], decimal) for name in raw.columns]
     missing = missing_words(looks, decimal)
-    looks = [looks_of(str(name), raw[name], decimal, missing) for name in raw.columns] if missing else looks
+    looks = (
+        [looks_of(str(name), raw[name], decimal, missing) for name in raw.columns]
+        if missing
+        else looks
+    )
     forms = shared_beginnings(looks)
     id = prior.id if prior is not None else id_column(looks)
     columns = _roles(records, looks, id, forms)
     open_columns = [one for one in looks if one.name not in columns and one.name != id]
     taken = {column.variable for column in columns.values()}
     called = [one for one in everything_called(disease) if one.variable.name not in taken]
-    candidates = {one.name: _candidates(one, called, [str(records.labels.get(one.name, "")), forms.get(one.name, "")], records.meanings.get(one.name)) for one in open_columns}
+    candidates = {
+        one.name: _candidates(
+            one,
+            called,
+            [str(records.labels.get(one.name, "")), forms.get(one.name, "")],
+            records.meanings.get(one.name),
+        )
+        for one in open_columns
+    }
     chosen = assign(candidates)
-    columns |= {name: Column(one.variable, one.unit, one.values, reason=one.reason, confidence=one.confidence) for name, one in chosen.items()}
-    columns |= {one.name: Column(ignore=True, reason=_why_not(one, called)) for one in open_columns if one.name not in columns}
+    columns |= {
+        name: Column(
+            one.variable, one.unit, one.values, reason=one.reason, confidence=one.confidence
+        )
+        for name, one in chosen.items()
+    }
+    columns |= {
+        one.name: Column(ignore=True, reason=_why_not(one, called))
+        for one in open_columns
+        if one.name not in columns
+    }
     ordered = {str(name): columns[str(name)] for name in raw.columns if str(name) in columns}
-    secret = {name for name, column in ordered.items() if column.ignore and "must not leave" in column.reason} | {id}
-    return Suggestion(Path(records.file).name if records.file else "the frame", disease, ordered, id, "," if decimal == "," else None, len(raw), missing, {one.name: example_of(one, one.name in secret) for one in looks})
+    secret = {
+        name
+        for name, column in ordered.items()
+        if column.ignore and "must not leave" in column.reason
+    } | {id}
+    return Suggestion(
+        Path(records.file).name if records.file else "the frame",
+        disease,
+        ordered,
+        id,
+        "," if decimal == "," else None,
+        len(raw),
+        missing,
+        {one.name: example_of(one, one.name in secret) for one in looks},
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #661a4d0a
 def _why_not(looks: Looks, called: Sequence[Called]) -> str:
@@ -673,7 +1482,11 @@ def _why_not(looks: Looks, called: Sequence[Called]) -> str:
     if meant is None:
         return "no variable of the dictionary fits"
     fit = fit_of(looks, meant, heading.unit)
-    return f"the name says {meant.label}, but {fit.reason}" if fit.never and fit.reason else f"another column is {meant.label} already"
+    return (
+        f"the name says {meant.label}, but {fit.reason}"
+        if fit.never and fit.reason
+        else f"another column is {meant.label} already"
+    )
 
 # %% ../../nbs/library/data/21_suggest.ipynb #6cece454
 def _records_of(data: Any, disease: str, kind: str | None, options: dict[str, Any]) -> Records:
@@ -682,28 +1495,61 @@ def _records_of(data: Any, disease: str, kind: str | None, options: dict[str, An
         names = [str(name) for name in data.columns]
         if len(set(names)) < len(names):
             again = next(name for name in names if names.count(name) > 1)
-            raise CohortError(f"the frame: the name {again!r} is given to {names.count(again)} columns; expected each name once.")
-        return Records("the frame", "frame", disease, as_texts(data.set_axis(names, axis=1)), np.arange(2, len(data) + 2))
+            raise CohortError(
+                f"the frame: the name {again!r} is given to {names.count(again)} columns; expected each name once."
+            )
+        return Records(
+            "the frame",
+            "frame",
+            disease,
+            as_texts(data.set_axis(names, axis=1)),
+            np.arange(2, len(data) + 2),
+        )
     if not isinstance(data, str | Path):
-        raise CohortError(f"found a {type(data).__name__}; expected a DataFrame, or the path of a file or folder.")
+        raise CohortError(
+            f"found a {type(data).__name__}; expected a DataFrame, or the path of a file or folder."
+        )
     return read_records(data, disease, kind, **options)
 
 # %% ../../nbs/library/data/21_suggest.ipynb #8f182341
-def _roles(records: Records, looks: Sequence[Looks], id: str | None, forms: Table[str, str]) -> dict[str, Column]:
+def _roles(
+    records: Records, looks: Sequence[Looks], id: str | None, forms: Table[str, str]
+) -> dict[str, Column]:
     "Columns that are settled before any weighing: those the source itself explains, identifiers, the hospital."
     known = records.mapping.columns if records.mapping is not None else {}
-    columns = {name: replace(column, confidence=0.97, reason=f"{records.mapping.source if records.mapping else ''} {'says so' if column.variable else column.reason}".strip()) for name, column in known.items()}
+    columns = {
+        name: replace(
+            column,
+            confidence=0.97,
+            reason=f"{records.mapping.source if records.mapping else ''} "
+            f"{'says so' if column.variable else column.reason}".strip(),
+        )
+        for name, column in known.items()
+    }
     book = dictionary(records.disease)
     for one in looks:
-        if one.name not in columns and one.name != id and book.find(one.name) is None and (found := identifier_in(one.name, one.sample) or identifier_in(forms.get(one.name, one.name), one.sample)) is not None:
+        if (
+            one.name not in columns
+            and one.name != id
+            and book.find(one.name) is None
+            and (
+                found := identifier_in(one.name, one.sample)
+                or identifier_in(forms.get(one.name, one.name), one.sample)
+            )
+            is not None
+        ):
             columns[one.name] = Column(ignore=True, reason=found.reason, confidence=0.9)
     site = site_column([one for one in looks if one.name not in columns and one.name != id])
     if site is not None and book.find(site) is None:
-        columns[site] = Column(site=True, reason="the name says that it is the hospital", confidence=0.9)
+        columns[site] = Column(
+            site=True, reason="the name says that it is the hospital", confidence=0.9
+        )
     return columns
 
 # %% ../../nbs/library/data/21_suggest.ipynb #28e9a492
-def _candidates(looks: Looks, called: Sequence[Called], labels: Sequence[str], meanings: Table[str, str] | None) -> dict[str, Proposal]:
+def _candidates(
+    looks: Looks, called: Sequence[Called], labels: Sequence[str], meanings: Table[str, str] | None
+) -> dict[str, Proposal]:
     "Everything a column may be."
     found = {one.variable.name: weigh(looks, one, labels, meanings) for one in called}
     return {name: one for name, one in found.items() if one is not None and one.confidence > 0}

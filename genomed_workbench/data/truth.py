@@ -19,24 +19,35 @@ from scipy.special import expit
 @dataclass(frozen=True)
 class Hazard:
     "A hazard that is constant between break points; the last rate goes on for ever."
+
     breaks: tuple[float, ...]  # years, the first is 0, rising
-    rates: tuple[float, ...]   # events per year from each break on
+    rates: tuple[float, ...]  # events per year from each break on
 
     def __post_init__(self) -> None:
         breaks, rates = np.asarray(self.breaks, float), np.asarray(self.rates, float)
-        if breaks.shape != rates.shape or not len(breaks) or breaks[0] != 0 or (np.diff(breaks) <= 0).any():
-            raise ValueError(f"breaks={self.breaks} with {len(self.rates)} rates; expected rising years that begin with 0, and one rate for each.")
+        if (
+            breaks.shape != rates.shape
+            or not len(breaks)
+            or breaks[0] != 0
+            or (np.diff(breaks) <= 0).any()
+        ):
+            raise ValueError(
+                f"breaks={self.breaks} with {len(self.rates)} rates; expected rising years that "
+                "begin with 0, and one rate for each."
+            )
         if not np.isfinite(rates).all() or (rates < 0).any() or rates[-1] <= 0:
             raise ValueError(f"rates={self.rates}; expected numbers from 0 up, the last above 0.")
 
     def _at_breaks(self) -> np.ndarray:
         "Cumulative hazard at the break points."
-        return np.concatenate([[0.0], np.cumsum(np.diff(self.breaks) * np.asarray(self.rates)[:-1])])
+        return np.concatenate(
+            [[0.0], np.cumsum(np.diff(self.breaks) * np.asarray(self.rates)[:-1])]
+        )
 
     def cumulative(
         self,
-        years: Any,    # times from 0 up, any shape
-    ) -> np.ndarray:   # cumulative hazard, same shape
+        years: Any,  # times from 0 up, any shape
+    ) -> np.ndarray:  # cumulative hazard, same shape
         "The hazard summed up to a time."
         years, breaks = np.asarray(years, float), np.asarray(self.breaks, float)
         step = np.searchsorted(breaks, years, side="right") - 1
@@ -44,7 +55,7 @@ class Hazard:
 
     def when(
         self,
-        total: Any,   # cumulative hazards, any shape
+        total: Any,  # cumulative hazards, any shape
     ) -> np.ndarray:  # the time at which each is reached
         "The inverse of `cumulative`."
         total, at = np.asarray(total, float), self._at_breaks()
@@ -53,29 +64,55 @@ class Hazard:
 
 # %% ../../nbs/library/data/23_truth.ipynb #d4023596
 def hazard_for(
-    log_risk: np.ndarray,             # of each patient, shape (n,)
+    log_risk: np.ndarray,  # of each patient, shape (n,)
     survival: Mapping[float, float],  # published share of patients without the event, by year
 ) -> Hazard:
     "The baseline hazard under which a population with these risks has this survival curve."
     years = sorted(survival)
     shares = [survival[year] for year in years]
-    if not years or years[0] <= 0 or not all(1 > a > b > 0 for a, b in zip([1 - 1e-12, *shares], shares)):
-        raise ValueError(f"survival={dict(survival)}; expected shares between 0 and 1 that fall with the years.")
-    ratio = np.exp(np.quantile(log_risk, (np.arange(2000) + 0.5) / 2000)) if len(log_risk) > 2000 else np.exp(np.asarray(log_risk, float))
+    if (
+        not years
+        or years[0] <= 0
+        or not all(1 > a > b > 0 for a, b in zip([1 - 1e-12, *shares], shares))
+    ):
+        raise ValueError(
+            f"survival={dict(survival)}; expected shares between 0 and 1 that fall with the years."
+        )
+    ratio = (
+        np.exp(np.quantile(log_risk, (np.arange(2000) + 0.5) / 2000))
+        if len(log_risk) > 2000
+        else np.exp(np.asarray(log_risk, float))
+    )
     total = [0.0]
     for share in shares:
-        total.append(float(brentq(lambda h, share=share: np.exp(-h * ratio).mean() - share, 0.0, 800 / ratio.min(), xtol=1e-14)))
+        total.append(
+            float(
+                brentq(
+                    lambda h, share=share: np.exp(-h * ratio).mean() - share,
+                    0.0,
+                    800 / ratio.min(),
+                    xtol=1e-14,
+                )
+            )
+        )
     return Hazard((0.0, *years[:-1]), tuple(np.diff(total) / np.diff([0.0, *years])))
 
 # %% ../../nbs/library/data/23_truth.ipynb #ef0dba4d
 @dataclass(frozen=True, eq=False, repr=False)
 class Truth:
     "What was planted in virtual patients."
-    coefficients: pd.Series           # by feature: log hazard ratio (or log odds ratio) per unit
-    log_risk: pd.Series               # by patient; survival: against a patient with risk 0; binary: the log odds
-    baseline: Hazard | None = None    # hazard of a patient with log risk 0; None for a yes-or-no outcome
-    censoring: Hazard | None = None   # hazard of the end of follow-up; None: everybody is followed to the event
-    site_effects: Mapping[str, float] | None = None  # what each hospital adds to the log risk; None: nothing
+
+    coefficients: pd.Series  # by feature: log hazard ratio (or log odds ratio) per unit
+    log_risk: pd.Series  # by patient; survival: against a patient with risk 0; binary: the log odds
+    baseline: Hazard | None = (
+        None  # hazard of a patient with log risk 0; None for a yes-or-no outcome
+    )
+    censoring: Hazard | None = (
+        None  # hazard of the end of follow-up; None: everybody is followed to the event
+    )
+    site_effects: Mapping[str, float] | None = (
+        None  # what each hospital adds to the log risk; None: nothing
+    )
 
     @property
     def kind(self) -> str:
@@ -92,23 +129,28 @@ class Truth:
         "True chance of a yes, by patient (yes-or-no outcomes)."
         if self.baseline is not None:
             raise ValueError("This truth is about survival: ask for survival(times).")
-        return pd.Series(expit(self.log_risk.to_numpy()), index=self.log_risk.index, name="probability")
+        return pd.Series(
+            expit(self.log_risk.to_numpy()), index=self.log_risk.index, name="probability"
+        )
 
     def survival(
         self,
         times: Sequence[float],  # years, from 0 up
-    ) -> pd.DataFrame:           # a row per patient, a column per time
+    ) -> pd.DataFrame:  # a row per patient, a column per time
         "True chance of each patient to be without the event at each time."
         if self.baseline is None:
             raise ValueError("This truth is about a yes or no: ask for probability.")
         total = np.exp(self.log_risk.to_numpy())[:, None] * self.baseline.cumulative(times)[None, :]
-        return pd.DataFrame(np.exp(-total), index=self.log_risk.index, columns=pd.Index(list(times), name="years"))
+        return pd.DataFrame(
+            np.exp(-total), index=self.log_risk.index, columns=pd.Index(list(times), name="years")
+        )
 
     def draw(
         self,
         rng: np.random.Generator,
-        follow_up: np.ndarray | float = 1.0,  # longer (above 1) or shorter follow-up, shape (n,) or one number
-    ) -> tuple[np.ndarray, np.ndarray]:       # years (n,) and event (n,), 1 where it was seen
+        follow_up: np.ndarray
+        | float = 1.0,  # longer (above 1) or shorter follow-up, shape (n,) or one number
+    ) -> tuple[np.ndarray, np.ndarray]:  # years (n,) and event (n,), 1 where it was seen
         "Outcomes for these patients, censored as the follow-up ends."
         n = len(self.log_risk)
         if self.baseline is None:
@@ -131,16 +173,25 @@ class Truth:
         patients: pd.Index,
     ) -> "Truth":
         "The truth of these patients, by their ids."
-        return self if patients is self.log_risk.index or patients.equals(self.log_risk.index) else replace(self, log_risk=self.log_risk.loc[patients])
+        return (
+            self
+            if patients is self.log_risk.index or patients.equals(self.log_risk.index)
+            else replace(self, log_risk=self.log_risk.loc[patients])
+        )
 
     def table(self) -> pd.DataFrame:  # index = feature
         "The planted coefficients and what they mean as ratios, strongest first."
         ratio = "hazard_ratio" if self.kind == "survival" else "odds_ratio"
         found = pd.DataFrame({"coef": self.coefficients, ratio: np.exp(self.coefficients)})
-        return found.loc[self.coefficients.abs().sort_values(ascending=False, kind="stable").index].rename_axis("feature")
+        return found.loc[
+            self.coefficients.abs().sort_values(ascending=False, kind="stable").index
+        ].rename_axis("feature")
 
     def __repr__(self) -> str:
-        return f"<Truth of {len(self.log_risk):,} virtual patients: {len(self.features)} features matter, {self.kind} outcome>"
+        return (
+            f"<Truth of {len(self.log_risk):,} virtual patients: {len(self.features)} "
+            f"features matter, {self.kind} outcome>"
+        )
 
     def _repr_html_(self) -> str:
         return f"<p>Planted in {len(self.log_risk):,} virtual patients:</p>{self.table().round(3).to_html()}"

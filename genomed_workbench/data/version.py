@@ -11,5 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 # %% ../../nbs/library/data/00_version.ipynb #321a13f6
 def own_version() -> str:
     "The version of this package."
-    try: return version("genomed-workbench")
-    except PackageNotFoundError: return "not installed"
+    try:
+        return version("genomed-workbench")
+    except PackageNotFoundError:
+        return "not installed"

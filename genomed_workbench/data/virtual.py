@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 # %% ../../nbs/library/data/24_virtual.ipynb #d5818e11
 def both_share(
-    p: Any,         # share of patients with the first
-    q: Any,         # share of patients with the second
+    p: Any,  # share of patients with the first
+    q: Any,  # share of patients with the second
     log_odds: Any,  # natural logarithm of their odds ratio
-) -> np.ndarray:    # share of patients with both
+) -> np.ndarray:  # share of patients with both
     "How often two findings meet, from their odds ratio (Plackett 1965, doi:10.1080/01621459.1965.10480807)."
     p, q, ratio = np.asarray(p, float), np.asarray(q, float), np.exp(np.asarray(log_odds, float))
     odd = np.abs(ratio - 1) > 1e-9
@@ -37,15 +37,19 @@ def both_share(
 @dataclass(frozen=True, eq=False)
 class YesNo:
     "Findings that are there or not, each drawn given those before it."
+
     names: tuple[str, ...]
-    weights: tuple[tuple[float, ...], ...]  # row j: its intercept, then the log odds ratio of each finding before it
+    weights: tuple[
+        tuple[float, ...], ...
+    ]  # row j: its intercept, then the log odds ratio of each finding before it
 
     def draw(
         self,
         rng: np.random.Generator,
         n: int,
-        given: np.ndarray | None = None,  # the first findings where they are known already, shape (known, n)
-    ) -> np.ndarray:                      # 0.0 or 1.0, shape (findings, n)
+        given: np.ndarray
+        | None = None,  # the first findings where they are known already, shape (known, n)
+    ) -> np.ndarray:  # 0.0 or 1.0, shape (findings, n)
         "Findings of n patients."
         found = np.zeros((len(self.names), n), dtype=np.float32)
         known = 0 if given is None else len(given)
@@ -59,7 +63,7 @@ class YesNo:
 # %% ../../nbs/library/data/24_virtual.ipynb #bdac1442
 def _rule(
     earlier: np.ndarray,  # a sample of the findings before, shape (j, m)
-    wanted: np.ndarray,   # wanted means: of the new finding, then of it together with each before, shape (j + 1,)
+    wanted: np.ndarray,  # wanted means: of the new finding, then of it together with each before, shape (j + 1,)
     ridge: float,
 ) -> np.ndarray:
     "Weights of a logistic rule that has the wanted means on the sample."
@@ -71,7 +75,9 @@ def _rule(
     for _ in range(100):
         share = expit(weights @ design)
         miss = wanted - design @ share / design.shape[1] - hold * weights
-        slope = (design * (share * (1 - share))) @ design.T / design.shape[1] + np.diag(hold + 1e-12)
+        slope = (design * (share * (1 - share))) @ design.T / design.shape[1] + np.diag(
+            hold + 1e-12
+        )
         step = np.linalg.solve(slope, miss)
         weights = weights + step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
         if np.abs(miss).max() < 1e-9:
@@ -80,32 +86,43 @@ def _rule(
 
 # %% ../../nbs/library/data/24_virtual.ipynb #ed357ed3
 def solve_yes_no(
-    shares: Mapping[str, float],                 # prevalence by name, in the order in which they are drawn
-    log_odds: Mapping[tuple[str, str], float],   # of pairs, in either order; pairs that are not named: 0
-    sample: int = 100_000,                       # patients to solve over
+    shares: Mapping[str, float],  # prevalence by name, in the order in which they are drawn
+    log_odds: Mapping[
+        tuple[str, str], float
+    ],  # of pairs, in either order; pairs that are not named: 0
+    sample: int = 100_000,  # patients to solve over
     seed: int = 0,
-    ridge: float = 1e-5,                         # holds weights of pairs that never meet
+    ridge: float = 1e-5,  # holds weights of pairs that never meet
 ) -> YesNo:
     "The rules under which prevalences and odds ratios are those given."
     names, rng = tuple(shares), np.random.default_rng(seed)
     if unknown := {name for pair in log_odds for name in pair} - set(names):
-        raise ValueError(f"odds ratios name {', '.join(map(repr, sorted(unknown)))}, of which no prevalence is given; name it among the shares.")
+        raise ValueError(
+            f"odds ratios name {', '.join(map(repr, sorted(unknown)))}, of which no "
+            "prevalence is given; name it among the shares."
+        )
     known = {frozenset(pair): value for pair, value in log_odds.items()}
     found, rows = np.zeros((len(names), sample)), []
     for j, name in enumerate(names):
         p, before = shares[name], np.array([shares[other] for other in names[:j]])
-        meet = both_share(p, before, [known.get(frozenset((name, other)), 0.0) for other in names[:j]])
+        meet = both_share(
+            p, before, [known.get(frozenset((name, other)), 0.0) for other in names[:j]]
+        )
         there = found[:j].mean(axis=1)
-        rows.append(_rule(found[:j], np.concatenate([[p], meet * there / before if j else []]), ridge))
+        rows.append(
+            _rule(found[:j], np.concatenate([[p], meet * there / before if j else []]), ridge)
+        )
         found[j] = rng.random(sample) < expit(rows[-1][0] + rows[-1][1:] @ found[:j])
     return YesNo(names, tuple(tuple(map(float, row)) for row in rows))
 
 # %% ../../nbs/library/data/24_virtual.ipynb #b5b95655
 def odds_ratio(
-    first: np.ndarray,   # 0 or 1, shape (n,)
+    first: np.ndarray,  # 0 or 1, shape (n,)
     second: np.ndarray,
 ) -> float:
-    "Odds ratio of two findings, half a patient added to each cell (Haldane 1956, doi:10.1111/j.1469-1809.1955.tb01285.x)."
+    """Odds ratio of two findings, half a patient added to each cell (Haldane 1956,
+    doi:10.1111/j.1469-1809.1955.tb01285.x).
+    """
     n, a, b = len(first), float(first @ second), float(first.sum())
     c = float(second.sum())
     return (a + 0.5) * (n - b - c + a + 0.5) / ((b - a + 0.5) * (c - a + 0.5))
@@ -117,51 +134,68 @@ GRID = np.round(np.arange(-4.0, 4.01, 0.05), 2)  # normal scores at which tables
 @dataclass(frozen=True)
 class Quantiles:
     "A distribution by its published quantiles."
+
     values: Mapping[float, float]  # value by probability, such as {0.05: 6.8, 0.5: 9.7, 0.95: 13.4}
-    low: float = 0.0               # no value lies below
-    high: float = np.inf           # or above
-    digits: int = 1                # decimals that a laboratory writes
+    low: float = 0.0  # no value lies below
+    high: float = np.inf  # or above
+    digits: int = 1  # decimals that a laboratory writes
 
     def at(
         self,
-        score: Any,    # normal scores: 0 is the median, 1.645 the 95 % quantile
+        score: Any,  # normal scores: 0 is the median, 1.645 the 95 % quantile
     ) -> np.ndarray:
         "The values at these normal scores."
         score = np.asarray(score, float)
-        knots, values = ndtri(np.array(sorted(self.values))), np.array([self.values[p] for p in sorted(self.values)], float)
+        knots, values = (
+            ndtri(np.array(sorted(self.values))),
+            np.array([self.values[p] for p in sorted(self.values)], float),
+        )
         found = np.interp(score, knots, values)
-        first, last = (values[1] - values[0]) / (knots[1] - knots[0]), (values[-1] - values[-2]) / (knots[-1] - knots[-2])
+        first, last = (
+            (values[1] - values[0]) / (knots[1] - knots[0]),
+            (values[-1] - values[-2]) / (knots[-1] - knots[-2]),
+        )
         found += np.minimum(score - knots[0], 0) * first + np.maximum(score - knots[-1], 0) * last
         return np.clip(found, self.low, self.high)
 
     def score(
         self,
-        value: Any,    # values
-    ) -> np.ndarray:   # normal scores; the middle of a flat stretch
+        value: Any,  # values
+    ) -> np.ndarray:  # normal scores; the middle of a flat stretch
         "The inverse of `at`."
         table = self.at(GRID)
-        low, high = np.searchsorted(table, value, side="left"), np.searchsorted(table, value, side="right") - 1
+        low, high = (
+            np.searchsorted(table, value, side="left"),
+            np.searchsorted(table, value, side="right") - 1,
+        )
         exact = np.interp(value, table, GRID)
-        return np.where(high > low, (GRID[np.minimum(low, len(GRID) - 1)] + GRID[np.maximum(high, 0)]) / 2, exact)
+        return np.where(
+            high > low,
+            (GRID[np.minimum(low, len(GRID) - 1)] + GRID[np.maximum(high, 0)]) / 2,
+            exact,
+        )
 
 # %% ../../nbs/library/data/24_virtual.ipynb #61280caf
 @dataclass(frozen=True, eq=False)
 class Numbers:
     "Laboratory values and other numbers, given findings."
+
     names: tuple[str, ...]
-    shifts: np.ndarray     # what each finding adds to a normal score, shape (numbers, findings)
-    mixing: np.ndarray     # Cholesky factor of the rest's covariance, shape (numbers, numbers)
-    scores: np.ndarray     # the population's score at each place of GRID, shape (numbers, len(GRID))
-    values: np.ndarray     # the published value there, same shape
+    shifts: np.ndarray  # what each finding adds to a normal score, shape (numbers, findings)
+    mixing: np.ndarray  # Cholesky factor of the rest's covariance, shape (numbers, numbers)
+    scores: np.ndarray  # the population's score at each place of GRID, shape (numbers, len(GRID))
+    values: np.ndarray  # the published value there, same shape
     digits: tuple[int, ...]
 
     def latent(
         self,
         rng: np.random.Generator,
         found: np.ndarray,  # findings, shape (findings, n)
-    ) -> np.ndarray:        # shape (numbers, n)
+    ) -> np.ndarray:  # shape (numbers, n)
         "Scores before they are mapped to values."
-        return self.shifts @ found + self.mixing @ rng.standard_normal((len(self.names), found.shape[1]))
+        return self.shifts @ found + self.mixing @ rng.standard_normal(
+            (len(self.names), found.shape[1])
+        )
 
     def draw(
         self,
@@ -170,7 +204,9 @@ class Numbers:
     ) -> np.ndarray:  # values, shape (numbers, n)
         "Values of patients with these findings."
         latent = self.latent(rng, found)
-        for row, score, value, digits in zip(latent, self.scores, self.values, self.digits, strict=True):
+        for row, score, value, digits in zip(
+            latent, self.scores, self.values, self.digits, strict=True
+        ):
             row[:] = np.round(np.interp(row, score, value), digits)
         return latent
 
@@ -178,9 +214,15 @@ class Numbers:
 def nearest_correlation(
     matrix: np.ndarray,  # symmetric, shape (k, k)
     least: float = 1e-4,  # smallest eigenvalue allowed
-) -> np.ndarray:          # positive definite, same diagonal
-    "The nearest matrix with this diagonal that can be a covariance (alternating projections: Higham 2002, doi:10.1093/imanum/22.3.329)."
-    diagonal, found, correction = np.diag(matrix).copy(), matrix.astype(float), np.zeros(matrix.shape)
+) -> np.ndarray:  # positive definite, same diagonal
+    """The nearest matrix with this diagonal that can be a covariance (alternating projections: Higham
+    2002, doi:10.1093/imanum/22.3.329).
+    """
+    diagonal, found, correction = (
+        np.diag(matrix).copy(),
+        matrix.astype(float),
+        np.zeros(matrix.shape),
+    )
     for _ in range(200):
         asked = found - correction
         values, vectors = np.linalg.eigh(asked)
@@ -194,46 +236,75 @@ def nearest_correlation(
 # %% ../../nbs/library/data/24_virtual.ipynb #f344b07e
 def solve_numbers(
     quantiles: Mapping[str, Quantiles],
-    spearman: Mapping[tuple[str, str], float],        # rank correlations of pairs; those not named: 0
-    shifts: Mapping[str, Mapping[str, float]],        # by number, by finding: what it adds, in standard deviations
+    spearman: Mapping[tuple[str, str], float],  # rank correlations of pairs; those not named: 0
+    shifts: Mapping[
+        str, Mapping[str, float]
+    ],  # by number, by finding: what it adds, in standard deviations
     findings: YesNo,
     sample: int = 200_000,
     seed: int = 0,
 ) -> Numbers:
     "Numbers with these quantiles, correlations and dependencies on findings."
     names, rng = tuple(quantiles), np.random.default_rng(seed)
-    matrix = np.array([[shifts.get(name, {}).get(one, 0.0) for one in findings.names] for name in names])
+    matrix = np.array(
+        [[shifts.get(name, {}).get(one, 0.0) for one in findings.names] for name in names]
+    )
     found = findings.draw(rng, sample)
     explained = np.atleast_2d(np.cov(matrix @ found))
     rest = _wanted_correlation(names, spearman) - explained
     spare = np.maximum(np.diag(rest), 0.05)
     np.fill_diagonal(rest, spare)
     mixing = np.linalg.cholesky(nearest_correlation(rest))
-    draft = Numbers(names, matrix, mixing, np.tile(GRID, (len(names), 1)), np.tile(GRID, (len(names), 1)), (9,) * len(names))
+    draft = Numbers(
+        names,
+        matrix,
+        mixing,
+        np.tile(GRID, (len(names), 1)),
+        np.tile(GRID, (len(names), 1)),
+        (9,) * len(names),
+    )
     scores = np.quantile(draft.latent(rng, found), ndtr(GRID), axis=1).T
     values = np.array([np.clip(one.at(GRID), one.low, one.high) for one in quantiles.values()])
-    return Numbers(names, matrix, mixing, np.maximum.accumulate(scores, axis=1), values, tuple(one.digits for one in quantiles.values()))
+    return Numbers(
+        names,
+        matrix,
+        mixing,
+        np.maximum.accumulate(scores, axis=1),
+        values,
+        tuple(one.digits for one in quantiles.values()),
+    )
 
 # %% ../../nbs/library/data/24_virtual.ipynb #d8484dc1
-def _wanted_correlation(names: Sequence[str], spearman: Mapping[tuple[str, str], float]) -> np.ndarray:
+def _wanted_correlation(
+    names: Sequence[str], spearman: Mapping[tuple[str, str], float]
+) -> np.ndarray:
     "Correlations of normal scores that have these rank correlations (Pearson 1907: 2 sin(pi rho / 6))."
     known = {frozenset(pair): value for pair, value in spearman.items()}
-    return np.array([[1.0 if one == two else 2 * np.sin(np.pi * known.get(frozenset((one, two)), 0.0) / 6) for two in names] for one in names])
+    return np.array(
+        [
+            [
+                1.0 if one == two else 2 * np.sin(np.pi * known.get(frozenset((one, two)), 0.0) / 6)
+                for two in names
+            ]
+            for one in names
+        ]
+    )
 
 # %% ../../nbs/library/data/24_virtual.ipynb #89f771d5
 @dataclass(frozen=True)
 class Contrast:
     "A number among patients with and without a finding."
+
     number: str
     finding: str
-    yes: float              # in patients who have the finding
-    no: float               # in those who do not
+    yes: float  # in patients who have the finding
+    no: float  # in those who do not
     statistic: str = "median"  # or "mean"
 
     def of(
         self,
         values: np.ndarray,  # the number, NaN where unknown
-        found: np.ndarray,   # 0 or 1
+        found: np.ndarray,  # 0 or 1
     ) -> tuple[float, float]:  # with and without
         "The contrast that patients show."
         summary = np.nanmedian if self.statistic == "median" else np.nanmean
@@ -241,18 +312,23 @@ class Contrast:
 
 # %% ../../nbs/library/data/24_virtual.ipynb #272a6387
 def _correct(
-    shifts: dict[str, float],          # of one number, by finding; changed in place
-    contrasts: Sequence[Contrast],     # of that number
+    shifts: dict[str, float],  # of one number, by finding; changed in place
+    contrasts: Sequence[Contrast],  # of that number
     quantiles: Quantiles,
-    values: np.ndarray,                # what the number is now, shape (n,)
-    found: np.ndarray,                 # the findings of the contrasts, shape (len(contrasts), n)
+    values: np.ndarray,  # what the number is now, shape (n,)
+    found: np.ndarray,  # the findings of the contrasts, shape (len(contrasts), n)
 ) -> None:
     "One step towards the contrasts."
     found = found.astype(float)
     seen = [one.of(values, finding)[0] for one, finding in zip(contrasts, found, strict=True)]
-    miss = [float(quantiles.score(one.yes) - quantiles.score(now)) for one, now in zip(contrasts, seen, strict=True)]
+    miss = [
+        float(quantiles.score(one.yes) - quantiles.score(now))
+        for one, now in zip(contrasts, seen, strict=True)
+    ]
     moves = (found @ found.T) / found.sum(axis=1, keepdims=True) - found.mean(axis=1)
-    for one, step in zip(contrasts, np.linalg.solve(moves + 0.02 * np.eye(len(contrasts)), miss), strict=True):
+    for one, step in zip(
+        contrasts, np.linalg.solve(moves + 0.02 * np.eye(len(contrasts)), miss), strict=True
+    ):
         shifts[one.finding] = shifts.get(one.finding, 0.0) + float(np.clip(step, -0.5, 0.5))
 
 # %% ../../nbs/library/data/24_virtual.ipynb #d0698ebf
@@ -277,7 +353,13 @@ def match_contrasts(
         values = dict(zip(numbers.names, numbers.draw(rng, found), strict=True))
         for name in dict.fromkeys(one.number for one in contrasts):
             here = [one for one in contrasts if one.number == name]
-            _correct(asked[name], here, quantiles[name], values[name], found[[findings.names.index(one.finding) for one in here]])
+            _correct(
+                asked[name],
+                here,
+                quantiles[name],
+                values[name],
+                found[[findings.names.index(one.finding) for one in here]],
+            )
     return numbers
 
 # %% ../../nbs/library/data/24_virtual.ipynb #d6665edd
@@ -287,6 +369,7 @@ CHUNK = 50_000  # patients drawn at once
 @dataclass(frozen=True, eq=False)
 class Population:
     "Where virtual patients come from."
+
     yes_no: YesNo
     numbers: Numbers
 
@@ -294,29 +377,49 @@ class Population:
         self,
         n: int,
         seed: int = 0,
-    ) -> dict[str, np.ndarray]:  # findings as 0.0 and 1.0, numbers in their units; each of shape (n,), nothing missing
+    ) -> dict[
+        str, np.ndarray
+    ]:  # findings as 0.0 and 1.0, numbers in their units; each of shape (n,), nothing missing
         "Findings and numbers of n patients."
         names = (*self.yes_no.names, *self.numbers.names)
         table = np.empty((len(names), n))
         for piece, start in enumerate(range(0, n, CHUNK)):
-            rng, stop = np.random.Generator(np.random.PCG64([seed, 0]).jumped(piece)), min(start + CHUNK, n)  # one stream, far ahead for each piece
+            rng, stop = (
+                np.random.Generator(np.random.PCG64([seed, 0]).jumped(piece)),
+                min(start + CHUNK, n),
+            )  # one stream, far ahead for each piece
             found = self.yes_no.draw(rng, stop - start)
             table[: len(found), start:stop] = found
-            table[len(found):, start:stop] = self.numbers.draw(rng, found)
+            table[len(found) :, start:stop] = self.numbers.draw(rng, found)
         return dict(zip(names, table, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         "Plain numbers for a JSON file."
         numbers = {"names": list(self.numbers.names), "digits": list(self.numbers.digits)}
-        arrays = {name: np.round(getattr(self.numbers, name), 5).tolist() for name in ("shifts", "mixing", "scores", "values")}
-        return {"yes_no": {"names": list(self.yes_no.names), "weights": [np.round(row, 5).tolist() for row in self.yes_no.weights]}, "numbers": numbers | arrays}
+        arrays = {
+            name: np.round(getattr(self.numbers, name), 5).tolist()
+            for name in ("shifts", "mixing", "scores", "values")
+        }
+        return {
+            "yes_no": {
+                "names": list(self.yes_no.names),
+                "weights": [np.round(row, 5).tolist() for row in self.yes_no.weights],
+            },
+            "numbers": numbers | arrays,
+        }
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> "Population":
         "A population from the numbers of `to_dict`."
         numbers, findings = told["numbers"], told["yes_no"]
-        arrays = {name: np.asarray(numbers[name], float) for name in ("shifts", "mixing", "scores", "values")}
-        return cls(YesNo(tuple(findings["names"]), tuple(map(tuple, findings["weights"]))), Numbers(tuple(numbers["names"]), digits=tuple(numbers["digits"]), **arrays))
+        arrays = {
+            name: np.asarray(numbers[name], float)
+            for name in ("shifts", "mixing", "scores", "values")
+        }
+        return cls(
+            YesNo(tuple(findings["names"]), tuple(map(tuple, findings["weights"]))),
+            Numbers(tuple(numbers["names"]), digits=tuple(numbers["digits"]), **arrays),
+        )
 
 # %% ../../nbs/library/data/24_virtual.ipynb #5e1f59db
 def pairs(
@@ -327,17 +430,28 @@ def pairs(
 
 # %% ../../nbs/library/data/24_virtual.ipynb #c2f883e9
 def quantiles_of(
-    told: Mapping[str, Mapping[str, Any]],  # by number: {"0.05": 6.8, ..., "low": 2, "high": 20, "digits": 1}; mean and sd are left alone
+    told: Mapping[
+        str, Mapping[str, Any]
+    ],  # by number: {"0.05": 6.8, ..., "low": 2, "high": 20, "digits": 1}; mean and sd are left alone
 ) -> dict[str, Quantiles]:
     "Distributions as a JSON file writes them."
+
     def one(entry: Mapping[str, Any]) -> Quantiles:
         values = {float(key): float(value) for key, value in entry.items() if key[0].isdigit()}
-        return Quantiles(values, float(entry.get("low", 0.0)), float(entry.get("high", np.inf)), int(entry.get("digits", 1)))
+        return Quantiles(
+            values,
+            float(entry.get("low", 0.0)),
+            float(entry.get("high", np.inf)),
+            int(entry.get("digits", 1)),
+        )
+
     return {name: one(entry) for name, entry in told.items()}
 
 # %% ../../nbs/library/data/24_virtual.ipynb #1155871a
 def solve_population(
-    published: Mapping[str, Any],  # prevalence, log_odds (and further_log_odds), quantiles, spearman, and where known shifts and contrasts
+    published: Mapping[
+        str, Any
+    ],  # prevalence, log_odds (and further_log_odds), quantiles, spearman, and where known shifts and contrasts
     seed: int = 0,
     sample: int = 200_000,
 ) -> Population:
@@ -345,8 +459,20 @@ def solve_population(
     log_odds = pairs(published["log_odds"]) | pairs(published.get("further_log_odds", {}))
     with threadpool_limits(1):  # many small products: threads would only wait for each other
         findings = solve_yes_no(published["prevalence"], log_odds, sample, seed)
-        contrasts = [Contrast(**one) for one in published.get("contrasts", ()) if one["finding"] in findings.names]
-        numbers = match_contrasts(quantiles_of(published["quantiles"]), pairs(published["spearman"]), published.get("shifts", {}), contrasts, findings, sample // 2, seed)
+        contrasts = [
+            Contrast(**one)
+            for one in published.get("contrasts", ())
+            if one["finding"] in findings.names
+        ]
+        numbers = match_contrasts(
+            quantiles_of(published["quantiles"]),
+            pairs(published["spearman"]),
+            published.get("shifts", {}),
+            contrasts,
+            findings,
+            sample // 2,
+            seed,
+        )
     return Population(findings, numbers)
 
 # %% ../../nbs/library/data/24_virtual.ipynb #56283f30
@@ -359,8 +485,10 @@ def read_calibration(
 
 # %% ../../nbs/library/data/24_virtual.ipynb #d78aea15
 def blank(
-    columns: dict[str, np.ndarray],             # by name; changed in place
-    missing: Mapping[str, float],               # share unknown, by name; several columns that are missing together: "a|b|c"
+    columns: dict[str, np.ndarray],  # by name; changed in place
+    missing: Mapping[
+        str, float
+    ],  # share unknown, by name; several columns that are missing together: "a|b|c"
     rng: np.random.Generator,
 ) -> None:
     "Make values unknown, completely at random."
@@ -376,7 +504,12 @@ def choose(
     rng: np.random.Generator,
     shares: Mapping[str, float],  # by level; they are made to add up to 1
     n: int,
-) -> np.ndarray:                  # texts, shape (n,)
+) -> np.ndarray:  # texts, shape (n,)
     "A level for each of n patients."
     levels, weights = np.array(list(shares), dtype=object), np.array(list(shares.values()), float)
-    return levels[np.minimum(np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(n), side="right"), len(levels) - 1)]
+    return levels[
+        np.minimum(
+            np.searchsorted(np.cumsum(weights / weights.sum()), rng.random(n), side="right"),
+            len(levels) - 1,
+        )
+    ]

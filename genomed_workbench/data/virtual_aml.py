@@ -14,36 +14,70 @@ from .designs import Columns, Design
 
 # %% ../../nbs/library/data/28_virtual_aml.ipynb #c6c44913
 ABSENT = ("t_9_11", "t_6_9", "t_9_22", "t_8_16", "ZRSR2")
-CHROMOSOMES = ("t_8_21", "inv16", "t_15_17", *ABSENT[:4], "t_v_11", "inv3", "minus5_5q", "minus7", "abn17p", "plus8", "complex", "monosomal")
-RARER_GENES = ("RAD21", "EZH2", "PHF6", "SF3B1", "U2AF1", "BCOR", "GATA2", "NF1", "CBL", "STAG2", "ASXL1")
+CHROMOSOMES = (
+    "t_8_21",
+    "inv16",
+    "t_15_17",
+    *ABSENT[:4],
+    "t_v_11",
+    "inv3",
+    "minus5_5q",
+    "minus7",
+    "abn17p",
+    "plus8",
+    "complex",
+    "monosomal",
+)
+RARER_GENES = (
+    "RAD21",
+    "EZH2",
+    "PHF6",
+    "SF3B1",
+    "U2AF1",
+    "BCOR",
+    "GATA2",
+    "NF1",
+    "CBL",
+    "STAG2",
+    "ASXL1",
+)
 
 # %% ../../nbs/library/data/28_virtual_aml.ipynb #5f73e7f0
 def complete_aml(
-    columns:Columns,          # findings and numbers as drawn
-    rng:np.random.Generator,  # not needed: nothing is left to chance here
+    columns: Columns,  # findings and numbers as drawn
+    rng: np.random.Generator,  # not needed: nothing is left to chance here
 ) -> Columns:
     "The other variables of the dictionary that follow from what was drawn."
     n = len(columns["age"])
     columns["sex"] = np.where(columns.pop("male") == 1, "male", "female").astype(object)
     columns["CEBPA"] = np.maximum(columns["CEBPA"], columns["CEBPA_bi"])
     columns["CEBPA_bzip"] = columns["CEBPA_bi"].copy()
-    columns["monosomal"] = columns["complex"]*columns["minus7"]
+    columns["monosomal"] = columns["complex"] * columns["minus7"]
     return columns | {name: np.zeros(n) for name in ABSENT}
 
 # %% ../../nbs/library/data/28_virtual_aml.ipynb #d1b6af6f
 def derive_aml(
-    columns:Columns,  # values, NaN where unknown
+    columns: Columns,  # values, NaN where unknown
 ) -> Columns:
     "Logarithms of the skewed values, as the hazard ratios are given for them."
-    return columns | {f"log_{name}": np.log(np.maximum(columns[name], 0.1)) for name in ("white_cells", "platelets")}
+    return columns | {
+        f"log_{name}": np.log(np.maximum(columns[name], 0.1))
+        for name in ("white_cells", "platelets")
+    }
 
 # %% ../../nbs/library/data/28_virtual_aml.ipynb #27b58114
 def eln_group(
-    frame:pd.DataFrame,  # virtual patients
-) -> pd.Series:          # Favorable, Intermediate, Adverse; none for acute promyelocytic leukemia
+    frame: pd.DataFrame,  # virtual patients
+) -> pd.Series:  # Favorable, Intermediate, Adverse; none for acute promyelocytic leukemia
     "ELN 2022 category of each patient (Döhner 2022, doi:10.1182/blood.2022016867)."
     return eln_2022(frame)["category"]
 
 # %% ../../nbs/library/data/28_virtual_aml.ipynb #2462a57d
-DESIGN = Design(name="virtual-aml", complete=complete_aml, derive=derive_aml, groups={"ELN 2022": eln_group},
-                laboratory=("hemoglobin", "platelets", "white_cells", "ldh"), panels={"rarer genes": RARER_GENES, "cytogenetics": CHROMOSOMES})
+DESIGN = Design(
+    name="virtual-aml",
+    complete=complete_aml,
+    derive=derive_aml,
+    groups={"ELN 2022": eln_group},
+    laboratory=("hemoglobin", "platelets", "white_cells", "ldh"),
+    panels={"rarer genes": RARER_GENES, "cytogenetics": CHROMOSOMES},
+)

@@ -16,40 +16,87 @@ from .virtual import choose, quantiles_of, read_calibration
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #a56f1b50
 def _published() -> dict:
     "The aggregates."
-    return read_calibration(design_card("virtual-mds")[1]["folder"] / "calibration.json")["published"]
+    return read_calibration(design_card("virtual-mds")[1]["folder"] / "calibration.json")[
+        "published"
+    ]
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #3e221eb8
 LESIONS = {  # column: its text, what it does to the number of chromosomes, where it stands in a karyotype
-    "minusY": ("-Y", -1, 0), "inv3": ("inv(3)(q21q26)", 0, 3), "del5q": ("del(5)(q13q33)", 0, 5), "minus7": ("-7", -1, 7), "del7q": ("del(7)(q22q36)", 0, 7), "plus8": ("+8", 1, 8),
-    "del11q": ("del(11)(q14q23)", 0, 11), "del12p": ("del(12)(p11p13)", 0, 12), "iso17q": ("i(17)(q10)", 0, 17), "del17_17p": ("del(17)(p12)", 0, 17), "plus19": ("+19", 1, 19), "del20q": ("del(20)(q11q13)", 0, 20),
+    "minusY": ("-Y", -1, 0),
+    "inv3": ("inv(3)(q21q26)", 0, 3),
+    "del5q": ("del(5)(q13q33)", 0, 5),
+    "minus7": ("-7", -1, 7),
+    "del7q": ("del(7)(q22q36)", 0, 7),
+    "plus8": ("+8", 1, 8),
+    "del11q": ("del(11)(q14q23)", 0, 11),
+    "del12p": ("del(12)(p11p13)", 0, 12),
+    "iso17q": ("i(17)(q10)", 0, 17),
+    "del17_17p": ("del(17)(p12)", 0, 17),
+    "plus19": ("+19", 1, 19),
+    "del20q": ("del(20)(q11q13)", 0, 20),
 }
-FURTHER = (("+21", 1, 21), ("del(13)(q12q22)", 0, 13), ("-18", -1, 18), ("add(16)(q22)", 0, 16), ("+11", 1, 11), ("+mar", 1, 99), ("add(1)(p36)", 0, 1), ("-16", -1, 16), ("del(9)(q13q22)", 0, 9), ("+22", 1, 22), ("t(2;15)(p21;q24)", 0, 2))
-CELLS = (20, 14, 9, 6)                # dividing cells that carry the clone, of 20
-ONE_MORE, MANY = (0.072, 0.10), 0.83  # our choice: an unlisted abnormality beside none and beside one lesion; share of complex karyotypes with four or more
+FURTHER = (
+    ("+21", 1, 21),
+    ("del(13)(q12q22)", 0, 13),
+    ("-18", -1, 18),
+    ("add(16)(q22)", 0, 16),
+    ("+11", 1, 11),
+    ("+mar", 1, 99),
+    ("add(1)(p36)", 0, 1),
+    ("-16", -1, 16),
+    ("del(9)(q13q22)", 0, 9),
+    ("+22", 1, 22),
+    ("t(2;15)(p21;q24)", 0, 2),
+)
+CELLS = (20, 14, 9, 6)  # dividing cells that carry the clone, of 20
+ONE_MORE, MANY = (
+    (0.072, 0.10),
+    0.83,
+    # our choice: an unlisted abnormality beside none and beside one lesion; share of complex
+    # karyotypes with four or more
+)
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #1f0ef2cd
 def _further(columns: Columns, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     "Number of listed lesions, and of further abnormalities."
-    listed = np.add.reduce([columns[name] for name in LESIONS]) - columns["iso17q"] * columns["del17_17p"]
+    listed = (
+        np.add.reduce([columns[name] for name in LESIONS])
+        - columns["iso17q"] * columns["del17_17p"]
+    )
     n = len(listed)
-    total = np.where(rng.random(n) < MANY, np.maximum(4, listed + (rng.random(n) < 0.7)), np.maximum(3, listed))
+    total = np.where(
+        rng.random(n) < MANY, np.maximum(4, listed + (rng.random(n) < 0.7)), np.maximum(3, listed)
+    )
     more = rng.random(n) < np.select([listed == 0, listed == 1], ONE_MORE, 0.0)
     return listed.astype(int), np.where(columns["complex"] == 1, total - listed, more).astype(int)
 
-
+# %% ../../nbs/library/data/27_virtual_mds.ipynb #78363fd1
 def _class(columns: Columns, listed: np.ndarray, further: np.ndarray) -> np.ndarray:
     "Cytogenetic class, 0 very good to 4 very poor."
     total, has = listed + further, {name: columns[name] == 1 for name in LESIONS}
     alone = (total == 1) & (listed == 1)
-    rules = [total == 0, total >= 4, total == 3, (total == 2) & (has["minus7"] | has["del7q"]), (total == 2) & has["del5q"], total == 2,
-             alone & (has["minusY"] | has["del11q"]), alone & (has["del5q"] | has["del12p"] | has["del20q"]), alone & (has["minus7"] | has["inv3"])]
+    rules = [
+        total == 0,
+        total >= 4,
+        total == 3,
+        (total == 2) & (has["minus7"] | has["del7q"]),
+        (total == 2) & has["del5q"],
+        total == 2,
+        alone & (has["minusY"] | has["del11q"]),
+        alone & (has["del5q"] | has["del12p"] | has["del20q"]),
+        alone & (has["minus7"] | has["inv3"]),
+    ]
     return np.select(rules, [1.0, 4, 3, 3, 1, 2, 0, 1, 3], 2.0)
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #115b76a4
 def _text(male: bool, lesions: tuple[str, ...], further: int, start: int, cells: int) -> str:
     "A karyotype as a laboratory writes it."
     extra = [FURTHER[(start + 4 * i) % len(FURTHER)] for i in range(further)]
-    parts = sorted([LESIONS[name] for name in lesions if not (name == "del17_17p" and "iso17q" in lesions)] + extra, key=lambda part: part[2])
+    parts = sorted(
+        [LESIONS[name] for name in lesions if not (name == "del17_17p" and "iso17q" in lesions)]
+        + extra,
+        key=lambda part: part[2],
+    )
     sex = "XY" if male else "XX"
     if not parts:
         return f"46,{sex}[20]"
@@ -57,13 +104,18 @@ def _text(male: bool, lesions: tuple[str, ...], further: int, start: int, cells:
     clone = f"{46 + sum(part[1] for part in parts)},{','.join([own, *(part[0] for part in parts)])}[{cells}]"
     return clone + (f"/46,{sex}[{20 - cells}]" if cells < 20 else "")
 
-
+# %% ../../nbs/library/data/27_virtual_mds.ipynb #10feb7a4
 def _karyotypes(columns: Columns, further: np.ndarray, rng: np.random.Generator) -> pd.Categorical:
     "The karyotype of every patient; patients with the same abnormalities share the work."
     n, names = len(further), list(LESIONS)
-    bits = np.add.reduce([columns[name].astype(np.int64) << place for place, name in enumerate(names)])
+    bits = np.add.reduce(
+        [columns[name].astype(np.int64) << place for place, name in enumerate(names)]
+    )
     odd = (bits > 0) | (further > 0)
-    start, cells = rng.integers(0, len(FURTHER), n) * (further > 0), rng.integers(0, len(CELLS), n) * odd
+    start, cells = (
+        rng.integers(0, len(FURTHER), n) * (further > 0),
+        rng.integers(0, len(CELLS), n) * odd,
+    )
     code = (((bits * 2 + columns["male"].astype(np.int64)) * 16 + further) * 16 + start) * 4 + cells
     codes, patterns = pd.factorize(code)
     texts = []
@@ -72,7 +124,15 @@ def _karyotypes(columns: Columns, further: np.ndarray, rng: np.random.Generator)
         rest, first = divmod(rest, 16)
         rest, more = divmod(rest, 16)
         mask, male = divmod(rest, 2)
-        texts.append(_text(bool(male), tuple(name for place, name in enumerate(names) if mask >> place & 1), more, first, CELLS[cell]))
+        texts.append(
+            _text(
+                bool(male),
+                tuple(name for place, name in enumerate(names) if mask >> place & 1),
+                more,
+                first,
+                CELLS[cell],
+            )
+        )
     labels, levels = pd.factorize(np.array(texts, dtype=object))
     return pd.Categorical.from_codes(labels[codes], categories=levels)
 
@@ -94,11 +154,29 @@ def _tp53(columns: Columns, rng: np.random.Generator) -> Columns:
     told, multi = _published()["TP53"], columns["TP53multi"] == 1
     one = (columns["TP53mono"] == 1) & ~multi & (columns["del17_17p"] == 0)
     two = multi & (rng.random(len(multi)) < told["share_two"])
-    fractions = quantiles_of({name: {**told[name], "low": 0.02, "high": 0.98, "digits": 3} for name in ("one_hit", "several_one_mutation", "several_two_mutations")})
+    fractions = quantiles_of(
+        {
+            name: {**told[name], "low": 0.02, "high": 0.98, "digits": 3}
+            for name in ("one_hit", "several_one_mutation", "several_two_mutations")
+        }
+    )
     score = rng.standard_normal(len(multi))
-    vaf = np.select([one, two, multi], [np.minimum(fractions["one_hit"].at(score), 0.54), fractions["several_two_mutations"].at(score), fractions["several_one_mutation"].at(score)], 0.0)
-    columns |= {"TP53mono": one.astype(float), "TP53": (one | multi).astype(float), "TP53_mutations": one + 1.0 * multi + two,
-                "TP53_max_vaf": np.round(vaf, 3), "TP53_loh": np.where(multi & ~two, 1.0, columns["del17_17p"])}
+    vaf = np.select(
+        [one, two, multi],
+        [
+            np.minimum(fractions["one_hit"].at(score), 0.54),
+            fractions["several_two_mutations"].at(score),
+            fractions["several_one_mutation"].at(score),
+        ],
+        0.0,
+    )
+    columns |= {
+        "TP53mono": one.astype(float),
+        "TP53": (one | multi).astype(float),
+        "TP53_mutations": one + 1.0 * multi + two,
+        "TP53_max_vaf": np.round(vaf, 3),
+        "TP53_loh": np.where(multi & ~two, 1.0, columns["del17_17p"]),
+    }
     return columns
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #dd8267df
@@ -106,28 +184,61 @@ def _marrow(columns: Columns, rng: np.random.Generator) -> Columns:
     "Counts that agree with each other, ring sideroblasts by SF3B1."
     white = columns["white_cells"]
     columns["neutrophils"] = np.minimum(columns["neutrophils"], np.round(0.95 * white, 2))
-    columns["monocytes"] = np.minimum(columns["monocytes"], np.round(np.maximum(white - columns["neutrophils"], 0.02 * white), 2))
+    columns["monocytes"] = np.minimum(
+        columns["monocytes"], np.round(np.maximum(white - columns["neutrophils"], 0.02 * white), 2)
+    )
     columns["blood_blasts"] = np.minimum(columns["blood_blasts"], 19)
-    told = quantiles_of({key: {**one, "high": 100, "digits": 0} for key, one in _published()["ring_sideroblasts"]["quantiles"].items()})
+    told = quantiles_of(
+        {
+            key: {**one, "high": 100, "digits": 0}
+            for key, one in _published()["ring_sideroblasts"]["quantiles"].items()
+        }
+    )
     score = rng.standard_normal(len(white))
-    columns["ring_sideroblasts"] = np.round(np.where(columns["SF3B1"] == 1, told["1"].at(score), told["0"].at(score)))
+    columns["ring_sideroblasts"] = np.round(
+        np.where(columns["SF3B1"] == 1, told["1"].at(score), told["0"].at(score))
+    )
     return columns
 
-
+# %% ../../nbs/library/data/27_virtual_mds.ipynb #456fe4ac
 def _who_class(columns: Columns, rng: np.random.Generator) -> np.ndarray:
     "The WHO class of 2016 by its main criteria; dysplasia, which nothing here tells, by chance."
-    n, blasts, rings = len(columns["age"]), columns["marrow_blasts"], (columns["ring_sideroblasts"] >= 15) | ((columns["ring_sideroblasts"] >= 5) & (columns["SF3B1"] == 1))
-    plain = choose(rng, {"MDS-MLD": 639, "MDS-SLD": 191, "MDS-SLD/MLD": 91, "MDS-U": 85, "MDS/MPN-U": 51}, n)
+    n, blasts, rings = (
+        len(columns["age"]),
+        columns["marrow_blasts"],
+        (columns["ring_sideroblasts"] >= 15)
+        | ((columns["ring_sideroblasts"] >= 5) & (columns["SF3B1"] == 1)),
+    )
+    plain = choose(
+        rng, {"MDS-MLD": 639, "MDS-SLD": 191, "MDS-SLD/MLD": 91, "MDS-U": 85, "MDS/MPN-U": 51}, n
+    )
     ringed = choose(rng, {"MDS-RS-SLD": 246, "MDS-RS-MLD": 212}, n)
     only_5q = (columns["del5q"] == 1) & (columns["cytogenetic_risk"] == 1)
-    rules = [(columns["monocytes"] >= 1) & (columns["monocytes"] >= 0.1 * columns["white_cells"]), blasts >= 10, blasts >= 5, only_5q, rings & (columns["platelets"] >= 450), rings]
-    return np.select(rules, [np.full(n, name, dtype=object) for name in ("CMML", "MDS-EB2", "MDS-EB1", "MDS-del5q", "MDS/MPN-RS-T")] + [ringed], plain)
+    rules = [
+        (columns["monocytes"] >= 1) & (columns["monocytes"] >= 0.1 * columns["white_cells"]),
+        blasts >= 10,
+        blasts >= 5,
+        only_5q,
+        rings & (columns["platelets"] >= 450),
+        rings,
+    ]
+    return np.select(
+        rules,
+        [
+            np.full(n, name, dtype=object)
+            for name in ("CMML", "MDS-EB2", "MDS-EB1", "MDS-del5q", "MDS/MPN-RS-T")
+        ]
+        + [ringed],
+        plain,
+    )
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #e61ed6fc
 def _risk_group(columns: Columns) -> np.ndarray:
     "The IPSS-M category of complete patients (Bernard 2022)."
     frame = pd.DataFrame({name: columns[name] for name in NEEDS if name in columns}, copy=False)
-    return np.array(CATEGORIES, dtype=object)[np.searchsorted(CUTS, np.round(weighed(model_values(frame)), 2))]
+    return np.array(CATEGORIES, dtype=object)[
+        np.searchsorted(CUTS, np.round(weighed(model_values(frame)), 2))
+    ]
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #0b104106
 HELPERS = ("higher_group", "top_group", "lower_group")  # drawn first, dropped in the end
@@ -136,8 +247,13 @@ HELPERS = ("higher_group", "top_group", "lower_group")  # drawn first, dropped i
 def complete(columns: Columns, rng: np.random.Generator) -> Columns:
     "All variables of the dictionary that the study tells something about."
     columns = _tp53(_chromosomes(columns, rng), rng)
-    columns |= {"sex": np.where(columns["male"] == 1, "male", "female").astype(object), "FLT3": np.maximum(columns["FLT3_ITD"], columns["FLT3_TKD"]),
-                "mds_type": np.where(columns["secondary"] == 1, "secondary or therapy-related", "primary").astype(object)}
+    columns |= {
+        "sex": np.where(columns["male"] == 1, "male", "female").astype(object),
+        "FLT3": np.maximum(columns["FLT3_ITD"], columns["FLT3_TKD"]),
+        "mds_type": np.where(
+            columns["secondary"] == 1, "secondary or therapy-related", "primary"
+        ).astype(object),
+    }
     columns = _marrow(columns, rng)
     for helper in HELPERS:
         columns.pop(helper, None)
@@ -149,10 +265,30 @@ def derive(columns: Columns) -> Columns:
     return columns | {"log_platelets": np.log(np.maximum(columns["platelets"], 1.0))}
 
 # %% ../../nbs/library/data/27_virtual_mds.ipynb #ed1540c0
-RARE = ("BCORL1", "CEBPA", "ETNK1", "GATA2", "GNB1", "PHF6", "PPM1D", "PRPF8", "PTPN11", "SETBP1", "WT1", "CUX1", "DDX41", "ETV6")
+RARE = (
+    "BCORL1",
+    "CEBPA",
+    "ETNK1",
+    "GATA2",
+    "GNB1",
+    "PHF6",
+    "PPM1D",
+    "PRPF8",
+    "PTPN11",
+    "SETBP1",
+    "WT1",
+    "CUX1",
+    "DDX41",
+    "ETV6",
+)
 DESIGN = Design(
-    "virtual-mds", complete, derive,
+    "virtual-mds",
+    complete,
+    derive,
     groups={"IPSS-M": lambda frame: ipss_m(frame)["category"].astype(object)},
     laboratory=("hemoglobin", "platelets", "white_cells", "neutrophils", "marrow_blasts"),
-    panels={"rare genes": RARE, "cytogenetics": ("karyotype", "cytogenetic_risk", *LESIONS, "complex", "del7_7q")},
+    panels={
+        "rare genes": RARE,
+        "cytogenetics": ("karyotype", "cytogenetic_risk", *LESIONS, "complex", "del7_7q"),
+    },
 )

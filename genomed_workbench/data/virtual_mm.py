@@ -22,17 +22,27 @@ STAGE_NUMBER = {"I": 1.0, "II": 2.0, "III": 3.0, "IV": 4.0}
 
 # %% ../../nbs/library/data/29_virtual_mm.ipynb #e83f5907
 def stages(
-    columns:Columns,  # values, NaN where unknown
-) -> Columns:         # iss, r_iss, r2_iss as numbers, NaN where what is unknown leaves them open
+    columns: Columns,  # values, NaN where unknown
+) -> Columns:  # iss, r_iss, r2_iss as numbers, NaN where what is unknown leaves them open
     "The three stages, as the hospital that treats the patient would give them."
-    frame = pd.DataFrame({name: columns[name] for name in ("beta2_microglobulin", "albumin", "ldh_high", *CHROMOSOMES)}, copy=False)
-    both = {"iss": iss_bounds(frame)[:2], "r_iss": r_iss_bounds(frame), "r2_iss": tuple(r2_iss_stage(points) for points in r2_iss_bounds(frame))}
+    frame = pd.DataFrame(
+        {
+            name: columns[name]
+            for name in ("beta2_microglobulin", "albumin", "ldh_high", *CHROMOSOMES)
+        },
+        copy=False,
+    )
+    both = {
+        "iss": iss_bounds(frame)[:2],
+        "r_iss": r_iss_bounds(frame),
+        "r2_iss": tuple(r2_iss_stage(points) for points in r2_iss_bounds(frame)),
+    }
     return {name: np.where(best == worst, best, np.nan) for name, (best, worst) in both.items()}
 
 # %% ../../nbs/library/data/29_virtual_mm.ipynb #a27cc8b8
 def complete_mm(
-    columns:Columns,          # findings and numbers as drawn
-    rng:np.random.Generator,  # not needed: nothing is left to chance here
+    columns: Columns,  # findings and numbers as drawn
+    rng: np.random.Generator,  # not needed: nothing is left to chance here
 ) -> Columns:
     "Sex in words."
     columns["sex"] = np.where(columns.pop("male") == 1, "male", "female").astype(object)
@@ -40,35 +50,49 @@ def complete_mm(
 
 # %% ../../nbs/library/data/29_virtual_mm.ipynb #cd9678e9
 def derive_mm(
-    columns:Columns,  # values, NaN where unknown
+    columns: Columns,  # values, NaN where unknown
 ) -> Columns:
     "The stages, and the two steps of the ISS: from I to II, and on to III."
     found = stages(columns)
     steps = {"iss_2_or_3": found["iss"] >= 2, "iss_3": found["iss"] >= 3}
-    return columns | found | {name: np.where(np.isnan(found["iss"]), np.nan, step) for name, step in steps.items()}
+    return (
+        columns
+        | found
+        | {name: np.where(np.isnan(found["iss"]), np.nan, step) for name, step in steps.items()}
+    )
 
 # %% ../../nbs/library/data/29_virtual_mm.ipynb #0db0645f
 def stage_of(
-    name:str,  # iss, r_iss or r2_iss
+    name: str,  # iss, r_iss or r2_iss
 ) -> Callable[[pd.DataFrame], pd.Series]:
     "The stage of each patient as a Roman number, from the column that holds it."
     return lambda frame: frame[name].map({number: roman for roman, number in STAGE_NUMBER.items()})
 
 # %% ../../nbs/library/data/29_virtual_mm.ipynb #6dd27e9c
 def among(
-    part:str,                                  # yes/no column that says who counts
-    what:Callable[[pd.DataFrame], pd.Series],  # what is counted, 0 or 1
-) -> Callable[[pd.DataFrame], pd.Series]:      # unknown for all others
+    part: str,  # yes/no column that says who counts
+    what: Callable[[pd.DataFrame], pd.Series],  # what is counted, 0 or 1
+) -> Callable[[pd.DataFrame], pd.Series]:  # unknown for all others
     "A finding among the patients who have another."
     return lambda frame: what(frame).where(frame[part] == 1).astype(float)
 
 # %% ../../nbs/library/data/29_virtual_mm.ipynb #2790fef0
 GROUPS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "ISS": stage_of("iss"), "R-ISS": stage_of("r_iss"), "R2-ISS": stage_of("r2_iss"),
-    "1q+ in t(11;14)": among("t_11_14", lambda frame: frame["gain_1q"]), "1q+ in t(4;14)": among("t_4_14", lambda frame: frame["gain_1q"]),
-    "1q+ in t(14;16)": among("t_14_16", lambda frame: frame["gain_1q"]), "calcium 11 mg/dL or more": lambda frame: (frame["calcium"] >= 11).astype(float),
+    "ISS": stage_of("iss"),
+    "R-ISS": stage_of("r_iss"),
+    "R2-ISS": stage_of("r2_iss"),
+    "1q+ in t(11;14)": among("t_11_14", lambda frame: frame["gain_1q"]),
+    "1q+ in t(4;14)": among("t_4_14", lambda frame: frame["gain_1q"]),
+    "1q+ in t(14;16)": among("t_14_16", lambda frame: frame["gain_1q"]),
+    "calcium 11 mg/dL or more": lambda frame: (frame["calcium"] >= 11).astype(float),
     "creatinine 2 mg/dL or more": lambda frame: (frame["creatinine"] >= 2).astype(float),
     "anemia, hemoglobin 12 g/dL or less": lambda frame: (frame["hemoglobin"] <= 12).astype(float),
 }
-DESIGN = Design(name="virtual-mm", complete=complete_mm, derive=derive_mm, groups=GROUPS,
-                laboratory=("hemoglobin", "calcium", "creatinine", "beta2_microglobulin", "albumin"), panels={"chromosomes": CHROMOSOMES})
+DESIGN = Design(
+    name="virtual-mm",
+    complete=complete_mm,
+    derive=derive_mm,
+    groups=GROUPS,
+    laboratory=("hemoglobin", "calcium", "creatinine", "beta2_microglobulin", "albumin"),
+    panels={"chromosomes": CHROMOSOMES},
+)

@@ -21,121 +21,194 @@ from .virtual import choose, read_calibration
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #c9679b81
 def published() -> dict[str, Any]:
     "The published figures of this cohort."
-    return read_calibration(design_card("virtual-scd")[1]["folder"]/"calibration.json")["published"]
+    return read_calibration(design_card("virtual-scd")[1]["folder"] / "calibration.json")[
+        "published"
+    ]
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #2e0fb684
-DIAGNOSES = {"SS": 0.75, "SC": 0.13, "S-beta0": 0.049, "S-beta+": 0.049, "S-other": 0.015, "S-HPFH": 0.004}
-LIKE = {"S-other": "S-beta+", "S-HPFH": "S-beta+"}  # diagnoses without figures of their own, and whose are taken
-AGES = {"0 to 11": (0, 12), "12 to 17": (12, 18), "18 to 54": (18, 55), "55 and older": (55, np.inf)}
+DIAGNOSES = {
+    "SS": 0.75,
+    "SC": 0.13,
+    "S-beta0": 0.049,
+    "S-beta+": 0.049,
+    "S-other": 0.015,
+    "S-HPFH": 0.004,
+}
+LIKE = {
+    "S-other": "S-beta+",
+    "S-HPFH": "S-beta+",
+}  # diagnoses without figures of their own, and whose are taken
+AGES = {
+    "0 to 11": (0, 12),
+    "12 to 17": (12, 18),
+    "18 to 54": (18, 55),
+    "55 and older": (55, np.inf),
+}
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #6c9ece8c
 def by_group(
-    told:dict[str, dict[str, float]],  # age group -> diagnosis -> figure
-    diagnosis:np.ndarray,              # text, shape (n,)
-    age:np.ndarray,                    # years, shape (n,)
-) -> np.ndarray:                       # the figure of each patient, shape (n,)
+    told: dict[str, dict[str, float]],  # age group -> diagnosis -> figure
+    diagnosis: np.ndarray,  # text, shape (n,)
+    age: np.ndarray,  # years, shape (n,)
+) -> np.ndarray:  # the figure of each patient, shape (n,)
     "A figure looked up by diagnosis and age group (0 to 11, 12 and older)."
     names = pd.Series(diagnosis).replace(LIKE)
-    return np.where(age < 12, names.map(told["0 to 11"]), names.map(told["12 and older"])).astype(float)
+    return np.where(age < 12, names.map(told["0 to 11"]), names.map(told["12 and older"])).astype(
+        float
+    )
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #178e2318
 def episode_rate(
-    share:np.ndarray,  # of patients with at least one episode, shape (n,)
-    dispersion:float,  # of the negative binomial; smaller means patients differ more
-) -> np.ndarray:       # mean number of episodes, shape (n,)
+    share: np.ndarray,  # of patients with at least one episode, shape (n,)
+    dispersion: float,  # of the negative binomial; smaller means patients differ more
+) -> np.ndarray:  # mean number of episodes, shape (n,)
     "The mean of a negative binomial count that is above 0 in this share of patients."
-    return dispersion*((1 - share)**(-1/dispersion) - 1)
+    return dispersion * ((1 - share) ** (-1 / dispersion) - 1)
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #8b74bacc
 def episodes(
-    share:np.ndarray,         # of patients with at least one episode, shape (n,)
-    dispersion:float,         # of the negative binomial
-    rng:np.random.Generator,
-) -> np.ndarray:              # counts, shape (n,)
+    share: np.ndarray,  # of patients with at least one episode, shape (n,)
+    dispersion: float,  # of the negative binomial
+    rng: np.random.Generator,
+) -> np.ndarray:  # counts, shape (n,)
     "Episodes of each patient: a Poisson count around a rate of the patient's own."
-    return rng.poisson(rng.gamma(dispersion, episode_rate(share, dispersion)/dispersion)).astype(float)
+    return rng.poisson(rng.gamma(dispersion, episode_rate(share, dispersion) / dispersion)).astype(
+        float
+    )
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #46aae75a
 def complete_scd(
-    columns:Columns,          # age, and male as 0 or 1
-    rng:np.random.Generator,
+    columns: Columns,  # age, and male as 0 or 1
+    rng: np.random.Generator,
 ) -> Columns:
     "Diagnosis, treatment, blood, pressure and episodes."
     told, age, n = published(), columns["age"], len(columns["age"])
     diagnosis = choose(rng, DIAGNOSES, n)
-    figure = {what: by_group(told[what], diagnosis, age) for what in ("hydroxyurea", "hemoglobin", "episodes")}
-    hemoglobin = figure["hemoglobin"] + 1.3*rng.standard_normal(n)
-    pressure = 100 + 0.9*np.minimum(age, 20) + 9*rng.standard_normal(n)
-    return columns | {"sex": np.where(columns["male"] == 1, "male", "female").astype(object), "diagnosis": diagnosis,
-                      "alpha_deletions": choose(rng, {"0": 0.755, "1": 0.21, "2": 0.035}, n).astype(float),
-                      "hydroxyurea": (rng.random(n) < figure["hydroxyurea"]).astype(float), "hemoglobin": np.round(np.clip(hemoglobin, 4, 17), 1),
-                      "systolic_pressure": np.round(np.clip(pressure, 70, 200)), "voe_2y": episodes(figure["episodes"], told["dispersion"], rng)}
+    figure = {
+        what: by_group(told[what], diagnosis, age)
+        for what in ("hydroxyurea", "hemoglobin", "episodes")
+    }
+    hemoglobin = figure["hemoglobin"] + 1.3 * rng.standard_normal(n)
+    pressure = 100 + 0.9 * np.minimum(age, 20) + 9 * rng.standard_normal(n)
+    return columns | {
+        "sex": np.where(columns["male"] == 1, "male", "female").astype(object),
+        "diagnosis": diagnosis,
+        "alpha_deletions": choose(rng, {"0": 0.755, "1": 0.21, "2": 0.035}, n).astype(float),
+        "hydroxyurea": (rng.random(n) < figure["hydroxyurea"]).astype(float),
+        "hemoglobin": np.round(np.clip(hemoglobin, 4, 17), 1),
+        "systolic_pressure": np.round(np.clip(pressure, 70, 200)),
+        "voe_2y": episodes(figure["episodes"], told["dispersion"], rng),
+    }
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #f1313af8
 def derive_scd(
-    columns:Columns,  # values, NaN where unknown
+    columns: Columns,  # values, NaN where unknown
 ) -> Columns:
     "Nothing to transform; the helper column goes."
     return {name: values for name, values in columns.items() if name != "male"}
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #fec5e64d
 def as_in_sit(
-    frame:pd.DataFrame,  # virtual patients
-) -> pd.Series:          # True for children like those of the SIT trial
+    frame: pd.DataFrame,  # virtual patients
+) -> pd.Series:  # True for children like those of the SIT trial
     "5 to 15 years old, SS or S-beta0 (DeBaun 2012, doi:10.1182/blood-2011-05-349621)."
     return frame["age"].between(5, 15.99) & frame["diagnosis"].isin(["SS", "S-beta0"])
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #a3029b22
 def in_group(
-    what:Callable[[pd.DataFrame], pd.Series],  # 0 or 1
-    diagnosis:str,                             # SS
-    age:str,                                   # "0 to 11" or "12 and older"
-) -> Callable[[pd.DataFrame], pd.Series]:      # unknown for all others
+    what: Callable[[pd.DataFrame], pd.Series],  # 0 or 1
+    diagnosis: str,  # SS
+    age: str,  # "0 to 11" or "12 and older"
+) -> Callable[[pd.DataFrame], pd.Series]:  # unknown for all others
     "A finding in one diagnosis and age group."
-    return lambda frame: what(frame).where((frame["diagnosis"] == diagnosis) & ((frame["age"] < 12) == (age == "0 to 11"))).astype(float)
+    return lambda frame: (
+        what(frame)
+        .where((frame["diagnosis"] == diagnosis) & ((frame["age"] < 12) == (age == "0 to 11")))
+        .astype(float)
+    )
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #84267c99
 def age_group(
-    frame:pd.DataFrame,  # virtual patients
-) -> pd.Series:          # "0 to 11", "12 to 17", ...
+    frame: pd.DataFrame,  # virtual patients
+) -> pd.Series:  # "0 to 11", "12 to 17", ...
     "The age group of each patient."
-    return pd.cut(frame["age"], [low for low, _ in AGES.values()] + [np.inf], right=False, labels=list(AGES)).astype(object)
+    return pd.cut(
+        frame["age"], [low for low, _ in AGES.values()] + [np.inf], right=False, labels=list(AGES)
+    ).astype(object)
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #861ccefb
 GROUPS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "age group": age_group, "S-beta0 or S-beta+": lambda frame: frame["diagnosis"].isin(["S-beta0", "S-beta+"]).astype(float),
-    "silent infarct in children as in the SIT trial": lambda frame: frame["silent_infarct"].where(as_in_sit(frame)),
-    **{f"{words} in {diagnosis}, {age}": in_group(what, diagnosis, age)
-       for words, what in (("hydroxyurea", lambda frame: frame["hydroxyurea"]), ("a vaso-occlusive episode", lambda frame: (frame["voe_2y"] > 0).astype(float)))
-       for diagnosis in ("SS", "SC", "S-beta0", "S-beta+") for age in ("0 to 11", "12 and older")},
+    "age group": age_group,
+    "S-beta0 or S-beta+": lambda frame: (
+        frame["diagnosis"].isin(["S-beta0", "S-beta+"]).astype(float)
+    ),
+    "silent infarct in children as in the SIT trial": lambda frame: frame["silent_infarct"].where(
+        as_in_sit(frame)
+    ),
+    **{
+        f"{words} in {diagnosis}, {age}": in_group(what, diagnosis, age)
+        for words, what in (
+            ("hydroxyurea", lambda frame: frame["hydroxyurea"]),
+            ("a vaso-occlusive episode", lambda frame: (frame["voe_2y"] > 0).astype(float)),
+        )
+        for diagnosis in ("SS", "SC", "S-beta0", "S-beta+")
+        for age in ("0 to 11", "12 and older")
+    },
 }
-DESIGN = Design(name="virtual-scd", complete=complete_scd, derive=derive_scd, groups=GROUPS, laboratory=("hemoglobin",),
-                panels={"alpha genes": ("alpha_deletions",), "pressure": ("systolic_pressure",)})
+DESIGN = Design(
+    name="virtual-scd",
+    complete=complete_scd,
+    derive=derive_scd,
+    groups=GROUPS,
+    laboratory=("hemoglobin",),
+    panels={"alpha genes": ("alpha_deletions",), "pressure": ("systolic_pressure",)},
+)
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #caada140
 def with_discrepancies(
-    cohort:Cohort,      # virtual-scd
-    share:float=0.061,  # of patients with a wrong diagnosis
-    seed:int=0,
+    cohort: Cohort,  # virtual-scd
+    share: float = 0.061,  # of patients with a wrong diagnosis
+    seed: int = 0,
 ) -> tuple[Cohort, pd.Series]:  # the cohort with errors; the true diagnosis of those patients
     "A copy in which some patients have another diagnosis than their own."
-    if not 0 <= share <= 1: raise ValueError(f"share={share!r}; expected the share of wrong diagnoses, from 0 to 1.")
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share!r}; expected the share of wrong diagnoses, from 0 to 1.")
     rng, frame = np.random.default_rng([seed, 61]), cohort.frame.copy()
     wrong = np.flatnonzero(rng.random(len(frame)) < share)
     truth = frame["diagnosis"].iloc[wrong].astype(object)
-    other = [choose(rng, {name: weight for name, weight in DIAGNOSES.items() if name != own}, 1)[0] for own in truth]
+    other = [
+        choose(rng, {name: weight for name, weight in DIAGNOSES.items() if name != own}, 1)[0]
+        for own in truth
+    ]
     values = frame["diagnosis"].astype(object).to_numpy(copy=True)
     values[wrong] = other
     frame["diagnosis"] = pd.Series(values, index=frame.index).astype(frame["diagnosis"].dtype)
-    return replace(cohort, frame=frame, notes=(*cohort.notes, f"{len(wrong)} patients have a wrong diagnosis, on purpose")), truth
+    return replace(
+        cohort,
+        frame=frame,
+        notes=(*cohort.notes, f"{len(wrong)} patients have a wrong diagnosis, on purpose"),
+    ), truth
 
 # %% ../../nbs/library/data/30_virtual_scd.ipynb #3301bec9
 def scd_fidelity(
-    cohort:Cohort,   # virtual-scd
-) -> pd.DataFrame:   # as fidelity gives it, with mean hemoglobin by diagnosis and age
+    cohort: Cohort,  # virtual-scd
+) -> pd.DataFrame:  # as fidelity gives it, with mean hemoglobin by diagnosis and age
     "What the virtual patients show, beside what was published."
-    def row(age:str, diagnosis:str, mean:float) -> dict[str, Any]:
+
+    def row(age: str, diagnosis: str, mean: float) -> dict[str, Any]:
         found = in_group(lambda frame: frame["hemoglobin"], diagnosis, age)(cohort.frame).mean()
-        return {"kind": "mean", "what": f"hemoglobin in {diagnosis}, {age}", "published": mean, "found": found, "allowed": "within 5%", "ok": abs(found/mean - 1) <= 0.05}
-    rows = [row(age, diagnosis, mean) for age, means in published()["hemoglobin"].items() for diagnosis, mean in means.items()]
+        return {
+            "kind": "mean",
+            "what": f"hemoglobin in {diagnosis}, {age}",
+            "published": mean,
+            "found": found,
+            "allowed": "within 5%",
+            "ok": abs(found / mean - 1) <= 0.05,
+        }
+
+    rows = [
+        row(age, diagnosis, mean)
+        for age, means in published()["hemoglobin"].items()
+        for diagnosis, mean in means.items()
+    ]
     return pd.concat([fidelity(cohort), pd.DataFrame(rows)], ignore_index=True)

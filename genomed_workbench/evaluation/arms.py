@@ -25,12 +25,15 @@ from ..learners.learner import Answers, Ask, Learner, LearnerError, ask_blocks
 from ..learners.newton import UnidentifiedWarning
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #ee55c0d2
-def told(ask:Ask, tell:Listener|None, phase:str, site:str="") -> Ask:
+def told(ask: Ask, tell: Listener | None, phase: str, site: str = "") -> Ask:
     "The same questions, with a listener told before each."
-    if tell is None: return ask
-    def telling(question:str, state:dict[str, np.ndarray]) -> Answers:
+    if tell is None:
+        return ask
+
+    def telling(question: str, state: dict[str, np.ndarray]) -> Answers:
         tell(Step(phase, site=site))
         return ask(question, state)
+
     return telling
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #efd3cd3c
@@ -44,53 +47,106 @@ def without_fit_warnings() -> Iterator[None]:
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #ba0fec02
 def fit_rows(
-    learner:Learner,        # a template
-    sites:list[Site],       # whose training rows to use: one for an isolated model, all for the pooled one
-    folds:int,              # of the cross-validation, 0 for none
-    tell:Listener|None=None,
+    learner: Learner,  # a template
+    sites: list[
+        Site
+    ],  # whose training rows to use: one for an isolated model, all for the pooled one
+    folds: int,  # of the cross-validation, 0 for none
+    tell: Listener | None = None,
 ) -> Learner:
     "Train on the training rows of some sites in one process, as if they lay in one table."
     mine, parts = clone(learner), [s.table(s.train_rows) for s in sites]
     where = ("alone", sites[0].name) if len(sites) == 1 else ("pooled", "")
     encoding = Encoding.of(Summary.of(pd.concat([X for X, _ in parts])), sites[0].cohort.features)
-    Z, y = np.concatenate([encoding.transform(X) for X, _ in parts]), np.concatenate([mine.target(y) for _, y in parts])
-    names = np.repeat([s.name for s in sites], [len(s.train_rows) for s in sites]) if len(sites) > 1 else None
-    if folds: mine.tune(encoding, told(ask_blocks(mine, mine.blocks(Z, y, names, np.concatenate([s.folds(folds) for s in sites]))), tell, *where), folds)
+    Z, y = (
+        np.concatenate([encoding.transform(X) for X, _ in parts]),
+        np.concatenate([mine.target(y) for _, y in parts]),
+    )
+    names = (
+        np.repeat([s.name for s in sites], [len(s.train_rows) for s in sites])
+        if len(sites) > 1
+        else None
+    )
+    if folds:
+        mine.tune(
+            encoding,
+            told(
+                ask_blocks(
+                    mine, mine.blocks(Z, y, names, np.concatenate([s.folds(folds) for s in sites]))
+                ),
+                tell,
+                *where,
+            ),
+            folds,
+        )
     blocks = mine.blocks(Z, y, names)
-    return mine.train(encoding, told(ask_blocks(mine.at_home(), blocks), tell, *where), list(blocks))
+    return mine.train(
+        encoding, told(ask_blocks(mine.at_home(), blocks), tell, *where), list(blocks)
+    )
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #816c6aa4
 @dataclass(frozen=True)
 class Model:
     "A trained arm: whose rows it learned from, and what it predicts."
-    arm: str              # "pooled", "federated", "isolated" or "clinical score"
-    trained_on: str       # "all sites", a site, or the name of a score
-    learner: Any          # fitted, or None where the fit was impossible
-    why: str = ""         # why it was impossible
+
+    arm: str  # "pooled", "federated", "isolated" or "clinical score"
+    trained_on: str  # "all sites", a site, or the name of a score
+    learner: Any  # fitted, or None where the fit was impossible
+    why: str = ""  # why it was impossible
     penalty: float = float("nan")
 
-    def predict(self, X:pd.DataFrame, sites:np.ndarray, times:Sequence[float]) -> Predicted:
-        "Risk for each row, and survival at `times` (the probability of a 1 for a binary outcome); NaN where the model could not be fitted."
-        if self.learner is None: return Predicted(np.full(len(X), np.nan), np.full((len(X), len(times)), np.nan))
+    def predict(self, X: pd.DataFrame, sites: np.ndarray, times: Sequence[float]) -> Predicted:
+        """Risk for each row, and survival at `times` (the probability of a 1 for a binary outcome);
+        NaN where the model could not be fitted.
+        """
+        if self.learner is None:
+            return Predicted(np.full(len(X), np.nan), np.full((len(X), len(times)), np.nan))
         risk = self.learner.risk_for(X, sites)
-        return Predicted(risk, risk[:, None] if self.learner.kind == "binary" else self.learner.survival_for(X, times, sites))
+        return Predicted(
+            risk,
+            risk[:, None]
+            if self.learner.kind == "binary"
+            else self.learner.survival_for(X, times, sites),
+        )
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #efe4017c
-def pooled_model(federation:Federation, learner:Learner, folds:int, tell:Listener|None=None) -> Model:
+def pooled_model(
+    federation: Federation, learner: Learner, folds: int, tell: Listener | None = None
+) -> Model:
     "The learner on all training rows in one process."
-    return _model("pooled", "all sites", lambda: fit_rows(learner, list(federation.sites.values()), folds, tell))
+    return _model(
+        "pooled",
+        "all sites",
+        lambda: fit_rows(learner, list(federation.sites.values()), folds, tell),
+    )
 
-def isolated_model(site:Site, learner:Learner, folds:int, tell:Listener|None=None) -> Model:
+# %% ../../nbs/library/evaluation/02_arms.ipynb #76962401
+def isolated_model(site: Site, learner: Learner, folds: int, tell: Listener | None = None) -> Model:
     "The learner on one site's training rows."
     return _model("isolated", site.name, lambda: fit_rows(learner, [site], folds, tell))
 
-def federated_model(federation:Federation, learner:Learner, folds:int, tell:Listener|None=None, **options:Any) -> tuple[Model, Run]:
+# %% ../../nbs/library/evaluation/02_arms.ipynb #c5412ec0
+def federated_model(
+    federation: Federation,
+    learner: Learner,
+    folds: int,
+    tell: Listener | None = None,
+    **options: Any,
+) -> tuple[Model, Run]:
     "The learner trained through Flower messages, and the record of the run."
     run = federate(federation, learner, tune=folds, test=False, progress=tell or False, **options)
-    return Model("federated", "all sites", run.learner, penalty=float(getattr(run.learner, "penalty", np.nan))), run
+    return Model(
+        "federated",
+        "all sites",
+        run.learner,
+        penalty=float(getattr(run.learner, "penalty", np.nan)),
+    ), run
 
-def _model(arm:str, trained_on:str, fit:Any) -> Model:
+# %% ../../nbs/library/evaluation/02_arms.ipynb #4d5b478e
+def _model(arm: str, trained_on: str, fit: Any) -> Model:
     "A model, or the reason why there is none."
-    try: learner = fit()
-    except LearnerError as e: return Model(arm, trained_on, None, str(e))
+    try:
+        learner = fit()
+    except LearnerError as e:
+        return Model(arm, trained_on, None, str(e))
     return Model(arm, trained_on, learner, penalty=float(getattr(learner, "penalty", np.nan)))

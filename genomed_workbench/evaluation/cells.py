@@ -29,8 +29,20 @@ from ..data.files import read_cohort
 from ..data.problems import CohortError
 from ..data.registry import load_cohort
 from ..data.scoring import score
-from .arms import Model, federated_model, isolated_model, pooled_model, without_fit_warnings
-from .compare import at_home, default_horizon, predictions, score_models, usable_for
+from genomed_workbench.evaluation.arms import (
+    Model,
+    federated_model,
+    isolated_model,
+    pooled_model,
+    without_fit_warnings,
+)
+from genomed_workbench.evaluation.compare import (
+    at_home,
+    default_horizon,
+    predictions,
+    score_models,
+    usable_for,
+)
 from .metrics import KNOWN, Scores, TestRows, metrics_for
 from .plan import Cell, ExperimentError, learner_named, strategy_named
 from ..federation.sites import Federation, FederationError, events_of
@@ -39,155 +51,336 @@ from ..learners.learner import Learner, LearnerError
 # %% ../../nbs/library/evaluation/12_cells.ipynb #5fea8e16
 OWN_KEYS = ("load", "file", "drop", "lacking", "scores", "horizon", "learners")
 
-def content_of(cohort:Cohort) -> str:
+
+def content_of(cohort: Cohort) -> str:
     "A fingerprint of the patients, and of which columns are features and outcome."
     rows = pd.util.hash_pandas_object(cohort.frame, index=True).to_numpy()
-    return hashlib.sha256(rows.tobytes() + repr((cohort.features, cohort.outcome, cohort.site)).encode()).hexdigest()[:20]
+    return hashlib.sha256(
+        rows.tobytes() + repr((cohort.features, cohort.outcome, cohort.site)).encode()
+    ).hexdigest()[:20]
 
+# %% ../../nbs/library/evaluation/12_cells.ipynb #b0068689
 def cohort_of(
-    table:Mapping[str, Any],
-    folder:str="",    # where the paths of files start
-    content:str="",   # its fingerprint, if it must be the one that is known
+    table: Mapping[str, Any],
+    folder: str = "",  # where the paths of files start
+    content: str = "",  # its fingerprint, if it must be the one that is known
 ) -> Cohort:
     "The cohort that a table of the experiment describes."
-    return _kept(json.dumps(dict(table), sort_keys=True), folder, content) if content else _read(table, folder)
+    return (
+        _kept(json.dumps(dict(table), sort_keys=True), folder, content)
+        if content
+        else _read(table, folder)
+    )
 
+# %% ../../nbs/library/evaluation/12_cells.ipynb #a245e415
 @lru_cache(maxsize=6)
-def _kept(text:str, folder:str, content:str) -> Cohort:
+def _kept(text: str, folder: str, content: str) -> Cohort:
     "The cohort, kept for the next cell; only if its patients are those that they were."
     cohort = _read(json.loads(text), folder)
-    if content_of(cohort) != content: raise ExperimentError(f"the patients of {cohort.name} have changed since the experiment began; start it again")
+    if content_of(cohort) != content:
+        raise ExperimentError(
+            f"the patients of {cohort.name} have changed since the experiment began; start it again"
+        )
     return cohort
 
-def _read(table:Mapping[str, Any], folder:str) -> Cohort:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #a9bf68db
+def _read(table: Mapping[str, Any], folder: str) -> Cohort:
     "Load a cohort and drop what shall not be a feature."
     options = {k: v for k, v in table.items() if k not in OWN_KEYS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try: cohort = load_cohort(table["load"], **options) if "load" in table else read_cohort(Path(folder)/table["file"], **options)
-        except TypeError as e: raise ExperimentError(f"cohorts: {table.get('load') or table['file']} has an option that nobody knows: {e}") from None
+        try:
+            cohort = (
+                load_cohort(table["load"], **options)
+                if "load" in table
+                else read_cohort(Path(folder) / table["file"], **options)
+            )
+        except TypeError as e:
+            raise ExperimentError(
+                f"cohorts: {table.get('load') or table['file']} has an option that nobody knows: {e}"
+            ) from None
         _features(cohort, table, "drop")
         return with_score_columns(cohort.without(*table.get("drop", [])), table.get("scores", []))
 
-def with_score_columns(cohort:Cohort, scores:Sequence[str]) -> Cohort:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #61cdfe3b
+def with_score_columns(cohort: Cohort, scores: Sequence[str]) -> Cohort:
     "The cohort with a column for every clinical score; none of them may be a feature."
     frame = cohort.frame
     for name in scores:
-        if name in cohort.features: raise ExperimentError(f"cohorts: scores holds {name!r}, which is a feature of {cohort.name}; drop it, so that no model learns from it")
-        if name in frame: continue
-        if name not in SYSTEMS: raise ExperimentError(f"cohorts: scores holds {name!r}; {cohort.name} has no such column, and no score is called so. {suggestion(name, [*frame.columns, *SYSTEMS])}")
+        if name in cohort.features:
+            raise ExperimentError(
+                f"cohorts: scores holds {name!r}, which is a feature of {cohort.name}; drop it, "
+                "so that no model learns from it"
+            )
+        if name in frame:
+            continue
+        if name not in SYSTEMS:
+            raise ExperimentError(
+                f"cohorts: scores holds {name!r}; {cohort.name} has no such column, and no "
+                f"score is called so. {suggestion(name, [*frame.columns, *SYSTEMS])}"
+            )
         frame = frame.assign(**{name: score(cohort, name)["score"].to_numpy()})
-        if frame[name].isna().all(): raise ExperimentError(f"cohorts: scores holds {name!r}, which can be computed for nobody in {cohort.name}")
+        if frame[name].isna().all():
+            raise ExperimentError(
+                f"cohorts: scores holds {name!r}, which can be computed for nobody in {cohort.name}"
+            )
     return cohort if frame is cohort.frame else replace(cohort, frame=frame)
 
-def _features(cohort:Cohort, table:Mapping[str, Any], key:str) -> list[str]:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #58cfc84f
+def _features(cohort: Cohort, table: Mapping[str, Any], key: str) -> list[str]:
     "The features, once every column named under a key is one of them."
     if strange := [c for c in table.get(key, []) if c not in cohort.features]:
-        raise ExperimentError(f"cohorts: {key} holds {strange[0]!r}, which is no feature of {cohort.name}; it has {', '.join(cohort.features)}")
+        raise ExperimentError(
+            f"cohorts: {key} holds {strange[0]!r}, which is no feature of {cohort.name}; it "
+            f"has {', '.join(cohort.features)}"
+        )
     return list(cohort.features)
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #82c6942f
-def federation_of(cohort:Cohort, table:Mapping[str, Any], design:Mapping[str, Any], seed:int) -> Federation:
+def federation_of(
+    cohort: Cohort, table: Mapping[str, Any], design: Mapping[str, Any], seed: int
+) -> Federation:
     "Hospitals and test rows of one seed, as a design of the experiment describes them."
     _features(cohort, table, "lacking")
-    share = design.get("test_share", .1)
+    share = design.get("test_share", 0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if design.get("by_site"): return Federation.by_site(cohort, share, seed, design.get("min_patients", 20), design.get("small", "error"))
+        if design.get("by_site"):
+            return Federation.by_site(
+                cohort, share, seed, design.get("min_patients", 20), design.get("small", "error")
+            )
         shift = dict(design.get("shift", {}))
-        if design.get("lacking_at"): shift["missing"] = {**shift.get("missing", {}), **{h: list(table["lacking"]) for h in design["lacking_at"]}}
+        if design.get("lacking_at"):
+            shift["missing"] = {
+                **shift.get("missing", {}),
+                **{h: list(table["lacking"]) for h in design["lacking_at"]},
+            }
         shares = design["shares"]
-        return Federation.split(cohort, tuple(shares) if isinstance(shares, list) else shares, share, seed, shift or None)
+        return Federation.split(
+            cohort,
+            tuple(shares) if isinstance(shares, list) else shares,
+            share,
+            seed,
+            shift or None,
+        )
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #bd554b13
-def alone_of(federation:Federation, which:str, design:Mapping[str, Any]) -> list[str]:
-    "The hospitals that also train alone: the same for every seed, however the patients fall; those that lack variables are among them."
-    if which == "none": return []
-    if which == "all": return list(federation.sites)
+def alone_of(federation: Federation, which: str, design: Mapping[str, Any]) -> list[str]:
+    """The hospitals that also train alone: the same for every seed, however the patients fall; those
+    that lack variables are among them.
+    """
+    if which == "none":
+        return []
+    if which == "all":
+        return list(federation.sites)
     names, shares = list(federation.sites), design.get("shares")
-    sizes = dict(zip(names, shares)) if isinstance(shares, list) else {name: s.n for name, s in federation.sites.items()}
-    return list(dict.fromkeys([max(names, key=lambda n: sizes[n]), min(reversed(names), key=lambda n: sizes[n]), *design.get("lacking_at", [])]))
+    sizes = (
+        dict(zip(names, shares))
+        if isinstance(shares, list)
+        else {name: s.n for name, s in federation.sites.items()}
+    )
+    return list(
+        dict.fromkeys(
+            [
+                max(names, key=lambda n: sizes[n]),
+                min(reversed(names), key=lambda n: sizes[n]),
+                *design.get("lacking_at", []),
+            ]
+        )
+    )
 
-def seeded(learner:Learner, table:Mapping[str, Any], seed:int) -> Learner:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #e7021695
+def seeded(learner: Learner, table: Mapping[str, Any], seed: int) -> Learner:
     "The learner with the cell's seed wherever it has one and the experiment gives none."
     mine = clone(learner)
-    if "seed" in mine.get_params(deep=False) and "seed" not in table: mine.set_params(seed=seed)
+    if "seed" in mine.get_params(deep=False) and "seed" not in table:
+        mine.set_params(seed=seed)
     for kind in ("average", "choose"):
-        if kind in table: mine.set_params(learners=[seeded(m, t, seed) for m, t in zip(mine.learners, table[kind].values())])
+        if kind in table:
+            mine.set_params(
+                learners=[seeded(m, t, seed) for m, t in zip(mine.learners, table[kind].values())]
+            )
     return mine
 
-def learner_in(spec:Mapping[str, Any], seed:int) -> Learner:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #fae66baf
+def learner_in(spec: Mapping[str, Any], seed: int) -> Learner:
     "The learner of a cell."
     tables = _flat("", spec)
     return seeded(learner_named("", tables), spec, seed)
 
-def _flat(name:str, table:Mapping[str, Any]) -> dict[str, Any]:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #9d0aa2cb
+def _flat(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     "A learner's table and those of its members, as the experiment's file has them."
-    out:dict[str, Any] = {}
+    out: dict[str, Any] = {}
     own = dict(table)
     for kind in ("average", "choose"):
         if kind in table:
-            for member, one in table[kind].items(): out |= _flat(member, one)
+            for member, one in table[kind].items():
+                out |= _flat(member, one)
             own[kind] = list(table[kind])
     return {name: own} | out
 
-def arms_of(federation:Federation, spec:Mapping[str, Any], seed:int) -> Iterator[tuple[str, Model]]:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #288be2f0
+def arms_of(
+    federation: Federation, spec: Mapping[str, Any], seed: int
+) -> Iterator[tuple[str, Model]]:
     "Every trained model of a cell, with the strategy that trained it ('' where there is none)."
     learner, folds = learner_in(spec["learner"], seed), spec["folds"] if spec["tune"] else 0
-    if "pooled" in spec["arms"]: yield "", pooled_model(federation, learner, folds)
+    if "pooled" in spec["arms"]:
+        yield "", pooled_model(federation, learner, folds)
     if "federated" in spec["arms"]:
         for asked in spec["strategies"]:
             label, way = strategy_named(asked, "the experiment")
             yield label, _federated(federation, learner, folds, way, spec, seed)
     if "isolated" in spec["arms"]:
-        for name in alone_of(federation, spec["isolated"], spec["design"]): yield "", isolated_model(federation.sites[name], learner, folds)
+        for name in alone_of(federation, spec["isolated"], spec["design"]):
+            yield "", isolated_model(federation.sites[name], learner, folds)
 
-def settled(learner:Learner, asked:Learner, table:Mapping[str, Any]) -> str:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #43fcc56b
+def settled(learner: Learner, asked: Learner, table: Mapping[str, Any]) -> str:
     "What tuning settled, in words: which of several learners, or the numbers that are not those that were asked for."
-    if "choose" in table: return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""
+    if "choose" in table:
+        return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""
     if "average" in table:
-        found = {name: settled(mine, before, one) for (name, one), mine, before in zip(table["average"].items(), learner.learners, asked.learners)}
+        found = {
+            name: settled(mine, before, one)
+            for (name, one), mine, before in zip(
+                table["average"].items(), learner.learners, asked.learners
+            )
+        }
         return "; ".join(f"{name}: {said}" for name, said in found.items() if said)
     mine, before = learner.get_params(deep=False), asked.get_params(deep=False)
-    return ", ".join(f"{name} {value:.3g}" for name, value in sorted(mine.items()) if isinstance(value, int | float) and not isinstance(value, bool) and value != before[name])
+    return ", ".join(
+        f"{name} {value:.3g}"
+        for name, value in sorted(mine.items())
+        if isinstance(value, int | float) and not isinstance(value, bool) and value != before[name]
+    )
 
-def _federated(federation:Federation, learner:Learner, folds:int, way:Any, spec:Mapping[str, Any], seed:int) -> Model:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #21dbf7c9
+def _federated(
+    federation: Federation,
+    learner: Learner,
+    folds: int,
+    way: Any,
+    spec: Mapping[str, Any],
+    seed: int,
+) -> Model:
     "The federated model, or the reason why there is none."
-    try: return federated_model(federation, learner, folds, engine=spec["engine"], rounds=spec["rounds"], strategy=way, seed=seed)[0]
-    except LearnerError as e: return Model("federated", "all sites", None, str(e))
+    try:
+        return federated_model(
+            federation,
+            learner,
+            folds,
+            engine=spec["engine"],
+            rounds=spec["rounds"],
+            strategy=way,
+            seed=seed,
+        )[0]
+    except LearnerError as e:
+        return Model("federated", "all sites", None, str(e))
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #5b7c3d12
-COLUMNS = ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on", "tested_on", "metric", "value", "n_train", "n_test", "events_test", "settled", "note"]
+COLUMNS = [
+    "cohort",
+    "design",
+    "learner",
+    "strategy",
+    "seed",
+    "arm",
+    "trained_on",
+    "tested_on",
+    "metric",
+    "value",
+    "n_train",
+    "n_test",
+    "events_test",
+    "settled",
+    "note",
+]
 
-def rows_of(cell:Cell, strategy:str, model:Model, scores:Mapping[str, Scores], federation:Federation, sizes:pd.DataFrame) -> list[dict[str, Any]]:
+
+def rows_of(
+    cell: Cell,
+    strategy: str,
+    model: Model,
+    scores: Mapping[str, Scores],
+    federation: Federation,
+    sizes: pd.DataFrame,
+) -> list[dict[str, Any]]:
     "The rows of one model."
     out, table = [], cell.spec.get("learner") or {}
-    tuned = settled(model.learner, learner_in(table, cell.seed), table) if model.learner is not None and cell.spec["tune"] else ""
+    tuned = (
+        settled(model.learner, learner_in(table, cell.seed), table)
+        if model.learner is not None and cell.spec["tune"]
+        else ""
+    )
     for metric, earned in scores.items():
         for where, value in zip([*federation.sites, "within", "all"], earned.row()):
-            out.append({"cohort": cell.cohort, "design": cell.design, "learner": cell.learner, "strategy": strategy, "seed": cell.seed, "arm": model.arm, "trained_on": model.trained_on,
-                        "tested_on": where, "metric": metric, "value": float(value), **sizes.loc[where].to_dict(), "settled": tuned, "note": model.why})
+            out.append(
+                {
+                    "cohort": cell.cohort,
+                    "design": cell.design,
+                    "learner": cell.learner,
+                    "strategy": strategy,
+                    "seed": cell.seed,
+                    "arm": model.arm,
+                    "trained_on": model.trained_on,
+                    "tested_on": where,
+                    "metric": metric,
+                    "value": float(value),
+                    **sizes.loc[where].to_dict(),
+                    "settled": tuned,
+                    "note": model.why,
+                }
+            )
     return out
 
-def home_rows(cell:Cell, models:list[Model], scored:list[dict[str, Scores]], federation:Federation, sizes:pd.DataFrame) -> list[dict[str, Any]]:
-    "Each hospital's own model at home, all taken together; only where every hospital trained alone, and no sum without a hospital that the other arms count."
+# %% ../../nbs/library/evaluation/12_cells.ipynb #33d2a46c
+def home_rows(
+    cell: Cell,
+    models: list[Model],
+    scored: list[dict[str, Scores]],
+    federation: Federation,
+    sizes: pd.DataFrame,
+) -> list[dict[str, Any]]:
+    """Each hospital's own model at home, all taken together; only where every hospital trained alone,
+    and no sum without a hospital that the other arms count.
+    """
     names = list(federation.sites)
-    if {m.trained_on for m in models if m.arm == "isolated"} != set(names): return []
+    if {m.trained_on for m in models if m.arm == "isolated"} != set(names):
+        return []
     home = {metric: at_home(models, scored, names, metric) for metric in scored[0]}
-    rows = [row for row in rows_of(cell, "", Model("isolated", "own site", None), home, federation, sizes) if row["tested_on"] != "all"]
+    rows = [
+        row
+        for row in rows_of(cell, "", Model("isolated", "own site", None), home, federation, sizes)
+        if row["tested_on"] != "all"
+    ]
     for row in [r for r in rows if r["tested_on"] == "within"]:
         judged = np.any([s[row["metric"]].whole > 0 for s in scored], axis=0)
-        if lacking := [n for n, there, alone in zip(names, judged, home[row["metric"]].whole > 0) if there and not alone]:
-            row |= {"value": float("nan"), "note": f"no sum over hospitals: no result of its own at {', '.join(lacking)}"}
+        if lacking := [
+            n
+            for n, there, alone in zip(names, judged, home[row["metric"]].whole > 0)
+            if there and not alone
+        ]:
+            row |= {
+                "value": float("nan"),
+                "note": f"no sum over hospitals: no result of its own at {', '.join(lacking)}",
+            }
     return rows
 
-def sizes_of(federation:Federation) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #3964f2e2
+def sizes_of(federation: Federation) -> pd.DataFrame:
     "Training rows, test rows and events among them: of each site, and of all."
     events, sites = events_of(federation.cohort), federation.sites.values()
     rows = [[len(s.train_rows), len(s.test_rows), int(events[s.test_rows].sum())] for s in sites]
     whole = np.sum(rows, axis=0).tolist()
-    return pd.DataFrame([*rows, whole, whole], index=[*federation.sites, "within", "all"], columns=["n_train", "n_test", "events_test"])
+    return pd.DataFrame(
+        [*rows, whole, whole],
+        index=[*federation.sites, "within", "all"],
+        columns=["n_train", "n_test", "events_test"],
+    )
 
+# %% ../../nbs/library/evaluation/12_cells.ipynb #dff5537c
 @contextmanager
 def _quiet() -> Iterator[None]:
     "One thread, no warnings: what a cell has to say stands in its rows."
@@ -196,28 +389,44 @@ def _quiet() -> Iterator[None]:
         yield
 
 # %% ../../nbs/library/evaluation/12_cells.ipynb #0e3876ee
-def prepared(cell:Cell) -> Federation:
+def prepared(cell: Cell) -> Federation:
     "The federation of a cell, without the patients that a clinical score of its cohort cannot use."
     spec = cell.spec
     cohort = cohort_of(spec["cohort"], spec["folder"], spec.get("content", ""))
     federation = federation_of(cohort, spec["cohort"], spec["design"], cell.seed)
     return usable_for(federation, spec["cohort"].get("scores", []))[0]
 
-def metrics_of(kind:str, asked:Sequence[str]|None) -> tuple[str, ...]:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #145d2a16
+def metrics_of(kind: str, asked: Sequence[str] | None) -> tuple[str, ...]:
     "The metrics of an outcome: those asked for that it has, or the usual ones."
-    return metrics_for(kind, None if asked is None else tuple(m for m in asked if m in KNOWN[kind]) or None)
+    return metrics_for(
+        kind, None if asked is None else tuple(m for m in asked if m in KNOWN[kind]) or None
+    )
 
-def run_cell(cell:Cell) -> list[dict[str, Any]]:
+# %% ../../nbs/library/evaluation/12_cells.ipynb #a322684f
+def run_cell(cell: Cell) -> list[dict[str, Any]]:
     "Train and score one cell."
     with _quiet():
-        try: federation = prepared(cell)
-        except (FederationError, CohortError) as e: raise ExperimentError(str(e)) from None
+        try:
+            federation = prepared(cell)
+        except (FederationError, CohortError) as e:
+            raise ExperimentError(str(e)) from None
         spec, kind = cell.spec, federation.cohort.kind
         metrics = metrics_of(kind, spec["metrics"])
-        test = TestRows.of(federation, metrics, default_horizon(federation, spec["cohort"].get("horizon")))
-        trained = list(arms_of(federation, spec, cell.seed)) if cell.learner else [("", Model("clinical score", s, None)) for s in spec["cohort"]["scores"]]
+        test = TestRows.of(
+            federation, metrics, default_horizon(federation, spec["cohort"].get("horizon"))
+        )
+        trained = (
+            list(arms_of(federation, spec, cell.seed))
+            if cell.learner
+            else [("", Model("clinical score", s, None)) for s in spec["cohort"]["scores"]]
+        )
         models = [m for _, m in trained]
         scored = score_models(predictions(models, federation, test), test, metrics, kind)
         sizes = sizes_of(federation)
-        rows = [row for (strategy, model), one in zip(trained, scored) for row in rows_of(cell, strategy, model, one, federation, sizes)]
+        rows = [
+            row
+            for (strategy, model), one in zip(trained, scored)
+            for row in rows_of(cell, strategy, model, one, federation, sizes)
+        ]
         return rows + home_rows(cell, models, scored, federation, sizes)

@@ -22,9 +22,23 @@ import pandas as pd
 from ..clinic.scores import SYSTEMS
 from ..data.checks import suggestion
 from ..data.scoring import score
-from .arms import Model, federated_model, isolated_model, pooled_model, without_fit_warnings
+from genomed_workbench.evaluation.arms import (
+    Model,
+    federated_model,
+    isolated_model,
+    pooled_model,
+    without_fit_warnings,
+)
 from .figures import comparison_figure
-from .metrics import METRIC_LABELS, Predicted, Scores, TestRows, goodness, metrics_for, scores_of
+from genomed_workbench.evaluation.metrics import (
+    METRIC_LABELS,
+    Predicted,
+    Scores,
+    TestRows,
+    goodness,
+    metrics_for,
+    scores_of,
+)
 from ..federation.engines import Listener, Step
 from ..federation.run import listening
 from ..federation.sites import Federation, FederationError
@@ -37,82 +51,175 @@ from ..statistics.pictures import ARM_LABELS, Picture
 @dataclass
 class Repeat:
     "All models of one draw of test rows, and what each earned."
+
     models: list[Model]
-    scores: np.ndarray      # models x (sites, within, all) x metrics; see `score_table`
-    run: Any                # record of the federated run
+    scores: np.ndarray  # models x (sites, within, all) x metrics; see `score_table`
+    run: Any  # record of the federated run
     test: TestRows
     draws: np.ndarray | None = None  # the same once per bootstrap draw, in front
 
-def train_arms(federation:Federation, learner:Learner, folds:int, engine:str, rounds:int, strategy:Any, scores:Sequence[str],
-               tell:Listener|None=None) -> tuple[list[Model], Any]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #e2b27538
+def train_arms(
+    federation: Federation,
+    learner: Learner,
+    folds: int,
+    engine: str,
+    rounds: int,
+    strategy: Any,
+    scores: Sequence[str],
+    tell: Listener | None = None,
+) -> tuple[list[Model], Any]:
     "Every arm's models: pooled, federated, one isolated model a site, and the clinical scores."
     with without_fit_warnings():
-        federated, run = federated_model(federation, learner, folds, tell, engine=engine, rounds=rounds, strategy=strategy, seed=federation.seed)
+        federated, run = federated_model(
+            federation,
+            learner,
+            folds,
+            tell,
+            engine=engine,
+            rounds=rounds,
+            strategy=strategy,
+            seed=federation.seed,
+        )
         models = [pooled_model(federation, learner, folds, tell), federated]
         models += [isolated_model(s, learner, folds, tell) for s in federation.sites.values()]
     return models + [Model("clinical score", s, None) for s in scores], run
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #17648c96
-def predictions(models:list[Model], federation:Federation, test:TestRows) -> list[Predicted]:
+def predictions(models: list[Model], federation: Federation, test: TestRows) -> list[Predicted]:
     "Risk and probability of every model for every test row; a clinical score is its own risk and has no probability."
-    frame, names = federation.cohort.frame.iloc[test.rows], np.array(list(federation.sites))[test.group]
+    frame, names = (
+        federation.cohort.frame.iloc[test.rows],
+        np.array(list(federation.sites))[test.group],
+    )
     X = frame[list(federation.cohort.features)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EncodingWarning)  # a hospital alone has not seen every level that the others have
-        return [Predicted.score(frame[m.trained_on], len(test.times)) if m.arm == "clinical score" else m.predict(X, names, test.times) for m in models]
+        warnings.simplefilter(
+            "ignore", EncodingWarning
+        )  # a hospital alone has not seen every level that the others have
+        return [
+            Predicted.score(frame[m.trained_on], len(test.times))
+            if m.arm == "clinical score"
+            else m.predict(X, names, test.times)
+            for m in models
+        ]
 
-def score_models(predicted:list[Predicted], test:TestRows, metrics:Sequence[str], kind:str, multiplicity:np.ndarray|None=None) -> list[dict[str, Scores]]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #05a7f0cd
+def score_models(
+    predicted: list[Predicted],
+    test: TestRows,
+    metrics: Sequence[str],
+    kind: str,
+    multiplicity: np.ndarray | None = None,
+) -> list[dict[str, Scores]]:
     "Scores of every model by metric."
     return [{m: scores_of(p, test, m, kind, multiplicity) for m in metrics} for p in predicted]
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #8e48d177
-def at_home(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metric:str) -> Scores:
+def at_home(
+    models: list[Model], scored: list[dict[str, Scores]], names: list[str], metric: str
+) -> Scores:
     "Numerator and denominator, per site, of each site's own model on its own test rows."
     own = {m.trained_on: s[metric] for m, s in zip(models, scored) if m.arm == "isolated"}
     part, whole = np.array([own[n].alone(g) for g, n in enumerate(names)]).T
     return Scores(part, whole, float("nan"), any(s.log for s in own.values()))
 
-def on_common_ground(federated:Scores, home:Scores) -> list[Scores]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #8c9bcaf1
+def on_common_ground(federated: Scores, home: Scores) -> list[Scores]:
     "Both, over the sites where both have a result: what a gain over all hospitals may be taken from."
     both = (federated.whole > 0) & (home.whole > 0)
-    return [Scores(np.where(both, s.part, 0), np.where(both, s.whole, 0), float("nan"), s.log) for s in (federated, home)]
+    return [
+        Scores(np.where(both, s.part, 0), np.where(both, s.whole, 0), float("nan"), s.log)
+        for s in (federated, home)
+    ]
 
-def score_table(models:list[Model], scored:list[dict[str, Scores]], names:list[str], metrics:Sequence[str]) -> np.ndarray:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #09c61490
+def score_table(
+    models: list[Model], scored: list[dict[str, Scores]], names: list[str], metrics: Sequence[str]
+) -> np.ndarray:
     "Models x (sites, within, all) x metrics; then 'each at home', and federated and at home on common ground."
-    federated, home = scored[[m.arm for m in models].index("federated")], {m: at_home(models, scored, names, m) for m in metrics}
-    lines = [*([s[m] for m in metrics] for s in scored), list(home.values()), *zip(*(on_common_ground(federated[m], home[m]) for m in metrics))]
+    federated, home = (
+        scored[[m.arm for m in models].index("federated")],
+        {m: at_home(models, scored, names, m) for m in metrics},
+    )
+    lines = [
+        *([s[m] for m in metrics] for s in scored),
+        list(home.values()),
+        *zip(*(on_common_ground(federated[m], home[m]) for m in metrics)),
+    ]
     return np.array([[s.row() for s in line] for line in lines]).transpose(0, 2, 1)
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #edf17a4e
-def run_repeat(federation:Federation, learner:Learner, settings:dict[str, Any], bootstrap:int, tell:Listener|None=None) -> Repeat:
+def run_repeat(
+    federation: Federation,
+    learner: Learner,
+    settings: dict[str, Any],
+    bootstrap: int,
+    tell: Listener | None = None,
+) -> Repeat:
     "Train and score once; with `bootstrap`, also score that many redraws of the test rows."
-    def scored(multiplicity:np.ndarray|None=None) -> np.ndarray:
-        if tell: tell(Step("score"))
-        return score_table(models, score_models(predicted, test, metrics, kind, multiplicity), names, metrics)
+
+    def scored(multiplicity: np.ndarray | None = None) -> np.ndarray:
+        if tell:
+            tell(Step("score"))
+        return score_table(
+            models, score_models(predicted, test, metrics, kind, multiplicity), names, metrics
+        )
+
     metrics, names, kind = settings["metrics"], list(federation.sites), federation.cohort.kind
     test = TestRows.of(federation, metrics, settings["horizon"])
-    models, run = train_arms(federation, learner, settings["folds"], settings["engine"], settings["rounds"], settings["strategy"], settings["scores"], tell)
+    models, run = train_arms(
+        federation,
+        learner,
+        settings["folds"],
+        settings["engine"],
+        settings["rounds"],
+        settings["strategy"],
+        settings["scores"],
+        tell,
+    )
     predicted = predictions(models, federation, test)
-    table, draws = scored(), [scored(times) for times in _redraws(test, bootstrap, settings["seed"])]
+    table, draws = (
+        scored(),
+        [scored(times) for times in _redraws(test, bootstrap, settings["seed"])],
+    )
     return Repeat(models, table, run, test, np.array(draws) if draws else None)
 
-def _redraws(test:TestRows, draws:int, seed:int) -> list[np.ndarray]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #a0fcf0d9
+def _redraws(test: TestRows, draws: int, seed: int) -> list[np.ndarray]:
     "How often each test row is drawn, with replacement inside its site, for each bootstrap draw."
     rng = np.random.default_rng([seed, 99])
     sizes = np.bincount(test.group, minlength=test.sites)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return [np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes]) for _ in range(draws)] if len(starts) else []
+    return (
+        [
+            np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
+            for _ in range(draws)
+        ]
+        if len(starts)
+        else []
+    )
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #7e4574c4
-def interval(values:np.ndarray, draws:np.ndarray|None, test_to_train:float, level:float) -> tuple[float, float, float, int]:
+def interval(
+    values: np.ndarray, draws: np.ndarray | None, test_to_train: float, level: float
+) -> tuple[float, float, float, int]:
     "Mean, low, high, repeats used: corrected over repeats, or percentiles of the bootstrap draws."
-    if draws is None: return corrected_interval(values, test_to_train, level)
+    if draws is None:
+        return corrected_interval(values, test_to_train, level)
     mean, known = float(values[0]), draws[np.isfinite(draws)]
-    if len(known) < 0.5*len(draws): return mean, np.nan, np.nan, int(np.isfinite(mean))
-    tail = (1 - level)/2
-    return mean, float(np.quantile(known, tail)), float(np.quantile(known, 1 - tail)), int(np.isfinite(mean))
+    if len(known) < 0.5 * len(draws):
+        return mean, np.nan, np.nan, int(np.isfinite(mean))
+    tail = (1 - level) / 2
+    return (
+        mean,
+        float(np.quantile(known, tail)),
+        float(np.quantile(known, 1 - tail)),
+        int(np.isfinite(mean)),
+    )
 
-def verdict(low:float, high:float) -> str:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #cfc57e92
+def verdict(low: float, high: float) -> str:
     "What the interval of a gain lets one say."
     return "gains" if low > 0 else "loses" if high < 0 else "cannot tell"
 
@@ -120,15 +227,20 @@ def verdict(low:float, high:float) -> str:
 @dataclass(frozen=True)
 class Comparison:
     "Isolated, federated, pooled and clinical score, side by side."
-    table: pd.DataFrame       # arm, trained_on, tested_on, metric, mean, low, high, repeats
-    gain: pd.DataFrame        # per site: federated minus isolated on the headline metric, with interval and verdict
-    overall: pd.DataFrame     # the same over all sites (within), every metric
+
+    table: pd.DataFrame  # arm, trained_on, tested_on, metric, mean, low, high, repeats
+    gain: (
+        pd.DataFrame
+    )  # per site: federated minus isolated on the headline metric, with interval and verdict
+    overall: pd.DataFrame  # the same over all sites (within), every metric
     federation: Federation
     learner: Learner
     settings: dict[str, Any]
-    run: Any                  # the federated run of the first repeat
-    penalties: pd.DataFrame   # penalty chosen by each model in each repeat
-    repeated: pd.DataFrame    # arm, trained_on, tested_on, repeat, value of the headline metric in each repeat
+    run: Any  # the federated run of the first repeat
+    penalties: pd.DataFrame  # penalty chosen by each model in each repeat
+    repeated: (
+        pd.DataFrame
+    )  # arm, trained_on, tested_on, repeat, value of the headline metric in each repeat
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
@@ -142,34 +254,80 @@ class Comparison:
     def covers(self) -> str:
         "What the intervals cover, in words."
         level = f"{self.settings['level']:.0%}"
-        if self.settings["bootstrap"]: return f"{level} intervals: other test patients of the same hospitals (bootstrap of {self.settings['bootstrap']} draws, one split)"
-        if self.settings["design"] == "k-fold": return (f"{level} intervals: another dealing of these patients to {self.settings['repeats']} folds, each tested once "
-                                                        "(Nadeau-Bengio correction); not patients of other hospitals")
-        dealt = ", and another dealing of the patients to hospitals" if self.settings["redraw_sites"] else ""
-        return (f"{level} intervals: another split of these patients into training and test rows{dealt} "
-                f"({self.settings['repeats']} repeats, Nadeau-Bengio correction); not patients of other hospitals")
+        if self.settings["bootstrap"]:
+            return (
+                f"{level} intervals: other test patients of the same hospitals (bootstrap of "
+                f"{self.settings['bootstrap']} draws, one split)"
+            )
+        if self.settings["design"] == "k-fold":
+            return (
+                f"{level} intervals: another dealing of these patients to "
+                f"{self.settings['repeats']} folds, each tested once "
+                "(Nadeau-Bengio correction); not patients of other hospitals"
+            )
+        dealt = (
+            ", and another dealing of the patients to hospitals"
+            if self.settings["redraw_sites"]
+            else ""
+        )
+        return (
+            f"{level} intervals: another split of these patients into training and test rows{dealt} "
+            f"({self.settings['repeats']} repeats, Nadeau-Bengio correction); not patients of other hospitals"
+        )
 
-    def value(self, arm:str, tested_on:str="within", metric:str|None=None, trained_on:str|None=None) -> pd.Series:
+    def value(
+        self,
+        arm: str,
+        tested_on: str = "within",
+        metric: str | None = None,
+        trained_on: str | None = None,
+    ) -> pd.Series:
         "One row of the table: mean, low, high, repeats."
         t = self.table
-        rows = t[(t.arm == arm) & (t.tested_on == tested_on) & (t.metric == (metric or self.headline))]
-        if trained_on or arm == "isolated": rows = rows[rows.trained_on == (trained_on or "own site")]
-        if rows.empty: raise KeyError(f"no result for arm={arm!r}, tested_on={tested_on!r}, metric={metric or self.headline!r}")
+        rows = t[
+            (t.arm == arm) & (t.tested_on == tested_on) & (t.metric == (metric or self.headline))
+        ]
+        if trained_on or arm == "isolated":
+            rows = rows[rows.trained_on == (trained_on or "own site")]
+        if rows.empty:
+            raise KeyError(
+                f"no result for arm={arm!r}, tested_on={tested_on!r}, metric={metric or self.headline!r}"
+            )
         return rows.iloc[0]
 
     def summary(self) -> pd.DataFrame:
         "One row an arm, on the headline metric: within sites, and over all test rows (simulation only)."
         t = self.table[self.table.metric == self.headline]
-        whole = t[t.trained_on.isin(["all sites", "own site", *self.settings["scores"]])].assign(says=lambda d: [_says(r) for r in d.itertuples()])
-        wide = whole[whole.tested_on.isin(["within", "all"])].pivot(index=["arm", "trained_on"], columns="tested_on", values="says")
-        alone = t[(t.arm == "isolated") & (t.tested_on == "all") & (t.trained_on != "own site")]["mean"]
-        if "all" in wide and len(alone): wide.loc[("isolated", "own site"), "all"] = f"{alone.mean():.3f} on average, worst {alone.min():.3f}"
-        order = [a for a in ("pooled", "federated", "isolated", "clinical score") if a in wide.index.get_level_values(0)]
-        return wide.reindex(columns=["within", "all"]).loc[order].rename(columns={"all": "all (simulation only)"}).rename_axis(columns=METRIC_LABELS[self.headline])
+        whole = t[t.trained_on.isin(["all sites", "own site", *self.settings["scores"]])].assign(
+            says=lambda d: [_says(r) for r in d.itertuples()]
+        )
+        wide = whole[whole.tested_on.isin(["within", "all"])].pivot(
+            index=["arm", "trained_on"], columns="tested_on", values="says"
+        )
+        alone = t[(t.arm == "isolated") & (t.tested_on == "all") & (t.trained_on != "own site")][
+            "mean"
+        ]
+        if "all" in wide and len(alone):
+            wide.loc[("isolated", "own site"), "all"] = (
+                f"{alone.mean():.3f} on average, worst {alone.min():.3f}"
+            )
+        order = [
+            a
+            for a in ("pooled", "federated", "isolated", "clinical score")
+            if a in wide.index.get_level_values(0)
+        ]
+        return (
+            wide.reindex(columns=["within", "all"])
+            .loc[order]
+            .rename(columns={"all": "all (simulation only)"})
+            .rename_axis(columns=METRIC_LABELS[self.headline])
+        )
 
-    def _repr_html_(self) -> str: return f"{self.summary().to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
+    def _repr_html_(self) -> str:
+        return f"{self.summary().to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
 
-    def __repr__(self) -> str: return "\n".join(self.in_words())
+    def __repr__(self) -> str:
+        return "\n".join(self.in_words())
 
     def in_words(self) -> list[str]:
         "The answer in a few plain sentences, each computed."
@@ -180,251 +338,570 @@ class Comparison:
         sizes = self.federation.table
         gain = self.gain.sort_values("mean", ascending=False, na_position="last")
         gain.index = [f"{s} (n={sizes.n[s]}, {sizes.events[s]} events)" for s in gain.index]
-        return Picture(comparison_figure(_arm_rows(self), gain, self.in_words()[0], METRIC_LABELS[self.headline], self.covers,
-                                         _wrapped(self.in_words()[1:3])), " ".join(self.in_words()))
+        return Picture(
+            comparison_figure(
+                _arm_rows(self),
+                gain,
+                self.in_words()[0],
+                METRIC_LABELS[self.headline],
+                self.covers,
+                _wrapped(self.in_words()[1:3]),
+            ),
+            " ".join(self.in_words()),
+        )
 
-    def against(self,
-        other:"Comparison",   # another learner on the same test rows
-    ) -> pd.DataFrame:        # index arm and tested_on; columns first, second, mean, low, high, repeats, verdict
-        "This comparison's arms minus those of another one, paired over the repeats; above zero this one is better on the headline metric."
+    def against(
+        self,
+        other: "Comparison",  # another learner on the same test rows
+    ) -> (
+        pd.DataFrame
+    ):  # index arm and tested_on; columns first, second, mean, low, high, repeats, verdict
+        """This comparison's arms minus those of another one, paired over the repeats; above zero this
+        one is better on the headline metric.
+        """
         return paired_arms(self, other)
 
-    def report(self, path:Any) -> Any:
+    def report(self, path: Any) -> Any:
         "Write one self-contained HTML file."
         from genomed_workbench.evaluation.report import write_report
+
         return write_report(self, path)
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #56abac8c
-def _wrapped(sentences:Sequence[str], width:int=40) -> str:
+def _wrapped(sentences: Sequence[str], width: int = 40) -> str:
     "Sentences as short lines, one paragraph each."
     return "\n\n".join(textwrap.fill(s, width) for s in sentences)
 
-def _says(row:Any) -> str:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #1c5e30e2
+def _says(row: Any) -> str:
     "A mean with its interval as text."
-    if not np.isfinite(row.mean): return "no result"
-    return f"{row.mean:.3f}" + (f" ({row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else " (no interval)")
+    if not np.isfinite(row.mean):
+        return "no result"
+    return f"{row.mean:.3f}" + (
+        f" ({row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else " (no interval)"
+    )
 
-def _arm_rows(comparison:Comparison) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #09b90d07
+def _arm_rows(comparison: Comparison) -> pd.DataFrame:
     "The arms' headline results within sites, for the figure."
     t = comparison.table
-    rows = t[(t.metric == comparison.headline) & (t.tested_on == "within") & t.trained_on.isin(["all sites", "own site", *comparison.settings["scores"]])]
+    rows = t[
+        (t.metric == comparison.headline)
+        & (t.tested_on == "within")
+        & t.trained_on.isin(["all sites", "own site", *comparison.settings["scores"]])
+    ]
     rows = rows.assign(order=rows.arm.map(list(ARM_LABELS).index)).sort_values("order")
-    return rows.set_index(pd.Index([r.trained_on if r.arm == "clinical score" else ARM_LABELS[r.arm] for r in rows.itertuples()]))[["arm", "mean", "low", "high"]]
+    return rows.set_index(
+        pd.Index(
+            [
+                r.trained_on if r.arm == "clinical score" else ARM_LABELS[r.arm]
+                for r in rows.itertuples()
+            ]
+        )
+    )[["arm", "mean", "low", "high"]]
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #284b0035
-def answer_in_words(c:Comparison) -> list[str]:
+def answer_in_words(c: Comparison) -> list[str]:
     "The comparison as plain sentences."
     m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
     fed, pool = (c.value(a) for a in ("federated", "pooled"))
-    if not np.isfinite(overall["mean"]): return [f"The test patients allow no comparison: no two of them at one hospital can be compared by the {name}."]
+    if not np.isfinite(overall["mean"]):
+        return [
+            f"The test patients allow no comparison: no two of them at one hospital can be compared by the {name}."
+        ]
     counts = c.gain.verdict.value_counts()
     can_tell = int(counts.get("gains", 0) + counts.get("loses", 0))
-    first = {"gains": "Training together helps", "loses": "Training together hurts", "cannot tell": "One cannot tell whether training together helps"}[overall.verdict]
+    first = {
+        "gains": "Training together helps",
+        "loses": "Training together hurts",
+        "cannot tell": "One cannot tell whether training together helps",
+    }[overall.verdict]
     return [
         f"{first}: {name} within hospitals {overall['federated']:.3f} together, {overall['isolated']:.3f} alone.",
         f"The gain over all {len(c.gain)} hospitals is {overall['mean']:+.3f} ({_range(overall)}).",
-        f"For {can_tell} of {len(c.gain)} hospitals one can tell (gains: {counts.get('gains', 0)}, loses: {counts.get('loses', 0)}); for {counts.get('cannot tell', 0)} the data "
-        f"do not say. (Of {len(c.gain)} such intervals {(1 - c.settings['level'])*len(c.gain):.1f} would exclude zero by chance alone.)",
+        f"For {can_tell} of {len(c.gain)} hospitals one can tell (gains: "
+        f"{counts.get('gains', 0)}, loses: {counts.get('loses', 0)}); for "
+        f"{counts.get('cannot tell', 0)} the data "
+        f"do not say. (Of {len(c.gain)} such intervals "
+        f"{(1 - c.settings['level']) * len(c.gain):.1f} would exclude zero by chance "
+        "alone.)",
         _against_pooled(fed["mean"], pool["mean"]),
         *_abroad(c, m),
     ]
 
-def _against_pooled(federated:float, pooled:float) -> str:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #2dc87407
+def _against_pooled(federated: float, pooled: float) -> str:
     "What keeping the patients at home costs."
     gap = federated - pooled
-    return (f"One pooled table would give the same, {pooled:.3f}: keeping the patients at home costs nothing here." if abs(gap) < 5e-4 else
-            f"One pooled table would give {pooled:.3f}: training over the federation differs from it by {gap:+.3f}.")
+    return (
+        f"One pooled table would give the same, {pooled:.3f}: keeping the patients at home costs nothing here."
+        if abs(gap) < 5e-4
+        else f"One pooled table would give {pooled:.3f}: training over the federation differs from it by {gap:+.3f}."
+    )
 
-def _range(row:pd.Series) -> str:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #0391c48c
+def _range(row: pd.Series) -> str:
     "An interval in words."
-    return f"interval {row.low:+.3f} to {row.high:+.3f}" if np.isfinite(row.low) else "too few repeats for an interval"
+    return (
+        f"interval {row.low:+.3f} to {row.high:+.3f}"
+        if np.isfinite(row.low)
+        else "too few repeats for an interval"
+    )
 
-def _abroad(c:Comparison, metric:str) -> list[str]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #679566a7
+def _abroad(c: Comparison, metric: str) -> list[str]:
     "What an isolated model is worth at home and elsewhere."
-    t = c.table[(c.table.metric == metric) & (c.table.arm == "isolated") & (c.table.trained_on != "own site")]
+    t = c.table[
+        (c.table.metric == metric)
+        & (c.table.arm == "isolated")
+        & (c.table.trained_on != "own site")
+    ]
     everywhere, home = t[t.tested_on == "all"].dropna(subset=["mean"]), c.value("isolated")["mean"]
-    if everywhere.empty: return []
+    if everywhere.empty:
+        return []
     worst = everywhere.loc[everywhere["mean"].idxmin()]
-    return [f"A model of one hospital alone scores {home:.3f} at home; on everybody's patients {everywhere['mean'].mean():.3f} on average and "
-            f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against {c.value('federated', 'all')['mean']:.3f} together (simulation only)."]
+    return [
+        f"A model of one hospital alone scores {home:.3f} at home; on everybody's "
+        f"patients {everywhere['mean'].mean():.3f} on average and "
+        f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against "
+        f"{c.value('federated', 'all')['mean']:.3f} together (simulation only)."
+    ]
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #dc755b89
 def compare(
-    federation:Federation,
-    learner:Learner,                    # a template: every arm trains its own copy
-    repeats:int=20,                     # draws of test rows
-    seed:int|None=None,                 # None keeps the federation's own
-    tune:bool=True,                     # every arm chooses its penalty inside its own training rows
-    scores:Sequence[str]=(),            # columns that hold a clinical score (higher = worse), or systems to compute, such as "ipss-m"
-    metrics:Sequence[str]|None=None,    # None: harrell_c, uno_c, brier; or auc, brier. Further: auc_t, ibs, slope, intercept, ici, net_benefit
-    horizon:float|None=None,            # of the Brier score; None is the median event time, rounded
-    folds:int=5,
-    engine:str="inprocess",
-    rounds:int=50,
-    strategy:Any=None,
-    redraw_sites:bool=False,            # deal the hospitals of a split anew in each repeat
-    design:str="redraw",                # of the test rows: "redraw" draws a share of them in each repeat; "k-fold" deals all patients to as many folds as repeats
-    level:float=0.95,
-    bootstrap:int=500,                  # draws where the test rows are given (or repeats=1)
-    progress:bool|Listener=True,        # a bar; or a function that is told each `Step` and may raise `Stopped`
+    federation: Federation,
+    learner: Learner,  # a template: every arm trains its own copy
+    repeats: int = 20,  # draws of test rows
+    seed: int | None = None,  # None keeps the federation's own
+    tune: bool = True,  # every arm chooses its penalty inside its own training rows
+    scores: Sequence[
+        str
+    ] = (),  # columns that hold a clinical score (higher = worse), or systems to compute, such as "ipss-m"
+    metrics: Sequence[str]
+    # None: harrell_c, uno_c, brier; or auc, brier. Further: auc_t, ibs, slope, intercept, ici,
+    # net_benefit
+    | None = None,
+    horizon: float | None = None,  # of the Brier score; None is the median event time, rounded
+    folds: int = 5,
+    engine: str = "inprocess",
+    rounds: int = 50,
+    strategy: Any = None,
+    redraw_sites: bool = False,  # deal the hospitals of a split anew in each repeat
+    # of the test rows: "redraw" draws a share of them in each repeat; "k-fold" deals all patients
+    # to as many folds as repeats
+    design: str = "redraw",
+    level: float = 0.95,
+    bootstrap: int = 500,  # draws where the test rows are given (or repeats=1)
+    progress: bool
+    | Listener = True,  # a bar; or a function that is told each `Step` and may raise `Stopped`
 ) -> Comparison:
     "Train isolated, federated and pooled on the same rows and put them side by side."
     start = time.perf_counter()
     draws = _folds_of(federation, seed, design, repeats, redraw_sites)
-    federation, notes = _ready(draws[0] if draws else federation, None if draws else seed, scores, 1 if draws else repeats)
+    federation, notes = _ready(
+        draws[0] if draws else federation, None if draws else seed, scores, 1 if draws else repeats
+    )
     draws = [_ready(one, None, scores, 1)[0] for one in draws]
     chosen = metrics_for(federation.cohort.kind, None if metrics is None else tuple(metrics))
-    settings = {"repeats": repeats, "seed": federation.seed, "tune": tune, "scores": tuple(scores), "metrics": chosen, "level": level, "folds": folds if tune else 0,
-                "engine": engine, "rounds": rounds, "strategy": strategy, "horizon": default_horizon(federation, horizon), "bootstrap": bootstrap if repeats == 1 else 0,
-                "redraw_sites": redraw_sites, "design": design}
+    settings = {
+        "repeats": repeats,
+        "seed": federation.seed,
+        "tune": tune,
+        "scores": tuple(scores),
+        "metrics": chosen,
+        "level": level,
+        "folds": folds if tune else 0,
+        "engine": engine,
+        "rounds": rounds,
+        "strategy": strategy,
+        "horizon": default_horizon(federation, horizon),
+        "bootstrap": bootstrap if repeats == 1 else 0,
+        "redraw_sites": redraw_sites,
+        "design": design,
+    }
     done: list[Repeat] = []
-    with listening(progress, "comparing", " repeats", lambda step: step.phase == "repeat", repeats) as tell:
+    with listening(
+        progress, "comparing", " repeats", lambda step: step.phase == "repeat", repeats
+    ) as tell:
         for r in range(repeats):
-            drawn = draws[r] if draws else federation if repeats == 1 else drawn_anew(federation, r, settings)
+            drawn = (
+                draws[r]
+                if draws
+                else federation
+                if repeats == 1
+                else drawn_anew(federation, r, settings)
+            )
             inner = None if tell is None else _in_repeat(tell, r + 1, repeats)
             done.append(run_repeat(drawn, learner, settings, settings["bootstrap"], inner))
-            if inner: inner(Step("repeat", found=headline_values(done[-1])))
-    return _gather(done, draws[0] if draws else federation, learner, settings, (*notes, *_impossible(done), *_one_sided(done, list(federation.sites), chosen), *_left_open(done)), time.perf_counter() - start)
+            if inner:
+                inner(Step("repeat", found=headline_values(done[-1])))
+    return _gather(
+        done,
+        draws[0] if draws else federation,
+        learner,
+        settings,
+        (
+            *notes,
+            *_impossible(done),
+            *_one_sided(done, list(federation.sites), chosen),
+            *_left_open(done),
+        ),
+        time.perf_counter() - start,
+    )
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #8ce983a3
-def _folds_of(federation:Federation, seed:int|None, design:str, folds:int, redraw_sites:bool) -> list[Federation]:
+def _folds_of(
+    federation: Federation, seed: int | None, design: str, folds: int, redraw_sites: bool
+) -> list[Federation]:
     "One federation a fold; none where test rows are redrawn."
-    if design not in ("redraw", "k-fold"): raise ValueError(f"design={design!r}: expected 'redraw' or 'k-fold'")
-    if design == "redraw": return []
-    if redraw_sites: raise ValueError("redraw_sites=True has no meaning with design='k-fold', whose folds are of the same hospitals; leave one of them out")
+    if design not in ("redraw", "k-fold"):
+        raise ValueError(f"design={design!r}: expected 'redraw' or 'k-fold'")
+    if design == "redraw":
+        return []
+    if redraw_sites:
+        raise ValueError(
+            "redraw_sites=True has no meaning with design='k-fold', whose folds are of the "
+            "same hospitals; leave one of them out"
+        )
     return (federation if seed is None else replace(federation, seed=seed)).k_fold(folds)
 
-def _in_repeat(tell:Listener, repeat:int, repeats:int) -> Listener:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #9d7d7715
+def _in_repeat(tell: Listener, repeat: int, repeats: int) -> Listener:
     "A listener that also learns which repeat a step belongs to."
     return lambda step: tell(replace(step, repeat=repeat, repeats=repeats))
 
-def headline_values(done:Repeat) -> dict[str, float]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #982b71c6
+def headline_values(done: Repeat) -> dict[str, float]:
     "The headline metric within hospitals of one repeat, by arm; a clinical score by its own name."
-    names = [m.trained_on if m.arm == "clinical score" else m.arm for m in done.models] + ["isolated"]
-    return {name: float(done.scores[k, -2, 0]) for k, name in enumerate(names) if name != "isolated" or k == len(names) - 1}
+    names = [m.trained_on if m.arm == "clinical score" else m.arm for m in done.models] + [
+        "isolated"
+    ]
+    return {
+        name: float(done.scores[k, -2, 0])
+        for k, name in enumerate(names)
+        if name != "isolated" or k == len(names) - 1
+    }
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #fa19e31e
 def with_scores(
-    federation:Federation,
-    scores:Sequence[str],   # columns, or names of systems
-) -> tuple[Federation, tuple[str, ...]]:  # the federation with a column for each of them, and what the reader should know
+    federation: Federation,
+    scores: Sequence[str],  # columns, or names of systems
+) -> tuple[
+    Federation, tuple[str, ...]
+]:  # the federation with a column for each of them, and what the reader should know
     "Compute the scores that are no columns yet; nobody's test rows change."
     frame, notes = federation.cohort.frame, []
     for name in [s for s in scores if s not in frame]:
-        if name not in SYSTEMS: raise ValueError(f"scores={list(scores)!r}: the cohort has no column {name!r}, and no score is called so. {suggestion(name, [*frame.columns, *SYSTEMS])}")
+        if name not in SYSTEMS:
+            raise ValueError(
+                f"scores={list(scores)!r}: the cohort has no column {name!r}, and no score is "
+                f"called so. {suggestion(name, [*frame.columns, *SYSTEMS])}"
+            )
         computed = score(federation.cohort, name)
-        if computed["score"].isna().all(): raise ValueError(f"scores={list(scores)!r}: {SYSTEMS[name].title} can be computed for nobody; it needs {', '.join(SYSTEMS[name].needs)}.")
+        if computed["score"].isna().all():
+            raise ValueError(
+                f"scores={list(scores)!r}: {SYSTEMS[name].title} can be computed for nobody; it "
+                f"needs {', '.join(SYSTEMS[name].needs)}."
+            )
         frame = frame.assign(**{name: computed["score"].to_numpy()})
-        notes += [f"{SYSTEMS[name].title} is computed from the cohort's columns", *(f"{SYSTEMS[name].title}: {note}" for note in computed.attrs["notes"])]
-    return (replace(federation, cohort=replace(federation.cohort, frame=frame)) if notes else federation), tuple(notes)
+        notes += [
+            f"{SYSTEMS[name].title} is computed from the cohort's columns",
+            *(f"{SYSTEMS[name].title}: {note}" for note in computed.attrs["notes"]),
+        ]
+    return (
+        replace(federation, cohort=replace(federation.cohort, frame=frame)) if notes else federation
+    ), tuple(notes)
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #7796daa2
-def _ready(federation:Federation, seed:int|None, scores:Sequence[str], repeats:int) -> tuple[Federation, tuple[str, ...]]:
+def _ready(
+    federation: Federation, seed: int | None, scores: Sequence[str], repeats: int
+) -> tuple[Federation, tuple[str, ...]]:
     "Refuse what cannot be compared; leave out of every arm the rows that a clinical score cannot use."
-    if not len(federation.test_rows): raise FederationError("there are no test rows to compare on: make the federation with test_share=0.2, or test='column'")
-    if not isinstance(repeats, (int, np.integer)) or repeats < 1: raise ValueError(f"repeats={repeats!r}: expected a whole number from 1 up")
-    if federation.test and repeats > 1: raise FederationError(f"the test rows are given by the column {federation.test!r}: they cannot be redrawn, so pass repeats=1")
-    if seed is not None and seed != federation.seed: federation = replace(federation, seed=seed)
+    if not len(federation.test_rows):
+        raise FederationError(
+            "there are no test rows to compare on: make the federation with test_share=0.2, or test='column'"
+        )
+    if not isinstance(repeats, (int, np.integer)) or repeats < 1:
+        raise ValueError(f"repeats={repeats!r}: expected a whole number from 1 up")
+    if federation.test and repeats > 1:
+        raise FederationError(
+            f"the test rows are given by the column {federation.test!r}: they cannot be redrawn, so pass repeats=1"
+        )
+    if seed is not None and seed != federation.seed:
+        federation = replace(federation, seed=seed)
     federation, said = with_scores(federation, scores)
     federation, lost = usable_for(federation, scores)
     return federation, (*said, *lost)
 
-def drawn_anew(federation:Federation, repeat:int, settings:dict[str, Any]) -> Federation:
-    "The federation of one repeat; hospitals that are dealt anew are dealt all patients, and those whom a score cannot use are left out then."
+# %% ../../nbs/library/evaluation/04_compare.ipynb #fb9473e7
+def drawn_anew(federation: Federation, repeat: int, settings: dict[str, Any]) -> Federation:
+    """The federation of one repeat; hospitals that are dealt anew are dealt all patients, and those
+    whom a score cannot use are left out then.
+    """
     drawn = federation.redraw(repeat, settings["redraw_sites"])
     return _ready(drawn, None, settings["scores"], 1)[0] if settings["redraw_sites"] else drawn
 
-def usable_for(federation:Federation, scores:Sequence[str]) -> tuple[Federation, tuple[str, ...]]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #12b364c3
+def usable_for(federation: Federation, scores: Sequence[str]) -> tuple[Federation, tuple[str, ...]]:
     "Leave out of every arm the rows that a clinical score cannot use, and say how many."
     usable = federation.cohort.frame[list(scores)].notna().all(axis=1).to_numpy()
-    if usable.all(): return federation, ()
+    if usable.all():
+        return federation, ()
     position = np.cumsum(usable) - 1
     members = {k: position[rows[usable[rows]]] for k, rows in federation.members.items()}
     lost = int((~usable).sum())
-    return (replace(federation, cohort=federation.cohort.rows(usable), members={k: v for k, v in members.items() if len(v)}),
-            (f"{lost} patients without {', '.join(scores)} are left out of every arm",))
+    return (
+        replace(
+            federation,
+            cohort=federation.cohort.rows(usable),
+            members={k: v for k, v in members.items() if len(v)},
+        ),
+        (f"{lost} patients without {', '.join(scores)} are left out of every arm",),
+    )
 
-def default_horizon(federation:Federation, horizon:float|None) -> float:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #6e9f1adb
+def default_horizon(federation: Federation, horizon: float | None) -> float:
     "The horizon of the Brier score: as asked, or the median event time to two significant digits."
-    if federation.cohort.kind == "binary": return float("nan")
+    if federation.cohort.kind == "binary":
+        return float("nan")
     if horizon is not None:
-        if not 0 < horizon < federation.cohort.time.max(): raise ValueError(f"horizon={horizon!r}: expected a time inside the follow-up, 0 to {federation.cohort.time.max():g}")
+        if not 0 < horizon < federation.cohort.time.max():
+            raise ValueError(
+                f"horizon={horizon!r}: expected a time inside the follow-up, 0 to {federation.cohort.time.max():g}"
+            )
         return float(horizon)
     return float(f"{np.median(federation.cohort.time[federation.cohort.event > 0]):.2g}")
 
-def _impossible(done:list[Repeat]) -> tuple[str, ...]:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #f1415f9f
+def _impossible(done: list[Repeat]) -> tuple[str, ...]:
     "Which isolated models could not be fitted, how often and why."
-    failed = pd.DataFrame([(m.trained_on, m.why) for r in done for m in r.models if m.why], columns=["site", "why"])
-    return tuple(f"{site} alone could not be fitted in {len(rows)} of {len(done)} repeats: {rows.why.iloc[0]}" for site, rows in failed.groupby("site"))
+    failed = pd.DataFrame(
+        [(m.trained_on, m.why) for r in done for m in r.models if m.why], columns=["site", "why"]
+    )
+    return tuple(
+        f"{site} alone could not be fitted in {len(rows)} of {len(done)} repeats: {rows.why.iloc[0]}"
+        for site, rows in failed.groupby("site")
+    )
 
-def _one_sided(done:list[Repeat], names:list[str], metrics:Sequence[str]) -> tuple[str, ...]:
-    "Sites that count on neither side of the gain over all hospitals, because their own model has no result and the federated one has."
+# %% ../../nbs/library/evaluation/04_compare.ipynb #a141dbee
+def _one_sided(done: list[Repeat], names: list[str], metrics: Sequence[str]) -> tuple[str, ...]:
+    """Sites that count on neither side of the gain over all hospitals, because their own model has no
+    result and the federated one has.
+    """
     scores = np.array([r.scores for r in done])
     federated, home = [m.arm for m in done[0].models].index("federated"), len(done[0].models)
-    times = (np.isfinite(scores[:, federated, :len(names)]) & ~np.isfinite(scores[:, home, :len(names)])).sum(axis=0)
-    return tuple(f"{site} alone has no result ({', '.join(f'{METRIC_LABELS[m]} in {n}' for m, n in zip(metrics, found) if n)} of {len(done)} repeats), and then counts on neither side of the gain over all hospitals"
-                 for site, found in zip(names, times) if found.any())
+    times = (
+        np.isfinite(scores[:, federated, : len(names)])
+        & ~np.isfinite(scores[:, home, : len(names)])
+    ).sum(axis=0)
+    return tuple(
+        f"{site} alone has no result "
+        f"({', '.join(f'{METRIC_LABELS[m]} in {n}' for m, n in zip(metrics, found) if n)} "
+        f"of {len(done)} repeats), and then counts on neither side of the gain over all "
+        "hospitals"
+        for site, found in zip(names, times)
+        if found.any()
+    )
 
-def _left_open(done:list[Repeat]) -> tuple[str, ...]:
-    "Features that the federated model could not use: the same for everyone, or constant wherever patients are compared."
+# %% ../../nbs/library/evaluation/04_compare.ipynb #e5f95810
+def _left_open(done: list[Repeat]) -> tuple[str, ...]:
+    """Features that the federated model could not use: the same for everyone, or constant wherever
+    patients are compared.
+    """
     learners = [m.learner for r in done for m in r.models if m.arm == "federated"]
     constant = sorted({f for learner in learners for f in learner.encoding_.constant})
     unknown = sorted({f for learner in learners for f in getattr(learner, "unidentified_", [])})
-    said = [f"left out, because the same for every training row: {', '.join(constant)}"] if constant else []
-    return (*said, *([f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so its effect cannot be told from the hospitals' own"] if unknown else []))
+    said = (
+        [f"left out, because the same for every training row: {', '.join(constant)}"]
+        if constant
+        else []
+    )
+    return (
+        *said,
+        *(
+            [
+                f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so "
+                "its effect cannot be told from the hospitals' own"
+            ]
+            if unknown
+            else []
+        ),
+    )
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #89e1567b
-def _gather(done:list[Repeat], federation:Federation, learner:Learner, settings:dict[str, Any], notes:tuple[str, ...], seconds:float) -> Comparison:
+def _gather(
+    done: list[Repeat],
+    federation: Federation,
+    learner: Learner,
+    settings: dict[str, Any],
+    notes: tuple[str, ...],
+    seconds: float,
+) -> Comparison:
     "Tables, gains and penalties from all repeats."
-    scores = np.array([r.scores for r in done])          # repeats x models x (sites, within, all) x metrics
+    scores = np.array([r.scores for r in done])  # repeats x models x (sites, within, all) x metrics
     draws, names, metrics = done[0].draws, list(federation.sites), settings["metrics"]
     ratios = _test_to_rest(federation, settings["redraw_sites"])
     models = [(m.arm, m.trained_on) for m in done[0].models] + [("isolated", "own site")]
-    rows = [(*models[i], where, m, *interval(scores[:, i, j, k], None if draws is None else draws[:, i, j, k], ratios[j], settings["level"]))
-            for i in range(len(models)) for j, where in enumerate([*names, "within", "all"]) for k, m in enumerate(metrics)
-            if not (models[i][1] == "own site" and where == "all")]
-    table = pd.DataFrame(rows, columns=["arm", "trained_on", "tested_on", "metric", "mean", "low", "high", "repeats"])
-    penalties = pd.DataFrame([{(f"{m.arm}: {m.trained_on}"): m.penalty for m in r.models if m.arm != "clinical score"} for r in done]).rename_axis("repeat")
-    if scores.shape[0] == 1 and draws is None: notes = (*notes, "one repeat: no intervals")
-    repeated = pd.DataFrame([(*models[i], where, r, scores[r, i, j, 0]) for i in range(len(models)) for j, where in enumerate([*names, "within", "all"]) for r in range(len(done))],
-                            columns=["arm", "trained_on", "tested_on", "repeat", "value"])
-    return Comparison(table, *_gains(scores, draws, models, names, settings, ratios), federation, learner, settings, done[0].run, penalties, repeated, notes, seconds,
-                      done[0].run.versions | {"lifelines": version("lifelines")})
+    rows = [
+        (
+            *models[i],
+            where,
+            m,
+            *interval(
+                scores[:, i, j, k],
+                None if draws is None else draws[:, i, j, k],
+                ratios[j],
+                settings["level"],
+            ),
+        )
+        for i in range(len(models))
+        for j, where in enumerate([*names, "within", "all"])
+        for k, m in enumerate(metrics)
+        if not (models[i][1] == "own site" and where == "all")
+    ]
+    table = pd.DataFrame(
+        rows, columns=["arm", "trained_on", "tested_on", "metric", "mean", "low", "high", "repeats"]
+    )
+    penalties = pd.DataFrame(
+        [
+            {(f"{m.arm}: {m.trained_on}"): m.penalty for m in r.models if m.arm != "clinical score"}
+            for r in done
+        ]
+    ).rename_axis("repeat")
+    if scores.shape[0] == 1 and draws is None:
+        notes = (*notes, "one repeat: no intervals")
+    repeated = pd.DataFrame(
+        [
+            (*models[i], where, r, scores[r, i, j, 0])
+            for i in range(len(models))
+            for j, where in enumerate([*names, "within", "all"])
+            for r in range(len(done))
+        ],
+        columns=["arm", "trained_on", "tested_on", "repeat", "value"],
+    )
+    return Comparison(
+        table,
+        *_gains(scores, draws, models, names, settings, ratios),
+        federation,
+        learner,
+        settings,
+        done[0].run,
+        penalties,
+        repeated,
+        notes,
+        seconds,
+        done[0].run.versions | {"lifelines": version("lifelines")},
+    )
 
-def paired_arms(first:Comparison, second:Comparison) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/04_compare.ipynb #6512d417
+def paired_arms(first: Comparison, second: Comparison) -> pd.DataFrame:
     "Differences of two comparisons on the same test rows, arm by arm."
     alike = ("repeats", "seed", "redraw_sites", "design")
-    wrong = [f"{k} {first.settings[k]!r} and {second.settings[k]!r}" for k in alike if first.settings[k] != second.settings[k]]
+    wrong = [
+        f"{k} {first.settings[k]!r} and {second.settings[k]!r}"
+        for k in alike
+        if first.settings[k] != second.settings[k]
+    ]
     rows = [c.federation.test_rows for c in (first, second)]
-    if first.headline != second.headline: wrong.append(f"metrics {first.headline} and {second.headline}")
-    if not wrong and (len(rows[0]) != len(rows[1]) or (rows[0] != rows[1]).any()): wrong.append("other hospitals or patients")
-    if wrong: raise ValueError(f"the two comparisons do not test on the same patients: {', '.join(wrong)}. Make both with the same federation, seed and repeats")
-    keys, ratios = ["arm", "trained_on", "tested_on"], dict(zip([*first.federation.sites, "within", "all"], _test_to_rest(first.federation, first.settings["redraw_sites"])))
+    if first.headline != second.headline:
+        wrong.append(f"metrics {first.headline} and {second.headline}")
+    if not wrong and (len(rows[0]) != len(rows[1]) or (rows[0] != rows[1]).any()):
+        wrong.append("other hospitals or patients")
+    if wrong:
+        raise ValueError(
+            f"the two comparisons do not test on the same patients: {', '.join(wrong)}. "
+            "Make both with the same federation, seed and repeats"
+        )
+    keys, ratios = (
+        ["arm", "trained_on", "tested_on"],
+        dict(
+            zip(
+                [*first.federation.sites, "within", "all"],
+                _test_to_rest(first.federation, first.settings["redraw_sites"]),
+            )
+        ),
+    )
     both = first.repeated.merge(second.repeated, on=[*keys, "repeat"], suffixes=("", "_second"))
     out = []
     for (arm, on, where), d in both.groupby(keys, sort=False):
-        gain = goodness(first.headline, d.value.to_numpy()) - goodness(first.headline, d.value_second.to_numpy())
+        gain = goodness(first.headline, d.value.to_numpy()) - goodness(
+            first.headline, d.value_second.to_numpy()
+        )
         mean, low, high, n = corrected_interval(gain, ratios[where], first.settings["level"])
-        out.append((arm, on, where, d.value.mean(), d.value_second.mean(), mean, low, high, n, verdict(low, high)))
-    return pd.DataFrame(out, columns=[*keys, "first", "second", "mean", "low", "high", "repeats", "verdict"]).set_index(keys)
+        out.append(
+            (
+                arm,
+                on,
+                where,
+                d.value.mean(),
+                d.value_second.mean(),
+                mean,
+                low,
+                high,
+                n,
+                verdict(low, high),
+            )
+        )
+    return pd.DataFrame(
+        out, columns=[*keys, "first", "second", "mean", "low", "high", "repeats", "verdict"]
+    ).set_index(keys)
 
-def _test_to_rest(federation:Federation, dealt_anew:bool) -> np.ndarray:
-    "Test rows by the others that might have been drawn: a site's own training rows, or all other patients where hospitals are dealt anew; each site, within, all."
+# %% ../../nbs/library/evaluation/04_compare.ipynb #bec5ceb9
+def _test_to_rest(federation: Federation, dealt_anew: bool) -> np.ndarray:
+    """Test rows by the others that might have been drawn: a site's own training rows, or all other
+    patients where hospitals are dealt anew; each site, within, all.
+    """
     t = federation.table
     rest = t.test.sum() + t.train.sum() - t.test if dealt_anew else t.train
-    return np.append((t.test/rest).to_numpy(), [t.test.sum()/t.train.sum()]*2)
+    return np.append((t.test / rest).to_numpy(), [t.test.sum() / t.train.sum()] * 2)
 
-def _gains(scores:np.ndarray, draws:np.ndarray|None, models:list[tuple[str, str]], names:list[str], settings:dict[str, Any],
-           ratios:np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-    "Federated minus isolated, paired over repeats: per site on the headline, and over all sites on every metric. Positive is better."
+# %% ../../nbs/library/evaluation/04_compare.ipynb #be4117b9
+def _gains(
+    scores: np.ndarray,
+    draws: np.ndarray | None,
+    models: list[tuple[str, str]],
+    names: list[str],
+    settings: dict[str, Any],
+    ratios: np.ndarray,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Federated minus isolated, paired over repeats: per site on the headline, and over all sites on
+    every metric. Positive is better.
+    """
     own, metrics = (models.index(("federated", "all sites")), len(models) - 1), settings["metrics"]
-    def row(j:int, k:int) -> tuple[Any, ...]:
-        fed, home = own if j < len(names) else (len(models), len(models) + 1)  # over all hospitals: on common ground
-        paired = goodness(metrics[k], scores[:, fed, j, k]) - goodness(metrics[k], scores[:, home, j, k])
-        both = None if draws is None else goodness(metrics[k], draws[:, fed, j, k]) - goodness(metrics[k], draws[:, home, j, k])
+
+    def row(j: int, k: int) -> tuple[Any, ...]:
+        fed, home = (
+            own if j < len(names) else (len(models), len(models) + 1)
+        )  # over all hospitals: on common ground
+        paired = goodness(metrics[k], scores[:, fed, j, k]) - goodness(
+            metrics[k], scores[:, home, j, k]
+        )
+        both = (
+            None
+            if draws is None
+            else goodness(metrics[k], draws[:, fed, j, k])
+            - goodness(metrics[k], draws[:, home, j, k])
+        )
         mean, low, high, n = interval(paired, both, ratios[j], settings["level"])
-        return (*(np.nanmean(scores[:, i, j, k]) if np.isfinite(scores[:, i, j, k]).any() else np.nan for i in (fed, home)), mean, low, high, n, verdict(low, high))
+        return (
+            *(
+                np.nanmean(scores[:, i, j, k]) if np.isfinite(scores[:, i, j, k]).any() else np.nan
+                for i in (fed, home)
+            ),
+            mean,
+            low,
+            high,
+            n,
+            verdict(low, high),
+        )
+
     columns = ["federated", "isolated", "mean", "low", "high", "repeats", "verdict"]
-    gain = pd.DataFrame([row(j, 0) for j in range(len(names))], columns=columns, index=pd.Index(names, name="site"))
-    overall = pd.DataFrame([row(len(names), k) for k in range(len(metrics))], columns=columns, index=pd.Index(metrics, name="metric"))
+    gain = pd.DataFrame(
+        [row(j, 0) for j in range(len(names))], columns=columns, index=pd.Index(names, name="site")
+    )
+    overall = pd.DataFrame(
+        [row(len(names), k) for k in range(len(metrics))],
+        columns=columns,
+        index=pd.Index(metrics, name="metric"),
+    )
     return gain, overall

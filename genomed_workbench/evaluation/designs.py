@@ -17,10 +17,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .arms import Model, federated_model, isolated_model, without_fit_warnings
+from genomed_workbench.evaluation.arms import (
+    Model,
+    federated_model,
+    isolated_model,
+    without_fit_warnings,
+)
 from .compare import default_horizon
 from .figures import whiskers
-from .metrics import METRIC_LABELS, Predicted, Scores, TestRows, metrics_for, scores_of
+from genomed_workbench.evaluation.metrics import (
+    METRIC_LABELS,
+    Predicted,
+    Scores,
+    TestRows,
+    metrics_for,
+    scores_of,
+)
 from ..federation.engines import Step
 from ..federation.run import listening
 from ..federation.sites import Federation, FederationError, Site, events_of
@@ -30,44 +42,62 @@ from ..statistics.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/evaluation/10_designs.ipynb #6f7371cb
 def without_site(
-    federation:Federation,
-    name:str,               # the site that stays away
+    federation: Federation,
+    name: str,  # the site that stays away
 ) -> Federation:
     "The other sites, all of their patients for training."
-    return replace(federation, members={k: rows for k, rows in federation.members.items() if k != name}, test=None, test_share=0.0, remake=None)
+    return replace(
+        federation,
+        members={k: rows for k, rows in federation.members.items() if k != name},
+        test=None,
+        test_share=0.0,
+        remake=None,
+    )
 
-def whole_sites(federation:Federation) -> list[Site]:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #29d06822
+def whole_sites(federation: Federation) -> list[Site]:
     "Every site with all of its patients as test rows; censoring is estimated from these same patients."
     events = events_of(federation.cohort)
-    return [Site(name, federation.cohort, rows, rows, int(events[rows].sum()), federation.seed) for name, rows in federation.members.items()]
+    return [
+        Site(name, federation.cohort, rows, rows, int(events[rows].sum()), federation.seed)
+        for name, rows in federation.members.items()
+    ]
 
 # %% ../../nbs/library/evaluation/10_designs.ipynb #427b20ff
 def predicted_away(
-    federation:Federation,
-    learner:Learner,
-    name:str,               # the site that is left out
-    times:Sequence[float],
-    folds:int,              # of the tuning inside the others, 0 for none
-    **options:Any,          # of federate: engine, rounds, strategy
+    federation: Federation,
+    learner: Learner,
+    name: str,  # the site that is left out
+    times: Sequence[float],
+    folds: int,  # of the tuning inside the others, 0 for none
+    **options: Any,  # of federate: engine, rounds, strategy
 ) -> tuple[Predicted, str]:  # and why there is no prediction, if there is none
     "What a model of all other sites predicts for the patients of one."
     rows = federation.members[name]
     X, sites = federation.cohort.X.iloc[rows], np.full(len(rows), name)
     with without_fit_warnings(), warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)
-        try: model = federated_model(without_site(federation, name), learner, folds, seed=federation.seed, **options)[0]
-        except LearnerError as e: model = Model("federated", "all other sites", None, str(e))
+        try:
+            model = federated_model(
+                without_site(federation, name), learner, folds, seed=federation.seed, **options
+            )[0]
+        except LearnerError as e:
+            model = Model("federated", "all other sites", None, str(e))
         return model.predict(X, sites, times), model.why
 
-def one_after_the_other(predicted:Sequence[Predicted]) -> Predicted:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #57071ca7
+def one_after_the_other(predicted: Sequence[Predicted]) -> Predicted:
     "Predictions for several sites as one."
-    return Predicted(np.concatenate([p.risk for p in predicted]), np.concatenate([p.survival for p in predicted]))
+    return Predicted(
+        np.concatenate([p.risk for p in predicted]), np.concatenate([p.survival for p in predicted])
+    )
 
 # %% ../../nbs/library/evaluation/10_designs.ipynb #29539f11
 @dataclass(frozen=True)
 class LeftOut:
     "How a model does at hospitals that took no part in its training."
-    table: pd.DataFrame     # tested_on, metric, value, low, high, n, events
+
+    table: pd.DataFrame  # tested_on, metric, value, low, high, n, events
     federation: Federation
     learner: Learner
     settings: dict[str, Any]
@@ -81,9 +111,13 @@ class LeftOut:
     @property
     def covers(self) -> str:
         "What the intervals cover, in words."
-        return f"{self.settings['level']:.0%} intervals: other patients of the hospital left out (bootstrap of {self.settings['bootstrap']} draws), the models as they are; not another training, not hospitals of another kind"
+        return (
+            f"{self.settings['level']:.0%} intervals: other patients of the hospital left "
+            f"out (bootstrap of {self.settings['bootstrap']} draws), the models as they "
+            "are; not another training, not hospitals of another kind"
+        )
 
-    def of(self, metric:str|None=None) -> pd.DataFrame:
+    def of(self, metric: str | None = None) -> pd.DataFrame:
         "One metric, one row a hospital, then within."
         return self.table[self.table.metric == (metric or self.headline)].set_index("tested_on")
 
@@ -91,83 +125,168 @@ class LeftOut:
         "The answer in a few sentences."
         t = self.of().dropna(subset=["value"])
         sites = t.drop(index="within", errors="ignore")
-        if sites.empty: return ["No hospital's patients allow a judgement.", *self.notes]
+        if sites.empty:
+            return ["No hospital's patients allow a judgement.", *self.notes]
         best, worst, whole = sites.value.idxmax(), sites.value.idxmin(), t.loc["within"]
-        return [f"At a hospital that took no part in the training, the {METRIC_LABELS[self.headline]} is {whole.value:.3f}{_interval(whole)} over {len(sites)} hospitals.",
-                f"From hospital to hospital it runs from {sites.value.min():.3f} ({worst}, {sites.n[worst]} patients) to {sites.value.max():.3f} ({best}, {sites.n[best]} patients).", *self.notes]
+        return [
+            "At a hospital that took no part in the training, the "
+            f"{METRIC_LABELS[self.headline]} is {whole.value:.3f}{_interval(whole)} over "
+            f"{len(sites)} hospitals.",
+            f"From hospital to hospital it runs from {sites.value.min():.3f} ({worst}, "
+            f"{sites.n[worst]} patients) to {sites.value.max():.3f} ({best}, "
+            f"{sites.n[best]} patients).",
+            *self.notes,
+        ]
 
     def plot(self) -> Picture:
         "Every hospital as the one left out."
         t = self.of().dropna(subset=["value"]).rename(columns={"value": "mean"})
         t = t.loc[[*t.drop(index="within").sort_values("mean", ascending=False).index, "within"]]
-        t.index = ["within, all hospitals" if i == "within" else f"{i} (n={n}, {e} events)" for i, n, e in zip(t.index, t.n, t.events)]
-        figure = Figure(figsize=(7.5, max(2.4, 1.2 + .24*len(t))), layout="constrained")
+        t.index = [
+            "within, all hospitals" if i == "within" else f"{i} (n={n}, {e} events)"
+            for i, n, e in zip(t.index, t.n, t.events)
+        ]
+        figure = Figure(figsize=(7.5, max(2.4, 1.2 + 0.24 * len(t))), layout="constrained")
         ax = figure.subplots()
-        whiskers(ax, t, [ARM_COLOURS["federated"]]*(len(t) - 1) + ["black"])
-        ax.axvline(.5, color="black", lw=.8, ls=":")
-        ax.set(xlabel=METRIC_LABELS[self.headline], title="Each hospital, by a model of all the others")
+        whiskers(ax, t, [ARM_COLOURS["federated"]] * (len(t) - 1) + ["black"])
+        ax.axvline(0.5, color="black", lw=0.8, ls=":")
+        ax.set(
+            xlabel=METRIC_LABELS[self.headline], title="Each hospital, by a model of all the others"
+        )
         figure.supxlabel(self.covers.split(";")[0], fontsize=8, color="#555555")
         return Picture(figure, " ".join(self.in_words()))
 
-    def __repr__(self) -> str: return "\n".join(self.in_words())
+    def __repr__(self) -> str:
+        return "\n".join(self.in_words())
 
-    def _repr_html_(self) -> str: return f"{self.of()[['n', 'events', 'value', 'low', 'high']].round(3).to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
+    def _repr_html_(self) -> str:
+        return f"{self.of()[['n', 'events', 'value', 'low', 'high']].round(3).to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
 
-def _interval(row:Any) -> str:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #9a37162e
+def _interval(row: Any) -> str:
     "An interval in brackets."
     return f" ({row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else ""
 
 # %% ../../nbs/library/evaluation/10_designs.ipynb #80972bf8
 def leave_one_site_out(
-    federation:Federation,
-    learner:Learner,                  # a template: each turn trains its own copy
-    tune:bool=True,                   # choose settings inside the training hospitals, each turn anew
-    folds:int=5,                      # of the tuning
-    metrics:Sequence[str]|None=None,  # None: harrell_c, uno_c, brier; or auc, brier
-    horizon:float|None=None,          # of probabilities; None is the median event time, rounded
-    bootstrap:int=500,                # draws of a hospital's patients for its interval, 0 for none
-    level:float=0.95,
-    engine:str="inprocess",
-    rounds:int=50,
-    strategy:Any=None,
-    progress:Any=True,                # a bar, or a function that is told each `Step`
+    federation: Federation,
+    learner: Learner,  # a template: each turn trains its own copy
+    tune: bool = True,  # choose settings inside the training hospitals, each turn anew
+    folds: int = 5,  # of the tuning
+    metrics: Sequence[str] | None = None,  # None: harrell_c, uno_c, brier; or auc, brier
+    horizon: float | None = None,  # of probabilities; None is the median event time, rounded
+    bootstrap: int = 500,  # draws of a hospital's patients for its interval, 0 for none
+    level: float = 0.95,
+    engine: str = "inprocess",
+    rounds: int = 50,
+    strategy: Any = None,
+    progress: Any = True,  # a bar, or a function that is told each `Step`
 ) -> LeftOut:
     "External validation: each hospital in turn is left out of the training and tested whole."
-    if len(federation.members) < 3: raise FederationError(f"leaving one hospital out needs at least three, so that two are left to train together; found {', '.join(federation.members)}")
-    if learner.kind != federation.cohort.kind: raise FederationError(f"learner={learner!r} is for a {learner.kind} outcome; the outcome of {federation.cohort.name} is {federation.cohort.kind}")
-    if isinstance(metrics, str): raise ValueError(f"metrics={metrics!r}: expected a list, such as [{metrics!r}]")
+    if len(federation.members) < 3:
+        raise FederationError(
+            "leaving one hospital out needs at least three, so that two are left to train "
+            f"together; found {', '.join(federation.members)}"
+        )
+    if learner.kind != federation.cohort.kind:
+        raise FederationError(
+            f"learner={learner!r} is for a {learner.kind} outcome; the outcome of "
+            f"{federation.cohort.name} is {federation.cohort.kind}"
+        )
+    if isinstance(metrics, str):
+        raise ValueError(f"metrics={metrics!r}: expected a list, such as [{metrics!r}]")
     chosen = metrics_for(federation.cohort.kind, None if metrics is None else tuple(metrics))
-    test = TestRows.at(whole_sites(federation), federation.cohort, chosen, default_horizon(federation, horizon))
+    test = TestRows.at(
+        whole_sites(federation), federation.cohort, chosen, default_horizon(federation, horizon)
+    )
     found, notes = [], []
-    with listening(progress, "leaving out", " hospitals", lambda step: step.phase == "repeat", len(federation.members)) as tell:
+    with listening(
+        progress,
+        "leaving out",
+        " hospitals",
+        lambda step: step.phase == "repeat",
+        len(federation.members),
+    ) as tell:
         for name in federation.members:
-            predicted, why = predicted_away(federation, learner, name, test.times, folds if tune else 0, engine=engine, rounds=rounds, strategy=strategy)
+            predicted, why = predicted_away(
+                federation,
+                learner,
+                name,
+                test.times,
+                folds if tune else 0,
+                engine=engine,
+                rounds=rounds,
+                strategy=strategy,
+            )
             found.append(predicted)
-            if why: notes.append(f"without {name} nothing could be trained: {why}")
-            if tell: tell(Step("repeat", site=name))
-    settings = {"metrics": chosen, "tune": tune, "folds": folds if tune else 0, "bootstrap": bootstrap, "level": level, "horizon": test.horizon, "seed": federation.seed}
-    return LeftOut(_away_table(federation, one_after_the_other(found), test, settings), federation, learner, settings, tuple(notes))
+            if why:
+                notes.append(f"without {name} nothing could be trained: {why}")
+            if tell:
+                tell(Step("repeat", site=name))
+    settings = {
+        "metrics": chosen,
+        "tune": tune,
+        "folds": folds if tune else 0,
+        "bootstrap": bootstrap,
+        "level": level,
+        "horizon": test.horizon,
+        "seed": federation.seed,
+    }
+    return LeftOut(
+        _away_table(federation, one_after_the_other(found), test, settings),
+        federation,
+        learner,
+        settings,
+        tuple(notes),
+    )
 
-def _away_table(federation:Federation, predicted:Predicted, test:TestRows, settings:dict[str, Any]) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #94db2322
+def _away_table(
+    federation: Federation, predicted: Predicted, test: TestRows, settings: dict[str, Any]
+) -> pd.DataFrame:
     "Every metric at every hospital and within, with intervals."
     rng, kind = np.random.default_rng([federation.seed, 98]), federation.cohort.kind
     times = [_drawn_again(test, rng) for _ in range(settings["bootstrap"])]
-    names, n, events = [*federation.members, "within"], np.bincount(test.group), np.bincount(test.group, test.event).astype(int)
-    rows, tail = [], (1 - settings["level"])/2
+    names, n, events = (
+        [*federation.members, "within"],
+        np.bincount(test.group),
+        np.bincount(test.group, test.event).astype(int),
+    )
+    rows, tail = [], (1 - settings["level"]) / 2
     for m in settings["metrics"]:
         values = _without_all(scores_of(predicted, test, m, kind))
-        draws = np.array([_without_all(scores_of(predicted, test, m, kind, t)) for t in times]).reshape(len(times), len(values))
+        draws = np.array(
+            [_without_all(scores_of(predicted, test, m, kind, t)) for t in times]
+        ).reshape(len(times), len(values))
         for k, name in enumerate(names):
             known = draws[np.isfinite(draws[:, k]), k]
-            low, high = np.quantile(known, [tail, 1 - tail]) if len(known) and 2*len(known) >= len(times) else (np.nan, np.nan)
-            rows.append((name, m, float(values[k]), float(low), float(high), int([*n, n.sum()][k]), int([*events, events.sum()][k])))
-    return pd.DataFrame(rows, columns=["tested_on", "metric", "value", "low", "high", "n", "events"])
+            low, high = (
+                np.quantile(known, [tail, 1 - tail])
+                if len(known) and 2 * len(known) >= len(times)
+                else (np.nan, np.nan)
+            )
+            rows.append(
+                (
+                    name,
+                    m,
+                    float(values[k]),
+                    float(low),
+                    float(high),
+                    int([*n, n.sum()][k]),
+                    int([*events, events.sum()][k]),
+                )
+            )
+    return pd.DataFrame(
+        rows, columns=["tested_on", "metric", "value", "low", "high", "n", "events"]
+    )
 
-def _without_all(scores:Scores) -> np.ndarray:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #a98facfc
+def _without_all(scores: Scores) -> np.ndarray:
     "The sites, then within."
     return scores.row()[:-1]
 
-def _drawn_again(test:TestRows, rng:np.random.Generator) -> np.ndarray:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #cb60e8be
+def _drawn_again(test: TestRows, rng: np.random.Generator) -> np.ndarray:
     "How often each patient is drawn, with replacement inside their hospital, shape (n,)."
     sizes = np.bincount(test.group)
     return np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
@@ -176,86 +295,180 @@ def _drawn_again(test:TestRows, rng:np.random.Generator) -> np.ndarray:
 @dataclass(frozen=True)
 class SitesCurve:
     "How a model gets better with each hospital that joins."
-    table: pd.DataFrame     # order, hospitals, patients (that trained), joined (the last one), value
+
+    table: pd.DataFrame  # order, hospitals, patients (that trained), joined (the last one), value
     federation: Federation
     learner: Learner
     settings: dict[str, Any]
 
     def summary(self) -> pd.DataFrame:  # index = hospitals
         "Mean over the orders, least and most, and the patients that trained."
-        return self.table.groupby("hospitals").agg(value=("value", "mean"), least=("value", "min"), most=("value", "max"), patients=("patients", "mean"), orders=("value", "count"))
+        return self.table.groupby("hospitals").agg(
+            value=("value", "mean"),
+            least=("value", "min"),
+            most=("value", "max"),
+            patients=("patients", "mean"),
+            orders=("value", "count"),
+        )
 
     def in_words(self) -> list[str]:
         "The answer in two sentences."
         s, label = self.summary().dropna(), METRIC_LABELS[self.settings["metric"]]
-        if len(s) < 2: return ["Too few hospitals could train a model to say what one more adds."]
+        if len(s) < 2:
+            return ["Too few hospitals could train a model to say what one more adds."]
         first, last, before = s.iloc[0], s.iloc[-1], s.iloc[-2]
-        step = (last.value - before.value)/(s.index[-1] - s.index[-2])
-        return [f"{label} on the test patients of all {len(self.federation.sites)} hospitals: {first.value:.3f} by {_hospitals(s.index[0])} ({first.least:.3f} to {first.most:.3f}, depending on which), {last.value:.3f} by {_hospitals(s.index[-1])}.",
-                f"The last hospitals to join added {step:+.4f} each, on the average over {int(last.orders)} orders."]
+        step = (last.value - before.value) / (s.index[-1] - s.index[-2])
+        return [
+            f"{label} on the test patients of all {len(self.federation.sites)} hospitals: "
+            f"{first.value:.3f} by {_hospitals(s.index[0])} ({first.least:.3f} to "
+            f"{first.most:.3f}, depending on which), {last.value:.3f} by "
+            f"{_hospitals(s.index[-1])}.",
+            f"The last hospitals to join added {step:+.4f} each, on the average over {int(last.orders)} orders.",
+        ]
 
     def plot(self) -> Picture:
         "Mean and range over the orders."
         s = self.summary()
         figure = Figure(figsize=(7, 3.4), layout="constrained")
         ax = figure.subplots()
-        ax.fill_between(s.index, s.least, s.most, color=ARM_COLOURS["federated"], alpha=.15, lw=0, label="least to most over the orders")
-        ax.plot(s.index, s.value, "o-", color=ARM_COLOURS["federated"], label="mean over the orders")
+        ax.fill_between(
+            s.index,
+            s.least,
+            s.most,
+            color=ARM_COLOURS["federated"],
+            alpha=0.15,
+            lw=0,
+            label="least to most over the orders",
+        )
+        ax.plot(
+            s.index, s.value, "o-", color=ARM_COLOURS["federated"], label="mean over the orders"
+        )
         ax.legend(frameon=False, loc="lower right")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        tidy(ax, xlabel="hospitals that train together", ylabel=METRIC_LABELS[self.settings["metric"]], title="One hospital more")
+        tidy(
+            ax,
+            xlabel="hospitals that train together",
+            ylabel=METRIC_LABELS[self.settings["metric"]],
+            title="One hospital more",
+        )
         return Picture(figure, " ".join(self.in_words()))
 
-    def __repr__(self) -> str: return "\n".join(self.in_words())
+    def __repr__(self) -> str:
+        return "\n".join(self.in_words())
 
-    def _repr_html_(self) -> str: return f"{self.summary().round(3).to_html()}<ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
+    def _repr_html_(self) -> str:
+        return f"{self.summary().round(3).to_html()}<ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
 
-def _hospitals(k:int) -> str:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #7233c81e
+def _hospitals(k: int) -> str:
     "A number of hospitals."
     return "one hospital" if k == 1 else f"{k} hospitals"
 
 # %% ../../nbs/library/evaluation/10_designs.ipynb #a50be036
 def sites_curve(
-    federation:Federation,            # with test rows
-    learner:Learner,
-    orders:int=10,                    # random orders of joining
-    numbers:Sequence[int]|None=None,  # of hospitals to look at; None: 1, 2, ... all of them
-    tune:bool=True,
-    folds:int=5,                      # of the tuning
-    metric:str|None=None,             # None: harrell_c, or auc
-    horizon:float|None=None,
-    progress:Any=True,
+    federation: Federation,  # with test rows
+    learner: Learner,
+    orders: int = 10,  # random orders of joining
+    numbers: Sequence[int] | None = None,  # of hospitals to look at; None: 1, 2, ... all of them
+    tune: bool = True,
+    folds: int = 5,  # of the tuning
+    metric: str | None = None,  # None: harrell_c, or auc
+    horizon: float | None = None,
+    progress: Any = True,
 ) -> SitesCurve:
     "Train with more and more hospitals, test on the same test patients of all of them (simulation only)."
-    if not len(federation.test_rows): raise FederationError("there are no test rows: make the federation with test_share=0.2, or test='column'")
-    if not isinstance(orders, int) or isinstance(orders, bool) or orders < 1: raise ValueError(f"orders={orders!r}: expected a whole number from 1 up")
-    if numbers is not None and (isinstance(numbers, str) or not np.iterable(numbers)): raise ValueError(f"numbers={numbers!r}: expected a list of numbers of hospitals, such as [1, 2]")
+    if not len(federation.test_rows):
+        raise FederationError(
+            "there are no test rows: make the federation with test_share=0.2, or test='column'"
+        )
+    if not isinstance(orders, int) or isinstance(orders, bool) or orders < 1:
+        raise ValueError(f"orders={orders!r}: expected a whole number from 1 up")
+    if numbers is not None and (isinstance(numbers, str) or not np.iterable(numbers)):
+        raise ValueError(
+            f"numbers={numbers!r}: expected a list of numbers of hospitals, such as [1, 2]"
+        )
     most = len(federation.sites)
     wanted = list(range(1, most + 1)) if numbers is None else sorted(set(numbers))
-    if wrong := [k for k in wanted if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k <= most]: raise ValueError(f"numbers holds {wrong[0]!r}: expected whole numbers from 1 to {most}, the hospitals there are")
+    if wrong := [
+        k
+        for k in wanted
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k <= most
+    ]:
+        raise ValueError(
+            f"numbers holds {wrong[0]!r}: expected whole numbers from 1 to {most}, the hospitals there are"
+        )
     metrics = metrics_for(federation.cohort.kind, None if metric is None else (metric,))[:1]
     test = TestRows.of(federation, metrics, default_horizon(federation, horizon))
     rng, rows, known = np.random.default_rng([federation.seed, 97]), [], {}
-    with listening(progress, "joining", " models", lambda step: step.phase == "repeat", orders*len(wanted)) as tell:
+    with listening(
+        progress, "joining", " models", lambda step: step.phase == "repeat", orders * len(wanted)
+    ) as tell:
         for order in range(orders):
             names = [str(n) for n in rng.permutation(list(federation.sites))]
             for k in wanted:
                 joined = frozenset(names[:k])
-                if joined not in known: known[joined] = _joined_score(federation, joined, learner, folds if tune else 0, test, metrics[0])
-                rows.append((order, k, sum(len(federation.sites[n].train_rows) for n in joined), names[k - 1], known[joined]))
-                if tell: tell(Step("repeat"))
-    settings = {"orders": orders, "tune": tune, "folds": folds if tune else 0, "metric": metrics[0], "seed": federation.seed}
-    return SitesCurve(pd.DataFrame(rows, columns=["order", "hospitals", "patients", "joined", "value"]), federation, learner, settings)
+                if joined not in known:
+                    known[joined] = _joined_score(
+                        federation, joined, learner, folds if tune else 0, test, metrics[0]
+                    )
+                rows.append(
+                    (
+                        order,
+                        k,
+                        sum(len(federation.sites[n].train_rows) for n in joined),
+                        names[k - 1],
+                        known[joined],
+                    )
+                )
+                if tell:
+                    tell(Step("repeat"))
+    settings = {
+        "orders": orders,
+        "tune": tune,
+        "folds": folds if tune else 0,
+        "metric": metrics[0],
+        "seed": federation.seed,
+    }
+    return SitesCurve(
+        pd.DataFrame(rows, columns=["order", "hospitals", "patients", "joined", "value"]),
+        federation,
+        learner,
+        settings,
+    )
 
-def _joined_score(federation:Federation, joined:frozenset[str], learner:Learner, folds:int, test:TestRows, metric:str) -> float:
+# %% ../../nbs/library/evaluation/10_designs.ipynb #697e35f1
+def _joined_score(
+    federation: Federation,
+    joined: frozenset[str],
+    learner: Learner,
+    folds: int,
+    test: TestRows,
+    metric: str,
+) -> float:
     "The score within all hospitals of a model of some."
     rows, names = test.rows, np.array(list(federation.sites))[test.group]
     with without_fit_warnings(), warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)
-        if len(joined) == 1: model = isolated_model(federation.sites[next(iter(joined))], learner, folds)
+        if len(joined) == 1:
+            model = isolated_model(federation.sites[next(iter(joined))], learner, folds)
         else:
             tested = np.isin(np.arange(federation.cohort.n), rows)
-            some = replace(federation, members={n: r for n, r in federation.members.items() if n in joined}, remake=None)
-            try: model = federated_model(some.tested_on(tested), learner, folds, seed=federation.seed)[0]
-            except LearnerError as e: model = Model("federated", "some sites", None, str(e))
-        return float(scores_of(model.predict(federation.cohort.X.iloc[rows], names, test.times), test, metric, federation.cohort.kind).row()[-2])
+            some = replace(
+                federation,
+                members={n: r for n, r in federation.members.items() if n in joined},
+                remake=None,
+            )
+            try:
+                model = federated_model(
+                    some.tested_on(tested), learner, folds, seed=federation.seed
+                )[0]
+            except LearnerError as e:
+                model = Model("federated", "some sites", None, str(e))
+        return float(
+            scores_of(
+                model.predict(federation.cohort.X.iloc[rows], names, test.times),
+                test,
+                metric,
+                federation.cohort.kind,
+            ).row()[-2]
+        )

@@ -37,10 +37,24 @@ from ..data.problems import CohortError
 from ..data.registry import cohorts
 from ..data.storage import write_bytes_atomically, write_text_atomically
 from ..data.version import own_version
-from .cells import COLUMNS, cohort_of, content_of, metrics_of, prepared, run_cell
+from genomed_workbench.evaluation.cells import (
+    COLUMNS,
+    cohort_of,
+    content_of,
+    metrics_of,
+    prepared,
+    run_cell,
+)
 from .compare import default_horizon, verdict
 from .metrics import goodness
-from .plan import ARMS, Cell, ExperimentError, Plan, learner_named, read_plan
+from genomed_workbench.evaluation.plan import (
+    ARMS,
+    Cell,
+    ExperimentError,
+    Plan,
+    learner_named,
+    read_plan,
+)
 from .tracking import check_mlflow, log_experiment
 from ..learners.catalogue import LEARNERS, NEEDED
 from ..learners.learner import LearnerError
@@ -48,255 +62,439 @@ from ..statistics.intervals import corrected_interval
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #b4eb400a
 ROOMS = ("clinic", "statistics", "data", "learners", "federation")
-MODULES = ("arms", "cells", "compare", "metrics", "plan")           # of the room evaluation
+MODULES = ("arms", "cells", "compare", "metrics", "plan")  # of the room evaluation
 PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "flwr", "torch", "xgboost", "xgboost-cpu")
+
 
 @cache
 def code_fingerprint() -> str:
     "A fingerprint of the workbench's sources that numbers come from, and of the packages that compute them."
     package = files("genomed_workbench")
-    sources = [one for room in ROOMS for one in (package/room).iterdir() if one.name.endswith(".py")] + [package/"evaluation"/f"{m}.py" for m in MODULES]
-    told = {f"{one.name}": hashlib.sha256(one.read_bytes()).hexdigest() for one in sorted(sources, key=str)}
-    return hashlib.sha256(json.dumps([own_version(), told, [_version(p) for p in PACKAGES]]).encode()).hexdigest()[:20]
+    sources = [
+        one for room in ROOMS for one in (package / room).iterdir() if one.name.endswith(".py")
+    ] + [package / "evaluation" / f"{m}.py" for m in MODULES]
+    told = {
+        f"{one.name}": hashlib.sha256(one.read_bytes()).hexdigest()
+        for one in sorted(sources, key=str)
+    }
+    return hashlib.sha256(
+        json.dumps([own_version(), told, [_version(p) for p in PACKAGES]]).encode()
+    ).hexdigest()[:20]
 
-def _version(package:str) -> str:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #882183f2
+def _version(package: str) -> str:
     "Which one is installed; empty where none is."
-    try: return version(package)
-    except PackageNotFoundError: return ""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #a9fd5755
 @dataclass(frozen=True)
 class Facts:
     "What the report says of a cohort."
+
     title: str
     patients: int
     events: int
-    kind: str                 # survival or binary
+    kind: str  # survival or binary
     virtual: bool
     outcome: str
     features: list[str]
     citation: str
-    content: str              # fingerprint of the patients
+    content: str  # fingerprint of the patients
     horizon: float | None = None  # of probabilities, in the unit of time; None for a binary outcome
 
-def facts_of(plan:Plan, name:str) -> Facts|None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #3a1d4769
+def facts_of(plan: Plan, name: str) -> Facts | None:
     "A cohort, loaded and held against the plan; None where it is not on this computer."
     table = plan.cohorts[name]
-    if not is_here(table): return None
-    try: c = cohort_of(table, plan.folder if "file" in table else "")
-    except CohortError as e: raise ExperimentError(f"cohorts.{name}: {e}") from None
-    if unlike := [n for n in plan.learners if plan.fits(name, n) and learner_named(n, plan.learners).kind != c.kind]:
-        raise ExperimentError(f"cohorts.{name}: has a {c.kind} outcome, and {', '.join(unlike)} learns another; expected learners = [...] here, a list of those that this cohort is for")
-    return Facts(c.title or c.name, c.n, c.n_events, c.kind, c.virtual, str(c.outcome), list(c.features), c.citation, content_of(c))
+    if not is_here(table):
+        return None
+    try:
+        c = cohort_of(table, plan.folder if "file" in table else "")
+    except CohortError as e:
+        raise ExperimentError(f"cohorts.{name}: {e}") from None
+    if unlike := [
+        n
+        for n in plan.learners
+        if plan.fits(name, n) and learner_named(n, plan.learners).kind != c.kind
+    ]:
+        raise ExperimentError(
+            f"cohorts.{name}: has a {c.kind} outcome, and {', '.join(unlike)} learns "
+            "another; expected learners = [...] here, a list of those that this cohort is "
+            "for"
+        )
+    return Facts(
+        c.title or c.name,
+        c.n,
+        c.n_events,
+        c.kind,
+        c.virtual,
+        str(c.outcome),
+        list(c.features),
+        c.citation,
+        content_of(c),
+    )
 
-def is_here(table:Mapping[str, Any]) -> bool:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #b9406548
+def is_here(table: Mapping[str, Any]) -> bool:
     "False for a registered cohort that has to be fetched or installed first."
     known = cohorts()
-    return table.get("load") not in known.index or "folder" in table or known.available[table["load"]] == "yes"
+    return (
+        table.get("load") not in known.index
+        or "folder" in table
+        or known.available[table["load"]] == "yes"
+    )
 
-def keyed(plan:Plan, facts:Mapping[str, Facts|None]) -> list[Cell]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #8dd6cdd8
+def keyed(plan: Plan, facts: Mapping[str, Facts | None]) -> list[Cell]:
     "The plan's cells; each knows the patients and the code that its numbers depend on."
     there = {name: "" if one is None else one.content for name, one in facts.items()}
-    return [replace(c, spec=c.spec | {"content": there[c.cohort], "code": code_fingerprint()}) for c in plan.cells()]
+    return [
+        replace(c, spec=c.spec | {"content": there[c.cohort], "code": code_fingerprint()})
+        for c in plan.cells()
+    ]
 
-def tried(plan:Plan, cells:Sequence[Cell], facts:Mapping[str, Facts|None]) -> dict[str, Facts|None]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #99c0601e
+def tried(
+    plan: Plan, cells: Sequence[Cell], facts: Mapping[str, Facts | None]
+) -> dict[str, Facts | None]:
     "Make the hospitals of every cohort and design once; the facts with the horizon of each cohort."
     found, seen = dict(facts), set()
     for c in cells:
         one = found[c.cohort]
-        if one is None or (c.cohort, c.design) in seen: continue
+        if one is None or (c.cohort, c.design) in seen:
+            continue
         seen.add((c.cohort, c.design))
         horizon = _tried(plan, c)
         found[c.cohort] = replace(one, horizon=horizon if np.isfinite(horizon) else None)
     return found
 
-def _tried(plan:Plan, cell:Cell) -> float:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #ebc422d6
+def _tried(plan: Plan, cell: Cell) -> float:
     "The horizon of a cell, once its hospitals and metrics are as the plan says."
     where = f"cohorts.{cell.cohort} with designs.{cell.design}"
     try:
         federation = prepared(cell)
         metrics_of(federation.cohort.kind, plan.common["metrics"])
         horizon = default_horizon(federation, plan.cohorts[cell.cohort].get("horizon"))
-    except ValueError as e: raise ExperimentError(f"{where}: {e}") from None
-    wrong = [h for h in plan.designs[cell.design].get("lacking_at", []) if h not in federation.sites]
-    if wrong: raise ExperimentError(f"{where}: lacking_at holds {wrong[0]!r}; the hospitals are {', '.join(federation.sites)}")
+    except ValueError as e:
+        raise ExperimentError(f"{where}: {e}") from None
+    wrong = [
+        h for h in plan.designs[cell.design].get("lacking_at", []) if h not in federation.sites
+    ]
+    if wrong:
+        raise ExperimentError(
+            f"{where}: lacking_at holds {wrong[0]!r}; the hospitals are {', '.join(federation.sites)}"
+        )
     return horizon
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #37aa49ba
-def part_of(folder:Path, cell:Cell) -> Path:
+def part_of(folder: Path, cell: Cell) -> Path:
     "Where a cell's numbers stand."
-    return folder/"parts"/f"{cell.key}.json"
+    return folder / "parts" / f"{cell.key}.json"
 
-def write_part(folder:Path, cell:Cell, rows:Sequence[Mapping[str, Any]]) -> None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #383521f5
+def write_part(folder: Path, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> None:
     "Write a cell's numbers in one stroke."
-    write_text_atomically(part_of(folder, cell), json.dumps({"cell": str(cell), "rows": [[row[c] for c in COLUMNS] for row in rows]}))
+    write_text_atomically(
+        part_of(folder, cell),
+        json.dumps({"cell": str(cell), "rows": [[row[c] for c in COLUMNS] for row in rows]}),
+    )
 
-def read_part(folder:Path, cell:Cell) -> list[list[Any]]|None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #5d674445
+def read_part(folder: Path, cell: Cell) -> list[list[Any]] | None:
     "A cell's numbers, or None where there are none."
-    try: rows = json.loads(part_of(folder, cell).read_text(encoding="utf-8"))["rows"]
-    except (OSError, ValueError, KeyError): return None
+    try:
+        rows = json.loads(part_of(folder, cell).read_text(encoding="utf-8"))["rows"]
+    except (OSError, ValueError, KeyError):
+        return None
     return rows if isinstance(rows, list) else None
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #4f5c5452
 @dataclass(frozen=True)
 class Done:
     "What came of a cell: rows, or why there are none."
+
     rows: list[dict[str, Any]] = field(default_factory=list)
     why: str = ""
-    seconds: float = 0.0      # of processor time
+    seconds: float = 0.0  # of processor time
 
-def computed(cell:Cell) -> Done:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #5831bfe1
+def computed(cell: Cell) -> Done:
     "Run a cell; an error is its result."
     start = time.process_time()
-    try: rows, why = run_cell(cell), ""
-    except (ExperimentError, LearnerError, CohortError) as e: rows, why = [], str(e)
-    except Exception as e: rows, why = [], f"{type(e).__name__}: {e}"
+    try:
+        rows, why = run_cell(cell), ""
+    except (ExperimentError, LearnerError, CohortError) as e:
+        rows, why = [], str(e)
+    except Exception as e:
+        rows, why = [], f"{type(e).__name__}: {e}"
     return Done(rows, why, time.process_time() - start)
 
-def _numbered(k:int, cell:Cell, job:Callable[[Cell], Done]) -> tuple[int, Done]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #be7bdc71
+def _numbered(k: int, cell: Cell, job: Callable[[Cell], Done]) -> tuple[int, Done]:
     "The result with the number of its cell."
     return k, job(cell)
 
-def packages_of(cells:Sequence[Cell]) -> list[str]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #356717f9
+def packages_of(cells: Sequence[Cell]) -> list[str]:
     "The packages of extras that the learners of some cells need."
-    def named(table:Mapping[str, Any]) -> set[str]: return {table["learner"]} if "learner" in table else set().union(*(named(one) for kind in ("average", "choose") for one in table.get(kind, {}).values()))
+
+    def named(table: Mapping[str, Any]) -> set[str]:
+        return (
+            {table["learner"]}
+            if "learner" in table
+            else set().union(
+                *(
+                    named(one)
+                    for kind in ("average", "choose")
+                    for one in table.get(kind, {}).values()
+                )
+            )
+        )
+
     extras = {LEARNERS[name].extra for c in cells if c.learner for name in named(c.spec["learner"])}
     return sorted(NEEDED[extra] for extra in extras if extra and find_spec(NEEDED[extra]))
 
-def load_packages(names:Sequence[str]) -> None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #083702af
+def load_packages(names: Sequence[str]) -> None:
     "A worker begins with its packages: one that grew by them later would be taken for leaking, and started anew."
-    for name in names: import_module(name)
+    for name in names:
+        import_module(name)
 
-def in_processes(cells:Sequence[tuple[int, Cell]], workers:int, job:Callable[[Cell], Done]) -> Iterator[tuple[int, Done]]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #7fb33be7
+def in_processes(
+    cells: Sequence[tuple[int, Cell]], workers: int, job: Callable[[Cell], Done]
+) -> Iterator[tuple[int, Done]]:
     "Results as they come."
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=load_packages, initargs=(packages_of([c for _, c in cells]),)):
-        yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")(delayed(_numbered)(k, c, job) for k, c in cells)
+    with parallel_config(
+        backend="loky",
+        inner_max_num_threads=1,
+        initializer=load_packages,
+        initargs=(packages_of([c for _, c in cells]),),
+    ):
+        yield from Parallel(
+            n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
+        )(delayed(_numbered)(k, c, job) for k, c in cells)
 
-def finished(cells:Sequence[Cell], workers:int, job:Callable[[Cell], Done]=computed) -> Iterator[tuple[Cell, Done]]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #920e2075
+def finished(
+    cells: Sequence[Cell], workers: int, job: Callable[[Cell], Done] = computed
+) -> Iterator[tuple[Cell, Done]]:
     "Every cell with what came of it, as they are finished."
     if workers == 1:
-        for c in cells: yield c, job(c)
+        for c in cells:
+            yield c, job(c)
         return
     rest = dict(enumerate(cells))
     while rest:
         try:
-            for k, done in in_processes(list(rest.items()), workers, job): yield rest.pop(k), done
+            for k, done in in_processes(list(rest.items()), workers, job):
+                yield rest.pop(k), done
         except TerminatedWorkerError:  # cells are begun in order: what was running stands in front
-            for k in list(rest)[:2*workers]: yield rest[k], _alone(rest.pop(k), job)
+            for k in list(rest)[: 2 * workers]:
+                yield rest[k], _alone(rest.pop(k), job)
 
-def _alone(cell:Cell, job:Callable[[Cell], Done]) -> Done:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #4978e201
+def _alone(cell: Cell, job: Callable[[Cell], Done]) -> Done:
     "One cell in a process of its own."
-    try: return next(done for _, done in in_processes([(0, cell)], 2, job))
-    except TerminatedWorkerError: return Done(why="the process that computed it ended of a sudden; most often, the memory was full")
+    try:
+        return next(done for _, done in in_processes([(0, cell)], 2, job))
+    except TerminatedWorkerError:
+        return Done(
+            why="the process that computed it ended of a sudden; most often, the memory was full"
+        )
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #6b88cb21
 def seconds_left(
-    todo:Sequence[Cell],
-    log:pd.DataFrame,   # of finished cells: cohort, learner, seconds
-    workers:int,
-) -> float:             # NaN while nothing is known
+    todo: Sequence[Cell],
+    log: pd.DataFrame,  # of finished cells: cohort, learner, seconds
+    workers: int,
+) -> float:  # NaN while nothing is known
     "Time that the rest will take."
-    if log.empty: return float("nan")
-    exact, by_learner, overall = log.groupby(["cohort", "learner"]).seconds.mean().to_dict(), log.groupby("learner").seconds.mean().to_dict(), float(log.seconds.mean())
-    return sum(exact.get((c.cohort, c.learner), by_learner.get(c.learner, overall)) for c in todo)/workers
+    if log.empty:
+        return float("nan")
+    exact, by_learner, overall = (
+        log.groupby(["cohort", "learner"]).seconds.mean().to_dict(),
+        log.groupby("learner").seconds.mean().to_dict(),
+        float(log.seconds.mean()),
+    )
+    return (
+        sum(exact.get((c.cohort, c.learner), by_learner.get(c.learner, overall)) for c in todo)
+        / workers
+    )
 
-def in_minutes(seconds:float) -> str:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #6b678942
+def in_minutes(seconds: float) -> str:
     "A time to wait, in words."
-    if not np.isfinite(seconds): return "time not known yet"
-    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds/60:.0f} min left"
+    if not np.isfinite(seconds):
+        return "time not known yet"
+    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #209a9ada
 @contextmanager
-def held(folder:Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     "The folder for this run alone."
-    if folder.exists() and not folder.is_dir(): raise ExperimentError(f"{folder}: this is a file; expected a folder for the results")
-    if folder.exists() and not (folder/"experiment.json").exists() and any(p.name != ".lock" for p in folder.iterdir()):
-        raise ExperimentError(f"{folder}: the folder holds other files, and no experiment; choose another one")
+    if folder.exists() and not folder.is_dir():
+        raise ExperimentError(f"{folder}: this is a file; expected a folder for the results")
+    if (
+        folder.exists()
+        and not (folder / "experiment.json").exists()
+        and any(p.name != ".lock" for p in folder.iterdir())
+    ):
+        raise ExperimentError(
+            f"{folder}: the folder holds other files, and no experiment; choose another one"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder/".lock", timeout=0): yield
-    except Timeout: raise ExperimentError(f"{folder}: another run is at work in this folder; wait until it has ended, or choose another folder") from None
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ExperimentError(
+            f"{folder}: another run is at work in this folder; wait until it has ended, or choose another folder"
+        ) from None
 
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #cab375d0
 LOGGED = ["cohort", "design", "learner", "seed", "seconds"]
 
-def read_log(folder:Path) -> pd.DataFrame:
-    "Processor time of the cells that were computed here; a line that was cut tells nothing, nor does a file that cannot be read."
+
+def read_log(folder: Path) -> pd.DataFrame:
+    """Processor time of the cells that were computed here; a line that was cut tells nothing, nor does
+    a file that cannot be read.
+    """
     nothing = pd.DataFrame(columns=LOGGED)
-    try: log = pd.read_csv(folder/"log.csv", dtype=str, keep_default_na=False, on_bad_lines="skip", encoding_errors="replace")
-    except (OSError, ValueError): return nothing
-    if list(log.columns) != LOGGED: return nothing
+    try:
+        log = pd.read_csv(
+            folder / "log.csv",
+            dtype=str,
+            keep_default_na=False,
+            on_bad_lines="skip",
+            encoding_errors="replace",
+        )
+    except (OSError, ValueError):
+        return nothing
+    if list(log.columns) != LOGGED:
+        return nothing
     log[["seed", "seconds"]] = log[["seed", "seconds"]].apply(pd.to_numeric, errors="coerce")
     return log.dropna().astype({"seed": int, "seconds": float})
 
-def _note_time(folder:Path, cell:Cell, seconds:float) -> None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #2d8d61f5
+def _note_time(folder: Path, cell: Cell, seconds: float) -> None:
     "One line more in the log, which no result depends on."
-    with open(folder/"log.csv", "a", encoding="utf-8") as file:
-        if not file.tell(): file.write(",".join(LOGGED) + "\n")
+    with open(folder / "log.csv", "a", encoding="utf-8") as file:
+        if not file.tell():
+            file.write(",".join(LOGGED) + "\n")
         file.write(f"{cell.cohort},{cell.design},{cell.learner},{cell.seed},{seconds:.2f}\n")
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #94b18d4f
 FAILED = ["cohort", "design", "learner", "seed", "why"]
 
-def run_cells(cells:Sequence[Cell], folder:Path, workers:int, progress:bool, name:str) -> pd.DataFrame:  # failures
+
+def run_cells(
+    cells: Sequence[Cell], folder: Path, workers: int, progress: bool, name: str
+) -> pd.DataFrame:  # failures
     "Compute what is not there yet."
     todo, log, failures = [c for c in cells if read_part(folder, c) is None], read_log(folder), {}
-    if log.empty: (folder/"log.csv").unlink(missing_ok=True)  # a damaged one begins anew
+    if log.empty:
+        (folder / "log.csv").unlink(missing_ok=True)  # a damaged one begins anew
     times = log[["cohort", "learner", "seconds"]].to_dict("records")
     waiting = {c.key: c for c in todo}
-    with tqdm(total=len(cells), initial=len(cells) - len(todo), desc=name, disable=not progress, bar_format="{desc}: {n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}") as bar:
+    with tqdm(
+        total=len(cells),
+        initial=len(cells) - len(todo),
+        desc=name,
+        disable=not progress,
+        bar_format="{desc}: {n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}",
+    ) as bar:
         for cell, done in finished(todo, workers):
-            if done.why: failures[cell.key] = [cell.cohort, cell.design, cell.learner, cell.seed, done.why]
+            if done.why:
+                failures[cell.key] = [cell.cohort, cell.design, cell.learner, cell.seed, done.why]
             else:
                 write_part(folder, cell, done.rows)
                 _note_time(folder, cell, done.seconds)
-                times.append({"cohort": cell.cohort, "learner": cell.learner, "seconds": done.seconds})
+                times.append(
+                    {"cohort": cell.cohort, "learner": cell.learner, "seconds": done.seconds}
+                )
             del waiting[cell.key]
-            bar.set_postfix_str(in_minutes(seconds_left(list(waiting.values()), pd.DataFrame(times, columns=["cohort", "learner", "seconds"]), workers)), refresh=False)
+            bar.set_postfix_str(
+                in_minutes(
+                    seconds_left(
+                        list(waiting.values()),
+                        pd.DataFrame(times, columns=["cohort", "learner", "seconds"]),
+                        workers,
+                    )
+                ),
+                refresh=False,
+            )
             bar.update()
     return pd.DataFrame([failures[c.key] for c in cells if c.key in failures], columns=FAILED)
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #fe42537a
-def assembled(cells:Sequence[Cell], folder:Path) -> pd.DataFrame:
+def assembled(cells: Sequence[Cell], folder: Path) -> pd.DataFrame:
     "All finished cells as one table."
     rows = [row for c in cells for row in read_part(folder, c) or []]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     counts = {k: np.int64 for k in ("seed", "n_train", "n_test", "events_test")}
-    return frame.astype(counts | {"value": np.float64} | {c: object for c in COLUMNS if c not in counts and c != "value"})
+    return frame.astype(
+        counts
+        | {"value": np.float64}
+        | {c: object for c in COLUMNS if c not in counts and c != "value"}
+    )
 
-def write_tables(folder:Path, results:pd.DataFrame, failures:pd.DataFrame) -> None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #db9b1667
+def write_tables(folder: Path, results: pd.DataFrame, failures: pd.DataFrame) -> None:
     "The table as Parquet, and what failed."
     buffer = BytesIO()
     results.to_parquet(buffer, index=False, compression="zstd")
-    write_bytes_atomically(folder/"results.parquet", buffer.getvalue())
-    write_text_atomically(folder/"failures.csv", failures.to_csv(index=False, lineterminator="\n"))
+    write_bytes_atomically(folder / "results.parquet", buffer.getvalue())
+    write_text_atomically(
+        folder / "failures.csv", failures.to_csv(index=False, lineterminator="\n")
+    )
 
-def write_results(folder:Path, results:pd.DataFrame, failures:pd.DataFrame) -> None:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #846065f1
+def write_results(folder: Path, results: pd.DataFrame, failures: pd.DataFrame) -> None:
     "The table as Parquet and as CSV, and what failed."
     write_tables(folder, results, failures)
-    write_text_atomically(folder/"results.csv", results.to_csv(index=False, lineterminator="\n"))
+    write_text_atomically(folder / "results.csv", results.to_csv(index=False, lineterminator="\n"))
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #241d621b
 KEYS = ["cohort", "design", "learner", "strategy", "arm", "trained_on", "tested_on", "metric"]
 
-def with_rest(
-    rows:pd.DataFrame,     # some of the results
-    results:pd.DataFrame,  # all of them
-    plan:Plan,
-) -> pd.DataFrame:         # with the column n_rest
-    "How many other patients might have been drawn in the place of the test rows."
-    whole = results[results.tested_on == "within"].groupby(["cohort", "design", "seed"], sort=False)[["n_train", "n_test"]].first().sum(axis=1).rename("n_all")
-    dealt = rows.design.map({name: "shares" in design for name, design in plan.designs.items()}).to_numpy(bool)
-    return rows.assign(n_rest=np.where(dealt, rows.join(whole, on=whole.index.names).n_all - rows.n_test, rows.n_train))
 
+def with_rest(
+    rows: pd.DataFrame,  # some of the results
+    results: pd.DataFrame,  # all of them
+    plan: Plan,
+) -> pd.DataFrame:  # with the column n_rest
+    "How many other patients might have been drawn in the place of the test rows."
+    whole = (
+        results[results.tested_on == "within"]
+        .groupby(["cohort", "design", "seed"], sort=False)[["n_train", "n_test"]]
+        .first()
+        .sum(axis=1)
+        .rename("n_all")
+    )
+    dealt = rows.design.map(
+        {name: "shares" in design for name, design in plan.designs.items()}
+    ).to_numpy(bool)
+    return rows.assign(
+        n_rest=np.where(
+            dealt, rows.join(whole, on=whole.index.names).n_all - rows.n_test, rows.n_train
+        )
+    )
+
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #7f08245c
 def over_seeds(
-    rows:pd.DataFrame,        # value, n_test, n_rest (see `with_rest`), seed and the columns to group by
-    by:Sequence[str],
-    level:float=0.95,
+    rows: pd.DataFrame,  # value, n_test, n_rest (see `with_rest`), seed and the columns to group by
+    by: Sequence[str],
+    level: float = 0.95,
 ) -> pd.DataFrame:
     "Mean over seeds with its corrected interval."
     out = []
     for names, group in rows.groupby(list(by), sort=False, dropna=False):
-        ratio = group.n_test.sum()/max(group.n_rest.sum(), 1)
+        ratio = group.n_test.sum() / max(group.n_rest.sum(), 1)
         out.append((*names, *corrected_interval(group.value.to_numpy(), ratio, level)))
     return pd.DataFrame(out, columns=[*by, "mean", "low", "high", "seeds"])
 
@@ -304,194 +502,373 @@ def over_seeds(
 @dataclass(frozen=True)
 class Experiment:
     "A grid that was run: every number, what they say over the seeds, and what failed."
+
     plan: Plan
-    results: pd.DataFrame                    # tidy: one row a number, see COLUMNS
-    failures: pd.DataFrame                   # cohort, design, learner, seed, why
+    results: pd.DataFrame  # tidy: one row a number, see COLUMNS
+    failures: pd.DataFrame  # cohort, design, learner, seed, why
     facts: dict[str, Facts | None]
     folder: Path
 
-    def headline(self, cohort:str) -> str:
+    def headline(self, cohort: str) -> str:
         "The metric called c_index: Harrell's for survival, the area under the ROC curve for yes or no."
         facts = self.facts.get(cohort)
         return "auc" if facts is not None and facts.kind == "binary" else "harrell_c"
 
-    def measured(self, metric:str="c_index") -> pd.DataFrame:
+    def measured(self, metric: str = "c_index") -> pd.DataFrame:
         "The rows of a metric."
-        wanted = self.results.cohort.map({c: self.headline(c) for c in self.plan.cohorts}) if metric == "c_index" else metric
+        wanted = (
+            self.results.cohort.map({c: self.headline(c) for c in self.plan.cohorts})
+            if metric == "c_index"
+            else metric
+        )
         rows = self.results[self.results.metric == wanted]
-        if rows.empty: raise ExperimentError(f"metric={metric!r}: nothing was measured so; expected c_index or one of {', '.join(sorted(set(self.results.metric)))}")
+        if rows.empty:
+            raise ExperimentError(
+                f"metric={metric!r}: nothing was measured so; expected c_index or one of "
+                f"{', '.join(sorted(set(self.results.metric)))}"
+            )
         return with_rest(rows, self.results, self.plan)
 
-    def summary(self, metric:str="c_index", tested_on:str|None=None) -> pd.DataFrame:
-        "Mean over seeds with the corrected interval, for every cohort, design, learner, way of training and place of testing."
+    def summary(self, metric: str = "c_index", tested_on: str | None = None) -> pd.DataFrame:
+        """Mean over seeds with the corrected interval, for every cohort, design, learner, way of
+        training and place of testing.
+        """
         rows = self.measured(metric)
-        return over_seeds(rows if tested_on is None else rows[rows.tested_on == tested_on], KEYS, self.plan.common["level"])
+        return over_seeds(
+            rows if tested_on is None else rows[rows.tested_on == tested_on],
+            KEYS,
+            self.plan.common["level"],
+        )
 
-    def paired(self,
-        first:str|Mapping[str, Any],    # an arm, a learner, or columns with the values they shall have
-        second:str|Mapping[str, Any],   # what it is held against, on the same patients
-        metric:str="c_index",
-        tested_on:str|None=None,
+    def paired(
+        self,
+        first: str
+        | Mapping[str, Any],  # an arm, a learner, or columns with the values they shall have
+        second: str | Mapping[str, Any],  # what it is held against, on the same patients
+        metric: str = "c_index",
+        tested_on: str | None = None,
     ) -> pd.DataFrame:
-        "First minus second on the same test patients, seed by seed, with the corrected interval; above zero the first is better."
+        """First minus second on the same test patients, seed by seed, with the corrected interval;
+        above zero the first is better.
+        """
         rows = self.measured(metric)
-        if tested_on is not None: rows = rows[rows.tested_on == tested_on]
-        return paired_over_seeds(rows, chosen(rows, first, self.plan), chosen(rows, second, self.plan), self.plan.common["level"])
+        if tested_on is not None:
+            rows = rows[rows.tested_on == tested_on]
+        return paired_over_seeds(
+            rows,
+            chosen(rows, first, self.plan),
+            chosen(rows, second, self.plan),
+            self.plan.common["level"],
+        )
 
     def settled(self) -> pd.DataFrame:
-        "What tuning settled in each model, and for how many seeds: the setting, or the learner that was picked among several; the most frequent first."
+        """What tuning settled in each model, and for how many seeds: the setting, or the learner that
+        was picked among several; the most frequent first.
+        """
         by = ["cohort", "design", "learner", "strategy", "arm", "trained_on"]
         models = self.results[self.results.settled != ""].drop_duplicates([*by, "seed"])
         counts = models.groupby([*by, "settled"], sort=False).size().rename("seeds").reset_index()
         place = counts.groupby(by, sort=False).ngroup()
-        return counts.assign(place=place).sort_values(["place", "seeds"], ascending=[True, False], kind="stable", ignore_index=True).drop(columns="place")
+        return (
+            counts.assign(place=place)
+            .sort_values(
+                ["place", "seeds"], ascending=[True, False], kind="stable", ignore_index=True
+            )
+            .drop(columns="place")
+        )
 
     @property
     def covers(self) -> str:
         "What the intervals cover, in words."
         dealt = any("shares" in d for d in self.plan.designs.values())
-        return (f"{self.plan.common['level']:.0%} intervals: another split of these patients into training and test rows{', and another dealing of them to hospitals' if dealt else ''} "
-                f"({len(self.plan.seeds)} seeds, Nadeau-Bengio correction{' by the share of all patients that is tested' if dealt else ''}); not other patients or other hospitals")
+        return (
+            f"{self.plan.common['level']:.0%} intervals: another split of these patients "
+            "into training and test "
+            f"rows{', and another dealing of them to hospitals' if dealt else ''} "
+            f"({len(self.plan.seeds)} seeds, Nadeau-Bengio "
+            f"correction{' by the share of all patients that is tested' if dealt else ''}); "
+            "not other patients or other hospitals"
+        )
 
     @property
     def seconds(self) -> pd.DataFrame:
         "Processor time by cohort and learner, as far as the log in the folder knows: mean of a cell, cells, sum."
-        return read_log(self.folder).assign(learner=lambda d: d.learner.replace("", "clinical scores")).groupby(["cohort", "learner"], sort=False).seconds.agg(["mean", "count", "sum"])
+        return (
+            read_log(self.folder)
+            .assign(learner=lambda d: d.learner.replace("", "clinical scores"))
+            .groupby(["cohort", "learner"], sort=False)
+            .seconds.agg(["mean", "count", "sum"])
+        )
 
     def in_words(self) -> list[str]:
         "The shape of the experiment, and what is missing from it."
         cells = len(self.plan.cells())
-        said = [f"{self.plan.title}: {len(self.plan.cohorts)} cohorts, {len(self.plan.designs)} designs, {len(self.plan.learners)} learners, {len(self.plan.seeds)} seeds; {cells - len(self.failures):,} of {cells:,} cells done."]
-        for why, group in self.failures.groupby("why", sort=False): said.append(f"{len(group)} cells failed ({_where(group)}): {why}. Run the experiment again to try them once more.")
+        said = [
+            f"{self.plan.title}: {len(self.plan.cohorts)} cohorts, {len(self.plan.designs)} "
+            f"designs, {len(self.plan.learners)} learners, {len(self.plan.seeds)} seeds; "
+            f"{cells - len(self.failures):,} of {cells:,} cells done."
+        ]
+        for why, group in self.failures.groupby("why", sort=False):
+            said.append(
+                f"{len(group)} cells failed ({_where(group)}): {why}. Run the experiment again to try them once more."
+            )
         return said
 
-    def __repr__(self) -> str: return "\n".join(self.in_words())
+    def __repr__(self) -> str:
+        return "\n".join(self.in_words())
 
     def _repr_html_(self) -> str:
-        shown = self.summary(tested_on="within").drop(columns=["metric", "tested_on"]).round(3) if len(self.results) else self.failures
+        shown = (
+            self.summary(tested_on="within").drop(columns=["metric", "tested_on"]).round(3)
+            if len(self.results)
+            else self.failures
+        )
         return f"{shown.to_html(index=False)}<p>{self.covers}</p>"
 
-    def report(self, path:Any) -> Any:
+    def report(self, path: Any) -> Any:
         "Write one self-contained HTML file."
         from genomed_workbench.evaluation.experiment_report import write_experiment_report
+
         return write_experiment_report(self, path)
 
-    def excerpt(self,
-        folder:Any,             # a new one, or one that holds an experiment
-        metric:str="c_index",
+    def excerpt(
+        self,
+        folder: Any,  # a new one, or one that holds an experiment
+        metric: str = "c_index",
     ) -> "Experiment":
-        "Write a copy to pass on: the figures of one metric over all seeds, and nothing of this computer; `read` reads it."
-        place, plan, rows = Path(folder), replace(self.plan, folder=""), self.measured(metric)[COLUMNS].reset_index(drop=True)
+        """Write a copy to pass on: the figures of one metric over all seeds, and nothing of this
+        computer; `read` reads it.
+        """
+        place, plan, rows = (
+            Path(folder),
+            replace(self.plan, folder=""),
+            self.measured(metric)[COLUMNS].reset_index(drop=True),
+        )
         with held(place):
-            write_text_atomically(place/"experiment.json", told_of(plan, self.facts))
+            write_text_atomically(place / "experiment.json", told_of(plan, self.facts))
             write_tables(place, rows, self.failures)
         return replace(self, plan=plan, results=rows, folder=place)
 
     @classmethod
-    def read(cls, folder:Any) -> "Experiment":
+    def read(cls, folder: Any) -> "Experiment":
         "An experiment from the folder that its results were written to."
         folder = Path(folder)
-        if not (folder/"experiment.json").exists(): raise ExperimentError(f"{folder}: there is no experiment here")
-        if not (folder/"results.parquet").exists(): raise ExperimentError(f"{folder}: this experiment has not come to its end; run it again, and it goes on where it stopped")
-        plan, facts = _opened(folder/"experiment.json", _told)
-        return cls(plan, _opened(folder/"results.parquet", _results), _opened(folder/"failures.csv", _failures), facts, folder)
+        if not (folder / "experiment.json").exists():
+            raise ExperimentError(f"{folder}: there is no experiment here")
+        if not (folder / "results.parquet").exists():
+            raise ExperimentError(
+                f"{folder}: this experiment has not come to its end; run it again, and it goes on where it stopped"
+            )
+        plan, facts = _opened(folder / "experiment.json", _told)
+        return cls(
+            plan,
+            _opened(folder / "results.parquet", _results),
+            _opened(folder / "failures.csv", _failures),
+            facts,
+            folder,
+        )
 
-def told_of(plan:Plan, facts:Mapping[str, Facts|None]) -> str:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #64bf9c72
+def told_of(plan: Plan, facts: Mapping[str, Facts | None]) -> str:
     "Plan and facts as JSON."
-    return json.dumps({"plan": asdict(plan), "facts": {k: None if f is None else asdict(f) for k, f in facts.items()}}, indent=1) + "\n"
+    return (
+        json.dumps(
+            {
+                "plan": asdict(plan),
+                "facts": {k: None if f is None else asdict(f) for k, f in facts.items()},
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
-def _opened(path:Path, how:Callable[[Path], Any]) -> Any:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #431cbb22
+def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
     "What stands in a file of the folder."
-    again = "run the experiment again with this folder: it takes what it can from the parts there, and writes the file anew"
-    try: return how(path)
-    except FileNotFoundError: raise ExperimentError(f"{path}: there is no such file; expected it beside the others of the experiment: {again}") from None
+    again = (
+        "run the experiment again with this folder: it takes what it can from the "
+        "parts there, and writes the file anew"
+    )
+    try:
+        return how(path)
+    except FileNotFoundError:
+        raise ExperimentError(
+            f"{path}: there is no such file; expected it beside the others of the experiment: {again}"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
-        raise ExperimentError(f"{path}: found what this version of the workbench cannot read ({type(e).__name__}: {e}); the file is cut, or another version wrote it: {again}") from None
+        raise ExperimentError(
+            f"{path}: found what this version of the workbench cannot read "
+            f"({type(e).__name__}: {e}); the file is cut, or another version wrote it: "
+            f"{again}"
+        ) from None
 
-def _told(path:Path) -> tuple[Plan, dict[str, Facts|None]]:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #3785b144
+def _told(path: Path) -> tuple[Plan, dict[str, Facts | None]]:
     "The inverse of `told_of`."
     told = json.loads(path.read_text(encoding="utf-8"))
-    return Plan(**told["plan"] | {"seeds": tuple(told["plan"]["seeds"])}), {name: None if one is None else Facts(**one) for name, one in told["facts"].items()}
+    return Plan(**told["plan"] | {"seeds": tuple(told["plan"]["seeds"])}), {
+        name: None if one is None else Facts(**one) for name, one in told["facts"].items()
+    }
 
-def _results(path:Path) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #c82d2cd2
+def _results(path: Path) -> pd.DataFrame:
     "The table, if it has the columns by which results are told apart."
     table = pd.read_parquet(path)
-    if missing := [c for c in (*KEYS, "seed", "value", "n_train", "n_test") if c not in table]: raise ValueError(f"there is no column {missing[0]}")
+    if missing := [c for c in (*KEYS, "seed", "value", "n_train", "n_test") if c not in table]:
+        raise ValueError(f"there is no column {missing[0]}")
     return table
 
-def _failures(path:Path) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #2c198f30
+def _failures(path: Path) -> pd.DataFrame:
     "What failed."
     table = pd.read_csv(path, keep_default_na=False)
-    if list(table.columns) != FAILED: raise ValueError(f"there are the columns {', '.join(table.columns)}; expected {', '.join(FAILED)}")
+    if list(table.columns) != FAILED:
+        raise ValueError(
+            f"there are the columns {', '.join(table.columns)}; expected {', '.join(FAILED)}"
+        )
     return table
 
-def _where(failures:pd.DataFrame) -> str:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #9275792e
+def _where(failures: pd.DataFrame) -> str:
     "Cohorts and learners of some failures."
-    return "; ".join(f"{c}: {', '.join(n or 'clinical scores' for n in dict.fromkeys(g.learner))}" for c, g in failures.groupby("cohort", sort=False))
+    return "; ".join(
+        f"{c}: {', '.join(n or 'clinical scores' for n in dict.fromkeys(g.learner))}"
+        for c, g in failures.groupby("cohort", sort=False)
+    )
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #922d2f6f
-Side = tuple[pd.DataFrame, set[str], str]  # its rows, the columns that it has settled, and what to call it
+Side = tuple[
+    pd.DataFrame, set[str], str
+]  # its rows, the columns that it has settled, and what to call it
 
-def chosen(rows:pd.DataFrame, asked:str|Mapping[str, Any], plan:Plan) -> Side:
+
+def chosen(rows: pd.DataFrame, asked: str | Mapping[str, Any], plan: Plan) -> Side:
     "One side of a comparison."
     if isinstance(asked, Mapping):
-        if wrong := [k for k in asked if k not in KEYS]: raise ExperimentError(f"{dict(asked)!r}: there is no column {wrong[0]!r}; expected some of {', '.join(KEYS)}")
-        found, settled = rows[np.logical_and.reduce([rows[k] == v for k, v in asked.items()])] if asked else rows, set(asked)
-    elif asked == "isolated": found, settled = rows[(rows.arm == asked) & ((rows.trained_on == rows.tested_on) | (rows.trained_on == "own site") & (rows.tested_on == "within"))], {"arm", "trained_on", "strategy"}
-    elif asked == "clinical score": found, settled = rows[rows.arm == asked], {"arm", "trained_on", "strategy", "learner"}
-    elif asked in ARMS: found, settled = rows[rows.arm == asked], {"arm", "trained_on", "strategy"}
-    elif asked in plan.learners: found, settled = rows[rows.learner == asked], {"learner"}
-    else: raise ExperimentError(f"{asked!r}: expected an arm ({', '.join([*ARMS, 'clinical score'])}), a learner ({', '.join(plan.learners)}), or columns with their values")
-    if found.empty: raise ExperimentError(f"{asked!r}: there are no such results")
-    return found, settled, asked if isinstance(asked, str) else ", ".join(f"{v}" for v in asked.values())
+        if wrong := [k for k in asked if k not in KEYS]:
+            raise ExperimentError(
+                f"{dict(asked)!r}: there is no column {wrong[0]!r}; expected some of {', '.join(KEYS)}"
+            )
+        found, settled = (
+            rows[np.logical_and.reduce([rows[k] == v for k, v in asked.items()])]
+            if asked
+            else rows,
+            set(asked),
+        )
+    elif asked == "isolated":
+        found, settled = (
+            rows[
+                (rows.arm == asked)
+                & (
+                    (rows.trained_on == rows.tested_on)
+                    | (rows.trained_on == "own site") & (rows.tested_on == "within")
+                )
+            ],
+            {"arm", "trained_on", "strategy"},
+        )
+    elif asked == "clinical score":
+        found, settled = rows[rows.arm == asked], {"arm", "trained_on", "strategy", "learner"}
+    elif asked in ARMS:
+        found, settled = rows[rows.arm == asked], {"arm", "trained_on", "strategy"}
+    elif asked in plan.learners:
+        found, settled = rows[rows.learner == asked], {"learner"}
+    else:
+        raise ExperimentError(
+            f"{asked!r}: expected an arm ({', '.join([*ARMS, 'clinical score'])}), a "
+            f"learner ({', '.join(plan.learners)}), or columns with their values"
+        )
+    if found.empty:
+        raise ExperimentError(f"{asked!r}: there are no such results")
+    return (
+        found,
+        settled,
+        asked if isinstance(asked, str) else ", ".join(f"{v}" for v in asked.values()),
+    )
 
-def paired_over_seeds(rows:pd.DataFrame, first:Side, second:Side, level:float) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #49c6c7ab
+def paired_over_seeds(rows: pd.DataFrame, first: Side, second: Side, level: float) -> pd.DataFrame:
     "Differences of two sides over the seeds."
     on = [k for k in KEYS if k not in first[1] | second[1]] + ["seed"]
     if (twice := second[0].duplicated(on)).any():
         differ = [k for k in KEYS if k not in on and len(set(second[0][k])) > 1]
-        raise ExperimentError(f"{second[2]!r} stands for several results of the same patients; name {', '.join(differ)} (for one, {dict(second[0][twice].iloc[0][differ])})")
+        raise ExperimentError(
+            f"{second[2]!r} stands for several results of the same patients; name "
+            f"{', '.join(differ)} (for one, {dict(second[0][twice].iloc[0][differ])})"
+        )
     both = first[0].merge(second[0][[*on, "value"]], on=on, suffixes=("", "_second"))
-    if both.empty: raise ExperimentError(f"{first[2]!r} and {second[2]!r} were never tested on the same patients")
+    if both.empty:
+        raise ExperimentError(
+            f"{first[2]!r} and {second[2]!r} were never tested on the same patients"
+        )
     metric = both.metric.to_numpy()
-    better = [goodness(m, np.array([a]))[0] - goodness(m, np.array([b]))[0] for m, a, b in zip(metric, both.value, both.value_second)]
+    better = [
+        goodness(m, np.array([a]))[0] - goodness(m, np.array([b]))[0]
+        for m, a, b in zip(metric, both.value, both.value_second)
+    ]
     out = over_seeds(both.assign(value=better), KEYS, level)
-    means = both.groupby(KEYS, sort=False, dropna=False)[["value", "value_second"]].mean().to_numpy()
-    return out.assign(against=second[2], first=means[:, 0], second=means[:, 1], verdict=[verdict(a, b) for a, b in zip(out.low, out.high)])[
-        [*KEYS, "against", "first", "second", "mean", "low", "high", "seeds", "verdict"]]
+    means = (
+        both.groupby(KEYS, sort=False, dropna=False)[["value", "value_second"]].mean().to_numpy()
+    )
+    return out.assign(
+        against=second[2],
+        first=means[:, 0],
+        second=means[:, 1],
+        verdict=[verdict(a, b) for a, b in zip(out.low, out.high)],
+    )[[*KEYS, "against", "first", "second", "mean", "low", "high", "seeds", "verdict"]]
 
 # %% ../../nbs/library/evaluation/13_experiment.ipynb #be72bc73
 def experiment(
-    asked:Any,                     # path of a TOML file, the name of one that travels with the package, a dictionary, or a Plan
-    folder:Any=None,               # for the results; None: "<name>-results" where we stand
-    workers:int=2,                 # cells at a time, each in a process with one thread
-    progress:bool=True,
-    only:Sequence[str]|None=None,  # names of cohorts, designs or learners: run only the cells that have one of each kind named
+    asked: Any,  # path of a TOML file, the name of one that travels with the package, a dictionary, or a Plan
+    folder: Any = None,  # for the results; None: "<name>-results" where we stand
+    workers: int = 2,  # cells at a time, each in a process with one thread
+    progress: bool = True,
+    only: Sequence[str]
+    | None = None,  # names of cohorts, designs or learners: run only the cells that have one of each kind named
 ) -> Experiment:
     "Run a declared experiment, or the rest of it."
     plan = narrowed(read_plan(asked), only)
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1: raise ExperimentError(f"workers={workers!r}: expected a whole number from 1 up")
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise ExperimentError(f"workers={workers!r}: expected a whole number from 1 up")
     check_mlflow(plan)
     place = Path(folder if folder is not None else f"{plan.name}-results")
     with held(place):
         facts = {name: facts_of(plan, name) for name in plan.cohorts}
         cells = keyed(plan, facts)
         facts = tried(plan, cells, facts)
-        for stale in ("results.csv", "results.parquet", "failures.csv"): (place/stale).unlink(missing_ok=True)
-        write_text_atomically(place/"experiment.json", told_of(plan, facts))
+        for stale in ("results.csv", "results.parquet", "failures.csv"):
+            (place / stale).unlink(missing_ok=True)
+        write_text_atomically(place / "experiment.json", told_of(plan, facts))
         failures = run_cells(cells, place, workers, progress, plan.name)
         results = assembled(cells, place)
         write_results(place, results, failures)
         done = Experiment(plan, results, failures, facts, place)
-        if plan.mlflow is not None: log_experiment(done, cells)
+        if plan.mlflow is not None:
+            log_experiment(done, cells)
         return done
 
-def narrowed(plan:Plan, only:Sequence[str]|None) -> Plan:
+# %% ../../nbs/library/evaluation/13_experiment.ipynb #b07b0ef2
+def narrowed(plan: Plan, only: Sequence[str] | None) -> Plan:
     "The part of a plan that has the names asked for; of a kind of which none is named, all stay."
-    if not only: return plan
-    if isinstance(only, str): raise ExperimentError(f"only={only!r}: expected a list of names, such as [{only!r}]")
+    if not only:
+        return plan
+    if isinstance(only, str):
+        raise ExperimentError(f"only={only!r}: expected a list of names, such as [{only!r}]")
     groups = {"cohorts": plan.cohorts, "designs": plan.designs, "learners": plan.learners}
-    if unknown := [n for n in only if not any(n in g for g in groups.values())]: raise ExperimentError(f"only={list(only)!r}: the experiment has no {unknown[0]!r}; expected some of {', '.join(n for g in groups.values() for n in g)}")
-    def kept(group:str) -> dict[str, dict[str, Any]]: return {n: v for n, v in groups[group].items() if n in only} or groups[group]
+    if unknown := [n for n in only if not any(n in g for g in groups.values())]:
+        raise ExperimentError(
+            f"only={list(only)!r}: the experiment has no {unknown[0]!r}; expected some of "
+            f"{', '.join(n for g in groups.values() for n in g)}"
+        )
+
+    def kept(group: str) -> dict[str, dict[str, Any]]:
+        return {n: v for n, v in groups[group].items() if n in only} or groups[group]
+
     learners = list(kept("learners"))
-    return replace(plan, cohorts={c: table | {"learners": [n for n in learners if plan.fits(c, n)]} for c, table in kept("cohorts").items()}, designs=kept("designs"))
+    return replace(
+        plan,
+        cohorts={
+            c: table | {"learners": [n for n in learners if plan.fits(c, n)]}
+            for c, table in kept("cohorts").items()
+        },
+        designs=kept("designs"),
+    )

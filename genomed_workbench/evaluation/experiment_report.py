@@ -24,138 +24,332 @@ from ..data.storage import write_text_atomically
 from ..data.version import own_version
 from .experiment import Experiment, ExperimentError
 from .metrics import METRIC_LABELS
-from .report import HEAD, MACROS, STYLE, Table, estimate, few_or_none, linked
+from genomed_workbench.evaluation.report import (
+    HEAD,
+    MACROS,
+    STYLE,
+    Table,
+    estimate,
+    few_or_none,
+    linked,
+)
 from ..statistics.pictures import ARM_COLOURS, ARM_LABELS, Picture, as_png, tidy
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #ecf90664
-def _label(learner:str, strategy:str) -> str:
+def _label(learner: str, strategy: str) -> str:
     "A learner, with its strategy where it is not the learner's own."
     return learner if strategy in ("", "own") else f"{learner} ({strategy})"
 
-def _cell(rows:pd.DataFrame, sign:bool=False) -> str:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #2ac9adbd
+def _cell(rows: pd.DataFrame, sign: bool = False) -> str:
     "The one estimate of some rows."
-    if rows.empty: return "-"
+    if rows.empty:
+        return "-"
     mean, low, high = (float(rows[c].iloc[0]) for c in ("mean", "low", "high"))
     return estimate(mean, low, high, sign)
 
-def learners_table(e:Experiment, cohort:str, metric:str="c_index") -> Table:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #82bf7cd2
+def learners_table(e: Experiment, cohort: str, metric: str = "c_index") -> Table:
     "Every learner on every design of a cohort."
     s = e.summary(metric, "within")
     s, rows = s[s.cohort == cohort], []
-    for (design, learner), group in s[s.arm != "clinical score"].groupby(["design", "learner"], sort=False):
+    for (design, learner), group in s[s.arm != "clinical score"].groupby(
+        ["design", "learner"], sort=False
+    ):
         whole = group[group.trained_on == "all sites"]
         for strategy in dict.fromkeys(whole[whole.arm == "federated"].strategy) or [""]:
-            rows.append((design, _label(learner, strategy), _cell(whole[whole.arm == "pooled"]), _cell(whole[(whole.arm == "federated") & (whole.strategy == strategy)]),
-                         *(_cell(group[(group.arm == "isolated") & (group.trained_on == at)]) for at in _alone(s))))
-    rows += [(r.design, r.trained_on, *["-"]*(2 + len(_alone(s))), estimate(r.mean, r.low, r.high)) for r in s[s.arm == "clinical score"].itertuples()]
+            rows.append(
+                (
+                    design,
+                    _label(learner, strategy),
+                    _cell(whole[whole.arm == "pooled"]),
+                    _cell(whole[(whole.arm == "federated") & (whole.strategy == strategy)]),
+                    *(
+                        _cell(group[(group.arm == "isolated") & (group.trained_on == at)])
+                        for at in _alone(s)
+                    ),
+                )
+            )
+    rows += [
+        (r.design, r.trained_on, *["-"] * (2 + len(_alone(s))), estimate(r.mean, r.low, r.high))
+        for r in s[s.arm == "clinical score"].itertuples()
+    ]
     scored, width = bool((s.arm == "clinical score").any()), 4 + len(_alone(s))
-    columns = ["Design", "Learner", "Pooled", "Federated", *(f"Alone: {a}" for a in _alone(s)), *(["Clinical score"] if scored else [])]
-    return Table(f"{cohort}: {METRIC_LABELS[e.headline(cohort) if metric == 'c_index' else metric]} within hospitals (interval)", columns,
-                 [(*r, *["-"]*(len(columns) - len(r))) if len(r) <= width else r for r in rows], 2)
+    columns = [
+        "Design",
+        "Learner",
+        "Pooled",
+        "Federated",
+        *(f"Alone: {a}" for a in _alone(s)),
+        *(["Clinical score"] if scored else []),
+    ]
+    return Table(
+        f"{cohort}: {METRIC_LABELS[e.headline(cohort) if metric == 'c_index' else metric]} within hospitals (interval)",
+        columns,
+        [(*r, *["-"] * (len(columns) - len(r))) if len(r) <= width else r for r in rows],
+        2,
+    )
 
-def _alone(summary:pd.DataFrame) -> list[str]:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #a7f4d8e4
+def _alone(summary: pd.DataFrame) -> list[str]:
     "Where models were trained alone."
     return list(dict.fromkeys(summary[summary.arm == "isolated"].trained_on))
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #dd9d8dd3
-def _gain_rows(found:pd.DataFrame) -> list[tuple[str, ...]]:
+def _gain_rows(found: pd.DataFrame) -> list[tuple[str, ...]]:
     "Rows of a table of differences."
-    return [(r.design, _label(r.learner, r.strategy), r.tested_on, r.against, few_or_none(r.first), few_or_none(r.second), estimate(r.mean, r.low, r.high, sign=True), r.verdict) for r in found.itertuples()]
+    return [
+        (
+            r.design,
+            _label(r.learner, r.strategy),
+            r.tested_on,
+            r.against,
+            few_or_none(r.first),
+            few_or_none(r.second),
+            estimate(r.mean, r.low, r.high, sign=True),
+            r.verdict,
+        )
+        for r in found.itertuples()
+    ]
 
-def _paired(e:Experiment, cohort:str, first:Any, second:Any, tested_on:str|None=None) -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #e9bfa562
+def _paired(
+    e: Experiment, cohort: str, first: Any, second: Any, tested_on: str | None = None
+) -> pd.DataFrame:
     "Differences of a cohort; none where there is nothing to compare."
-    try: found = e.paired(first, second, tested_on=tested_on)
-    except ExperimentError: return pd.DataFrame()
+    try:
+        found = e.paired(first, second, tested_on=tested_on)
+    except ExperimentError:
+        return pd.DataFrame()
     return found[found.cohort == cohort]
 
-GAIN_COLUMNS = ("Design", "Learner", "Tested on", "Against", "First", "Second", "Difference (interval)", "Verdict")
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #8dd24270
+GAIN_COLUMNS = (
+    "Design",
+    "Learner",
+    "Tested on",
+    "Against",
+    "First",
+    "Second",
+    "Difference (interval)",
+    "Verdict",
+)
 
-def gains_table(e:Experiment, cohort:str) -> Table:
+
+def gains_table(e: Experiment, cohort: str) -> Table:
     "Does a hospital gain by training together?"
-    return Table(f"{cohort}: federated less the hospital's own model, on the hospital's own test patients; above zero, it gains", GAIN_COLUMNS, _gain_rows(_paired(e, cohort, "federated", "isolated")), 4)
+    return Table(
+        f"{cohort}: federated less the hospital's own model, on the hospital's own test patients; above zero, it gains",
+        GAIN_COLUMNS,
+        _gain_rows(_paired(e, cohort, "federated", "isolated")),
+        4,
+    )
 
-def others_table(e:Experiment, cohort:str) -> Table:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #8f653ba7
+def others_table(e: Experiment, cohort: str) -> Table:
     "Each learner against the first one, and against the clinical scores; federated, within hospitals."
     mine = [n for n in e.plan.learners if e.plan.fits(cohort, n)]
-    found = [_paired(e, cohort, {"arm": "federated", "learner": n}, {"arm": "federated", "learner": mine[0]}, "within") for n in mine[1:]]
-    found += [_paired(e, cohort, {"arm": "federated", "learner": n}, {"arm": "clinical score", "trained_on": s, "learner": "", "strategy": ""}, "within") for s in e.plan.cohorts[cohort].get("scores", []) for n in mine]
-    rows = [(*r[:3], {f"federated, {mine[0]}": mine[0]}.get(r[3], r[3].replace("clinical score, ", "").rstrip(", ")), *r[4:]) for part in found for r in _gain_rows(part)]
-    return Table(f"{cohort}: each federated learner against {mine[0] if mine else 'none'} and against the clinical scores, on the same patients; above zero, the learner is better", GAIN_COLUMNS, rows, 4)
+    found = [
+        _paired(
+            e,
+            cohort,
+            {"arm": "federated", "learner": n},
+            {"arm": "federated", "learner": mine[0]},
+            "within",
+        )
+        for n in mine[1:]
+    ]
+    found += [
+        _paired(
+            e,
+            cohort,
+            {"arm": "federated", "learner": n},
+            {"arm": "clinical score", "trained_on": s, "learner": "", "strategy": ""},
+            "within",
+        )
+        for s in e.plan.cohorts[cohort].get("scores", [])
+        for n in mine
+    ]
+    rows = [
+        (
+            *r[:3],
+            {f"federated, {mine[0]}": mine[0]}.get(
+                r[3], r[3].replace("clinical score, ", "").rstrip(", ")
+            ),
+            *r[4:],
+        )
+        for part in found
+        for r in _gain_rows(part)
+    ]
+    return Table(
+        f"{cohort}: each federated learner against {mine[0] if mine else 'none'} and "
+        "against the clinical scores, on the same patients; above zero, the learner is "
+        "better",
+        GAIN_COLUMNS,
+        rows,
+        4,
+    )
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #6dbca500
-def settled_table(e:Experiment, cohort:str) -> Table:
+def settled_table(e: Experiment, cohort: str) -> Table:
     "What tuning settled, with the number of seeds; of many settings the three most frequent."
     found, rows = e.settled(), []
-    for (design, learner, strategy, arm, at), group in found[found.cohort == cohort].groupby(["design", "learner", "strategy", "arm", "trained_on"], sort=False):
-        told = [f"{r.settled} ({r.seeds})" for r in group.head(3).itertuples()] + ([f"others ({group.seeds[3:].sum()})"] if len(group) > 3 else [])
-        rows.append((str(design), _label(learner, strategy), ARM_LABELS[arm], str(at), "; ".join(told)))
-    return Table(f"{cohort}: what tuning settled (for how many seeds)", ("Design", "Learner", "Way of training", "Trained on", "Settled"), rows, 5)
+    for (design, learner, strategy, arm, at), group in found[found.cohort == cohort].groupby(
+        ["design", "learner", "strategy", "arm", "trained_on"], sort=False
+    ):
+        told = [f"{r.settled} ({r.seeds})" for r in group.head(3).itertuples()] + (
+            [f"others ({group.seeds[3:].sum()})"] if len(group) > 3 else []
+        )
+        rows.append(
+            (str(design), _label(learner, strategy), ARM_LABELS[arm], str(at), "; ".join(told))
+        )
+    return Table(
+        f"{cohort}: what tuning settled (for how many seeds)",
+        ("Design", "Learner", "Way of training", "Trained on", "Settled"),
+        rows,
+        5,
+    )
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #1a82ada9
-def published_table(e:Experiment, cohort:str) -> Table:
+def published_table(e: Experiment, cohort: str) -> Table:
     "Published figures and ours."
     told = e.plan.published[cohort]
-    rows = [(str(f["what"]), f"{f['value']:.3f}".rstrip("0") if isinstance(f["value"], (int, float)) else f["value"], design, *_ours(e, cohort, told["learner"], design, f, told.get("metric", "c_index")))
-            for f in told["figures"] for design in ([f["design"]] if "design" in f else _best_designs(e))]
+    rows = [
+        (
+            str(f["what"]),
+            f"{f['value']:.3f}".rstrip("0") if isinstance(f["value"], (int, float)) else f["value"],
+            design,
+            *_ours(e, cohort, told["learner"], design, f, told.get("metric", "c_index")),
+        )
+        for f in told["figures"]
+        for design in ([f["design"]] if "design" in f else _best_designs(e))
+    ]
     learner = told["learner"]
-    return Table(f"{cohort}: what was published, and ours with {learner}", ("Figure", "Published", "Our design", "Ours (interval)", "Ours is"), rows, 3)
+    return Table(
+        f"{cohort}: what was published, and ours with {learner}",
+        ("Figure", "Published", "Our design", "Ours (interval)", "Ours is"),
+        rows,
+        3,
+    )
 
-def _best_designs(e:Experiment) -> list[str]:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #2b2bdd6c
+def _best_designs(e: Experiment) -> list[str]:
     "The designs in which no hospital lacks a variable."
-    return [d for d, table in e.plan.designs.items() if not table.get("lacking_at")] or list(e.plan.designs)
+    return [d for d, table in e.plan.designs.items() if not table.get("lacking_at")] or list(
+        e.plan.designs
+    )
 
-def _ours(e:Experiment, cohort:str, learner:str, design:str, figure:dict[str, Any], metric:str) -> tuple[str, str]:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #b5e21695
+def _ours(
+    e: Experiment, cohort: str, learner: str, design: str, figure: dict[str, Any], metric: str
+) -> tuple[str, str]:
     "Our figure for a published one, and what it is."
     at = figure.get("at", "within")
     s = e.summary(metric, at)
     s = s[(s.cohort == cohort) & (s.design == design) & (s.arm == figure["arm"])]
-    if figure["arm"] == "clinical score": return _cell(s), f"{s.trained_on.iloc[0] if len(s) else 'the score'}, {'within hospitals' if at == 'within' else 'at ' + at}"
-    s = s[(s.learner == learner) & (s.trained_on == (at if figure["arm"] == "isolated" and at != "within" else "own site" if figure["arm"] == "isolated" else "all sites"))]
-    return _cell(s), f"{ARM_LABELS[figure['arm']]}, {'within hospitals' if at == 'within' else 'at ' + at}"
+    if figure["arm"] == "clinical score":
+        return (
+            _cell(s),
+            f"{s.trained_on.iloc[0] if len(s) else 'the score'}, "
+            f"{'within hospitals' if at == 'within' else 'at ' + at}",
+        )
+    s = s[
+        (s.learner == learner)
+        & (
+            s.trained_on
+            == (
+                at
+                if figure["arm"] == "isolated" and at != "within"
+                else "own site"
+                if figure["arm"] == "isolated"
+                else "all sites"
+            )
+        )
+    ]
+    return _cell(
+        s
+    ), f"{ARM_LABELS[figure['arm']]}, {'within hospitals' if at == 'within' else 'at ' + at}"
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #4df089c7
-def cohort_picture(e:Experiment, cohort:str) -> Picture:
+def cohort_picture(e: Experiment, cohort: str) -> Picture:
     "Every learner and way of training of a cohort, within hospitals."
     s = e.summary(tested_on="within")
     s = s[s.cohort == cohort]
-    alone = "own site" if (s.trained_on == "own site").any() else s.trained_on  # each at home; or those hospitals that trained alone, on everybody's patients
+    alone = (
+        "own site" if (s.trained_on == "own site").any() else s.trained_on
+    )  # each at home; or those hospitals that trained alone, on everybody's patients
     s = s[(s.arm != "isolated") | (s.trained_on == alone)]
     label = METRIC_LABELS[e.headline(cohort)]
-    figure = Figure(figsize=(max(5.0, 2.9*s.design.nunique()), 1.6 + .42*len(_lines(s))), layout="constrained")
+    figure = Figure(
+        figsize=(max(5.0, 2.9 * s.design.nunique()), 1.6 + 0.42 * len(_lines(s))),
+        layout="constrained",
+    )
     axes = figure.subplots(1, s.design.nunique(), sharex=True, sharey=True, squeeze=False)[0]
-    for ax, (design, group) in zip(axes, s.groupby("design", sort=False)): _panel(ax, group, _lines(s), str(design))
+    for ax, (design, group) in zip(axes, s.groupby("design", sort=False)):
+        _panel(ax, group, _lines(s), str(design))
     figure.supxlabel(label, fontsize=9)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     return Picture(figure, _alt(cohort, label, s))
 
-def _lines(s:pd.DataFrame) -> list[str]:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #f713e537
+def _lines(s: pd.DataFrame) -> list[str]:
     "One line a learner or score."
-    return list(dict.fromkeys([*s[s.arm != "clinical score"].learner, *s[s.arm == "clinical score"].trained_on]))
+    return list(
+        dict.fromkeys(
+            [*s[s.arm != "clinical score"].learner, *s[s.arm == "clinical score"].trained_on]
+        )
+    )
 
-def _panel(ax:Any, s:pd.DataFrame, lines:Sequence[str], title:str) -> None:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #5d40801b
+def _panel(ax: Any, s: pd.DataFrame, lines: Sequence[str], title: str) -> None:
     "One design."
     arms = [a for a in ("pooled", "federated", "isolated", "clinical score") if (s.arm == a).any()]
     for k, arm in enumerate(arms):
         mine = s[s.arm == arm]
-        y = np.array([lines.index(t if arm == "clinical score" else n) for n, t in zip(mine.learner, mine.trained_on)]) + (0 if arm == "clinical score" else .22*(k - 1))
+        y = np.array(
+            [
+                lines.index(t if arm == "clinical score" else n)
+                for n, t in zip(mine.learner, mine.trained_on)
+            ]
+        ) + (0 if arm == "clinical score" else 0.22 * (k - 1))
         ax.hlines(y, mine.low, mine.high, color=ARM_COLOURS[arm], lw=1.6)
         ax.plot(mine["mean"], y, "o", color=ARM_COLOURS[arm], ms=4, label=ARM_LABELS[arm])
     ax.set_yticks(range(len(lines)), lines, fontsize=8)
-    ax.set_ylim(len(lines) - .5, -.5)
+    ax.set_ylim(len(lines) - 0.5, -0.5)
     ax.tick_params(axis="x", labelsize=8)
     ax.set_title(title, fontsize=9)
     tidy(ax)
 
-def _alt(cohort:str, label:str, s:pd.DataFrame) -> str:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #96e9240c
+def _alt(cohort: str, label: str, s: pd.DataFrame) -> str:
     "The picture in words."
-    def arm(r:Any) -> str: return f"{ARM_LABELS[r.arm]}{f' ({r.trained_on})' if r.arm == 'isolated' and r.trained_on != 'own site' else ''} {r.mean:.3f}"
-    said = [f"{d}: " + "; ".join(f"{n} " + ", ".join(map(arm, g.itertuples())) for n, g in group[group.arm != "clinical score"].groupby("learner", sort=False))
-            for d, group in s.groupby("design", sort=False)]
-    return f"{cohort}, {label} within hospitals, mean over seeds with interval. " + ". ".join(said) + "."
+
+    def arm(r: Any) -> str:
+        return (
+            f"{ARM_LABELS[r.arm]}{f' ({r.trained_on})' if r.arm == 'isolated' and r.trained_on != 'own site' else ''} "
+            f"{r.mean:.3f}"
+        )
+
+    said = [
+        f"{d}: "
+        + "; ".join(
+            f"{n} " + ", ".join(map(arm, g.itertuples()))
+            for n, g in group[group.arm != "clinical score"].groupby("learner", sort=False)
+        )
+        for d, group in s.groupby("design", sort=False)
+    ]
+    return (
+        f"{cohort}, {label} within hospitals, mean over seeds with interval. "
+        + ". ".join(said)
+        + "."
+    )
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #b941bf77
-PAGE = MACROS + HEAD + """<body>
+PAGE = (
+    MACROS
+    + HEAD
+    + """<body>
 <header>
 <h1>{{ heading }}</h1>
 <p class="soft">Made on {{ made }} with Genomed Workbench {{ version }}.</p>
@@ -184,57 +378,175 @@ PAGE = MACROS + HEAD + """<body>
 </body>
 </html>
 """
+)
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #2237ae40
-def _banners(e:Experiment) -> list[tuple[str, str]]:
+def _banners(e: Experiment) -> list[tuple[str, str]]:
     "What must be said first."
     virtual = [c for c, f in e.facts.items() if f is not None and f.virtual]
-    out = [("Virtual patients.", f"Nobody in {', '.join(virtual)} has ever lived. Their numbers show how the methods behave, not how patients fare.")] if virtual else []
-    if any("shares" in d for d in e.plan.designs.values()): out.append(("Made-up hospitals.", "The patients of one cohort were dealt to hospitals of chosen sizes."))
-    return [*out, ("Simulation.", "All hospitals were played by one computer, so that pooled and isolated models can stand beside the federated one.")]
+    out = (
+        [
+            (
+                "Virtual patients.",
+                f"Nobody in {', '.join(virtual)} has ever lived. Their numbers show how the "
+                "methods behave, not how patients fare.",
+            )
+        ]
+        if virtual
+        else []
+    )
+    if any("shares" in d for d in e.plan.designs.values()):
+        out.append(
+            (
+                "Made-up hospitals.",
+                "The patients of one cohort were dealt to hospitals of chosen sizes.",
+            )
+        )
+    return [
+        *out,
+        (
+            "Simulation.",
+            "All hospitals were played by one computer, so that pooled and isolated models "
+            "can stand beside the federated one.",
+        ),
+    ]
 
-def _facts(e:Experiment, cohort:str) -> list[tuple[str, Any]]:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #786951a5
+def _facts(e: Experiment, cohort: str) -> list[tuple[str, Any]]:
     "What is known of a cohort."
     f, table = e.facts.get(cohort), e.plan.cohorts[cohort]
-    if f is None: return [("Patients", "not on this computer")]
-    at = [f"{d}: {', '.join(t['lacking_at'])}" for d, t in e.plan.designs.items() if t.get("lacking_at")]
-    told = [("Patients", f"{'virtual (made up)' if f.virtual else 'real'}, {f.patients:,}, {f.events:,} with the event"), ("Outcome", f.outcome), ("Features", f"{len(f.features)}: {', '.join(f.features)}"),
-            ("Lacking", f"{', '.join(table['lacking'])} (at {'; '.join(at)})" if at and table.get("lacking") else ""), ("Clinical scores", ", ".join(table.get("scores", []))),
-            ("Horizon", f"{f.horizon:g} (Brier score)" if f.horizon else ""), ("Cite", linked(f.citation) if f.citation else "")]
+    if f is None:
+        return [("Patients", "not on this computer")]
+    at = [
+        f"{d}: {', '.join(t['lacking_at'])}"
+        for d, t in e.plan.designs.items()
+        if t.get("lacking_at")
+    ]
+    told = [
+        (
+            "Patients",
+            f"{'virtual (made up)' if f.virtual else 'real'}, {f.patients:,}, {f.events:,} with the event",
+        ),
+        ("Outcome", f.outcome),
+        ("Features", f"{len(f.features)}: {', '.join(f.features)}"),
+        (
+            "Lacking",
+            f"{', '.join(table['lacking'])} (at {'; '.join(at)})"
+            if at and table.get("lacking")
+            else "",
+        ),
+        ("Clinical scores", ", ".join(table.get("scores", []))),
+        ("Horizon", f"{f.horizon:g} (Brier score)" if f.horizon else ""),
+        ("Cite", linked(f.citation) if f.citation else ""),
+    ]
     return [(name, value) for name, value in told if value]
 
-def _section(e:Experiment, cohort:str) -> dict[str, Any]:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #5ec89cd5
+def _section(e: Experiment, cohort: str) -> dict[str, Any]:
     "The part of the page that is about one cohort."
     facts = e.facts.get(cohort)
-    out: dict[str, Any] = {"name": cohort, "title": facts.title if facts else "", "facts": _facts(e, cohort), "picture": "", "published": None}
-    if cohort not in set(e.results.cohort): return out
+    out: dict[str, Any] = {
+        "name": cohort,
+        "title": facts.title if facts else "",
+        "facts": _facts(e, cohort),
+        "picture": "",
+        "published": None,
+    }
+    if cohort not in set(e.results.cohort):
+        return out
     picture, told = cohort_picture(e, cohort), e.plan.published.get(cohort)
-    further = [m for m in dict.fromkeys(e.results[e.results.cohort == cohort].metric) if m != e.headline(cohort)]
-    out |= {"picture": base64.b64encode(as_png(picture.figure, dpi=140)).decode(), "alt": picture.alt, "learners": learners_table(e, cohort),
-            "folded": [gains_table(e, cohort), others_table(e, cohort), *(learners_table(e, cohort, m) for m in further), settled_table(e, cohort)]}
-    return out | ({"published": published_table(e, cohort), "source": linked(told["source"]), "note": told.get("note", "")} if told else {})
+    further = [
+        m
+        for m in dict.fromkeys(e.results[e.results.cohort == cohort].metric)
+        if m != e.headline(cohort)
+    ]
+    out |= {
+        "picture": base64.b64encode(as_png(picture.figure, dpi=140)).decode(),
+        "alt": picture.alt,
+        "learners": learners_table(e, cohort),
+        "folded": [
+            gains_table(e, cohort),
+            others_table(e, cohort),
+            *(learners_table(e, cohort, m) for m in further),
+            settled_table(e, cohort),
+        ],
+    }
+    return out | (
+        {
+            "published": published_table(e, cohort),
+            "source": linked(told["source"]),
+            "note": told.get("note", ""),
+        }
+        if told
+        else {}
+    )
 
-def _notes(e:Experiment) -> Table:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #95ffe680
+def _notes(e: Experiment) -> Table:
     "Models that could not be fitted, how often, and why."
-    said = e.results[e.results.note != ""].drop_duplicates(["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on"])
-    counts = said.groupby(["cohort", "design", "learner", "arm", "trained_on", "note"], sort=False).size()
-    return Table("Models that could not be fitted", ("Cohort", "Design", "Learner", "Arm", "Trained on", "Why", "Seeds"), [(*map(str, k), str(n)) for k, n in counts.items()], 6)
+    said = e.results[e.results.note != ""].drop_duplicates(
+        ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on"]
+    )
+    counts = said.groupby(
+        ["cohort", "design", "learner", "arm", "trained_on", "note"], sort=False
+    ).size()
+    return Table(
+        "Models that could not be fitted",
+        ("Cohort", "Design", "Learner", "Arm", "Trained on", "Why", "Seeds"),
+        [(*map(str, k), str(n)) for k, n in counts.items()],
+        6,
+    )
 
-def _declared(e:Experiment) -> str:
+# %% ../../nbs/library/evaluation/15_experiment_report.ipynb #632a53a8
+def _declared(e: Experiment) -> str:
     "The plan, to be read."
     p = e.plan
-    return json.dumps({"name": p.name, "seeds": list(p.seeds), **p.common, "strategies": p.strategies, "cohorts": p.cohorts, "designs": p.designs, "learners": p.learners}, indent=1)
+    return json.dumps(
+        {
+            "name": p.name,
+            "seeds": list(p.seeds),
+            **p.common,
+            "strategies": p.strategies,
+            "cohorts": p.cohorts,
+            "designs": p.designs,
+            "learners": p.learners,
+        },
+        indent=1,
+    )
 
 # %% ../../nbs/library/evaluation/15_experiment_report.ipynb #083c84c2
 def write_experiment_report(
-    e:Experiment,
-    path:str|Path,    # where the HTML file shall stand; missing folders are made
+    e: Experiment,
+    path: str | Path,  # where the HTML file shall stand; missing folders are made
 ) -> Path:
     "Write one self-contained HTML file that asks no other host for anything."
     sections = [_section(e, c) for c in e.plan.cohorts]
     gains = sum(len(t.rows) for s in sections if s["picture"] for t in s["folded"][:2])
-    failed = [(c, d, n or "clinical scores", str(seed), why) for c, d, n, seed, why in e.failures.itertuples(index=False)]
-    told = {"style": Markup(STYLE), "heading": e.plan.title, "made": date.today().isoformat(), "version": own_version(), "banners": _banners(e), "words": e.in_words(), "covers": e.covers,
-            "gains": gains, "by_chance": f"{(1 - e.plan.common['level'])*gains:.0f}", "cohorts": sections, "notes": _notes(e), "declared": _declared(e),
-            "failures": Table("Cells that failed", ("Cohort", "Design", "Learner", "Seed", "Why"), failed, 5)}
-    return write_text_atomically(path, Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE.lstrip()).render(told).lstrip())
+    failed = [
+        (c, d, n or "clinical scores", str(seed), why)
+        for c, d, n, seed, why in e.failures.itertuples(index=False)
+    ]
+    told = {
+        "style": Markup(STYLE),
+        "heading": e.plan.title,
+        "made": date.today().isoformat(),
+        "version": own_version(),
+        "banners": _banners(e),
+        "words": e.in_words(),
+        "covers": e.covers,
+        "gains": gains,
+        "by_chance": f"{(1 - e.plan.common['level']) * gains:.0f}",
+        "cohorts": sections,
+        "notes": _notes(e),
+        "declared": _declared(e),
+        "failures": Table(
+            "Cells that failed", ("Cohort", "Design", "Learner", "Seed", "Why"), failed, 5
+        ),
+    }
+    return write_text_atomically(
+        path,
+        Environment(autoescape=True, undefined=StrictUndefined)
+        .from_string(PAGE.lstrip())
+        .render(told)
+        .lstrip(),
+    )

@@ -20,10 +20,11 @@ from ..statistics.pictures import as_img as as_img
 from ..statistics.pictures import as_png as as_png
 
 # %% ../../nbs/library/evaluation/03_figures.ipynb #beba5cb9
-def whiskers(ax:Any, frame:pd.DataFrame, colours:list[str]) -> None:
+def whiskers(ax: Any, frame: pd.DataFrame, colours: list[str]) -> None:
     "Means with intervals, one row each, first row on top; a missing interval leaves the point alone."
     for y, (row, colour) in enumerate(zip(frame.itertuples(), colours)):
-        if np.isfinite(row.low): ax.plot([row.low, row.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+        if np.isfinite(row.low):
+            ax.plot([row.low, row.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
         ax.plot(row.mean, y, "o", color=colour, ms=6)
     ax.set_yticks(range(len(frame)), frame.index)
     ax.invert_yaxis()
@@ -31,17 +32,19 @@ def whiskers(ax:Any, frame:pd.DataFrame, colours:list[str]) -> None:
 
 # %% ../../nbs/library/evaluation/03_figures.ipynb #76e2b115
 def comparison_figure(
-    arms:pd.DataFrame,   # index = label; columns arm, mean, low, high
-    gain:pd.DataFrame,   # index = site; columns mean, low, high, verdict
-    title:str,           # the answer in one line
-    metric:str,          # axis label
-    note:str="",         # what the intervals cover
-    text:str="",         # a few lines below the arms
+    arms: pd.DataFrame,  # index = label; columns arm, mean, low, high
+    gain: pd.DataFrame,  # index = site; columns mean, low, high, verdict
+    title: str,  # the answer in one line
+    metric: str,  # axis label
+    note: str = "",  # what the intervals cover
+    text: str = "",  # a few lines below the arms
 ) -> Figure:
     "Arms on the left, gain of each site on the right."
-    figure = Figure(figsize=(9.5, max(3.4, 1.6 + 0.22*len(gain))), layout="constrained")
-    tall = max(1.0, 0.28*len(gain)/len(arms) - 1)
-    panels = figure.subplot_mosaic([["arms", "gain"], ["words", "gain"]], width_ratios=[1, 1.25], height_ratios=[1, tall])
+    figure = Figure(figsize=(9.5, max(3.4, 1.6 + 0.22 * len(gain))), layout="constrained")
+    tall = max(1.0, 0.28 * len(gain) / len(arms) - 1)
+    panels = figure.subplot_mosaic(
+        [["arms", "gain"], ["words", "gain"]], width_ratios=[1, 1.25], height_ratios=[1, tall]
+    )
     left, right, words = panels["arms"], panels["gain"], panels["words"]
     words.axis("off")
     words.text(0, 1, text, va="top", fontsize=9.5, wrap=False, transform=words.transAxes)
@@ -50,12 +53,17 @@ def comparison_figure(
     left.set(xlabel=metric, title="How well each way of training ranks patients")
     whiskers(right, gain, [VERDICT_COLOURS[v] for v in gain.verdict])
     right.axvline(0, color="black", lw=0.8, ls=":")
-    right.set(xlabel=f"{metric}: federated minus alone", title="What each hospital gains by joining")
+    right.set(
+        xlabel=f"{metric}: federated minus alone", title="What each hospital gains by joining"
+    )
     right.tick_params(axis="y", labelsize=8 if len(gain) > 12 else 9)
     for verdict, colour in VERDICT_COLOURS.items():
-        if (gain.verdict == verdict).any(): right.plot([], [], "o", color=colour, label=verdict)
+        if (gain.verdict == verdict).any():
+            right.plot([], [], "o", color=colour, label=verdict)
     right.legend(frameon=False, fontsize=8, loc="best")
-    for ax in (left, right): ax.title.set_fontsize(10)
+    for ax in (left, right):
+        ax.title.set_fontsize(10)
     figure.suptitle(textwrap.fill(title, 85), fontweight="bold", fontsize=11)
-    if note: figure.supxlabel(note, fontsize=8, color="#555555")
+    if note:
+        figure.supxlabel(note, fontsize=8, color="#555555")
     return figure

@@ -17,9 +17,19 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..data.cohort import Cohort
-from .arms import federated_model, isolated_model, pooled_model, without_fit_warnings
+from genomed_workbench.evaluation.arms import (
+    federated_model,
+    isolated_model,
+    pooled_model,
+    without_fit_warnings,
+)
 from .metrics import METRIC_LABELS, metrics_for
-from ..federation.sites import Federation, FederationError, hospital_name, time_and_event
+from genomed_workbench.federation.sites import (
+    Federation,
+    FederationError,
+    hospital_name,
+    time_and_event,
+)
 from ..learners.cox import CoxPH
 from ..learners.learner import Learner
 from ..learners.logistic import LogisticRegression
@@ -32,37 +42,54 @@ ARMS = ("isolated", "federated", "pooled")
 TEST_SHARE = 0.2
 YOURS = hospital_name(0)
 
+
 def deal_hospitals(
-    cohort:Cohort,
-    patients:int,                    # at your hospital
-    others:int=4,                    # hospitals that share the rest equally
-    deal:int=0,                      # which deal: another number, another luck
-    shift:Mapping[str, Any]|None=None,
-    seed:int=0,
+    cohort: Cohort,
+    patients: int,  # at your hospital
+    others: int = 4,  # hospitals that share the rest equally
+    deal: int = 0,  # which deal: another number, another luck
+    shift: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Federation:
     "One deal: so many patients to your hospital, the rest to the others."
-    rest = (cohort.n - patients)/others
-    return Federation.split(cohort, [patients, *[rest]*others], test_share=TEST_SHARE, seed=seed, shift=shift, repeat=deal)
+    rest = (cohort.n - patients) / others
+    return Federation.split(
+        cohort,
+        [patients, *[rest] * others],
+        test_share=TEST_SHARE,
+        seed=seed,
+        shift=shift,
+        repeat=deal,
+    )
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #0ef68856
 def score_deal(
-    federation:Federation,
-    learner:Learner,          # a template: every arm trains its own copy
-    folds:int=0,              # of the cross-validation in which every arm chooses its penalty, 0 for none
+    federation: Federation,
+    learner: Learner,  # a template: every arm trains its own copy
+    folds: int = 0,  # of the cross-validation in which every arm chooses its penalty, 0 for none
 ) -> dict[str, float]:
-    "Score of your model alone, of the federated and of the pooled one on the test patients of all hospitals (simulation only)."
+    """Score of your model alone, of the federated and of the pooled one on the test patients of all
+    hospitals (simulation only).
+    """
     cohort, rows = federation.cohort, federation.test_rows
     pairs = comparable_pairs(*time_and_event(cohort.outcome.target(cohort.frame.iloc[rows])))
     with without_fit_warnings():
-        models = [isolated_model(federation.sites[YOURS], learner, folds), federated_model(federation, learner, folds, rounds=50, seed=federation.seed)[0],
-                  pooled_model(federation, learner, folds)]
+        models = [
+            isolated_model(federation.sites[YOURS], learner, folds),
+            federated_model(federation, learner, folds, rounds=50, seed=federation.seed)[0],
+            pooled_model(federation, learner, folds),
+        ]
         X = cohort.X.iloc[rows]
-        return {m.arm: float("nan") if m.learner is None else pairs.within(m.learner.predict(X)) for m in models}
+        return {
+            m.arm: float("nan") if m.learner is None else pairs.within(m.learner.predict(X))
+            for m in models
+        }
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #3c8acb18
 @dataclass
 class LearningCurve:
     "How good your hospital's model is alone and together, for the sizes dealt so far; `add` deals one more."
+
     cohort: Cohort
     learner: Learner
     deals: int = 10
@@ -70,24 +97,39 @@ class LearningCurve:
     shift: Mapping[str, Any] | None = None
     folds: int = 0
     seed: int = 0
-    kept: dict[int, pd.DataFrame] = field(default_factory=dict, repr=False)  # by size: one row a deal
+    kept: dict[int, pd.DataFrame] = field(
+        default_factory=dict, repr=False
+    )  # by size: one row a deal
 
-    def add(self, *sizes:int, progress:bool=False) -> "LearningCurve":
+    def add(self, *sizes: int, progress: bool = False) -> "LearningCurve":
         "Deal these sizes too, where they have not been dealt yet."
         new = [n for n in check_sizes(sizes, self.cohort.n, self.others) if n not in self.kept]
-        with tqdm(total=len(new)*self.deals, desc="dealing", unit=" deals", disable=not progress, delay=1.0) as bar:
-            for n in new: self.kept[n] = pd.DataFrame([self._deal(n, d, bar) for d in range(self.deals)]).rename_axis("deal")
+        with tqdm(
+            total=len(new) * self.deals,
+            desc="dealing",
+            unit=" deals",
+            disable=not progress,
+            delay=1.0,
+        ) as bar:
+            for n in new:
+                self.kept[n] = pd.DataFrame(
+                    [self._deal(n, d, bar) for d in range(self.deals)]
+                ).rename_axis("deal")
         return self
 
-    def _deal(self, patients:int, deal:int, bar:Any) -> dict[str, float]:
+    def _deal(self, patients: int, deal: int, bar: Any) -> dict[str, float]:
         "Scores of one deal, and how many events your hospital has."
         federation = deal_hospitals(self.cohort, patients, self.others, deal, self.shift, self.seed)
         mine = federation.sites[YOURS]
         scores = score_deal(federation, self.learner, self.folds)
         bar.update()
-        return {**scores, "events": mine.n_events, "train_events": int(time_and_event(mine.table(mine.train_rows)[1])[1].sum())}
+        return {
+            **scores,
+            "events": mine.n_events,
+            "train_events": int(time_and_event(mine.table(mine.train_rows)[1])[1].sum()),
+        }
 
-    def at(self, patients:int) -> pd.DataFrame:
+    def at(self, patients: int) -> pd.DataFrame:
         "The deals of one size: one row a deal; columns isolated, federated, pooled, events, train_events."
         return self.add(patients).kept[int(patients)]
 
@@ -103,114 +145,206 @@ class LearningCurve:
 
     @property
     def table(self) -> pd.DataFrame:
-        "One row for each size, deal and arm: patients, deal, arm, score (0 to 1), events at your hospital and those it trains on."
-        if not self.kept: return pd.DataFrame(columns=["patients", "deal", "arm", "score", "events", "train_events"])
+        """One row for each size, deal and arm: patients, deal, arm, score (0 to 1), events at your
+        hospital and those it trains on.
+        """
+        if not self.kept:
+            return pd.DataFrame(
+                columns=["patients", "deal", "arm", "score", "events", "train_events"]
+            )
         long = pd.concat({n: self.kept[n] for n in self.sizes}, names=["patients"]).reset_index()
         long = long.melt(["patients", "deal", "events", "train_events"], list(ARMS), "arm", "score")
-        return long.sort_values(["patients", "deal"], kind="stable", ignore_index=True)[["patients", "deal", "arm", "score", "events", "train_events"]]
+        return long.sort_values(["patients", "deal"], kind="stable", ignore_index=True)[
+            ["patients", "deal", "arm", "score", "events", "train_events"]
+        ]
 
     def summary(self) -> pd.DataFrame:
-        "One row a size: mean events and scores, and what joining is worth (federated minus isolated) with its interval over deals."
-        return pd.DataFrame([_row(n, self.kept[n]) for n in self.sizes]).set_index("patients") if self.kept else pd.DataFrame()
+        """One row a size: mean events and scores, and what joining is worth (federated minus isolated)
+        with its interval over deals.
+        """
+        return (
+            pd.DataFrame([_row(n, self.kept[n]) for n in self.sizes]).set_index("patients")
+            if self.kept
+            else pd.DataFrame()
+        )
 
-    def in_words(self, patients:int|None=None) -> str:
+    def in_words(self, patients: int | None = None) -> str:
         "One size in plain sentences; without a size, what joining is worth along the curve."
-        return worth_in_words(self.summary().gain) if patients is None else size_in_words(int(patients), self.at(patients))
+        return (
+            worth_in_words(self.summary().gain)
+            if patients is None
+            else size_in_words(int(patients), self.at(patients))
+        )
 
-    def plot(self, patients:int|None=None, upto:int|None=None) -> Picture:
+    def plot(self, patients: int | None = None, upto: int | None = None) -> Picture:
         "All sizes dealt so far; the one named stands out. `upto` is where the axis ends."
-        if patients is not None: self.add(patients)
+        if patients is not None:
+            self.add(patients)
         figure = curve_figure(self.kept, patients, upto or max(self.sizes), self.metric)
         return Picture(figure, self.in_words(patients))
 
-    def __repr__(self) -> str: return self.in_words() if self.kept else "a learning curve without a size yet: add(30), say"
+    def __repr__(self) -> str:
+        return self.in_words() if self.kept else "a learning curve without a size yet: add(30), say"
 
-    def _repr_html_(self) -> str: return f"{self.plot()._repr_html_()}{self.summary().round(3).to_html()}" if self.kept else f"<p>{self!r}</p>"
+    def _repr_html_(self) -> str:
+        return (
+            f"{self.plot()._repr_html_()}{self.summary().round(3).to_html()}"
+            if self.kept
+            else f"<p>{self!r}</p>"
+        )
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #74c473a0
 def check_sizes(
-    sizes:Any,       # numbers of patients at your hospital
-    n:int,           # patients of the cohort
-    others:int,      # other hospitals
+    sizes: Any,  # numbers of patients at your hospital
+    n: int,  # patients of the cohort
+    others: int,  # other hospitals
 ) -> list[int]:
     "The sizes as whole numbers, or an error that says what is possible."
-    listed = list(sizes) if isinstance(sizes, (Sequence, np.ndarray, set, range, pd.Index, pd.Series)) and not isinstance(sizes, str) else [sizes]
+    listed = (
+        list(sizes)
+        if isinstance(sizes, (Sequence, np.ndarray, set, range, pd.Index, pd.Series))
+        and not isinstance(sizes, str)
+        else [sizes]
+    )
     for size in listed:
-        whole = isinstance(size, (int, float, np.integer, np.floating)) and not isinstance(size, bool) and size == size//1
-        if not whole or not 2 <= size <= n - 2*others:
-            raise FederationError(f"sizes: {size!r} cannot be dealt. Expected whole numbers of patients from 2 to {n - 2*others}: the cohort has {n}, "
-                                  f"and each of the {others} other hospitals needs at least two.")
+        whole = (
+            isinstance(size, (int, float, np.integer, np.floating))
+            and not isinstance(size, bool)
+            and size == size // 1
+        )
+        if not whole or not 2 <= size <= n - 2 * others:
+            raise FederationError(
+                f"sizes: {size!r} cannot be dealt. Expected whole numbers of patients from 2 to "
+                f"{n - 2 * others}: the cohort has {n}, "
+                f"and each of the {others} other hospitals needs at least two."
+            )
     return [int(size) for size in listed]
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #09a62348
-def _row(patients:int, deals:pd.DataFrame) -> dict[str, Any]:
+def _row(patients: int, deals: pd.DataFrame) -> dict[str, Any]:
     "One size in numbers."
     gain, known = deals.federated - deals.isolated, deals.isolated.notna().sum()
-    mean, low, high, _ = corrected_interval(gain.to_numpy(), TEST_SHARE/(1 - TEST_SHARE))
-    return {"patients": patients, "events": deals.events.mean(), **deals[list(ARMS)].mean(), "gain": mean, "low": low, "high": high,
-            "helped": int((gain > 0).sum()), "of": int(known)}
+    mean, low, high, _ = corrected_interval(gain.to_numpy(), TEST_SHARE / (1 - TEST_SHARE))
+    return {
+        "patients": patients,
+        "events": deals.events.mean(),
+        **deals[list(ARMS)].mean(),
+        "gain": mean,
+        "low": low,
+        "high": high,
+        "helped": int((gain > 0).sum()),
+        "of": int(known),
+    }
 
-def size_in_words(patients:int, deals:pd.DataFrame) -> str:
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #8462d710
+def size_in_words(patients: int, deals: pd.DataFrame) -> str:
     "The deals of one size in two or three sentences; scores as pairs of 100."
-    alone, together, helped = 100*deals.isolated, 100*deals.federated, int((deals.federated > deals.isolated).sum())
+    alone, together, helped = (
+        100 * deals.isolated,
+        100 * deals.federated,
+        int((deals.federated > deals.isolated).sum()),
+    )
     known = int(alone.notna().sum())
     joint = f"{together.mean():.0f} ({together.min():.0f} to {together.max():.0f})"
-    if not known: return f"With {patients} patients, your hospital alone could not learn a model in any of {len(deals)} deals; together {joint} of 100 pairs are in the right order."
-    none = "" if known == len(deals) else f" In {len(deals) - known} more, your hospital alone could not learn a model at all."
-    return (f"With {patients} patients, your model alone puts {alone.mean():.0f} of 100 pairs in the right order ({alone.min():.0f} to {alone.max():.0f}, depending on luck); "
-            f"together it is {joint}. Joining helped in {helped} of {known} deals.{none}")
+    if not known:
+        return (
+            f"With {patients} patients, your hospital alone could not learn a model in any "
+            f"of {len(deals)} deals; together {joint} of 100 pairs are in the right order."
+        )
+    none = (
+        ""
+        if known == len(deals)
+        else f" In {len(deals) - known} more, your hospital alone could not learn a model at all."
+    )
+    return (
+        f"With {patients} patients, your model alone puts {alone.mean():.0f} of 100 "
+        f"pairs in the right order ({alone.min():.0f} to {alone.max():.0f}, depending "
+        "on luck); "
+        f"together it is {joint}. Joining helped in {helped} of {known} deals.{none}"
+    )
 
-def worth_in_words(gain:pd.Series) -> str:
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #deb28fe8
+def worth_in_words(gain: pd.Series) -> str:
     "What joining is worth for each size."
-    return f"What joining is worth, in pairs of 100: {', '.join(f'{100*g:+.0f} with {n} patients' for n, g in gain.items())}."
+    return (
+        "What joining is worth, in pairs of 100: "
+        f"{', '.join(f'{100 * g:+.0f} with {n} patients' for n, g in gain.items())}."
+    )
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #7c91ac35
 def curve_figure(
-    kept:Mapping[int, pd.DataFrame],  # size -> deals
-    patients:int|None,                # the size that stands out; None for all alike
-    upto:int,                         # right end of the axis, in patients
-    metric:str="harrell_c",
+    kept: Mapping[int, pd.DataFrame],  # size -> deals
+    patients: int | None,  # the size that stands out; None for all alike
+    upto: int,  # right end of the axis, in patients
+    metric: str = "harrell_c",
 ) -> Figure:
     "Alone and together against the size of your hospital."
     figure = Figure(figsize=(8, 3.8), layout="constrained")
-    ax, step = figure.subplots(), max(upto, *kept)/300
-    for arm, label, marker, aside in (("isolated", "your hospital alone", "o", -3.5*step), ("federated", "together (federated)", "D", 3.5*step)):
-        means = pd.Series({n + aside: 100*kept[n][arm].mean() for n in sorted(kept)})
+    ax, step = figure.subplots(), max(upto, *kept) / 300
+    for arm, label, marker, aside in (
+        ("isolated", "your hospital alone", "o", -3.5 * step),
+        ("federated", "together (federated)", "D", 3.5 * step),
+    ):
+        means = pd.Series({n + aside: 100 * kept[n][arm].mean() for n in sorted(kept)})
         ax.plot(means, marker=marker, ms=6, color=ARM_COLOURS[arm], label=f"{label}: mean")
         for n, deals in kept.items():
-            look = {"ms": 6, "alpha": .9, "mfc": "white"} if n == patients else {"ms": 4, "alpha": .25}
-            spread = np.linspace(-2.7, 2.7, len(deals))*step if len(deals) > 1 else np.zeros(1)
-            ax.plot(n + aside + spread, 100*deals[arm], marker, color=ARM_COLOURS[arm], **look)
-    ax.axhline(50, color="black", lw=.8, ls=":", label="a coin")
+            look = (
+                {"ms": 6, "alpha": 0.9, "mfc": "white"}
+                if n == patients
+                else {"ms": 4, "alpha": 0.25}
+            )
+            spread = np.linspace(-2.7, 2.7, len(deals)) * step if len(deals) > 1 else np.zeros(1)
+            ax.plot(n + aside + spread, 100 * deals[arm], marker, color=ARM_COLOURS[arm], **look)
+    ax.axhline(50, color="black", lw=0.8, ls=":", label="a coin")
     _dress(ax, kept, upto, metric)
     return figure
 
-def _dress(ax:Any, kept:Mapping[int, pd.DataFrame], upto:int, metric:str) -> None:
+# %% ../../nbs/library/evaluation/06_learning_curve.ipynb #3fcb28f2
+def _dress(ax: Any, kept: Mapping[int, pd.DataFrame], upto: int, metric: str) -> None:
     "Axes wide enough for what was dealt, and steady while sizes are added."
-    scores = 100*np.concatenate([deals[["isolated", "federated"]].to_numpy().ravel() for deals in kept.values()])
+    scores = 100 * np.concatenate(
+        [deals[["isolated", "federated"]].to_numpy().ravel() for deals in kept.values()]
+    )
     low, high = np.nanmin([*scores, 40]), np.nanmax([*scores, 75])
-    ax.set(xlim=(0, 1.05*max(upto, *kept)), ylim=(5*np.floor(low/5) - 5, min(5*np.ceil(high/5) + 5, 102)),
-           title=f"Alone and together: {max(map(len, kept.values()))} deals for each size of hospital",
-           xlabel="patients at your hospital", ylabel=f"pairs in the right order, of 100\n100 x {METRIC_LABELS[metric]}")
+    ax.set(
+        xlim=(0, 1.05 * max(upto, *kept)),
+        ylim=(5 * np.floor(low / 5) - 5, min(5 * np.ceil(high / 5) + 5, 102)),
+        title=f"Alone and together: {max(map(len, kept.values()))} deals for each size of hospital",
+        xlabel="patients at your hospital",
+        ylabel=f"pairs in the right order, of 100\n100 x {METRIC_LABELS[metric]}",
+    )
     ax.legend(frameon=False, loc="lower right", ncols=3, fontsize=9)
     tidy(ax)
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #a3e7abd0
 def learning_curve(
-    cohort:Cohort,
-    sizes:Sequence[int]=(15, 30, 60, 120, 300),  # patients at your hospital
-    deals:int=10,                                # how often the patients are dealt anew, for each size
-    learner:Learner|None=None,                   # a template; None is CoxPH or LogisticRegression with penalty 0.01
-    others:int=4,                                # hospitals that share the rest
-    shift:Mapping[str, Any]|None=None,           # how your hospital differs, see Federation.split
-    seed:int=0,
-    tune:bool=False,                             # every arm chooses its penalty inside its own training rows (slower, and fairer)
-    progress:bool=True,
+    cohort: Cohort,
+    sizes: Sequence[int] = (15, 30, 60, 120, 300),  # patients at your hospital
+    deals: int = 10,  # how often the patients are dealt anew, for each size
+    learner: Learner
+    | None = None,  # a template; None is CoxPH or LogisticRegression with penalty 0.01
+    others: int = 4,  # hospitals that share the rest
+    shift: Mapping[str, Any] | None = None,  # how your hospital differs, see Federation.split
+    seed: int = 0,
+    tune: bool = False,  # every arm chooses its penalty inside its own training rows (slower, and fairer)
+    progress: bool = True,
 ) -> LearningCurve:
     "How good a hospital's model is alone and together, for hospitals of several sizes (simulation only)."
     for name, value, least in (("deals", deals, 1), ("others", others, 1)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least: raise FederationError(f"{name}={value!r}: expected a whole number from {least} up")
-    chosen = learner if learner is not None else CoxPH(penalty=.01) if cohort.kind == "survival" else LogisticRegression(penalty=.01)
-    if chosen.kind != cohort.kind: raise FederationError(f"learner={chosen!r} is for a {chosen.kind} outcome; the outcome of {cohort.name} is {cohort.kind}")
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            raise FederationError(f"{name}={value!r}: expected a whole number from {least} up")
+    chosen = (
+        learner
+        if learner is not None
+        else CoxPH(penalty=0.01)
+        if cohort.kind == "survival"
+        else LogisticRegression(penalty=0.01)
+    )
+    if chosen.kind != cohort.kind:
+        raise FederationError(
+            f"learner={chosen!r} is for a {chosen.kind} outcome; the outcome of {cohort.name} is {cohort.kind}"
+        )
     wanted = check_sizes(sizes, cohort.n, others)
-    return LearningCurve(cohort, chosen, deals, others, shift, 5 if tune else 0, seed).add(*wanted, progress=progress)
+    return LearningCurve(cohort, chosen, deals, others, shift, 5 if tune else 0, seed).add(
+        *wanted, progress=progress
+    )

@@ -22,68 +22,114 @@ from ..statistics.brier import brier_sums, mean_over_times
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.discrimination import auc_sums
 from ..statistics.net_benefit import alarms, net_benefit
-from ..statistics.recalibration import Judged, fit_constant, fit_shape, fit_slope, observed_expected
-from ..statistics.survival import StepCurve, brier_is_known, brier_terms, censoring_curve, kaplan_meier
+from genomed_workbench.statistics.recalibration import (
+    Judged,
+    fit_constant,
+    fit_shape,
+    fit_slope,
+    observed_expected,
+)
+from genomed_workbench.statistics.survival import (
+    StepCurve,
+    brier_is_known,
+    brier_terms,
+    censoring_curve,
+    kaplan_meier,
+)
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #0222fe8b
-SURVIVAL_METRICS = ("harrell_c", "uno_c", "brier")  # unless others are named; the first one is the headline
+SURVIVAL_METRICS = (
+    "harrell_c",
+    "uno_c",
+    "brier",
+)  # unless others are named; the first one is the headline
 BINARY_METRICS = ("auc", "brier")
 FURTHER = ("slope", "intercept", "ici", "net_benefit")
-KNOWN = {"survival": (*SURVIVAL_METRICS, "auc_t", "ibs", *FURTHER), "binary": (*BINARY_METRICS, *FURTHER)}
-METRIC_LABELS = {"harrell_c": "C-index (Harrell)", "uno_c": "C-index (Uno)", "auc": "area under the ROC curve", "brier": "Brier score", "auc_t": "area under the ROC curve at the horizon",
-                 "ibs": "integrated Brier score", "slope": "calibration slope", "intercept": "calibration intercept", "ici": "integrated calibration index", "net_benefit": "net benefit"}
+KNOWN = {
+    "survival": (*SURVIVAL_METRICS, "auc_t", "ibs", *FURTHER),
+    "binary": (*BINARY_METRICS, *FURTHER),
+}
+METRIC_LABELS = {
+    "harrell_c": "C-index (Harrell)",
+    "uno_c": "C-index (Uno)",
+    "auc": "area under the ROC curve",
+    "brier": "Brier score",
+    "auc_t": "area under the ROC curve at the horizon",
+    "ibs": "integrated Brier score",
+    "slope": "calibration slope",
+    "intercept": "calibration intercept",
+    "ici": "integrated calibration index",
+    "net_benefit": "net benefit",
+}
 IDEAL = {"slope": 1.0, "intercept": 0.0}
 HIGHER_IS_BETTER = {m: m not in ("brier", "ibs", "ici", *IDEAL) for m in METRIC_LABELS}
 
-def goodness(metric:str, values:np.ndarray) -> np.ndarray:
-    "The values turned so that more is better: errors are negative, slope and intercept count by their distance from the ideal."
-    if metric in IDEAL: return -np.abs(values - IDEAL[metric])
+
+def goodness(metric: str, values: np.ndarray) -> np.ndarray:
+    """The values turned so that more is better: errors are negative, slope and intercept count by
+    their distance from the ideal.
+    """
+    if metric in IDEAL:
+        return -np.abs(values - IDEAL[metric])
     return values if HIGHER_IS_BETTER[metric] else -values
 
-def metrics_for(kind:str, wanted:tuple[str, ...]|None) -> tuple[str, ...]:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #d9eec203
+def metrics_for(kind: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     "The metrics asked for, or the usual ones of the outcome; the first one is the headline."
-    chosen = tuple(wanted if wanted is not None else SURVIVAL_METRICS if kind == "survival" else BINARY_METRICS)
+    chosen = tuple(
+        wanted if wanted is not None else SURVIVAL_METRICS if kind == "survival" else BINARY_METRICS
+    )
     unknown = [m for m in chosen if m not in KNOWN[kind]]
-    if unknown or not chosen: raise ValueError(f"metrics={list(chosen)!r}: expected some of {', '.join(KNOWN[kind])} for a {kind} outcome")
+    if unknown or not chosen:
+        raise ValueError(
+            f"metrics={list(chosen)!r}: expected some of {', '.join(KNOWN[kind])} for a {kind} outcome"
+        )
     return chosen
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #eaec7adf
 @dataclass(frozen=True)
 class Predicted:
     "What one model says of the test rows."
-    risk: np.ndarray      # higher means earlier, shape (n,)
-    survival: np.ndarray  # probability of being event-free at each time asked for (of a 1 for a binary outcome), shape (n, times)
+
+    risk: np.ndarray  # higher means earlier, shape (n,)
+    # probability of being event-free at each time asked for (of a 1 for a binary outcome), shape
+    # (n, times)
+    survival: np.ndarray
 
     @classmethod
-    def score(cls, values:pd.Series, times:int) -> "Predicted":
+    def score(cls, values: pd.Series, times: int) -> "Predicted":
         "A clinical score is its own risk and promises no probability."
         return cls(values.to_numpy(dtype=float), np.full((len(values), times), np.nan))
 
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #b3fb7340
 @dataclass(frozen=True)
 class TestRows:
     "The test rows of a federation with everything that scoring needs."
-    __test__ = False                 # not a pytest class
-    rows: np.ndarray                 # positions in the cohort, in site order, shape (n,)
-    group: np.ndarray                # site number of each, shape (n,)
-    time: np.ndarray                 # shape (n,)
-    event: np.ndarray                # shape (n,)
-    inside: dict[str, Pairs]         # metric -> comparable pairs inside sites
-    across: dict[str, Pairs]         # metric -> comparable pairs over all test rows
-    censoring: tuple[StepCurve, ...] # of each site's training rows
-    horizon: float                   # of the Brier score and of calibration, in the unit of time
-    times: tuple[float, ...]         # at which models are asked for probabilities; the horizon comes first
-    several: slice                   # which of them the integrated Brier score is about
-    own: slice                       # which of them tell a patient's hazard up to the end of their own follow-up
-    whole: StepCurve                 # censoring of the training rows of all sites
-    threshold: float                 # of risk, for the net benefit
+
+    __test__ = False  # not a pytest class
+    rows: np.ndarray  # positions in the cohort, in site order, shape (n,)
+    group: np.ndarray  # site number of each, shape (n,)
+    time: np.ndarray  # shape (n,)
+    event: np.ndarray  # shape (n,)
+    inside: dict[str, Pairs]  # metric -> comparable pairs inside sites
+    across: dict[str, Pairs]  # metric -> comparable pairs over all test rows
+    censoring: tuple[StepCurve, ...]  # of each site's training rows
+    horizon: float  # of the Brier score and of calibration, in the unit of time
+    times: tuple[float, ...]  # at which models are asked for probabilities; the horizon comes first
+    several: slice  # which of them the integrated Brier score is about
+    own: slice  # which of them tell a patient's hazard up to the end of their own follow-up
+    whole: StepCurve  # censoring of the training rows of all sites
+    threshold: float  # of risk, for the net benefit
 
     @classmethod
-    def of(cls, federation:Federation, metrics:tuple[str, ...], horizon:float) -> "TestRows":
+    def of(cls, federation: Federation, metrics: tuple[str, ...], horizon: float) -> "TestRows":
         "Prepare the test rows of every site."
         return cls.at(list(federation.sites.values()), federation.cohort, metrics, horizon)
 
     @classmethod
-    def at(cls, sites:list[Site], cohort:Cohort, metrics:tuple[str, ...], horizon:float) -> "TestRows":
+    def at(
+        cls, sites: list[Site], cohort: Cohort, metrics: tuple[str, ...], horizon: float
+    ) -> "TestRows":
         "The same for some sites; censoring is that of their training rows."
         train_rows = np.concatenate([s.train_rows for s in sites])
         rows = np.concatenate([s.test_rows for s in sites])
@@ -95,12 +141,33 @@ class TestRows:
         for m in (m for m in metrics if m in PAIRED):
             own = _weights(m, time, event, [(group == g, c) for g, c in enumerate(curves)])
             all_ = _weights(m, time, event, [(np.ones(len(rows), bool), whole)])
-            inside[m], across[m] = comparable_pairs(time, event, group, own, len(sites)), comparable_pairs(time, event, weight=all_)
+            inside[m], across[m] = (
+                comparable_pairs(time, event, group, own, len(sites)),
+                comparable_pairs(time, event, weight=all_),
+            )
         trained = _time_and_event(cohort, train_rows)
-        several = spread_over(trained[0][trained[1] > 0], 10, .9) if "ibs" in metrics else ()
-        looks = spread_over(np.minimum(time, horizon), 200, 1.0) if "intercept" in metrics and cohort.kind == "survival" else ()
+        several = spread_over(trained[0][trained[1] > 0], 10, 0.9) if "ibs" in metrics else ()
+        looks = (
+            spread_over(np.minimum(time, horizon), 200, 1.0)
+            if "intercept" in metrics and cohort.kind == "survival"
+            else ()
+        )
         times, cuts = (horizon, *several, *looks), np.cumsum([1, len(several), len(looks)])
-        return cls(rows, group, time, event, inside, across, curves, horizon, times, slice(*cuts[:2]), slice(*cuts[1:]), whole, usual_threshold(*trained, horizon))
+        return cls(
+            rows,
+            group,
+            time,
+            event,
+            inside,
+            across,
+            curves,
+            horizon,
+            times,
+            slice(*cuts[:2]),
+            slice(*cuts[1:]),
+            whole,
+            usual_threshold(*trained, horizon),
+        )
 
     @property
     def sites(self) -> int:
@@ -110,46 +177,71 @@ class TestRows:
     @cached_property
     def followed(self) -> np.ndarray:
         "Where patients were followed long enough for a Brier score at the horizon, shape (sites,)."
-        return np.array([brier_is_known(self.time[self.group == g], self.event[self.group == g], self.horizon, c) for g, c in enumerate(self.censoring)])
+        return np.array(
+            [
+                brier_is_known(
+                    self.time[self.group == g], self.event[self.group == g], self.horizon, c
+                )
+                for g, c in enumerate(self.censoring)
+            ]
+        )
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #526ae337
 PAIRED = ("harrell_c", "uno_c", "auc")
 
+
 def spread_over(
-    values:np.ndarray,  # such as times of events
-    most:int,           # how many times at most
-    upto:float,         # the last of them is this quantile
+    values: np.ndarray,  # such as times of events
+    most: int,  # how many times at most
+    upto: float,  # the last of them is this quantile
 ) -> tuple[float, ...]:  # ascending
     "Times spread over the values by quantiles; all of them, if they are few."
     values = np.unique(values)
-    if len(values) > most: values = np.unique(np.quantile(values, np.linspace(upto/most, upto, most)))
+    if len(values) > most:
+        values = np.unique(np.quantile(values, np.linspace(upto / most, upto, most)))
     return tuple(float(v) for v in values[values > 0])
 
-def usual_threshold(time:np.ndarray, event:np.ndarray, horizon:float) -> float:
-    "The risk of an event by the horizon among these patients, in whole per cent: at it, treating everybody is worth nothing."
-    risk = event.mean() if np.isnan(horizon) else 1 - float(kaplan_meier(time, event)(np.array(horizon)))
-    return float(np.clip(np.round(risk, 2), .01, .99))
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #6d1e3743
+def usual_threshold(time: np.ndarray, event: np.ndarray, horizon: float) -> float:
+    """The risk of an event by the horizon among these patients, in whole per cent: at it, treating
+    everybody is worth nothing.
+    """
+    risk = (
+        event.mean()
+        if np.isnan(horizon)
+        else 1 - float(kaplan_meier(time, event)(np.array(horizon)))
+    )
+    return float(np.clip(np.round(risk, 2), 0.01, 0.99))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #f7b31bb0
-def _time_and_event(cohort:Cohort, rows:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _time_and_event(cohort: Cohort, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Time and event of some rows of a cohort."
     return time_and_event(cohort.outcome.target(cohort.frame.iloc[rows]))
 
-def _weights(metric:str, time:np.ndarray, event:np.ndarray, curves:list[tuple[np.ndarray, StepCurve]]) -> np.ndarray|None:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #3b707f80
+def _weights(
+    metric: str, time: np.ndarray, event: np.ndarray, curves: list[tuple[np.ndarray, StepCurve]]
+) -> np.ndarray | None:
     "Weight of a pair by its earlier patient: 1 for Harrell and the AUC, Uno's otherwise."
-    if metric != "uno_c": return None
+    if metric != "uno_c":
+        return None
     out = np.zeros(len(time))
-    for mask, curve in curves: out[mask] = uno_weights(time[mask], event[mask], curve)
+    for mask, curve in curves:
+        out[mask] = uno_weights(time[mask], event[mask], curve)
     return out
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #2bb2d01e
-def pair_counts(pairs:Pairs, risk:np.ndarray, multiplicity:np.ndarray|None=None) -> tuple[np.ndarray, np.ndarray]:
+def pair_counts(
+    pairs: Pairs, risk: np.ndarray, multiplicity: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     "Weight of rightly ordered and of comparable pairs, per group, shapes (groups,)."
-    if multiplicity is None: return pairs.counts(risk)
-    weight = pairs.weight*multiplicity[pairs.earlier]*multiplicity[pairs.later]
+    if multiplicity is None:
+        return pairs.counts(risk)
+    weight = pairs.weight * multiplicity[pairs.earlier] * multiplicity[pairs.later]
     return Pairs(pairs.earlier, pairs.later, pairs.group, weight, pairs.groups).counts(risk)
 
-def ratio(part:np.ndarray, whole:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #c94d64fc
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     "part/whole, NaN where there is nothing."
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
@@ -157,170 +249,354 @@ def ratio(part:np.ndarray, whole:np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Scores:
     "What one model earned: numerator and denominator at each site, and over all."
-    part: np.ndarray    # shape (sites,)
-    whole: np.ndarray   # shape (sites,)
-    overall: float      # over all test rows
-    log: bool = False   # the logarithm of the ratio is what is reported
+
+    part: np.ndarray  # shape (sites,)
+    whole: np.ndarray  # shape (sites,)
+    overall: float  # over all test rows
+    log: bool = False  # the logarithm of the ratio is what is reported
     within: float | None = None  # over the sites, where it is not the ratio of the sums
 
     def row(self) -> np.ndarray:
         "Each site, then within, then all: shape (sites + 2,)."
-        values = np.concatenate([ratio(self.part, self.whole), ratio(self.part.sum(keepdims=True), self.whole.sum(keepdims=True))])
-        if self.log: values = np.log(np.where(values > 0, values, np.nan))
-        if self.within is not None: values[-1] = self.within
+        values = np.concatenate(
+            [
+                ratio(self.part, self.whole),
+                ratio(self.part.sum(keepdims=True), self.whole.sum(keepdims=True)),
+            ]
+        )
+        if self.log:
+            values = np.log(np.where(values > 0, values, np.nan))
+        if self.within is not None:
+            values[-1] = self.within
         return np.append(values, self.overall)
 
-    def alone(self, site:int) -> tuple[float, float]:
+    def alone(self, site: int) -> tuple[float, float]:
         "Numerator and denominator of one site."
         return float(self.part[site]), float(self.whole[site])
 
-def concordance_scores(test:TestRows, metric:str, risk:np.ndarray, multiplicity:np.ndarray|None=None) -> Scores:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #cdd60c97
+def concordance_scores(
+    test: TestRows, metric: str, risk: np.ndarray, multiplicity: np.ndarray | None = None
+) -> Scores:
     "Concordance of a risk, shape (n,)."
     part, whole = pair_counts(test.inside[metric], risk, multiplicity)
     right, all_ = pair_counts(test.across[metric], risk, multiplicity)
     return Scores(part, whole, float(ratio(right.sum(), all_.sum())))
 
-def brier_scores(test:TestRows, probability:np.ndarray, kind:str, multiplicity:np.ndarray|None=None) -> Scores:
-    "Brier score of predicted survival at the horizon (survival) or of the predicted probability of a 1 (binary), shape (n,)."
-    terms = (probability - test.event)**2 if kind == "binary" else np.concatenate([
-        brier_terms(test.time[test.group == g], test.event[test.group == g], probability[test.group == g], test.horizon, c) for g, c in enumerate(test.censoring)])
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #a4234b00
+def brier_scores(
+    test: TestRows, probability: np.ndarray, kind: str, multiplicity: np.ndarray | None = None
+) -> Scores:
+    """Brier score of predicted survival at the horizon (survival) or of the predicted probability of a
+    1 (binary), shape (n,).
+    """
+    terms = (
+        (probability - test.event) ** 2
+        if kind == "binary"
+        else np.concatenate(
+            [
+                brier_terms(
+                    test.time[test.group == g],
+                    test.event[test.group == g],
+                    probability[test.group == g],
+                    test.horizon,
+                    c,
+                )
+                for g, c in enumerate(test.censoring)
+            ]
+        )
+    )
     times = np.ones(len(terms)) if multiplicity is None else multiplicity.astype(float)
     known = np.ones(test.sites, bool) if kind == "binary" else test.followed
-    part, whole = np.bincount(test.group, terms*times, test.sites)*known, np.bincount(test.group, times, test.sites)*known
-    return Scores(part, whole, float(part.sum()/whole.sum()) if known.all() else float("nan"))
+    part, whole = (
+        np.bincount(test.group, terms * times, test.sites) * known,
+        np.bincount(test.group, times, test.sites) * known,
+    )
+    return Scores(part, whole, float(part.sum() / whole.sum()) if known.all() else float("nan"))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #64a7bdce
 @dataclass(frozen=True)
 class Tested:
-    "Test rows as often as each counts, with what one model predicts for them; a yes-or-no outcome is an event at time 0 or none."
-    time: np.ndarray      # shape (n,)
-    event: np.ndarray     # shape (n,)
-    group: np.ndarray     # site number, shape (n,)
-    risk: np.ndarray      # shape (n,)
-    alive: np.ndarray     # probability of no event by the horizon, shape (n,)
-    several: np.ndarray   # the same at the times of the integrated Brier score, shape (n, m)
-    lived: np.ndarray     # the same at the end of the own follow-up, or at the horizon, shape (n,)
+    """Test rows as often as each counts, with what one model predicts for them; a yes-or-no outcome is
+    an event at time 0 or none.
+    """
+
+    time: np.ndarray  # shape (n,)
+    event: np.ndarray  # shape (n,)
+    group: np.ndarray  # site number, shape (n,)
+    risk: np.ndarray  # shape (n,)
+    alive: np.ndarray  # probability of no event by the horizon, shape (n,)
+    several: np.ndarray  # the same at the times of the integrated Brier score, shape (n, m)
+    lived: np.ndarray  # the same at the end of the own follow-up, or at the horizon, shape (n,)
     horizon: float
     kind: str
 
     @classmethod
-    def of(cls, predicted:Predicted, test:TestRows, kind:str, multiplicity:np.ndarray|None=None) -> "Tested":
+    def of(
+        cls, predicted: Predicted, test: TestRows, kind: str, multiplicity: np.ndarray | None = None
+    ) -> "Tested":
         "The rows with one model's predictions."
-        rows = np.arange(len(test.rows)) if multiplicity is None else np.repeat(np.arange(len(test.rows)), multiplicity)
-        S, horizon = (1 - predicted.survival, .5) if kind == "binary" else (predicted.survival, test.horizon)
+        rows = (
+            np.arange(len(test.rows))
+            if multiplicity is None
+            else np.repeat(np.arange(len(test.rows)), multiplicity)
+        )
+        S, horizon = (
+            (1 - predicted.survival, 0.5)
+            if kind == "binary"
+            else (predicted.survival, test.horizon)
+        )
         time = test.time[rows]
-        lived = own_survival(S[rows][:, test.own], np.array(test.times[test.own]), np.minimum(time, horizon))
-        return cls(time, test.event[rows], test.group[rows], predicted.risk[rows], S[rows, 0], S[rows][:, test.several], lived, horizon, kind)
+        lived = own_survival(
+            S[rows][:, test.own], np.array(test.times[test.own]), np.minimum(time, horizon)
+        )
+        return cls(
+            time,
+            test.event[rows],
+            test.group[rows],
+            predicted.risk[rows],
+            S[rows, 0],
+            S[rows][:, test.several],
+            lived,
+            horizon,
+            kind,
+        )
 
-    def at(self, site:int) -> np.ndarray:
+    def at(self, site: int) -> np.ndarray:
         "The rows of one site."
         return self.group == site
 
-    def judged(self, where:np.ndarray) -> Judged:
+    def judged(self, where: np.ndarray) -> Judged:
         "Some rows, ready for the regressions of the chapter on recalibration."
-        return Judged.of(self.time[where], self.event[where], self.alive[where], self.horizon, self.kind)
+        return Judged.of(
+            self.time[where], self.event[where], self.alive[where], self.horizon, self.kind
+        )
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #96a93ea1
 def own_survival(
-    survival:np.ndarray,  # predicted at the times, shape (n, m)
-    times:np.ndarray,     # ascending, shape (m,)
-    ends:np.ndarray,      # end of each patient's follow-up, shape (n,)
-) -> np.ndarray:          # shape (n,)
+    survival: np.ndarray,  # predicted at the times, shape (n, m)
+    times: np.ndarray,  # ascending, shape (m,)
+    ends: np.ndarray,  # end of each patient's follow-up, shape (n,)
+) -> np.ndarray:  # shape (n,)
     "Predicted survival at each patient's own time: the cumulative hazard on a straight line between the times."
-    if not len(times): return np.full(len(ends), np.nan)
-    hazard = np.concatenate([np.zeros((len(ends), 1)), -np.log(np.maximum(survival, 1e-300))], axis=1)
+    if not len(times):
+        return np.full(len(ends), np.nan)
+    hazard = np.concatenate(
+        [np.zeros((len(ends), 1)), -np.log(np.maximum(survival, 1e-300))], axis=1
+    )
     x, rows = np.append(0.0, times), np.arange(len(ends))
     k = np.clip(np.searchsorted(x, ends, side="left"), 1, len(x) - 1)
-    share = np.clip((ends - x[k - 1])/(x[k] - x[k - 1]), 0, 1)
-    return np.exp(-((1 - share)*hazard[rows, k - 1] + share*hazard[rows, k]))
+    share = np.clip((ends - x[k - 1]) / (x[k] - x[k - 1]), 0, 1)
+    return np.exp(-((1 - share) * hazard[rows, k - 1] + share * hazard[rows, k]))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #97314737
 FEWEST = 5  # events, and patients without one, for a regression
 
-def _by_site(tested:Tested, test:TestRows, one:Callable[[np.ndarray, int], tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+
+def _by_site(
+    tested: Tested, test: TestRows, one: Callable[[np.ndarray, int], tuple[float, float]]
+) -> tuple[np.ndarray, np.ndarray]:
     "Numerator and denominator of each site."
-    found = [one(rows, g) if (rows := tested.at(g)).any() else (0.0, 0.0) for g in range(test.sites)]
+    found = [
+        one(rows, g) if (rows := tested.at(g)).any() else (0.0, 0.0) for g in range(test.sites)
+    ]
     return np.array([p for p, _ in found], float), np.array([w for _, w in found], float)
 
-def _enough(tested:Tested, rows:np.ndarray) -> bool:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #ade1749d
+def _enough(tested: Tested, rows: np.ndarray) -> bool:
     "Whether a regression on these rows can mean anything."
     seen = (tested.event[rows] > 0) & (tested.time[rows] <= tested.horizon)
     return bool(min(seen.sum(), (~seen).sum()) >= FEWEST)
 
-def _auc_t(tested:Tested, test:TestRows) -> Scores:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #063025b0
+def _auc_t(tested: Tested, test: TestRows) -> Scores:
     "Pairs of case and control at the horizon."
-    def one(rows:np.ndarray, curve:StepCurve) -> tuple[float, float]:
-        right, all_ = auc_sums(tested.time[rows], tested.event[rows], tested.risk[rows], np.array([tested.horizon]), curve)
-        return float(right[0]), float(all_[0])
-    overall = one(np.ones(len(tested.time), bool), test.whole)
-    return Scores(*_by_site(tested, test, lambda rows, g: one(rows, test.censoring[g])), overall[0]/overall[1] if overall[1] else float("nan"))
 
-def _ibs(tested:Tested, test:TestRows) -> Scores:
+    def one(rows: np.ndarray, curve: StepCurve) -> tuple[float, float]:
+        right, all_ = auc_sums(
+            tested.time[rows],
+            tested.event[rows],
+            tested.risk[rows],
+            np.array([tested.horizon]),
+            curve,
+        )
+        return float(right[0]), float(all_[0])
+
+    overall = one(np.ones(len(tested.time), bool), test.whole)
+    return Scores(
+        *_by_site(tested, test, lambda rows, g: one(rows, test.censoring[g])),
+        overall[0] / overall[1] if overall[1] else float("nan"),
+    )
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #665a0074
+def _ibs(tested: Tested, test: TestRows) -> Scores:
     "Brier scores at several times, averaged over them."
     times = np.array(test.times[test.several])
-    def one(rows:np.ndarray, g:int) -> tuple[float, float]:
-        if not all(brier_is_known(tested.time[rows], tested.event[rows], float(t), test.censoring[g]) for t in times): return 0.0, 0.0
-        return float(mean_over_times(brier_sums(tested.time[rows], tested.event[rows], tested.several[rows], times, test.censoring[g]), times)), float(rows.sum())
+
+    def one(rows: np.ndarray, g: int) -> tuple[float, float]:
+        if not all(
+            brier_is_known(tested.time[rows], tested.event[rows], float(t), test.censoring[g])
+            for t in times
+        ):
+            return 0.0, 0.0
+        return float(
+            mean_over_times(
+                brier_sums(
+                    tested.time[rows],
+                    tested.event[rows],
+                    tested.several[rows],
+                    times,
+                    test.censoring[g],
+                ),
+                times,
+            )
+        ), float(rows.sum())
+
     part, whole = _by_site(tested, test, one)
-    return Scores(part, whole, float(part.sum()/whole.sum()) if whole.sum() == len(tested.time) else float("nan"))
+    return Scores(
+        part,
+        whole,
+        float(part.sum() / whole.sum()) if whole.sum() == len(tested.time) else float("nan"),
+    )
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #6bd050bf
-def _slope(tested:Tested, test:TestRows) -> Scores:
+def _slope(tested: Tested, test: TestRows) -> Scores:
     "Slopes with their information as weight; within by one regression with a baseline for each site."
-    def one(rows:np.ndarray, g:int) -> tuple[float, float]:
-        slope, error = fit_slope([tested.judged(rows)]) if _enough(tested, rows) else (np.nan, np.nan)
-        return (slope/error**2, error**-2) if np.isfinite(slope) else (0.0, 0.0)
-    groups, everyone = [tested.judged(rows) for g in range(test.sites) if (rows := tested.at(g)).any()], np.ones(len(tested.time), bool)
-    within, overall = (fit_slope(g)[0] if _enough(tested, everyone) else float("nan") for g in (groups, [tested.judged(everyone)]))
+
+    def one(rows: np.ndarray, g: int) -> tuple[float, float]:
+        slope, error = (
+            fit_slope([tested.judged(rows)]) if _enough(tested, rows) else (np.nan, np.nan)
+        )
+        return (slope / error**2, error**-2) if np.isfinite(slope) else (0.0, 0.0)
+
+    groups, everyone = (
+        [tested.judged(rows) for g in range(test.sites) if (rows := tested.at(g)).any()],
+        np.ones(len(tested.time), bool),
+    )
+    within, overall = (
+        fit_slope(g)[0] if _enough(tested, everyone) else float("nan")
+        for g in (groups, [tested.judged(everyone)])
+    )
     return Scores(*_by_site(tested, test, one), overall, within=within)
 
-def _intercept(tested:Tested, test:TestRows) -> Scores:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #d96686cc
+def _intercept(tested: Tested, test: TestRows) -> Scores:
     "Events seen and expected; for yes or no the constant of a logistic regression."
     if tested.kind == "binary":
-        def constant(groups:Sequence[np.ndarray]) -> tuple[float, float]: return fit_constant([tested.judged(rows) for rows in groups])
-        def one(rows:np.ndarray, g:int) -> tuple[float, float]:
+
+        def constant(groups: Sequence[np.ndarray]) -> tuple[float, float]:
+            return fit_constant([tested.judged(rows) for rows in groups])
+
+        def one(rows: np.ndarray, g: int) -> tuple[float, float]:
             value, error = constant([rows]) if _enough(tested, rows) else (np.nan, np.nan)
-            return (value/error**2, error**-2) if np.isfinite(value) else (0.0, 0.0)
+            return (value / error**2, error**-2) if np.isfinite(value) else (0.0, 0.0)
+
         overall = constant([np.ones(len(tested.time), bool)])[0]
         return Scores(*_by_site(tested, test, one), overall, within=overall)
-    def seen(rows:np.ndarray, g:int) -> tuple[float, float]:
-        found = observed_expected(tested.time[rows], tested.event[rows], tested.lived[rows], tested.horizon)
+
+    def seen(rows: np.ndarray, g: int) -> tuple[float, float]:
+        found = observed_expected(
+            tested.time[rows], tested.event[rows], tested.lived[rows], tested.horizon
+        )
         return float(found[0]), float(found[1])
+
     part, whole = _by_site(tested, test, seen)
-    return Scores(part, whole, float(np.log(part.sum()/whole.sum())) if part.sum() and whole.sum() else float("nan"), log=True)
+    return Scores(
+        part,
+        whole,
+        float(np.log(part.sum() / whole.sum())) if part.sum() and whole.sum() else float("nan"),
+        log=True,
+    )
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #04276741
-def _ici(tested:Tested, test:TestRows) -> Scores:
+def _ici(tested: Tested, test: TestRows) -> Scores:
     "Distance from the calibration curve: one curve for all sites, each with its own baseline."
-    groups = {g: tested.judged(tested.at(g)) for g in range(test.sites) if _enough(tested, tested.at(g))}
-    def mean(judged:list[Judged]) -> list[np.ndarray]:
+    groups = {
+        g: tested.judged(tested.at(g)) for g in range(test.sites) if _enough(tested, tested.at(g))
+    }
+
+    def mean(judged: list[Judged]) -> list[np.ndarray]:
         beta, knots = fit_shape(judged)
         return [j.distance(beta, knots) for j in judged]
+
     away = dict(zip(groups, mean(list(groups.values())))) if groups else {}
     known = {g: d for g, d in away.items() if np.isfinite(d).all()}
-    part, whole = _by_site(tested, test, lambda rows, g: (float(known[g].sum()), float(len(known[g]))) if g in known else (0.0, 0.0))
+    part, whole = _by_site(
+        tested,
+        test,
+        lambda rows, g: (float(known[g].sum()), float(len(known[g]))) if g in known else (0.0, 0.0),
+    )
     everyone = np.ones(len(tested.time), bool)
-    return Scores(part, whole, float(mean([tested.judged(everyone)])[0].mean()) if _enough(tested, everyone) else float("nan"))
+    return Scores(
+        part,
+        whole,
+        float(mean([tested.judged(everyone)])[0].mean())
+        if _enough(tested, everyone)
+        else float("nan"),
+    )
 
-def _net_benefit(tested:Tested, test:TestRows) -> Scores:
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #9325526a
+def _net_benefit(tested: Tested, test: TestRows) -> Scores:
     "True alarms less false ones at the rate of exchange of the threshold."
-    def one(rows:np.ndarray, g:int) -> tuple[float, float]:
-        found = alarms(tested.time[rows], tested.event[rows], 1 - tested.alive[rows] >= test.threshold, tested.horizon)
-        return float(net_benefit(found[0], found[1], 1.0, np.array(test.threshold))), float(rows.sum())
-    part, n = one(np.ones(len(tested.time), bool), 0)
-    return Scores(*_by_site(tested, test, one), part/n)
 
-OF_ROWS: dict[str, Callable[[Tested, TestRows], Scores]] = {"auc_t": _auc_t, "ibs": _ibs, "slope": _slope, "intercept": _intercept, "ici": _ici, "net_benefit": _net_benefit}
+    def one(rows: np.ndarray, g: int) -> tuple[float, float]:
+        found = alarms(
+            tested.time[rows],
+            tested.event[rows],
+            1 - tested.alive[rows] >= test.threshold,
+            tested.horizon,
+        )
+        return float(net_benefit(found[0], found[1], 1.0, np.array(test.threshold))), float(
+            rows.sum()
+        )
+
+    part, n = one(np.ones(len(tested.time), bool), 0)
+    return Scores(*_by_site(tested, test, one), part / n)
+
+
+OF_ROWS: dict[str, Callable[[Tested, TestRows], Scores]] = {
+    "auc_t": _auc_t,
+    "ibs": _ibs,
+    "slope": _slope,
+    "intercept": _intercept,
+    "ici": _ici,
+    "net_benefit": _net_benefit,
+}
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #529cf66e
-def scores_of(predicted:Predicted, test:TestRows, metric:str, kind:str, multiplicity:np.ndarray|None=None) -> Scores:
+def scores_of(
+    predicted: Predicted,
+    test: TestRows,
+    metric: str,
+    kind: str,
+    multiplicity: np.ndarray | None = None,
+) -> Scores:
     "One metric of one model; nothing at a site where the model says nothing of a patient, and nothing over all then."
     said = predicted.risk[:, None] if metric in PAIRED or metric == "auc_t" else predicted.survival
     silent = np.isin(test.group, test.group[np.isnan(said).any(axis=1)])
-    if silent.all(): return Scores(np.zeros(test.sites), np.zeros(test.sites), float("nan"), metric == "intercept" and kind == "survival")
+    if silent.all():
+        return Scores(
+            np.zeros(test.sites),
+            np.zeros(test.sites),
+            float("nan"),
+            metric == "intercept" and kind == "survival",
+        )
     if silent.any():
-        rest = Predicted(np.where(silent, 0, predicted.risk), np.where(silent[:, None], .5, predicted.survival))
-        return replace(scores_of(rest, test, metric, kind, np.where(silent, 0, 1 if multiplicity is None else multiplicity)), overall=float("nan"))
-    if metric in PAIRED: return concordance_scores(test, metric, predicted.risk, multiplicity)
-    if metric == "brier": return brier_scores(test, predicted.survival[:, 0], kind, multiplicity)
+        rest = Predicted(
+            np.where(silent, 0, predicted.risk), np.where(silent[:, None], 0.5, predicted.survival)
+        )
+        return replace(
+            scores_of(
+                rest,
+                test,
+                metric,
+                kind,
+                np.where(silent, 0, 1 if multiplicity is None else multiplicity),
+            ),
+            overall=float("nan"),
+        )
+    if metric in PAIRED:
+        return concordance_scores(test, metric, predicted.risk, multiplicity)
+    if metric == "brier":
+        return brier_scores(test, predicted.survival[:, 0], kind, multiplicity)
     return OF_ROWS[metric](Tested.of(predicted, test, kind, multiplicity), test)

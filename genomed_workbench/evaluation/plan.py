@@ -32,52 +32,97 @@ from ..learners.strategies import STRATEGIES, strategy
 class ExperimentError(ValueError):
     "The experiment cannot be run as it is written; the message says where and what to write."
 
+# %% ../../nbs/library/evaluation/11_plan.ipynb #82530f35
 Rule = tuple[Callable[[Any], bool], str]  # whether a value will do, and what is expected
 
-def whole(value:Any, least:int=0) -> bool:
+
+def whole(value: Any, least: int = 0) -> bool:
     "A whole number from `least` up; True is no number."
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
-def number(value:Any) -> bool:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #b83670ad
+def number(value: Any) -> bool:
     "A finite number."
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    )
 
-def words(value:Any) -> bool:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #867661a5
+def words(value: Any) -> bool:
     "A list of texts."
     return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
 
+# %% ../../nbs/library/evaluation/11_plan.ipynb #e6c59c4f
 def checked(
-    table:Any,                  # what stands in the file
-    rules:Mapping[str, Rule],   # the keys that may stand there
-    where:str,                  # the table's name in the file
-    rest:bool=False,            # further keys are somebody else's business
+    table: Any,  # what stands in the file
+    rules: Mapping[str, Rule],  # the keys that may stand there
+    where: str,  # the table's name in the file
+    rest: bool = False,  # further keys are somebody else's business
 ) -> dict[str, Any]:
     "A table whose keys are known and whose values will do."
-    if not isinstance(table, Mapping): raise ExperimentError(f"{where}: found {table!r}; expected a table of {', '.join(rules)}")
+    if not isinstance(table, Mapping):
+        raise ExperimentError(f"{where}: found {table!r}; expected a table of {', '.join(rules)}")
     for key, value in table.items():
         if key not in rules:
-            if rest: continue
-            raise ExperimentError(f"{where}: there is no {key!r} here (found {key} = {value!r}). {suggestion(str(key), rules)}")
+            if rest:
+                continue
+            raise ExperimentError(
+                f"{where}: there is no {key!r} here (found {key} = {value!r}). {suggestion(str(key), rules)}"
+            )
         fits, expected = rules[key]
-        if not fits(value): raise ExperimentError(f"{where}: {key} = {value!r}; expected {expected}")
+        if not fits(value):
+            raise ExperimentError(f"{where}: {key} = {value!r}; expected {expected}")
     return dict(table)
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #38d8a820
-def _text(value:Any) -> bool: return isinstance(value, str) and bool(value.strip())
-def _name(value:Any) -> bool: return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", value) is not None
-def _bool(value:Any) -> bool: return isinstance(value, bool)
-def _seeds(value:Any) -> bool: return whole(value, 1) or (isinstance(value, list) and bool(value) and all(whole(v) for v in value) and len(set(value)) == len(value))
-def _shares(value:Any) -> bool: return whole(value, 2) or (isinstance(value, list) and len(value) >= 2 and all(number(v) and v > 0 for v in value))
-def _share(value:Any) -> bool: return number(value) and 0 < value < 1
-def _table(value:Any) -> bool: return isinstance(value, Mapping)
-def _tables(value:Any) -> bool: return isinstance(value, Mapping) and bool(value)
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #4aa77f25
+def _name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", value) is not None
+    )
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #3bdcfdd7
+def _bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #5862bae5
+def _seeds(value: Any) -> bool:
+    return whole(value, 1) or (
+        isinstance(value, list)
+        and bool(value)
+        and all(whole(v) for v in value)
+        and len(set(value)) == len(value)
+    )
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #d592d4a4
+def _shares(value: Any) -> bool:
+    return whole(value, 2) or (
+        isinstance(value, list) and len(value) >= 2 and all(number(v) and v > 0 for v in value)
+    )
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #316fecc4
+def _share(value: Any) -> bool:
+    return number(value) and 0 < value < 1
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #7b044727
+def _table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #f5a60d66
+def _tables(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value)
+
 
 ARMS = ("pooled", "federated", "isolated")
 ALONE = ("all", "biggest and smallest", "none")
 METRICS = tuple(dict.fromkeys(m for known in KNOWN.values() for m in known))
 
 TOP: dict[str, Rule] = {
-    "name": (_name, "a name of letters, digits, - and _, such as \"first\""),
+    "name": (_name, 'a name of letters, digits, - and _, such as "first"'),
     "title": (_text, "a title in words"),
     "seeds": (_seeds, "how many, from 1 up, or a list of different whole numbers from 0 up"),
     "tune": (_bool, "true (every arm chooses its settings inside its own training rows) or false"),
@@ -86,21 +131,33 @@ TOP: dict[str, Rule] = {
     "engine": (lambda v: v in ENGINES, f"one of {', '.join(ENGINES)}"),
     "arms": (lambda v: words(v) and bool(v) and set(v) <= set(ARMS), f"some of {', '.join(ARMS)}"),
     "isolated": (lambda v: v in ALONE, f"one of {', '.join(map(repr, ALONE))}"),
-    "metrics": (lambda v: words(v) and bool(v) and set(v) <= set(METRICS), f"some of {', '.join(METRICS)}"),
-    "strategies": (lambda v: isinstance(v, list) and bool(v), "a list of names of strategies, or of tables such as {strategy = \"fedprox\", proximal_mu = 0.1}"),
+    "metrics": (
+        lambda v: words(v) and bool(v) and set(v) <= set(METRICS),
+        f"some of {', '.join(METRICS)}",
+    ),
+    "strategies": (
+        lambda v: isinstance(v, list) and bool(v),
+        'a list of names of strategies, or of tables such as {strategy = "fedprox", proximal_mu = 0.1}',
+    ),
     "level": (_share, "a share between 0 and 1, such as 0.95"),
     "cohorts": (_tables, "at least one table, such as [cohorts.mds]"),
     "designs": (_tables, "at least one table, such as [designs.three]"),
     "learners": (_tables, "at least one table, such as [learners.cox]"),
     "mlflow": (_table, "a table with uri and experiment"),
-    "published": (_table, "tables of published figures to stand beside those of a cohort, such as [published.mds]"),
+    "published": (
+        _table,
+        "tables of published figures to stand beside those of a cohort, such as [published.mds]",
+    ),
 }
 COHORT: dict[str, Rule] = {
     "load": (_text, "the name of a registered cohort"),
     "file": (_text, "the path of a file, from where the experiment's file lies"),
     "drop": (words, "a list of columns that shall not be features"),
-    "lacking": (words, "a list of features that the hospitals named in a design's lacking_at do not measure"),
-    "scores": (words, "a list of clinical scores: columns, or systems such as \"ipss-m\""),
+    "lacking": (
+        words,
+        "a list of features that the hospitals named in a design's lacking_at do not measure",
+    ),
+    "scores": (words, 'a list of clinical scores: columns, or systems such as "ipss-m"'),
     "horizon": (lambda v: number(v) and v > 0, "a time above 0"),
     "learners": (words, "a list of names of learners: those that this cohort is for"),
 }
@@ -111,16 +168,25 @@ DESIGN: dict[str, Rule] = {
     "min_patients": (lambda v: whole(v, 1), "a whole number from 1 up"),
     "test_share": (_share, "a share between 0 and 1, such as 0.1"),
     "shift": (_table, "a table such as {outcome = 0.5}"),
-    "lacking_at": (words, "a list of hospitals, such as [\"hospital-3\"]"),
+    "lacking_at": (words, 'a list of hospitals, such as ["hospital-3"]'),
 }
 LEARNER: dict[str, Rule] = {
     "learner": (_text, "the name of a learner"),
-    "average": (lambda v: words(v) and len(v) >= 2, "a list of two or more other learners of this experiment"),
-    "choose": (lambda v: words(v) and len(v) >= 2, "a list of two or more other learners of this experiment"),
+    "average": (
+        lambda v: words(v) and len(v) >= 2,
+        "a list of two or more other learners of this experiment",
+    ),
+    "choose": (
+        lambda v: words(v) and len(v) >= 2,
+        "a list of two or more other learners of this experiment",
+    ),
     "strategies": (lambda v: isinstance(v, list) and bool(v), "a list like that of the experiment"),
 }
 MLFLOW: dict[str, Rule] = {
-    "uri": (_text, "where MLflow keeps its runs, such as \"sqlite:///runs.db\" or \"http://localhost:5000\""),
+    "uri": (
+        _text,
+        'where MLflow keeps its runs, such as "sqlite:///runs.db" or "http://localhost:5000"',
+    ),
     "experiment": (_text, "the experiment's name in MLflow"),
 }
 PUBLISHED: dict[str, Rule] = {
@@ -129,77 +195,140 @@ PUBLISHED: dict[str, Rule] = {
     "metric": (lambda v: v in METRICS, f"one of {', '.join(METRICS)}"),
     "note": (_text, "what may be compared and what may not"),
     "learner": (_text, "the learner of this experiment whose figures stand beside"),
-    "figures": (lambda v: isinstance(v, list) and bool(v), "a list of tables such as {what = \"federated\", value = 0.75, arm = \"federated\"}"),
+    "figures": (
+        lambda v: isinstance(v, list) and bool(v),
+        'a list of tables such as {what = "federated", value = 0.75, arm = "federated"}',
+    ),
 }
 FIGURE: dict[str, Rule] = {
     "what": (_text, "what the figure is about, in words"),
-    "value": (lambda v: number(v) or _text(v), "the figure, or a text such as \".744 to .756\""),
-    "arm": (lambda v: v in (*ARMS, "clinical score"), f"one of {', '.join((*ARMS, 'clinical score'))}"),
+    "value": (lambda v: number(v) or _text(v), 'the figure, or a text such as ".744 to .756"'),
+    "arm": (
+        lambda v: v in (*ARMS, "clinical score"),
+        f"one of {', '.join((*ARMS, 'clinical score'))}",
+    ),
     "design": (_text, "a design of this experiment"),
     "at": (_text, "a hospital: its model alone at home, or the federated one there"),
 }
-USUAL: dict[str, Any] = {"title": "", "tune": True, "folds": 5, "rounds": 50, "engine": "inprocess", "arms": list(ARMS), "isolated": "all", "metrics": None,
-                         "strategies": ["own"], "level": .95, "mlflow": None, "published": {}}
+USUAL: dict[str, Any] = {
+    "title": "",
+    "tune": True,
+    "folds": 5,
+    "rounds": 50,
+    "engine": "inprocess",
+    "arms": list(ARMS),
+    "isolated": "all",
+    "metrics": None,
+    "strategies": ["own"],
+    "level": 0.95,
+    "mlflow": None,
+    "published": {},
+}
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #bec72bf7
-def learner_named(name:str, tables:Mapping[str, Any], within:tuple[str, ...]=()) -> Learner:
+def learner_named(name: str, tables: Mapping[str, Any], within: tuple[str, ...] = ()) -> Learner:
     "The learner that a table of the experiment describes."
     table, where = tables[name], f"learners.{name}"
-    if name in within: raise ExperimentError(f"{where}: is made of itself ({' of '.join((*within, name))}); expected other learners")
+    if name in within:
+        raise ExperimentError(
+            f"{where}: is made of itself ({' of '.join((*within, name))}); expected other learners"
+        )
     checked(table, LEARNER, where, rest=True)
     kinds = [k for k in ("learner", "average", "choose") if k in table]
-    if len(kinds) != 1: raise ExperimentError(f"{where}: found {' and '.join(kinds) or 'none of them'}; expected one of learner, average, choose")
+    if len(kinds) != 1:
+        raise ExperimentError(
+            f"{where}: found {' and '.join(kinds) or 'none of them'}; expected one of learner, average, choose"
+        )
     options = {k: v for k, v in table.items() if k not in ("average", "choose", "strategies")}
     if kinds[0] == "learner":
-        try: learner = learner_of(options)
-        except LearnerError as e: raise ExperimentError(f"{where}: {e}") from None
+        try:
+            learner = learner_of(options)
+        except LearnerError as e:
+            raise ExperimentError(f"{where}: {e}") from None
         return _settings(learner, options, where)
     unknown = [n for n in table[kinds[0]] if n not in tables]
-    if unknown: raise ExperimentError(f"{where}: {kinds[0]} = {table[kinds[0]]!r}; the experiment has no learner {unknown[0]!r}. {suggestion(unknown[0], tables)}")
+    if unknown:
+        raise ExperimentError(
+            f"{where}: {kinds[0]} = {table[kinds[0]]!r}; the experiment has no learner "
+            f"{unknown[0]!r}. {suggestion(unknown[0], tables)}"
+        )
     members = [learner_named(n, tables, (*within, name)) for n in table[kinds[0]]]
     known = {"retune": (_bool, "true or false")} if kinds[0] == "choose" else {}
     checked(options, known, where)
     return Chosen(members, **options) if kinds[0] == "choose" else Ensemble(members)
 
-NOBODY = {"survival": np.zeros(0, [("event", bool), ("time", float)]), "binary": np.zeros(0)}  # an outcome without patients
+# %% ../../nbs/library/evaluation/11_plan.ipynb #557c4ea9
+NOBODY = {
+    "survival": np.zeros(0, [("event", bool), ("time", float)]),
+    "binary": np.zeros(0),
+}  # an outcome without patients
 
-def _settings(learner:Learner, options:dict[str, Any], where:str) -> Learner:
+
+def _settings(learner: Learner, options: dict[str, Any], where: str) -> Learner:
     "The learner, if its settings are such as it will take: it says so when it is handed an outcome."
     for name, usual in arguments_of(options["learner"]).items():
         value = options.get(name, usual)
-        if number(usual) and isinstance(value, str | bool): raise ExperimentError(f"{where}: {name} = {value!r}; expected a number, such as {usual!r}")
-    try: learner.target(NOBODY[learner.kind])
+        if number(usual) and isinstance(value, str | bool):
+            raise ExperimentError(
+                f"{where}: {name} = {value!r}; expected a number, such as {usual!r}"
+            )
+    try:
+        learner.target(NOBODY[learner.kind])
     except (ValueError, TypeError, LearnerError) as e:
-        raise ExperimentError(f"{where}: {e} (found {', '.join(f'{k} = {v!r}' for k, v in options.items())})") from None
+        raise ExperimentError(
+            f"{where}: {e} (found {', '.join(f'{k} = {v!r}' for k, v in options.items())})"
+        ) from None
     return learner
 
-
-def strategy_named(asked:Any, where:str) -> tuple[str, Any]:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #d1e24164
+def strategy_named(asked: Any, where: str) -> tuple[str, Any]:
     "Name and strategy; 'own' and 'newton' are the learner's own way."
-    table = {"strategy": asked} if isinstance(asked, str) else dict(asked) if isinstance(asked, Mapping) else {}
+    table = (
+        {"strategy": asked}
+        if isinstance(asked, str)
+        else dict(asked)
+        if isinstance(asked, Mapping)
+        else {}
+    )
     name = table.pop("strategy", None)
-    if not isinstance(name, str): raise ExperimentError(f"{where}: strategies holds {asked!r}; expected a name, or a table such as {{strategy = \"fedprox\", proximal_mu = 0.1}}")
-    if name in ("own", "newton") and not table: return "own", None
-    if name not in STRATEGIES: raise ExperimentError(f"{where}: strategies holds {name!r}. {suggestion(name, ['own', *STRATEGIES])}")
+    if not isinstance(name, str):
+        raise ExperimentError(
+            f"{where}: strategies holds {asked!r}; expected a name, or a table such as "
+            f'{{strategy = "fedprox", proximal_mu = 0.1}}'
+        )
+    if name in ("own", "newton") and not table:
+        return "own", None
+    if name not in STRATEGIES:
+        raise ExperimentError(
+            f"{where}: strategies holds {name!r}. {suggestion(name, ['own', *STRATEGIES])}"
+        )
     label = ", ".join([name, *(f"{k}={v}" for k, v in table.items())])
-    try: return label, strategy(name, **table)
-    except LearnerError as e: raise ExperimentError(f"{where}: {e}") from None
+    try:
+        return label, strategy(name, **table)
+    except LearnerError as e:
+        raise ExperimentError(f"{where}: {e}") from None
 
-def differing(asked:list[Any], where:str) -> None:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #3a6feeb9
+def differing(asked: list[Any], where: str) -> None:
     "Strategies that can be told apart in the results, where one that comes twice would count as further seeds."
-    known:dict[str, Any] = {}
+    known: dict[str, Any] = {}
     for one in asked:
         label = strategy_named(one, where)[0]
-        if label in known: raise ExperimentError(f"{where}: strategies holds {known[label]!r} and {one!r}, which are the same ({label}); leave one of them out")
+        if label in known:
+            raise ExperimentError(
+                f"{where}: strategies holds {known[label]!r} and {one!r}, which are the same "
+                f"({label}); leave one of them out"
+            )
         known[label] = one
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #5d085b30
 @dataclass(frozen=True)
 class Cell:
     "One unit of an experiment."
+
     cohort: str
     design: str
-    learner: str   # "" for the clinical scores
+    learner: str  # "" for the clinical scores
     seed: int
     spec: dict[str, Any] = field(hash=False, compare=False)  # everything that its numbers depend on
 
@@ -208,32 +337,38 @@ class Cell:
         "A fingerprint of the spec."
         return hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode()).hexdigest()[:20]
 
-    def __str__(self) -> str: return f"{self.cohort}, {self.design}, {self.learner or 'clinical scores'}, seed {self.seed}"
+    def __str__(self) -> str:
+        return (
+            f"{self.cohort}, {self.design}, {self.learner or 'clinical scores'}, seed {self.seed}"
+        )
 
+# %% ../../nbs/library/evaluation/11_plan.ipynb #8f09a721
 @dataclass(frozen=True)
 class Plan:
     "An experiment as it was declared, checked."
+
     name: str
     title: str
     seeds: tuple[int, ...]
-    common: dict[str, Any]                 # tune, folds, rounds, engine, arms, isolated, metrics, level
+    common: dict[str, Any]  # tune, folds, rounds, engine, arms, isolated, metrics, level
     cohorts: dict[str, dict[str, Any]]
     designs: dict[str, dict[str, Any]]
     learners: dict[str, dict[str, Any]]
     strategies: list[Any]
     mlflow: dict[str, Any] | None
     published: dict[str, Any]
-    folder: str                            # where the paths of files start
+    folder: str  # where the paths of files start
 
-    def fits(self, cohort:str, learner:str) -> bool:
+    def fits(self, cohort: str, learner: str) -> bool:
         "Whether a learner is for a cohort."
         return learner in self.cohorts[cohort].get("learners", list(self.learners))
 
-    def learner_spec(self, name:str) -> dict[str, Any]:
+    def learner_spec(self, name: str) -> dict[str, Any]:
         "A learner's table with those of its members."
         table = dict(self.learners[name])
         for kind in ("average", "choose"):
-            if kind in table: table[kind] = {n: self.learner_spec(n) for n in table[kind]}
+            if kind in table:
+                table[kind] = {n: self.learner_spec(n) for n in table[kind]}
         return table
 
     def cells(self) -> list[Cell]:
@@ -242,101 +377,204 @@ class Plan:
         for c, cohort in self.cohorts.items():
             for d in self.designs:
                 for seed in self.seeds:
-                    names = [*([""] if cohort.get("scores") else []), *(n for n in self.learners if self.fits(c, n))]
+                    names = [
+                        *([""] if cohort.get("scores") else []),
+                        *(n for n in self.learners if self.fits(c, n)),
+                    ]
                     out += [Cell(c, d, n, seed, self._spec(c, d, n, seed)) for n in names]
         return out
 
-    def _spec(self, cohort:str, design:str, learner:str, seed:int) -> dict[str, Any]:
+    def _spec(self, cohort: str, design: str, learner: str, seed: int) -> dict[str, Any]:
         table = self.cohorts[cohort]
-        spec = {"cohort": {k: v for k, v in table.items() if k != "learners"}, "design": self.designs[design], "seed": seed, "metrics": self.common["metrics"],
-                "folder": self.folder if "file" in table else ""}
-        if not learner: return spec
-        return spec | {k: self.common[k] for k in ("tune", "folds", "rounds", "engine", "arms", "isolated")} | {
-            "learner": self.learner_spec(learner), "strategies": self.learners[learner].get("strategies", self.strategies)}
+        spec = {
+            "cohort": {k: v for k, v in table.items() if k != "learners"},
+            "design": self.designs[design],
+            "seed": seed,
+            "metrics": self.common["metrics"],
+            "folder": self.folder if "file" in table else "",
+        }
+        if not learner:
+            return spec
+        return (
+            spec
+            | {k: self.common[k] for k in ("tune", "folds", "rounds", "engine", "arms", "isolated")}
+            | {
+                "learner": self.learner_spec(learner),
+                "strategies": self.learners[learner].get("strategies", self.strategies),
+            }
+        )
 
     def __repr__(self) -> str:
         cells = self.cells()
-        return (f"{self.name}: {len(self.cohorts)} cohorts x {len(self.designs)} designs x {len(self.learners)} learners x {len(self.seeds)} seeds, {len(cells)} cells")
+        return (
+            f"{self.name}: {len(self.cohorts)} cohorts x {len(self.designs)} designs x "
+            f"{len(self.learners)} learners x {len(self.seeds)} seeds, {len(cells)} cells"
+        )
 
 # %% ../../nbs/library/evaluation/11_plan.ipynb #7d366484
 def read_plan(
-    asked:Any,  # path of a TOML file, the name of one that travels with the package, a dictionary, or a Plan
+    asked: Any,  # path of a TOML file, the name of one that travels with the package, a dictionary, or a Plan
 ) -> Plan:
     "Check an experiment from its first key to its last."
-    if isinstance(asked, Plan): return asked
-    if isinstance(asked, Mapping): return plan_of(asked, Path.cwd())
+    if isinstance(asked, Plan):
+        return asked
+    if isinstance(asked, Mapping):
+        return plan_of(asked, Path.cwd())
     place = _place(asked)
     table, folder = _read_file(place)
-    try: return plan_of(table, folder)
-    except ExperimentError as e: raise ExperimentError(f"{place.name}: {e}") from None
+    try:
+        return plan_of(table, folder)
+    except ExperimentError as e:
+        raise ExperimentError(f"{place.name}: {e}") from None
 
+# %% ../../nbs/library/evaluation/11_plan.ipynb #69c53624
 def plan_of(
-    table:Mapping[str, Any],  # what stands in the file
-    folder:Path,              # where the paths of files start
+    table: Mapping[str, Any],  # what stands in the file
+    folder: Path,  # where the paths of files start
 ) -> Plan:
     "A plan from its tables."
     checked(table, TOP, "the experiment")
-    if missing := [k for k in ("name", "seeds", "cohorts", "designs", "learners") if k not in table]:
+    if missing := [
+        k for k in ("name", "seeds", "cohorts", "designs", "learners") if k not in table
+    ]:
         raise ExperimentError(f"the experiment has no {missing[0]}; expected {TOP[missing[0]][1]}")
     table = dict(json.loads(json.dumps({**USUAL, **table})))
     for group, rules, check in (("cohorts", COHORT, _cohort), ("designs", DESIGN, _design)):
-        for name, one in table[group].items(): check(checked(one, rules, f"{group}.{name}", rest=group == "cohorts"), f"{group}.{name}", Path(folder))
+        for name, one in table[group].items():
+            check(
+                checked(one, rules, f"{group}.{name}", rest=group == "cohorts"),
+                f"{group}.{name}",
+                Path(folder),
+            )
     for name, one in table["learners"].items():
         learner_named(name, table["learners"])
         differing(one.get("strategies", []), f"learners.{name}")
     differing(table["strategies"], "the experiment")
     _fitting(table)
     _beside(table)
-    if table["mlflow"] is not None: checked(table["mlflow"], MLFLOW, "mlflow")
+    if table["mlflow"] is not None:
+        checked(table["mlflow"], MLFLOW, "mlflow")
     seeds = tuple(range(table["seeds"])) if whole(table["seeds"]) else tuple(table["seeds"])
-    common = {k: table[k] for k in ("tune", "folds", "rounds", "engine", "arms", "isolated", "metrics", "level")}
-    return Plan(table["name"], table["title"] or table["name"], seeds, common, table["cohorts"], table["designs"], table["learners"], table["strategies"],
-                table["mlflow"], table["published"], str(folder))
+    common = {
+        k: table[k]
+        for k in ("tune", "folds", "rounds", "engine", "arms", "isolated", "metrics", "level")
+    }
+    return Plan(
+        table["name"],
+        table["title"] or table["name"],
+        seeds,
+        common,
+        table["cohorts"],
+        table["designs"],
+        table["learners"],
+        table["strategies"],
+        table["mlflow"],
+        table["published"],
+        str(folder),
+    )
 
+# %% ../../nbs/library/evaluation/11_plan.ipynb #6621e2d2
 def named_experiments() -> dict[str, Path]:
     "The experiment files that travel with the package."
-    return {Path(str(one)).stem: Path(str(one)) for one in sorted((files("genomed_workbench")/"benchmarks"/"experiments").iterdir(), key=str) if str(one).endswith(".toml")}
+    return {
+        Path(str(one)).stem: Path(str(one))
+        for one in sorted(
+            (files("genomed_workbench") / "benchmarks" / "experiments").iterdir(), key=str
+        )
+        if str(one).endswith(".toml")
+    }
 
-def _place(asked:Any) -> Path:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #9046f1c0
+def _place(asked: Any) -> Path:
     "The file that a path or a name stands for."
     path, known = Path(asked), named_experiments()
-    if path.is_file() or path.suffix or path.name != str(asked): return path
-    if str(asked) not in known: raise ExperimentError(f"{asked!r} is neither a file here nor an experiment that travels with the workbench ({', '.join(known)})")
+    if path.is_file() or path.suffix or path.name != str(asked):
+        return path
+    if str(asked) not in known:
+        raise ExperimentError(
+            f"{asked!r} is neither a file here nor an experiment that travels with the workbench ({', '.join(known)})"
+        )
     return known[str(asked)]
 
-def _read_file(path:Path) -> tuple[dict[str, Any], Path]:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #06b497a0
+def _read_file(path: Path) -> tuple[dict[str, Any], Path]:
     "A TOML file, and the folder that its paths start from."
-    if not path.is_file(): raise ExperimentError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}; expected a TOML file that declares an experiment")
-    try: return tomllib.loads(path.read_text(encoding="utf-8")), path.resolve().parent
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise ExperimentError(f"{path}: this is no valid TOML: {e}") from None
+    if not path.is_file():
+        raise ExperimentError(
+            f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}; "
+            "expected a TOML file that declares an experiment"
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path.resolve().parent
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ExperimentError(f"{path}: this is no valid TOML: {e}") from None
 
-def _cohort(table:dict[str, Any], where:str, folder:Path) -> None:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #d818002c
+def _cohort(table: dict[str, Any], where: str, folder: Path) -> None:
     "A cohort comes from one place."
-    if ("load" in table) == ("file" in table): raise ExperimentError(f"{where}: expected either load (a registered cohort) or file, and found {'both' if 'load' in table else 'neither'}")
-    if "file" in table and not (folder/table["file"]).exists(): raise ExperimentError(f"{where}: file = {table['file']!r}; there is no such file in {folder}")
+    if ("load" in table) == ("file" in table):
+        raise ExperimentError(
+            f"{where}: expected either load (a registered cohort) or file, and found "
+            f"{'both' if 'load' in table else 'neither'}"
+        )
+    if "file" in table and not (folder / table["file"]).exists():
+        raise ExperimentError(
+            f"{where}: file = {table['file']!r}; there is no such file in {folder}"
+        )
 
-def _design(table:dict[str, Any], where:str, folder:Path) -> None:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #bf9a3b5a
+def _design(table: dict[str, Any], where: str, folder: Path) -> None:
     "Hospitals are made in one way."
-    if ("shares" in table) == bool(table.get("by_site")): raise ExperimentError(f"{where}: expected either shares, or by_site = true")
-    wrong = [k for k in (("small", "min_patients") if "shares" in table else ("shift",)) if k in table]
-    if wrong: raise ExperimentError(f"{where}: {wrong[0]} = {table[wrong[0]]!r} has no meaning with {'shares' if 'shares' in table else 'by_site'}; leave it out")
+    if ("shares" in table) == bool(table.get("by_site")):
+        raise ExperimentError(f"{where}: expected either shares, or by_site = true")
+    wrong = [
+        k for k in (("small", "min_patients") if "shares" in table else ("shift",)) if k in table
+    ]
+    if wrong:
+        raise ExperimentError(
+            f"{where}: {wrong[0]} = {table[wrong[0]]!r} has no meaning with "
+            f"{'shares' if 'shares' in table else 'by_site'}; leave it out"
+        )
 
-def _fitting(table:dict[str, Any]) -> None:
+# %% ../../nbs/library/evaluation/11_plan.ipynb #9ba61ee6
+def _fitting(table: dict[str, Any]) -> None:
     "Cohorts name learners that exist; what no hospital lacks need not be named."
     for name, cohort in table["cohorts"].items():
         for n in cohort.get("learners", []):
-            if n not in table["learners"]: raise ExperimentError(f"cohorts.{name}: learners holds {n!r}. {suggestion(n, table['learners'])}")
+            if n not in table["learners"]:
+                raise ExperimentError(
+                    f"cohorts.{name}: learners holds {n!r}. {suggestion(n, table['learners'])}"
+                )
         at = [d for d, design in table["designs"].items() if design.get("lacking_at")]
-        if at and not cohort.get("lacking"): raise ExperimentError(f"cohorts.{name}: the design {at[0]!r} says which hospitals lack variables; expected lacking = [...] here, the variables that they lack")
-def _beside(table:dict[str, Any]) -> None:
+        if at and not cohort.get("lacking"):
+            raise ExperimentError(
+                f"cohorts.{name}: the design {at[0]!r} says which hospitals lack variables; "
+                "expected lacking = [...] here, the variables that they lack"
+            )
+
+# %% ../../nbs/library/evaluation/11_plan.ipynb #5e52b64f
+def _beside(table: dict[str, Any]) -> None:
     "Published figures stand beside a cohort, designs and learners that exist."
     for name, one in table["published"].items():
         where = f"published.{name}"
-        if name not in table["cohorts"]: raise ExperimentError(f"{where}: the experiment has no cohort {name!r}. {suggestion(name, table['cohorts'])}")
+        if name not in table["cohorts"]:
+            raise ExperimentError(
+                f"{where}: the experiment has no cohort {name!r}. {suggestion(name, table['cohorts'])}"
+            )
         checked(one, PUBLISHED, where)
-        if missing := [k for k in ("source", "figures", "learner") if k not in one]: raise ExperimentError(f"{where}: expected {missing[0]}, {PUBLISHED[missing[0]][1]}")
-        if one["learner"] not in table["learners"]: raise ExperimentError(f"{where}: learner = {one['learner']!r}. {suggestion(one['learner'], table['learners'])}")
+        if missing := [k for k in ("source", "figures", "learner") if k not in one]:
+            raise ExperimentError(f"{where}: expected {missing[0]}, {PUBLISHED[missing[0]][1]}")
+        if one["learner"] not in table["learners"]:
+            raise ExperimentError(
+                f"{where}: learner = {one['learner']!r}. {suggestion(one['learner'], table['learners'])}"
+            )
         for figure in one["figures"]:
             checked(figure, FIGURE, where)
-            if missing := [k for k in ("what", "value", "arm") if k not in figure]: raise ExperimentError(f"{where}: the figure {figure!r} has no {missing[0]}; expected {FIGURE[missing[0]][1]}")
-            if figure.get("design", next(iter(table["designs"]))) not in table["designs"]: raise ExperimentError(f"{where}: design = {figure['design']!r}. {suggestion(figure['design'], table['designs'])}")
+            if missing := [k for k in ("what", "value", "arm") if k not in figure]:
+                raise ExperimentError(
+                    f"{where}: the figure {figure!r} has no {missing[0]}; expected {FIGURE[missing[0]][1]}"
+                )
+            if figure.get("design", next(iter(table["designs"]))) not in table["designs"]:
+                raise ExperimentError(
+                    f"{where}: design = {figure['design']!r}. {suggestion(figure['design'], table['designs'])}"
+                )

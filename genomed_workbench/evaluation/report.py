@@ -24,9 +24,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from ..data.version import own_version
 from ..data.cohort import Cohort
 from ..data.storage import write_text_atomically
+from ..data.version import own_version
 from .compare import Comparison, drawn_anew
 from .figures import as_png
 from .metrics import IDEAL, METRIC_LABELS
@@ -35,17 +35,24 @@ from ..federation.validation import Validation, validate
 from ..learners.newton import NewtonLearner
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #0b317238
-def estimate(mean:float, low:float, high:float, sign:bool=False) -> str:
+def estimate(mean: float, low: float, high: float, sign: bool = False) -> str:
     "A mean with its interval."
     form = "+.3f" if sign else ".3f"
-    if not np.isfinite(mean): return "no result"
-    return f"{mean:{form}} ({low:{form}} to {high:{form}})" if np.isfinite(low) else f"{mean:{form}} (no interval)"
+    if not np.isfinite(mean):
+        return "no result"
+    return (
+        f"{mean:{form}} ({low:{form}} to {high:{form}})"
+        if np.isfinite(low)
+        else f"{mean:{form}} (no interval)"
+    )
 
-def few_digits(value:float) -> str:
+# %% ../../nbs/library/evaluation/05_report.ipynb #98a4314b
+def few_digits(value: float) -> str:
     "Four significant digits, or a dash where nothing is known."
     return f"{value:.4g}" if np.isfinite(value) else "-"
 
-def chance(p:float) -> str:
+# %% ../../nbs/library/evaluation/05_report.ipynb #6e35540a
+def chance(p: float) -> str:
     "A p value as it is printed."
     return "-" if not np.isfinite(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -53,6 +60,7 @@ def chance(p:float) -> str:
 @dataclass(frozen=True)
 class Table:
     "A table of the report."
+
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -60,162 +68,367 @@ class Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #6eb61a6c
 METRIC_WORDS = {
-    "harrell_c": "The C-index is the share of pairs of patients in which the one with the higher predicted risk had the event first: 0.5 is chance, 1 is perfect.",
-    "uno_c": "The C-index is the share of pairs of patients in which the one with the higher predicted risk had the event first, weighted for censoring: 0.5 is chance, 1 is perfect.",
-    "auc": "The area under the ROC curve is the share of pairs, one patient with the outcome and one without, that the model orders rightly: 0.5 is chance, 1 is perfect.",
-    "brier": "The Brier score is the mean squared distance between predicted probability and what happened: 0 is perfect, 0.25 is what always saying 50 % earns.",
-    "auc_t": "The area under the ROC curve at the horizon is the share of pairs, one patient with the event by then and one without, that the model orders rightly: 0.5 is chance, 1 is perfect.",
-    "ibs": "The integrated Brier score is the mean squared distance between predicted probability and what happened, averaged over time: 0 is perfect.",
-    "slope": "The calibration slope is 1 if predicted risks lie as far apart as the true ones; below 1 they are too extreme, above 1 too timid.",
+    "harrell_c": "The C-index is the share of pairs of patients in which the one with the "
+    "higher predicted risk had the event first: 0.5 is chance, 1 is perfect.",
+    "uno_c": "The C-index is the share of pairs of patients in which the one with the "
+    "higher predicted risk had the event first, weighted for censoring: 0.5 is "
+    "chance, 1 is perfect.",
+    "auc": "The area under the ROC curve is the share of pairs, one patient with the "
+    "outcome and one without, that the model orders rightly: 0.5 is chance, 1 is "
+    "perfect.",
+    "brier": "The Brier score is the mean squared distance between predicted probability "
+    "and what happened: 0 is perfect, 0.25 is what always saying 50 % earns.",
+    "auc_t": "The area under the ROC curve at the horizon is the share of pairs, one "
+    "patient with the event by then and one without, that the model orders "
+    "rightly: 0.5 is chance, 1 is perfect.",
+    "ibs": "The integrated Brier score is the mean squared distance between predicted "
+    "probability and what happened, averaged over time: 0 is perfect.",
+    "slope": "The calibration slope is 1 if predicted risks lie as far apart as the true "
+    "ones; below 1 they are too extreme, above 1 too timid.",
     "intercept": "The calibration intercept is 0 if as many events happened as were expected; above 0 there were more.",
-    "ici": "The integrated calibration index is the mean distance between predicted and observed risk, read from a smooth curve: 0 would be perfect.",
-    "net_benefit": "The net benefit counts true alarms less false ones, at the threshold of risk that the training patients have on average.",
+    "ici": "The integrated calibration index is the mean distance between predicted and "
+    "observed risk, read from a smooth curve: 0 would be perfect.",
+    "net_benefit": "The net benefit counts true alarms less false ones, at the threshold of risk "
+    "that the training patients have on average.",
 }
-ARM_WORDS = {"pooled": "Pooled: every patient in one table", "federated": "Federated: trained together, patients stay at home",
-             "isolated": "Alone: each hospital trains on its own patients", "clinical score": "Clinical score"}
+ARM_WORDS = {
+    "pooled": "Pooled: every patient in one table",
+    "federated": "Federated: trained together, patients stay at home",
+    "isolated": "Alone: each hospital trains on its own patients",
+    "clinical score": "Clinical score",
+}
 
-def arms_table(c:Comparison) -> Table:
+
+def arms_table(c: Comparison) -> Table:
     "The summary of a comparison, in words."
-    rows = [(f"{ARM_WORDS[arm]} ({of})" if arm == "clinical score" else ARM_WORDS[arm], str(row.iloc[0]), str(row.iloc[1])) for (arm, of), row in c.summary().iterrows()]
-    return Table(f"{METRIC_LABELS[c.headline]} of each way of training (interval)",
-                 ("Way of training", "Within hospitals", "Over all patients (simulation only)"), rows)
+    rows = [
+        (
+            f"{ARM_WORDS[arm]} ({of})" if arm == "clinical score" else ARM_WORDS[arm],
+            str(row.iloc[0]),
+            str(row.iloc[1]),
+        )
+        for (arm, of), row in c.summary().iterrows()
+    ]
+    return Table(
+        f"{METRIC_LABELS[c.headline]} of each way of training (interval)",
+        ("Way of training", "Within hospitals", "Over all patients (simulation only)"),
+        rows,
+    )
 
-def metrics_table(c:Comparison) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #a28554db
+def metrics_table(c: Comparison) -> Table:
     "Together against alone, within hospitals, on every metric."
-    rows = [(metric_name(m, c), f"{r.federated:.3f}", f"{r.isolated:.3f}", estimate(r.mean, r.low, r.high, sign=True), r.verdict) for m, r in zip(c.overall.index, c.overall.itertuples())]
-    return Table("Every metric within hospitals, all hospitals taken together; a gain above zero means that together is better",
-                 ("Metric", "Together", "Alone", "Gain (interval)", "Verdict"), rows)
+    rows = [
+        (
+            metric_name(m, c),
+            f"{r.federated:.3f}",
+            f"{r.isolated:.3f}",
+            estimate(r.mean, r.low, r.high, sign=True),
+            r.verdict,
+        )
+        for m, r in zip(c.overall.index, c.overall.itertuples())
+    ]
+    return Table(
+        "Every metric within hospitals, all hospitals taken together; a gain above zero means that together is better",
+        ("Metric", "Together", "Alone", "Gain (interval)", "Verdict"),
+        rows,
+    )
 
-def metric_name(metric:str, c:Comparison) -> str:
+# %% ../../nbs/library/evaluation/05_report.ipynb #11beb0f3
+def metric_name(metric: str, c: Comparison) -> str:
     "A metric, with its horizon and its direction where they need saying."
-    at = f" at {c.settings['horizon']:g} {getattr(c.federation.cohort.outcome, 'unit', '')}" if np.isfinite(c.settings["horizon"]) else ""
-    how = ", lower is better" if metric in ("brier", "ibs", "ici") else f", {IDEAL[metric]:g} is ideal" if metric in IDEAL else ""
+    at = (
+        f" at {c.settings['horizon']:g} {getattr(c.federation.cohort.outcome, 'unit', '')}"
+        if np.isfinite(c.settings["horizon"])
+        else ""
+    )
+    how = (
+        ", lower is better"
+        if metric in ("brier", "ibs", "ici")
+        else f", {IDEAL[metric]:g} is ideal"
+        if metric in IDEAL
+        else ""
+    )
     return METRIC_LABELS[metric] + (at if metric in ("brier", "ici", "net_benefit") else "") + how
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #d9dea2f7
-def hospitals_table(c:Comparison) -> Table:
+def hospitals_table(c: Comparison) -> Table:
     "Size of every hospital, what it has alone, what it gains, and whether one can tell."
-    rows = [(str(s.Index), f"{s.n:,}", f"{s.events:,}", f"{s.train:,} / {s.test:,}", few_or_none(g.isolated), few_or_none(g.federated),
-             estimate(g.mean, g.low, g.high, sign=True), g.verdict) for s, g in zip(c.federation.table.itertuples(), c.gain.itertuples())]
-    return Table(f"Hospitals: patients, and {METRIC_LABELS[c.headline]} on their own test patients",
-                 ("Hospital", "Patients", "Events", "Training / test", "Alone", "Together", "Gain (interval)", "Verdict"), rows)
+    rows = [
+        (
+            str(s.Index),
+            f"{s.n:,}",
+            f"{s.events:,}",
+            f"{s.train:,} / {s.test:,}",
+            few_or_none(g.isolated),
+            few_or_none(g.federated),
+            estimate(g.mean, g.low, g.high, sign=True),
+            g.verdict,
+        )
+        for s, g in zip(c.federation.table.itertuples(), c.gain.itertuples())
+    ]
+    return Table(
+        f"Hospitals: patients, and {METRIC_LABELS[c.headline]} on their own test patients",
+        (
+            "Hospital",
+            "Patients",
+            "Events",
+            "Training / test",
+            "Alone",
+            "Together",
+            "Gain (interval)",
+            "Verdict",
+        ),
+        rows,
+    )
 
-def few_or_none(value:float) -> str:
+# %% ../../nbs/library/evaluation/05_report.ipynb #f367d066
+def few_or_none(value: float) -> str:
     "Three decimals, or a word."
     return f"{value:.3f}" if np.isfinite(value) else "no result"
 
-def full_table(c:Comparison) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #5f388281
+def full_table(c: Comparison) -> Table:
     "Every result."
-    rows = [(f"{r.arm}, trained on {r.trained_on}", str(r.tested_on), METRIC_LABELS[r.metric], few_or_none(r.mean), few_or_none(r.low), few_or_none(r.high), str(r.repeats))
-            for r in c.table.itertuples()]
-    return Table("Every result; tested on \"within\": inside hospitals, weighted by comparable pairs; \"all\": all test patients together (simulation only)",
-                 ("Model", "Tested on", "Metric", "Mean", "Low", "High", "Repeats"), rows, 3)
+    rows = [
+        (
+            f"{r.arm}, trained on {r.trained_on}",
+            str(r.tested_on),
+            METRIC_LABELS[r.metric],
+            few_or_none(r.mean),
+            few_or_none(r.low),
+            few_or_none(r.high),
+            str(r.repeats),
+        )
+        for r in c.table.itertuples()
+    ]
+    return Table(
+        'Every result; tested on "within": inside hospitals, weighted by comparable '
+        'pairs; "all": all test patients together (simulation only)',
+        ("Model", "Tested on", "Metric", "Mean", "Low", "High", "Repeats"),
+        rows,
+        3,
+    )
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #ae5841d4
-def coefficient_name(feature:str, run:Run, cohort:Cohort) -> str:
+def coefficient_name(feature: str, run: Run, cohort: Cohort) -> str:
     "A feature in words: with its unit, or against which category."
     for column, levels in run.learner.encoding_.levels.items():
-        if feature.startswith(f"{column}=") and feature[len(column) + 1:] in levels: return f"{column}: {feature[len(column) + 1:]} against {levels[0]}"
+        if feature.startswith(f"{column}=") and feature[len(column) + 1 :] in levels:
+            return f"{column}: {feature[len(column) + 1 :]} against {levels[0]}"
     unit = cohort.units.get(feature, "")
     return f"{feature} ({unit})" if unit else feature
 
-def coefficients_table(run:Run, cohort:Cohort) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #7a4a9aa3
+def coefficients_table(run: Run, cohort: Cohort) -> Table:
     "Hazard or odds ratios of the federated model."
     ratio = run.learner.ratio
-    rows = [(coefficient_name(str(r.Index), run, cohort), *ratio_cells(getattr(r, ratio), r.low, r.high), chance(r.p)) for r in run.learner.coefficients.itertuples()]
-    return Table(f"The model learned together: {ratio.replace('_', ' ')} for one unit more of a variable", ("Variable", ratio.replace("_", " ").capitalize(), "95% interval", "p"), rows)
+    rows = [
+        (
+            coefficient_name(str(r.Index), run, cohort),
+            *ratio_cells(getattr(r, ratio), r.low, r.high),
+            chance(r.p),
+        )
+        for r in run.learner.coefficients.itertuples()
+    ]
+    return Table(
+        f"The model learned together: {ratio.replace('_', ' ')} for one unit more of a variable",
+        ("Variable", ratio.replace("_", " ").capitalize(), "95% interval", "p"),
+        rows,
+    )
 
-def ratio_cells(ratio:float, low:float, high:float) -> tuple[str, str]:
+# %% ../../nbs/library/evaluation/05_report.ipynb #94b955ce
+def ratio_cells(ratio: float, low: float, high: float) -> tuple[str, str]:
     "A ratio and its interval, with more digits the nearer it is to 1."
-    if not np.isfinite(ratio): return "not known", "not known"
+    if not np.isfinite(ratio):
+        return "not known", "not known"
     digits = 3 if abs(ratio - 1) >= 0.01 else 4 if abs(ratio - 1) >= 0.001 else 5
     shown = [f"{v:.{digits}f}" if 0.01 <= v < 1000 else f"{v:.3g}" for v in (ratio, low, high)]
     return shown[0], f"{shown[1]} to {shown[2]}" if np.isfinite(low) else "not known"
 
-def penalties_table(c:Comparison) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #c46ccc14
+def penalties_table(c: Comparison) -> Table:
     "The penalty of each model over the repeats."
-    spread = c.penalties.quantile([0, .5, 1])
-    rows = [(str(name), *(few_digits(v) for v in spread[name])) for name in c.penalties if c.penalties[name].notna().any()]
-    return Table(f"Penalty of each model over the repeats{'; per patient, on standardised coefficients' if isinstance(c.learner, NewtonLearner) else ''}", ("Model", "Smallest", "Median", "Largest"), rows)
+    spread = c.penalties.quantile([0, 0.5, 1])
+    rows = [
+        (str(name), *(few_digits(v) for v in spread[name]))
+        for name in c.penalties
+        if c.penalties[name].notna().any()
+    ]
+    return Table(
+        "Penalty of each model over the "
+        f"repeats{'; per patient, on standardised coefficients' if isinstance(c.learner, NewtonLearner) else ''}",
+        ("Model", "Smallest", "Median", "Largest"),
+        rows,
+    )
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #e7f1cb0e
-def without_few(summaries:Sequence[str], values:Sequence[str], patients:int) -> list[str]:
+def without_few(summaries: Sequence[str], values: Sequence[str], patients: int) -> list[str]:
     "What Table 1 says of one variable, without counts under five, whether told or to be reckoned from the others."
-    counts = {k: int(v.split(" (")[0].replace(",", "")) for k, (s, v) in enumerate(zip(summaries, values)) if s == "missing" or s.endswith("n (%)")}
+    counts = {
+        k: int(v.split(" (")[0].replace(",", ""))
+        for k, (s, v) in enumerate(zip(summaries, values))
+        if s == "missing" or s.endswith("n (%)")
+    }
     levels = {k: n for k, n in counts.items() if summaries[k] != "missing"}
     known = patients - sum(n for k, n in counts.items() if k not in levels)
     out = ["<5" if 0 < counts.get(k, 0) < 5 else v for k, v in enumerate(values)]
-    if len(levels) == 1 and 0 < known - sum(levels.values()) < 5: out[next(iter(levels))] = "all but <5"
-    hidden, shown = [n for n in levels.values() if 0 < n < 5], {k: n for k, n in levels.items() if n >= 5}
-    if len(levels) > 1 and shown and hidden and (len(hidden) == 1 or sum(hidden) < 5): out[min(shown, key=lambda k: shown[k])] = "not told"
+    if len(levels) == 1 and 0 < known - sum(levels.values()) < 5:
+        out[next(iter(levels))] = "all but <5"
+    hidden, shown = (
+        [n for n in levels.values() if 0 < n < 5],
+        {k: n for k, n in levels.items() if n >= 5},
+    )
+    if len(levels) > 1 and shown and hidden and (len(hidden) == 1 or sum(hidden) < 5):
+        out[min(shown, key=lambda k: shown[k])] = "not told"
     return out
 
-def patients_table(cohort:Cohort) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #755e71e3
+def patients_table(cohort: Cohort) -> Table:
     "Table 1 of all patients."
     rows = []
     for variable, part in cohort.table_one().iloc[:, 0].groupby(level=0, sort=False):
         summaries = [str(s) for _, s in part.index]
-        rows += [("number of patients" if s == "n" else f"{variable}: {s}", v) for s, v in zip(summaries, without_few(summaries, part.tolist(), cohort.n))]
+        rows += [
+            ("number of patients" if s == "n" else f"{variable}: {s}", v)
+            for s, v in zip(summaries, without_few(summaries, part.tolist(), cohort.n))
+        ]
     return Table("Table 1: all patients", ("Variable", "Value"), rows)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #bfbdd1f7
-def disclosed_in_words(run:Run) -> list[str]:
+def disclosed_in_words(run: Run) -> list[str]:
     "What left the sites, in sentences."
     told = run.disclosed.dropna(subset=["fewest_patients"])
     least = int(told.fewest_patients.min())
     which = "; ".join(dict.fromkeys(told.what[told.fewest_patients == least]))
-    meaning = ("A number with one patient behind it is that patient's own value: this is a simulation, and must not be done with real hospitals." if least == 1 else
-               f"No single number that left belongs to one patient; the smallest group behind one has {least}{', and sums over so few can still tell something about them' if least < 5 else ''}.")
-    return [f"{len(run.sites)} hospitals answered {run.rounds} rounds of training questions and sent {run.history.bytes_up.sum()/1e3:,.0f} kB in all.",
-            f"{meaning} ({least} patient{'s' if least > 1 else ''}: {which}.)",
-            "The table lists every kind of number that was sent; one that is not declared would have stopped the run. It is a list, not a proof of privacy: numbers can be combined."]
+    meaning = (
+        "A number with one patient behind it is that patient's own value: this is a "
+        "simulation, and must not be done with real hospitals."
+        if least == 1
+        else "No single number that left belongs to one patient; the smallest group behind "
+        "one has "
+        f"{least}{', and sums over so few can still tell something about them' if least < 5 else ''}."
+    )
+    return [
+        f"{len(run.sites)} hospitals answered {run.rounds} rounds of training questions "
+        f"and sent {run.history.bytes_up.sum() / 1e3:,.0f} kB in all.",
+        f"{meaning} ({least} patient{'s' if least > 1 else ''}: {which}.)",
+        "The table lists every kind of number that was sent; one that is not declared "
+        "would have stopped the run. It is a list, not a proof of privacy: numbers can "
+        "be combined.",
+    ]
 
-def disclosed_table(run:Run) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #cd4918e1
+def disclosed_table(run: Run) -> Table:
     "Every kind of value that left a site."
-    rows = [(r.name, r.what, r.shape.replace("(", "").rstrip(",)") or "1", f"{r.times:,}", f"{r.bytes:,}", "none" if pd.isna(r.fewest_patients) else f"{r.fewest_patients:,}")
-            for r in run.disclosed.itertuples(index=False)]
-    return Table("What left the hospitals while the federated model was trained; fewest patients: behind any one of the numbers",
-                 ("Name", "What it is", "Largest shape", "Times", "Bytes", "Fewest patients"), rows, 2)
+    rows = [
+        (
+            r.name,
+            r.what,
+            r.shape.replace("(", "").rstrip(",)") or "1",
+            f"{r.times:,}",
+            f"{r.bytes:,}",
+            "none" if pd.isna(r.fewest_patients) else f"{r.fewest_patients:,}",
+        )
+        for r in run.disclosed.itertuples(index=False)
+    ]
+    return Table(
+        "What left the hospitals while the federated model was trained; fewest patients: behind any one of the numbers",
+        ("Name", "What it is", "Largest shape", "Times", "Bytes", "Fewest patients"),
+        rows,
+        2,
+    )
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #8f6a3919
-def _way(c:Comparison) -> str:
+def _way(c: Comparison) -> str:
     "How the federated model was trained."
-    if c.run.strategy != "SearchStrategy": return str(c.run.strategy)
-    return "exact Newton steps" if isinstance(c.learner, NewtonLearner) else "rounds of questions that every hospital answers with sums"
+    if c.run.strategy != "SearchStrategy":
+        return str(c.run.strategy)
+    return (
+        "exact Newton steps"
+        if isinstance(c.learner, NewtonLearner)
+        else "rounds of questions that every hospital answers with sums"
+    )
 
-def settings_table(c:Comparison) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #440b153f
+def settings_table(c: Comparison) -> Table:
     "Everything needed to do it again."
     s, f = c.settings, c.federation
-    rows = {"Learner": " ".join(repr(c.learner).split()), "Federated by": f"{_way(c)}, engine {c.run.engine}, at most {s['rounds']} rounds",
-            "Test rows": f"given by the column {f.test}" if f.test else f"{f.test_share:.0%} of every hospital, drawn anew in each repeat",
-            "Repeats": f"{s['repeats']}" + (" folds, each patient tested once" if s["design"] == "k-fold" else "") + (f", bootstrap of {s['bootstrap']} draws" if s["bootstrap"] else ""), "Seed": f"{s['seed']}",
-            "Tuning": f"every model chose its settings inside its own training rows ({s['folds']}-fold cross-validation)" if s["tune"] else "none: the settings above, the same for every model",
-            "Intervals": f"{s['level']:.0%}", "Metrics": ", ".join(METRIC_LABELS[m] for m in s["metrics"]), "Time taken": f"{c.seconds:.0f} s"}
+    rows = {
+        "Learner": " ".join(repr(c.learner).split()),
+        "Federated by": f"{_way(c)}, engine {c.run.engine}, at most {s['rounds']} rounds",
+        "Test rows": f"given by the column {f.test}"
+        if f.test
+        else f"{f.test_share:.0%} of every hospital, drawn anew in each repeat",
+        "Repeats": f"{s['repeats']}"
+        + (" folds, each patient tested once" if s["design"] == "k-fold" else "")
+        + (f", bootstrap of {s['bootstrap']} draws" if s["bootstrap"] else ""),
+        "Seed": f"{s['seed']}",
+        "Tuning": f"every model chose its settings inside its own training rows ({s['folds']}-fold cross-validation)"
+        if s["tune"]
+        else "none: the settings above, the same for every model",
+        "Intervals": f"{s['level']:.0%}",
+        "Metrics": ", ".join(METRIC_LABELS[m] for m in s["metrics"]),
+        "Time taken": f"{c.seconds:.0f} s",
+    }
     return Table("Settings", ("Setting", "Value"), list(rows.items()), 2)
 
-def versions_table(c:Comparison) -> Table:
+# %% ../../nbs/library/evaluation/05_report.ipynb #53047a9b
+def versions_table(c: Comparison) -> Table:
     "Programs and their versions."
     rows = {"genomed-workbench": own_version(), "Python": platform.python_version()} | c.versions
     return Table("Versions", ("Program", "Version"), list(rows.items()), 2)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #a4e7776b
-def banners(c:Comparison) -> list[tuple[str, str]]:
+def banners(c: Comparison) -> list[tuple[str, str]]:
     "Headings and sentences that stand above everything else."
     cohort, out = c.federation.cohort, []
-    if cohort.virtual: out.append(("Virtual patients.", "Nobody in this report has ever lived. Its numbers show how the method behaves, not how patients fare."))
-    if c.federation.remake is not None: out.append(("Made-up hospitals.", "The patients of one cohort were dealt to hospitals of chosen sizes."))
-    out.append(("Simulation.", "All hospitals were played by one computer, so that pooled and isolated models can stand beside the federated one. "
-                               "Numbers marked \"simulation only\" could not be had from real hospitals without moving patients' data."))
+    if cohort.virtual:
+        out.append(
+            (
+                "Virtual patients.",
+                "Nobody in this report has ever lived. Its numbers show how the method behaves, not how patients fare.",
+            )
+        )
+    if c.federation.remake is not None:
+        out.append(
+            (
+                "Made-up hospitals.",
+                "The patients of one cohort were dealt to hospitals of chosen sizes.",
+            )
+        )
+    out.append(
+        (
+            "Simulation.",
+            "All hospitals were played by one computer, so that pooled and isolated models "
+            "can stand beside the federated one. "
+            'Numbers marked "simulation only" could not be had from real hospitals without moving patients\' data.',
+        )
+    )
     return out
 
-def remarks(c:Comparison) -> list[str]:
+# %% ../../nbs/library/evaluation/05_report.ipynb #540edde5
+def remarks(c: Comparison) -> list[str]:
     "Notes on rows, sites and models, each once."
-    stopped = ["the federated model did not converge; allow more rounds"] if c.run.converged is False else []
-    return list(dict.fromkeys([*c.federation.cohort.notes, *c.federation.notes, *c.notes, *stopped]))
+    stopped = (
+        ["the federated model did not converge; allow more rounds"]
+        if c.run.converged is False
+        else []
+    )
+    return list(
+        dict.fromkeys([*c.federation.cohort.notes, *c.federation.notes, *c.notes, *stopped])
+    )
 
-def linked(text:str) -> Markup:
+# %% ../../nbs/library/evaluation/05_report.ipynb #2bb6117c
+def linked(text: str) -> Markup:
     "A text whose DOIs can be clicked; everything in it is escaped."
-    return Markup(re.sub(r"doi:(10\.[0-9]{4,9}/[A-Za-z0-9._;()/-]*[A-Za-z0-9])", r'<a href="https://doi.org/\1">doi:\1</a>', str(escape(text))))
+    return Markup(
+        re.sub(
+            r"doi:(10\.[0-9]{4,9}/[A-Za-z0-9._;()/-]*[A-Za-z0-9])",
+            r'<a href="https://doi.org/\1">doi:\1</a>',
+            str(escape(text)),
+        )
+    )
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #a3f86271
 STYLE = """
@@ -269,7 +482,10 @@ HEAD = """<!DOCTYPE html>
 </head>
 """  # of a page that loads nothing from anywhere
 
-PAGE = MACROS + HEAD + """<body>
+PAGE = (
+    MACROS
+    + HEAD
+    + """<body>
 <header>
 <h1>Should these hospitals train together?</h1>
 <p class="soft">{{ title }}. {{ size }}. Made on {{ made }} with Genomed Workbench {{ version }}.</p>
@@ -317,64 +533,135 @@ PAGE = MACROS + HEAD + """<body>
 </body>
 </html>
 """
+)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #0a920792
-def tried(c:Comparison) -> Validation|None:
-    "The federated model of the first draw on the test patients of that draw; None where that draw cannot be made again."
-    if c.settings["redraw_sites"] and c.federation.remake is None: return None
+def tried(c: Comparison) -> Validation | None:
+    """The federated model of the first draw on the test patients of that draw; None where that draw
+    cannot be made again.
+    """
+    if c.settings["redraw_sites"] and c.federation.remake is None:
+        return None
     first = c.federation if c.settings["repeats"] == 1 else drawn_anew(c.federation, 0, c.settings)
-    return validate(first, c.run, horizon=None if first.cohort.kind == "binary" else c.settings["horizon"], progress=False)
+    return validate(
+        first,
+        c.run,
+        horizon=None if first.cohort.kind == "binary" else c.settings["horizon"],
+        progress=False,
+    )
 
-def probabilities(c:Comparison) -> dict[str, Any]|None:
+# %% ../../nbs/library/evaluation/05_report.ipynb #8de2a242
+def probabilities(c: Comparison) -> dict[str, Any] | None:
     "Calibration and decision curve of the federated model, in words and pictures; None where it has no probabilities."
     v = tried(c)
-    if v is None or "within" not in v.decisions or not v.smooth: return None
-    pictures = [{"alt": p.alt, "png": base64.b64encode(as_png(p.figure)).decode()} for p in (v.plot_calibration(), v.plot_decisions())]
+    if v is None or "within" not in v.decisions or not v.smooth:
+        return None
+    pictures = [
+        {"alt": p.alt, "png": base64.b64encode(as_png(p.figure)).decode()}
+        for p in (v.plot_calibration(), v.plot_decisions())
+    ]
     return {"words": v.in_words()[2:], "pictures": pictures, "least": v.plan.min_cell}
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #c6ca2c3a
-def cohort_facts(cohort:Cohort) -> list[tuple[str, Any]]:
+def cohort_facts(cohort: Cohort) -> list[tuple[str, Any]]:
     "What is known of a cohort, leaving out what is not."
-    facts = [("Cohort", cohort.title or cohort.name), ("Patients", f"{'virtual (made up)' if cohort.virtual else 'real'}, {cohort.n:,}, {cohort.n_events:,} with the event"),
-             ("Disease", cohort.disease), ("Outcome", str(cohort.outcome)), ("Source", linked(cohort.source)), ("Licence", cohort.licence), ("Cite", linked(cohort.citation))]
+    facts = [
+        ("Cohort", cohort.title or cohort.name),
+        (
+            "Patients",
+            f"{'virtual (made up)' if cohort.virtual else 'real'}, {cohort.n:,}, {cohort.n_events:,} with the event",
+        ),
+        ("Disease", cohort.disease),
+        ("Outcome", str(cohort.outcome)),
+        ("Source", linked(cohort.source)),
+        ("Licence", cohort.licence),
+        ("Cite", linked(cohort.citation)),
+    ]
     return [(name, value) for name, value in facts if value]
 
-def model_in_words(c:Comparison) -> str:
+# %% ../../nbs/library/evaluation/05_report.ipynb #ab5203eb
+def model_in_words(c: Comparison) -> str:
     "Which rows, which settings, which intervals."
     run = c.run
     rounds, tuning = rounds_of(run)
-    told = {True: f"It converged after {rounds} rounds of messages", False: f"It did not converge in {rounds} rounds", None: f"Its training took {rounds} rounds of messages"}[run.converged]
-    picked = f" Of several learners, {run.learner.chosen_} was chosen." if hasattr(run.learner, "chosen_") else ""
-    return (f"The federated model of the first draw, learned from the {int(run.sites.train.sum()):,} training rows of {len(run.sites)} hospitals. "
-            f"{told}{f'; {tuning} rounds before them chose the settings' if tuning else ''}.{picked}{_shrunk(run)}")
+    told = {
+        True: f"It converged after {rounds} rounds of messages",
+        False: f"It did not converge in {rounds} rounds",
+        None: f"Its training took {rounds} rounds of messages",
+    }[run.converged]
+    picked = (
+        f" Of several learners, {run.learner.chosen_} was chosen."
+        if hasattr(run.learner, "chosen_")
+        else ""
+    )
+    return (
+        "The federated model of the first draw, learned from the "
+        f"{int(run.sites.train.sum()):,} training rows of {len(run.sites)} hospitals. "
+        f"{told}{f'; {tuning} rounds before them chose the settings' if tuning else ''}.{picked}{_shrunk(run)}"
+    )
 
-def _shrunk(run:Run) -> str:
+# %% ../../nbs/library/evaluation/05_report.ipynb #68dfe80a
+def _shrunk(run: Run) -> str:
     "What the penalty does to the ratios that are shown; nothing where none are."
-    if run.learner.coefficients.empty: return ""
+    if run.learner.coefficients.empty:
+        return ""
     penalty = float(getattr(run.learner, "penalty", 0))
-    return f" A penalty of {penalty:g} pulls the ratios towards 1 and their Wald intervals with them." if penalty > 0 else "" if np.isnan(penalty) else " No penalty; Wald intervals."
+    return (
+        f" A penalty of {penalty:g} pulls the ratios towards 1 and their Wald intervals with them."
+        if penalty > 0
+        else ""
+        if np.isnan(penalty)
+        else " No penalty; Wald intervals."
+    )
 
-def rounds_of(run:Run) -> tuple[int, int]:
+# %% ../../nbs/library/evaluation/05_report.ipynb #2497c8ba
+def rounds_of(run: Run) -> tuple[int, int]:
     "Rounds that trained the model, and rounds before it that chose its settings."
-    counts = [run.history["round"][run.history.phase == phase].nunique() for phase in ("train", "tune")]
+    counts = [
+        run.history["round"][run.history.phase == phase].nunique() for phase in ("train", "tune")
+    ]
     return counts[0], counts[1]
 
-def contents(c:Comparison) -> dict[str, Any]:
+# %% ../../nbs/library/evaluation/05_report.ipynb #79d2a396
+def contents(c: Comparison) -> dict[str, Any]:
     "Everything that the page shows."
     cohort, picture = c.federation.cohort, c.plot()
     title = cohort.title or cohort.name
-    return {"style": Markup(STYLE), "heading": f"Should these hospitals train together? {title}", "title": title, "size": f"{cohort.n:,} patients, {cohort.n_events:,} events, {len(c.federation.sites)} hospitals",
-            "made": date.today().isoformat(), "version": own_version(), "banners": banners(c), "answer": c.in_words(), "alt": picture.alt, "covers": c.covers, "metric_words": METRIC_WORDS[c.headline],
-            "picture": base64.b64encode(as_png(picture.figure, dpi=160)).decode(), "arms": arms_table(c), "metrics": metrics_table(c), "full": full_table(c),
-            "hospitals": hospitals_table(c), "model": model_in_words(c), "coefficients": coefficients_table(c.run, cohort), "penalties": penalties_table(c),
-            "probabilities": probabilities(c), "facts": cohort_facts(cohort), "patients": patients_table(cohort), "disclosed_words": disclosed_in_words(c.run), "disclosed": disclosed_table(c.run),
-            "remarks": remarks(c), "settings": settings_table(c), "versions": versions_table(c)}
+    return {
+        "style": Markup(STYLE),
+        "heading": f"Should these hospitals train together? {title}",
+        "title": title,
+        "size": f"{cohort.n:,} patients, {cohort.n_events:,} events, {len(c.federation.sites)} hospitals",
+        "made": date.today().isoformat(),
+        "version": own_version(),
+        "banners": banners(c),
+        "answer": c.in_words(),
+        "alt": picture.alt,
+        "covers": c.covers,
+        "metric_words": METRIC_WORDS[c.headline],
+        "picture": base64.b64encode(as_png(picture.figure, dpi=160)).decode(),
+        "arms": arms_table(c),
+        "metrics": metrics_table(c),
+        "full": full_table(c),
+        "hospitals": hospitals_table(c),
+        "model": model_in_words(c),
+        "coefficients": coefficients_table(c.run, cohort),
+        "penalties": penalties_table(c),
+        "probabilities": probabilities(c),
+        "facts": cohort_facts(cohort),
+        "patients": patients_table(cohort),
+        "disclosed_words": disclosed_in_words(c.run),
+        "disclosed": disclosed_table(c.run),
+        "remarks": remarks(c),
+        "settings": settings_table(c),
+        "versions": versions_table(c),
+    }
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #5b48e5de
 def write_report(
-    comparison:Comparison,
-    path:str|Path,          # where the HTML file shall stand; missing folders are made
-) -> Path:                  # the path, for chaining
+    comparison: Comparison,
+    path: str | Path,  # where the HTML file shall stand; missing folders are made
+) -> Path:  # the path, for chaining
     "Write one self-contained HTML file that asks no other host for anything."
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE.lstrip())
     return write_text_atomically(path, page.render(contents(comparison)).lstrip())

@@ -28,28 +28,34 @@ ALIKE: dict[tuple[str, str], dict[str, str]] = {
 }
 MOVES = ("down", "same", "up")
 
+
 def moved(
-    before:pd.Series,              # old group of each patient
-    after:pd.Series,               # new group, same patients
-    order:tuple[str, ...],         # old groups from the lowest risk to the highest
-    alike:Mapping[str, str]=ALIKE["ipss-r", "ipss-m"],  # new groups that bear another name than the old one they stand for
-) -> pd.Series:                    # "down", "same" or "up"; empty where either group is not known
+    before: pd.Series,  # old group of each patient
+    after: pd.Series,  # new group, same patients
+    order: tuple[str, ...],  # old groups from the lowest risk to the highest
+    alike: Mapping[str, str] = ALIKE[
+        "ipss-r", "ipss-m"
+    ],  # new groups that bear another name than the old one they stand for
+) -> pd.Series:  # "down", "same" or "up"; empty where either group is not known
     "The direction in which each patient moves."
     rank = {name: place for place, name in enumerate(order)}
-    step = np.sign(after.map(lambda name: rank.get(alike.get(name, name), np.nan)) - before.map(rank))
+    step = np.sign(
+        after.map(lambda name: rank.get(alike.get(name, name), np.nan)) - before.map(rank)
+    )
     return step.map({-1.0: "down", 0.0: "same", 1.0: "up"}).rename("moved")
 
 # %% ../../nbs/library/evaluation/08_restratification.ipynb #624aa498
 @dataclass(frozen=True)
 class Restratification:
     "Two scores of the same patients: who moved, and what became of them."
-    old: str                # such as "ipss-r"
+
+    old: str  # such as "ipss-r"
     new: str
-    groups: pd.DataFrame    # index patient; columns old, new, moved
-    left_out: int           # patients whom one of the two scores cannot place
-    name: str               # the cohort's
+    groups: pd.DataFrame  # index patient; columns old, new, moved
+    left_out: int  # patients whom one of the two scores cannot place
+    name: str  # the cohort's
     virtual: bool
-    time: np.ndarray        # follow-up of the patients in `groups`
+    time: np.ndarray  # follow-up of the patients in `groups`
     event: np.ndarray
     unit: str
 
@@ -57,34 +63,49 @@ class Restratification:
     def table(self) -> pd.DataFrame:
         "Patients by old group (rows) and new group (columns)."
         rows, columns = (list(SYSTEMS[one].categories) for one in (self.old, self.new))
-        return pd.crosstab(self.groups.old, self.groups.new).reindex(index=rows, columns=columns, fill_value=0).rename_axis(index=SYSTEMS[self.old].title, columns=SYSTEMS[self.new].title)
+        return (
+            pd.crosstab(self.groups.old, self.groups.new)
+            .reindex(index=rows, columns=columns, fill_value=0)
+            .rename_axis(index=SYSTEMS[self.old].title, columns=SYSTEMS[self.new].title)
+        )
 
     @property
     def shares(self) -> pd.Series:
         "Share of patients who move down, stay and move up."
-        return self.groups.moved.value_counts(normalize=True).reindex(MOVES, fill_value=0.0).rename("share")
+        return (
+            self.groups.moved.value_counts(normalize=True)
+            .reindex(MOVES, fill_value=0.0)
+            .rename("share")
+        )
 
     def survival(
         self,
-        horizon:float,    # in the unit of the follow-up
-        fewest:int=10,    # groups of fewer patients are not judged
-    ) -> pd.DataFrame:    # a row per old group and direction: n, alive, low, high
+        horizon: float,  # in the unit of the follow-up
+        fewest: int = 10,  # groups of fewer patients are not judged
+    ) -> pd.DataFrame:  # a row per old group and direction: n, alive, low, high
         "Kaplan-Meier survival at the horizon of those who moved down, stayed and moved up, within each old group."
         rows = []
         for group in SYSTEMS[self.old].categories:
             for way in MOVES:
                 mine = ((self.groups.old == group) & (self.groups.moved == way)).to_numpy()
-                if mine.sum() < fewest: continue
+                if mine.sum() < fewest:
+                    continue
                 alive, low, high = survival_at(self.time[mine], self.event[mine], horizon)
                 rows.append((group, way, int(mine.sum()), alive, low, high))
-        return pd.DataFrame(rows, columns=[self.old, "moved", "n", "alive", "low", "high"]).set_index([self.old, "moved"])
+        return pd.DataFrame(
+            rows, columns=[self.old, "moved", "n", "alive", "low", "high"]
+        ).set_index([self.old, "moved"])
 
     @property
     def in_words(self) -> str:
         "How many move, in one sentence."
         share, who = self.shares, "virtual patients" if self.virtual else "patients"
-        return (f"Of {len(self.groups):,} {who}, {100*(share.up + share.down):.0f} of 100 change group from {SYSTEMS[self.old].title} to {SYSTEMS[self.new].title}: "
-                f"{100*share.up:.0f} move up and {100*share.down:.0f} move down. {self.left_out:,} could not be placed by both and are left out.")
+        return (
+            f"Of {len(self.groups):,} {who}, {100 * (share.up + share.down):.0f} of 100 "
+            f"change group from {SYSTEMS[self.old].title} to {SYSTEMS[self.new].title}: "
+            f"{100 * share.up:.0f} move up and {100 * share.down:.0f} move down. "
+            f"{self.left_out:,} could not be placed by both and are left out."
+        )
 
     @property
     def picture(self) -> Picture:
@@ -94,32 +115,79 @@ class Restratification:
         ax = figure.subplots()
         ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for (row, column), value in np.ndenumerate(share.to_numpy()):
-            if self.table.iloc[row, column]: ax.text(column, row, f"{100*value:.0f} %", ha="center", va="center", fontsize=10, color="white" if value > .6 else "#222222")
+            if self.table.iloc[row, column]:
+                ax.text(
+                    column,
+                    row,
+                    f"{100 * value:.0f} %",
+                    ha="center",
+                    va="center",
+                    fontsize=10,
+                    color="white" if value > 0.6 else "#222222",
+                )
         ax.set_xticks(range(share.shape[1]), [name.replace(" ", "\n") for name in share.columns])
-        ax.set_yticks(range(share.shape[0]), [f"{name} ({n:,})" for name, n in self.table.sum(axis=1).items()])
-        tidy(ax, xlabel=f"group of the {SYSTEMS[self.new].title}", ylabel=f"group of the {SYSTEMS[self.old].title} (patients)",
-             title=f"Where they go{', virtual patients' if self.virtual else ''}")
-        went = "; ".join(f"{row}: " + ", ".join(f"{100*v:.0f} % {name}" for name, v in share.loc[row].items() if v > .005) for row in share.index if self.table.loc[row].sum())
+        ax.set_yticks(
+            range(share.shape[0]), [f"{name} ({n:,})" for name, n in self.table.sum(axis=1).items()]
+        )
+        tidy(
+            ax,
+            xlabel=f"group of the {SYSTEMS[self.new].title}",
+            ylabel=f"group of the {SYSTEMS[self.old].title} (patients)",
+            title=f"Where they go{', virtual patients' if self.virtual else ''}",
+        )
+        went = "; ".join(
+            f"{row}: "
+            + ", ".join(
+                f"{100 * v:.0f} % {name}" for name, v in share.loc[row].items() if v > 0.005
+            )
+            for row in share.index
+            if self.table.loc[row].sum()
+        )
         return Picture(figure, f"{self.in_words} Of each old group, {went}.")
 
-    def __repr__(self) -> str: return self.in_words
+    def __repr__(self) -> str:
+        return self.in_words
 
-    def _repr_html_(self) -> str: return f"<p>{self.in_words}</p>{self.picture._repr_html_()}"
+    def _repr_html_(self) -> str:
+        return f"<p>{self.in_words}</p>{self.picture._repr_html_()}"
 
 # %% ../../nbs/library/evaluation/08_restratification.ipynb #a1eef224
 def restratify(
-    cohort:Cohort,             # with the inputs of both scores and a survival outcome
-    old:str="ipss-r",
-    new:str="ipss-m",
-    alike:Mapping[str, str]|None=None,  # new groups that bear another name than the old one they stand for; None: as published
+    cohort: Cohort,  # with the inputs of both scores and a survival outcome
+    old: str = "ipss-r",
+    new: str = "ipss-m",
+    alike: Mapping[str, str]
+    | None = None,  # new groups that bear another name than the old one they stand for; None: as published
 ) -> Restratification:
     "Score every patient twice and see who changes group."
     unknown = [one for one in (old, new) if one not in SYSTEMS]
-    if unknown: raise ValueError(f"{unknown[0]!r} is no score; expected one of {', '.join(SYSTEMS)}.")
-    if cohort.kind != "survival": raise ValueError(f"{cohort.name}: the outcome is {cohort.outcome}; expected a survival outcome.")
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no score; expected one of {', '.join(SYSTEMS)}.")
+    if cohort.kind != "survival":
+        raise ValueError(
+            f"{cohort.name}: the outcome is {cohort.outcome}; expected a survival outcome."
+        )
     both = pd.DataFrame({"old": score(cohort, old).category, "new": score(cohort, new).category})
-    both["moved"] = moved(both.old, both.new, tuple(SYSTEMS[old].categories), ALIKE.get((old, new), {}) if alike is None else alike)
+    both["moved"] = moved(
+        both.old,
+        both.new,
+        tuple(SYSTEMS[old].categories),
+        ALIKE.get((old, new), {}) if alike is None else alike,
+    )
     known = both.moved.notna().to_numpy()
-    if not known.any(): raise ValueError(f"{cohort.name}: no patient has both a group of {SYSTEMS[old].title} and one of {SYSTEMS[new].title}.")
+    if not known.any():
+        raise ValueError(
+            f"{cohort.name}: no patient has both a group of {SYSTEMS[old].title} and one of {SYSTEMS[new].title}."
+        )
     outcome: Any = cohort.outcome
-    return Restratification(old, new, both[known], int((~known).sum()), cohort.name, cohort.virtual, cohort.time[known], cohort.event[known], outcome.unit)
+    return Restratification(
+        old,
+        new,
+        both[known],
+        int((~known).sum()),
+        cohort.name,
+        cohort.virtual,
+        cohort.time[known],
+        cohort.event[known],
+        outcome.unit,
+    )

@@ -20,39 +20,69 @@ from ..statistics.pictures import ARM_COLOURS, ARM_LABELS, Picture, tidy
 from ..statistics.survival import StepCurve, kaplan_meier
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #2a3be4fa
-INK, ACCENT, FAINT = "#333333", "#A85B00", "#999999"  # the data, what stands out, what is there for comparison
+INK, ACCENT, FAINT = (
+    "#333333",
+    "#A85B00",
+    "#999999",
+)  # the data, what stands out, what is there for comparison
 
-def _of_100(share:float) -> str:
+
+def _of_100(share: float) -> str:
     "A share as people count."
-    return f"{100*share:.0f} of 100"
+    return f"{100 * share:.0f} of 100"
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #b6953b10
-def _lanes(ax:Any, time:np.ndarray, event:np.ndarray, names:Sequence[str], unit:str, accent:str|None) -> None:
+def _lanes(
+    ax: Any,
+    time: np.ndarray,
+    event: np.ndarray,
+    names: Sequence[str],
+    unit: str,
+    accent: str | None,
+) -> None:
     "One line a patient, the first on top."
     for y, (t, e, name) in enumerate(zip(time, event, names)):
         colour = ACCENT if name == accent else INK
         ax.plot([0, t], [y, y], color=colour, lw=2.5, solid_capstyle="butt")
-        ax.plot(t, y, "o", ms=8, color=colour, mfc=colour if e else "white", mew=1.8, clip_on=False, zorder=3)
+        ax.plot(
+            t,
+            y,
+            "o",
+            ms=8,
+            color=colour,
+            mfc=colour if e else "white",
+            mew=1.8,
+            clip_on=False,
+            zorder=3,
+        )
     ax.plot([], [], "o", ms=8, color=INK, label="died")
     ax.plot([], [], "o", ms=8, color=INK, mfc="white", mew=1.8, label="alive when last seen")
     ax.figure.legend(frameon=False, fontsize=9, loc="outside lower left", ncols=2)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    tidy(ax, xlim=(0, max(time)*1.05), xlabel=f"{unit} since diagnosis")
+    tidy(ax, xlim=(0, max(time) * 1.05), xlabel=f"{unit} since diagnosis")
 
-def _fates(time:np.ndarray, event:np.ndarray, names:Sequence[str], unit:str) -> str:
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #537abf6b
+def _fates(time: np.ndarray, event: np.ndarray, names: Sequence[str], unit: str) -> str:
     "Each patient in words."
-    return "; ".join(f"{name} {'died' if e else 'was last seen alive'} after {t:g} {unit.removesuffix('s') if t == 1 else unit}" for name, t, e in zip(names, time, event)) + "."
+    return (
+        "; ".join(
+            f"{name} {'died' if e else 'was last seen alive'} after {t:g} {unit.removesuffix('s') if t == 1 else unit}"
+            for name, t, e in zip(names, time, event)
+        )
+        + "."
+    )
 
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #63ad4d2e
 def follow_up_picture(
-    time:Sequence[float],  # shape (n,), a handful
-    event:Sequence[int],   # 1 where the patient died, shape (n,)
-    names:Sequence[str],
-    unit:str="months",
-    title:str="Who was followed how long",
+    time: Sequence[float],  # shape (n,), a handful
+    event: Sequence[int],  # 1 where the patient died, shape (n,)
+    names: Sequence[str],
+    unit: str = "months",
+    title: str = "Who was followed how long",
 ) -> Picture:
     "One line a patient, from diagnosis to death or to the last time seen."
-    figure = Figure(figsize=(7, 1.4 + .3*len(names)), layout="constrained")
+    figure = Figure(figsize=(7, 1.4 + 0.3 * len(names)), layout="constrained")
     ax = figure.subplots()
     _lanes(ax, np.asarray(time, float), np.asarray(event), names, unit, None)
     ax.set_title(title)
@@ -60,168 +90,292 @@ def follow_up_picture(
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #a88f646f
 def kaplan_meier_picture(
-    time:Sequence[float],   # shape (n,), a handful
-    event:Sequence[int],    # 1 where the patient died, shape (n,)
-    names:Sequence[str],
-    unit:str="months",
-    accent:str|None=None,   # the patient who stands out
+    time: Sequence[float],  # shape (n,), a handful
+    event: Sequence[int],  # 1 where the patient died, shape (n,)
+    names: Sequence[str],
+    unit: str = "months",
+    accent: str | None = None,  # the patient who stands out
 ) -> Picture:
     "Patients on the left, their Kaplan-Meier curve on the right, each drop with its factor."
     t, e = np.asarray(time, float), np.asarray(event)
-    curve, figure = kaplan_meier(t, e), Figure(figsize=(10, 1.6 + .32*len(names)), layout="constrained")
+    curve, figure = (
+        kaplan_meier(t, e),
+        Figure(figsize=(10, 1.6 + 0.32 * len(names)), layout="constrained"),
+    )
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
     _lanes(left, t, e, names, unit, accent)
     left.set_title("Who was followed how long")
     _steps(right, t, e, curve)
-    tidy(right, xlim=(0, max(t)*1.05), ylim=(0, 1.05), xlabel=f"{unit} since diagnosis", ylabel="share alive", title="The Kaplan-Meier curve")
+    tidy(
+        right,
+        xlim=(0, max(t) * 1.05),
+        ylim=(0, 1.05),
+        xlabel=f"{unit} since diagnosis",
+        ylabel="share alive",
+        title="The Kaplan-Meier curve",
+    )
     words = ", ".join(f"{_of_100(s)} after {at:g}" for at, s in zip(curve.times, curve.values))
-    return Picture(figure, f"{_fates(t, e, names, unit)} The curve of those alive: 100 of 100 at the start{', ' + words if words else ', and it never drops'} {unit if words else ''}".rstrip() + ".")
+    return Picture(
+        figure,
+        f"{_fates(t, e, names, unit)} The curve of those alive: 100 of 100 at the "
+        f"start{', ' + words if words else ', and it never drops'} "
+        f"{unit if words else ''}".rstrip()
+        + ".",
+    )
 
-def _steps(ax:Any, time:np.ndarray, event:np.ndarray, curve:StepCurve) -> None:
-    "The curve to the last follow-up, a tick for each patient who was alive when last seen, and the factor of each drop."
-    ax.step([0, *curve.times, max(time)], [1, *curve.values, curve(np.array(max(time)))], where="post", color=INK, lw=2.5)
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #8f4b0957
+def _steps(ax: Any, time: np.ndarray, event: np.ndarray, curve: StepCurve) -> None:
+    """The curve to the last follow-up, a tick for each patient who was alive when last seen, and the
+    factor of each drop.
+    """
+    ax.step(
+        [0, *curve.times, max(time)],
+        [1, *curve.values, curve(np.array(max(time)))],
+        where="post",
+        color=INK,
+        lw=2.5,
+    )
     lost = time[event == 0]
     ax.plot(lost, curve(lost), "|", ms=14, mew=2, color=INK, label="last seen alive")
     for at, share in zip(curve.times, curve.values):
         at_risk, deaths = (time >= at).sum(), ((time == at) & (event > 0)).sum()
-        ax.annotate(f"× {at_risk - deaths}/{at_risk}", (at, share), xytext=(5, 7), textcoords="offset points", fontsize=10, color=INK)
-    if len(lost): ax.legend(frameon=False, fontsize=9, loc="upper right")
+        ax.annotate(
+            f"× {at_risk - deaths}/{at_risk}",
+            (at, share),
+            xytext=(5, 7),
+            textcoords="offset points",
+            fontsize=10,
+            color=INK,
+        )
+    if len(lost):
+        ax.legend(frameon=False, fontsize=9, loc="upper right")
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #d8708a22
 def calibration_picture(
-    table:pd.DataFrame,                # of statistics.calibration.calibration_by_group
-    horizon:str="one year",            # in words
-    arm:str="federated",               # decides the colour
-    before:pd.DataFrame|None=None,     # another table, shown faintly for comparison
-    title:str="Does the promise hold?",
+    table: pd.DataFrame,  # of statistics.calibration.calibration_by_group
+    horizon: str = "one year",  # in words
+    arm: str = "federated",  # decides the colour
+    before: pd.DataFrame | None = None,  # another table, shown faintly for comparison
+    title: str = "Does the promise hold?",
 ) -> Picture:
     "Predicted against observed share alive, group by group."
     figure = Figure(figsize=(5.6, 5), layout="constrained")
     ax = figure.subplots()
     ax.plot([0, 1], [0, 1], ls=":", color=INK, lw=1.2, label="promise and observation agree")
-    if before is not None: ax.plot(before.predicted, before.observed, "o-", color=FAINT, mfc="white", ms=7, lw=1, label="before")
+    if before is not None:
+        ax.plot(
+            before.predicted,
+            before.observed,
+            "o-",
+            color=FAINT,
+            mfc="white",
+            ms=7,
+            lw=1,
+            label="before",
+        )
     ax.vlines(table.predicted, table.low, table.high, color=ARM_COLOURS[arm], lw=2)
-    ax.plot(table.predicted, table.observed, "o-", color=ARM_COLOURS[arm], ms=8, lw=1, label=f"{ARM_LABELS[arm]}, with 95 % intervals")
-    ax.text(.97, .06, "below the line: promises too much", ha="right", fontsize=9, color="#555555")
+    ax.plot(
+        table.predicted,
+        table.observed,
+        "o-",
+        color=ARM_COLOURS[arm],
+        ms=8,
+        lw=1,
+        label=f"{ARM_LABELS[arm]}, with 95 % intervals",
+    )
+    ax.text(
+        0.97, 0.06, "below the line: promises too much", ha="right", fontsize=9, color="#555555"
+    )
     ax.legend(frameon=False, fontsize=9, loc="upper left")
     ax.set_aspect("equal")
-    for axis in (ax.xaxis, ax.yaxis): axis.set_major_formatter(PercentFormatter(1.0))
-    tidy(ax, xlim=(0, 1), ylim=(0, 1), xlabel=f"predicted: alive after {horizon}", ylabel=f"observed: alive after {horizon}", title=title)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    tidy(
+        ax,
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel=f"predicted: alive after {horizon}",
+        ylabel=f"observed: alive after {horizon}",
+        title=title,
+    )
     return Picture(figure, calibration_in_words(table, horizon))
 
-def calibration_in_words(table:pd.DataFrame, horizon:str="one year") -> str:
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #b2df5c60
+def calibration_in_words(table: pd.DataFrame, horizon: str = "one year") -> str:
     "Each group in words, from the lowest risk to the highest."
-    said = [f"{_of_100(row.predicted)} promised, {'unknown' if np.isnan(row.observed) else _of_100(row.observed)} observed"
-            f"{'' if np.isnan(row.low) else f' ({100*row.low:.0f} to {100*row.high:.0f})'}" for row in table.itertuples()]
+    said = [
+        f"{_of_100(row.predicted)} promised, {'unknown' if np.isnan(row.observed) else _of_100(row.observed)} observed"
+        f"{'' if np.isnan(row.low) else f' ({100 * row.low:.0f} to {100 * row.high:.0f})'}"
+        for row in table.itertuples()
+    ]
     return f"Alive after {horizon}, in {len(table)} groups from the lowest to the highest risk: {'; '.join(said)}."
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #5dd70fa5
 def spread_in_words(
-    times:np.ndarray,     # ascending, shape (m,)
-    survival:np.ndarray,  # falling from 1, shape (m,)
-    unit:str="months",
+    times: np.ndarray,  # ascending, shape (m,)
+    survival: np.ndarray,  # falling from 1, shape (m,)
+    unit: str = "months",
 ) -> str:
     "When the first ten and the first fifty of a hundred have died, and what the last ten outlive."
-    early, half, late = (_first(times, survival <= share, unit) for share in (.9, .5, .1))
-    end = f"{100*survival[-1]:.0f} outlive {_time(times[-1], unit)}"
-    if not early: return f"fewer than 10 of 100 die within {_time(times[-1], unit)}"
-    return ", ".join([f"10 of 100 die within {early}", *([f"50 within {half}"] if half else []), f"10 outlive {late}" if late else end])
+    early, half, late = (_first(times, survival <= share, unit) for share in (0.9, 0.5, 0.1))
+    end = f"{100 * survival[-1]:.0f} outlive {_time(times[-1], unit)}"
+    if not early:
+        return f"fewer than 10 of 100 die within {_time(times[-1], unit)}"
+    return ", ".join(
+        [
+            f"10 of 100 die within {early}",
+            *([f"50 within {half}"] if half else []),
+            f"10 outlive {late}" if late else end,
+        ]
+    )
 
-def _first(times:np.ndarray, where:np.ndarray, unit:str) -> str:
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #38d000be
+def _first(times: np.ndarray, where: np.ndarray, unit: str) -> str:
     "The first of the times, in words, or nothing."
     return _time(times[where][0], unit) if where.any() else ""
 
-def _dots(ax:Any, times:np.ndarray, survival:np.ndarray, colour:str) -> None:
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #8c19f5d0
+def _dots(ax: Any, times: np.ndarray, survival: np.ndarray, colour: str) -> None:
     "A dot where the first ten of a hundred have died, one at half, one where ten are left."
-    for share in (.9, .5, .1):
-        if (survival <= share).any(): ax.plot(times[survival <= share][0], share, "o", color=colour, ms=8)
+    for share in (0.9, 0.5, 0.1):
+        if (survival <= share).any():
+            ax.plot(times[survival <= share][0], share, "o", color=colour, ms=8)
 
-def _time(t:float, unit:str) -> str:
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #a2078f8e
+def _time(t: float, unit: str) -> str:
     "A time as people say it."
     return f"{t:.{1 if t < 10 else 0}f} {unit}"
 
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #bc8b1d3d
 def patient_picture(
-    times:np.ndarray,     # ascending, shape (m,)
-    survival:np.ndarray,  # predicted for one kind of patient, shape (m,)
-    beside:StepCurve,     # of all patients, for comparison
-    title:str,
-    arm:str="pooled",     # decides the colour
-    unit:str="months",
+    times: np.ndarray,  # ascending, shape (m,)
+    survival: np.ndarray,  # predicted for one kind of patient, shape (m,)
+    beside: StepCurve,  # of all patients, for comparison
+    title: str,
+    arm: str = "pooled",  # decides the colour
+    unit: str = "months",
 ) -> Picture:
     "Predicted survival of one kind of patient beside the curve of all."
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     ax = figure.subplots()
-    ax.step(times, beside(times), where="post", color=FAINT, ls="--", lw=1.8, label="all patients, observed (Kaplan-Meier)")
+    ax.step(
+        times,
+        beside(times),
+        where="post",
+        color=FAINT,
+        ls="--",
+        lw=1.8,
+        label="all patients, observed (Kaplan-Meier)",
+    )
     ax.plot(times, survival, color=ARM_COLOURS[arm], lw=2.8, label="such a patient, predicted")
     _dots(ax, times, survival, ARM_COLOURS[arm])
     ax.legend(frameon=False, fontsize=9)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    tidy(ax, xlim=(0, times[-1]), ylim=(0, 1.02), xlabel=f"{unit} since diagnosis", ylabel="alive", title=title)
+    tidy(
+        ax,
+        xlim=(0, times[-1]),
+        ylim=(0, 1.02),
+        xlabel=f"{unit} since diagnosis",
+        ylabel="alive",
+        title=title,
+    )
     return Picture(figure, f"{title}: {spread_in_words(times, survival, unit)}.")
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #cbbd65ee
 def hazard_ratio_of(
-    concordance:float,  # chance that the patient of higher risk dies first, 0.5 up to, not including, 1
+    concordance: float,  # chance that the patient of higher risk dies first, 0.5 up to, not including, 1
 ) -> float:
     "The hazard ratio of two patients whose order is right with this chance, under proportional hazards."
-    return concordance/(1 - concordance)
+    return concordance / (1 - concordance)
 
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #037a3949
 def pair_picture(
-    curve:StepCurve,          # survival of the patient in the middle
-    concordance:float,        # chance that the order of the pair is right, 0.5 up to, not including, 1
-    until:float,              # right end of the time axis
-    unit:str="months",
+    curve: StepCurve,  # survival of the patient in the middle
+    concordance: float,  # chance that the order of the pair is right, 0.5 up to, not including, 1
+    until: float,  # right end of the time axis
+    unit: str = "months",
 ) -> Picture:
     "Two patients whom a model tells apart with a given chance: their curves, and a hundred such pairs."
     ratio, times = hazard_ratio_of(concordance), np.linspace(0, until, 600)
-    fates = {"low risk": curve(times)**(ratio**-.5), "high risk": curve(times)**(ratio**.5)}
+    fates = {"low risk": curve(times) ** (ratio**-0.5), "high risk": curve(times) ** (ratio**0.5)}
     figure = Figure(figsize=(10, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     for (name, survival), colour, line in zip(fates.items(), (INK, ACCENT), ("--", "-")):
         left.plot(times, survival, color=colour, ls=line, lw=2.5, label=name)
         _dots(left, times, survival, colour)
-    left.fill_between(times, *fates.values(), color=FAINT, alpha=.2, lw=0)
+    left.fill_between(times, *fates.values(), color=FAINT, alpha=0.2, lw=0)
     left.legend(frameon=False, fontsize=9)
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
-    tidy(left, xlim=(0, until), ylim=(0, 1), xlabel=f"{unit} since diagnosis", ylabel="alive", title=f"Two patients, hazard ratio {ratio:.1f}")
+    tidy(
+        left,
+        xlim=(0, until),
+        ylim=(0, 1),
+        xlabel=f"{unit} since diagnosis",
+        ylabel="alive",
+        title=f"Two patients, hazard ratio {ratio:.1f}",
+    )
     wrong = _hundred_pairs(right, concordance)
-    figure.suptitle(f"C-index {concordance:.2f}: in {wrong} of 100 such pairs, \u201chigh risk\u201d outlives \u201clow risk\u201d", fontweight="bold")
-    said = "; ".join(f"{name.capitalize()}: {spread_in_words(times, survival, unit)}" for name, survival in fates.items())
-    return Picture(figure, f"With a C-index of {concordance:.2f}, the patient called high risk outlives the other in {wrong} of 100 such pairs. {said}.")
+    figure.suptitle(
+        f"C-index {concordance:.2f}: in {wrong} of 100 such pairs, \u201chigh risk\u201d outlives \u201clow risk\u201d",
+        fontweight="bold",
+    )
+    said = "; ".join(
+        f"{name.capitalize()}: {spread_in_words(times, survival, unit)}"
+        for name, survival in fates.items()
+    )
+    return Picture(
+        figure,
+        f"With a C-index of {concordance:.2f}, the patient called high risk outlives "
+        f"the other in {wrong} of 100 such pairs. {said}.",
+    )
 
-def _hundred_pairs(ax:Any, concordance:float) -> int:
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #e25a3be1
+def _hundred_pairs(ax: Any, concordance: float) -> int:
     "A hundred pairs as marks; returns in how many the order is wrong."
-    wrong = round(100*(1 - concordance))
-    x, y = np.arange(100) % 10, np.arange(100)//10
+    wrong = round(100 * (1 - concordance))
+    x, y = np.arange(100) % 10, np.arange(100) // 10
     turned = np.arange(100) >= 100 - wrong
-    ax.plot(x[~turned], y[~turned], "o", ms=9, color=FAINT, mfc="none", label=f"high risk dies first: {100 - wrong}")
-    ax.plot(x[turned], y[turned], "D", ms=9, color=ACCENT, label=f"high risk outlives low risk: {wrong}")
+    ax.plot(
+        x[~turned],
+        y[~turned],
+        "o",
+        ms=9,
+        color=FAINT,
+        mfc="none",
+        label=f"high risk dies first: {100 - wrong}",
+    )
+    ax.plot(
+        x[turned], y[turned], "D", ms=9, color=ACCENT, label=f"high risk outlives low risk: {wrong}"
+    )
     ax.set(xticks=[], yticks=[], xlim=(-1, 10), ylim=(10, -1), title="100 such pairs")
     ax.set_aspect("equal")
-    for side in ax.spines.values(): side.set_visible(False)
-    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(.5, 0))
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 0))
     return wrong
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #10dba921
 def _apart(
-    places:Sequence[float],  # where labels would stand
-    gap:float,               # least distance
+    places: Sequence[float],  # where labels would stand
+    gap: float,  # least distance
 ) -> np.ndarray:
     "The places moved upwards as far as it takes that no two labels touch, order kept."
     order = np.argsort(places, kind="stable")
     spread = np.asarray(places, float)[order]
-    for i in range(1, len(spread)): spread[i] = max(spread[i], spread[i - 1] + gap)
+    for i in range(1, len(spread)):
+        spread[i] = max(spread[i], spread[i - 1] + gap)
     return spread[np.argsort(order, kind="stable")]
 
+# %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #a79b339f
 def group_curves_picture(
-    time:Sequence[float],   # shape (n,)
-    event:Sequence[int],    # 1 where the event was seen, shape (n,)
-    group:Sequence[str],    # shape (n,); patients of no group in `order` are not drawn
-    order:Sequence[str],    # groups from the lowest risk to the highest
-    horizon:float,          # where the words read the curves, in the unit of time
-    until:float,            # right end of the time axis
-    unit:str="years",
-    title:str="Survival by group",
+    time: Sequence[float],  # shape (n,)
+    event: Sequence[int],  # 1 where the event was seen, shape (n,)
+    group: Sequence[str],  # shape (n,); patients of no group in `order` are not drawn
+    order: Sequence[str],  # groups from the lowest risk to the highest
+    horizon: float,  # where the words read the curves, in the unit of time
+    until: float,  # right end of the time axis
+    unit: str = "years",
+    title: str = "Survival by group",
 ) -> Picture:
     "Kaplan-Meier curves of ordered groups."
     t, e, g = np.asarray(time, float), np.asarray(event), np.asarray(group, dtype=object)
@@ -229,16 +383,39 @@ def group_curves_picture(
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     ax = figure.subplots()
     said, ends = [], []
-    for name, place in zip(shown, np.linspace(.85, 0, max(len(shown), 1))):
+    for name, place in zip(shown, np.linspace(0.85, 0, max(len(shown), 1))):
         mine, colour = g == name, colormaps["cividis"](place)
         curve = kaplan_meier(t[mine], e[mine])
         end = min(until, t[mine].max())
         steps = curve.times[curve.times <= end]
-        ax.step([0, *steps, end], [1, *curve(steps), curve(np.array(end))], where="post", color=colour, lw=2.2)
+        ax.step(
+            [0, *steps, end],
+            [1, *curve(steps), curve(np.array(end))],
+            where="post",
+            color=colour,
+            lw=2.2,
+        )
         ends.append((end, float(curve(np.array(end)))))
-        said.append(f"{name} {'not followed so long' if t[mine].max() < horizon else _of_100(float(curve(np.array(horizon))))}")
-    for name, (end, last), y in zip(shown, ends, _apart([last for _, last in ends], .05)):
-        ax.annotate(f"{name} ({(g == name).sum():,})", (end, last), xytext=(end + .012*until, y), fontsize=9, color=INK, va="center", annotation_clip=False)
+        said.append(
+            f"{name} {'not followed so long' if t[mine].max() < horizon else _of_100(float(curve(np.array(horizon))))}"
+        )
+    for name, (end, last), y in zip(shown, ends, _apart([last for _, last in ends], 0.05)):
+        ax.annotate(
+            f"{name} ({(g == name).sum():,})",
+            (end, last),
+            xytext=(end + 0.012 * until, y),
+            fontsize=9,
+            color=INK,
+            va="center",
+            annotation_clip=False,
+        )
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    tidy(ax, xlim=(0, until), ylim=(0, 1), xlabel=f"{unit} since diagnosis", ylabel="alive", title=title)
+    tidy(
+        ax,
+        xlim=(0, until),
+        ylim=(0, 1),
+        xlabel=f"{unit} since diagnosis",
+        ylabel="alive",
+        title=title,
+    )
     return Picture(figure, f"{title}. Alive after {horizon:g} {unit}: {'; '.join(said)}.")

@@ -24,102 +24,202 @@ if TYPE_CHECKING:
     from genomed_workbench.evaluation.experiment import Experiment
 
 # %% ../../nbs/library/evaluation/14_mlflow.ipynb #6a3b23ec
-def check_mlflow(plan:Plan) -> None:
+def check_mlflow(plan: Plan) -> None:
     "Refuse a plan that wants MLflow where it is not installed."
-    if plan.mlflow is None: return
+    if plan.mlflow is None:
+        return
     for package in ("mlflow", "sqlalchemy"):
-        if find_spec(package) is None: raise ExperimentError(f"the experiment has a table [mlflow], and {package} is not installed. Install it with: pip install \"genomed-workbench[mlflow]\"; or leave the table out")
-    if missing := [k for k in ("uri", "experiment") if k not in plan.mlflow]: raise ExperimentError(f"mlflow: has no {missing[0]}; expected uri = \"sqlite:///runs.db\" and experiment = \"first\"")
+        if find_spec(package) is None:
+            raise ExperimentError(
+                f"the experiment has a table [mlflow], and {package} is not installed. Install "
+                'it with: pip install "genomed-workbench[mlflow]"; or leave the table out'
+            )
+    if missing := [k for k in ("uri", "experiment") if k not in plan.mlflow]:
+        raise ExperimentError(
+            f'mlflow: has no {missing[0]}; expected uri = "sqlite:///runs.db" and experiment = "first"'
+        )
 
 # %% ../../nbs/library/evaluation/14_mlflow.ipynb #ea0fb787
 @dataclass(frozen=True)
 class Logged:
     "One run of MLflow, with its hospitals' runs below it."
-    key: str                    # fingerprint of everything but the seeds
+
+    key: str  # fingerprint of everything but the seeds
     name: str
     tags: dict[str, str]
     params: dict[str, str]
-    cells: dict[int, str]       # seed -> key of the cell
-    rows: pd.DataFrame          # of the experiment's table
+    cells: dict[int, str]  # seed -> key of the cell
+    rows: pd.DataFrame  # of the experiment's table
 
-def runs_of(e:"Experiment", cells:list[Cell]) -> Iterator[Logged]:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #ede53c89
+def runs_of(e: "Experiment", cells: list[Cell]) -> Iterator[Logged]:
     "The runs of an experiment."
     by_name = {(c.cohort, c.design, c.learner): c.spec for c in cells}
     keys = {(c.cohort, c.design, c.learner, c.seed): c.key for c in cells}
-    for (cohort, design, learner, strategy, arm, at), rows in e.results.groupby(["cohort", "design", "learner", "strategy", "arm", "trained_on"], sort=False):
+    for (cohort, design, learner, strategy, arm, at), rows in e.results.groupby(
+        ["cohort", "design", "learner", "strategy", "arm", "trained_on"], sort=False
+    ):
         spec = {k: v for k, v in by_name[cohort, design, learner].items() if k != "seed"}
-        told = {"cohort": cohort, "design": design, "learner": learner or "clinical score", "strategy": strategy, "arm": arm, "trained_on": at}
+        told = {
+            "cohort": cohort,
+            "design": design,
+            "learner": learner or "clinical score",
+            "strategy": strategy,
+            "arm": arm,
+            "trained_on": at,
+        }
         key = hashlib.sha256(json.dumps([spec, told], sort_keys=True).encode()).hexdigest()[:20]
         done = {int(s): keys[cohort, design, learner, int(s)] for s in dict.fromkeys(rows.seed)}
-        yield Logged(key, " | ".join(v for v in told.values() if v), {**told, "experiment": e.plan.name, "version": own_version(), "virtual": str(_virtual(e, cohort))}, params_of(spec), done, rows)
+        yield Logged(
+            key,
+            " | ".join(v for v in told.values() if v),
+            {
+                **told,
+                "experiment": e.plan.name,
+                "version": own_version(),
+                "virtual": str(_virtual(e, cohort)),
+            },
+            params_of(spec),
+            done,
+            rows,
+        )
 
-def _virtual(e:"Experiment", cohort:str) -> bool|None:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #01dee452
+def _virtual(e: "Experiment", cohort: str) -> bool | None:
     "Whether nobody in a cohort has ever lived."
     facts = e.facts.get(cohort)
     return None if facts is None else facts.virtual
 
-def params_of(spec:Mapping[str, Any], before:str="") -> dict[str, str]:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #9f6fc0e3
+def params_of(spec: Mapping[str, Any], before: str = "") -> dict[str, str]:
     "Everything that was declared, flat: one text a name."
     out: dict[str, str] = {}
     for name, value in spec.items():
-        if isinstance(value, Mapping): out |= params_of(value, f"{before}{name}.")
-        else: out[f"{before}{name}"] = json.dumps(value) if isinstance(value, (list, bool)) or value is None else str(value)
+        if isinstance(value, Mapping):
+            out |= params_of(value, f"{before}{name}.")
+        else:
+            out[f"{before}{name}"] = (
+                json.dumps(value)
+                if isinstance(value, (list, bool)) or value is None
+                else str(value)
+            )
     return out
 
 # %% ../../nbs/library/evaluation/14_mlflow.ipynb #459753c5
 WHOLE = ("within", "all")
 
-def log_experiment(e:"Experiment", cells:list[Cell]) -> int:  # runs that got something new
+
+def log_experiment(e: "Experiment", cells: list[Cell]) -> int:  # runs that got something new
     "Log what is not logged yet."
     from mlflow import MlflowClient
+
     assert e.plan.mlflow is not None
     client = MlflowClient(e.plan.mlflow["uri"])
     place = _experiment(client, e.plan.mlflow["experiment"])
     known = _known(client, place)
     return sum(_log_run(client, place, known, run, e) for run in runs_of(e, cells))
 
-def _experiment(client:Any, name:str) -> str:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #1b6e493b
+def _experiment(client: Any, name: str) -> str:
     "The experiment's id in MLflow; made if it is not there."
     found = client.get_experiment_by_name(name)
     return client.create_experiment(name) if found is None else found.experiment_id
 
-def _known(client:Any, place:str) -> dict[str, Any]:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #2336a793
+def _known(client: Any, place: str) -> dict[str, Any]:
     "The runs of ours that stand there, by their key."
     out: dict[str, Any] = {}
     token = None
     while True:
-        page = client.search_runs([place], filter_string="tags.\"genomed.key\" != ''", page_token=token)
+        page = client.search_runs(
+            [place], filter_string="tags.\"genomed.key\" != ''", page_token=token
+        )
         out |= {r.data.tags["genomed.key"]: r for r in page}
         token = page.token
-        if not token: return out
+        if not token:
+            return out
 
-def _log_run(client:Any, place:str, known:dict[str, Any], run:Logged, e:"Experiment") -> bool:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #69022168
+def _log_run(client: Any, place: str, known: dict[str, Any], run: Logged, e: "Experiment") -> bool:
     "Log the seeds that a run and its hospitals' runs lack."
-    parent, new = _put(client, place, known, run.key, run.name, run, run.rows[run.rows.tested_on.isin(WHOLE)], e)
+    parent, new = _put(
+        client, place, known, run.key, run.name, run, run.rows[run.rows.tested_on.isin(WHOLE)], e
+    )
     for site, rows in run.rows[~run.rows.tested_on.isin(WHOLE)].groupby("tested_on", sort=False):
-        new |= _put(client, place, known, f"{run.key}/{site}", str(site), run, rows, e, {"mlflow.parentRunId": parent, "tested_on": str(site)})[1]
+        new |= _put(
+            client,
+            place,
+            known,
+            f"{run.key}/{site}",
+            str(site),
+            run,
+            rows,
+            e,
+            {"mlflow.parentRunId": parent, "tested_on": str(site)},
+        )[1]
     return new
 
-def _put(client:Any, place:str, known:dict[str, Any], key:str, name:str, run:Logged, rows:pd.DataFrame, e:"Experiment", tags:Mapping[str, str]|None=None) -> tuple[str, bool]:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #03559185
+def _put(
+    client: Any,
+    place: str,
+    known: dict[str, Any],
+    key: str,
+    name: str,
+    run: Logged,
+    rows: pd.DataFrame,
+    e: "Experiment",
+    tags: Mapping[str, str] | None = None,
+) -> tuple[str, bool]:
     "One run: made if it is not there, completed if it lacks seeds; its id, and whether anything was new."
     from mlflow.entities import Metric, Param, RunTag
+
     there: Any = known.get(key)
     logged = {} if there is None else json.loads(there.data.tags.get("genomed.cells", "{}"))
-    if {str(s): k for s, k in run.cells.items()}.items() <= logged.items(): return there.info.run_id, False
-    if there is None: there = client.create_run(place, tags={"mlflow.runName": name, "genomed.key": key, **(tags or {}), **{f"genomed.{k}": v for k, v in run.tags.items()}})
-    now, id_ = int(time.time()*1000), there.info.run_id
-    metrics = [Metric(label_of(r.metric, r.tested_on), float(r.value), now, int(r.seed)) for r in rows.itertuples() if str(r.seed) not in logged and np.isfinite(r.value)]
-    metrics += [Metric(f"{label_of(r.metric, r.tested_on)}.{what}", float(v), now, len(run.cells)) for r in _means(rows, e).itertuples() for what, v in (("mean", r.mean), ("low", r.low), ("high", r.high)) if np.isfinite(v)]
-    for start in range(0, len(metrics), 900): client.log_batch(id_, metrics=metrics[start:start + 900])
-    client.log_batch(id_, params=[Param(k, v[:6000]) for k, v in run.params.items()][:100], tags=[RunTag("genomed.cells", json.dumps(logged | run.cells))])
+    if {str(s): k for s, k in run.cells.items()}.items() <= logged.items():
+        return there.info.run_id, False
+    if there is None:
+        there = client.create_run(
+            place,
+            tags={
+                "mlflow.runName": name,
+                "genomed.key": key,
+                **(tags or {}),
+                **{f"genomed.{k}": v for k, v in run.tags.items()},
+            },
+        )
+    now, id_ = int(time.time() * 1000), there.info.run_id
+    metrics = [
+        Metric(label_of(r.metric, r.tested_on), float(r.value), now, int(r.seed))
+        for r in rows.itertuples()
+        if str(r.seed) not in logged and np.isfinite(r.value)
+    ]
+    metrics += [
+        Metric(f"{label_of(r.metric, r.tested_on)}.{what}", float(v), now, len(run.cells))
+        for r in _means(rows, e).itertuples()
+        for what, v in (("mean", r.mean), ("low", r.low), ("high", r.high))
+        if np.isfinite(v)
+    ]
+    for start in range(0, len(metrics), 900):
+        client.log_batch(id_, metrics=metrics[start : start + 900])
+    client.log_batch(
+        id_,
+        params=[Param(k, v[:6000]) for k, v in run.params.items()][:100],
+        tags=[RunTag("genomed.cells", json.dumps(logged | run.cells))],
+    )
     client.set_terminated(id_)
     return id_, True
 
-def _means(rows:pd.DataFrame, e:"Experiment") -> pd.DataFrame:
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #88848268
+def _means(rows: pd.DataFrame, e: "Experiment") -> pd.DataFrame:
     "Means over seeds with their intervals."
     from genomed_workbench.evaluation.experiment import over_seeds, with_rest
-    return over_seeds(with_rest(rows, e.results, e.plan), ["metric", "tested_on"], e.plan.common["level"])
 
-def label_of(metric:str, tested_on:str) -> str:
+    return over_seeds(
+        with_rest(rows, e.results, e.plan), ["metric", "tested_on"], e.plan.common["level"]
+    )
+
+# %% ../../nbs/library/evaluation/14_mlflow.ipynb #59ad5a7b
+def label_of(metric: str, tested_on: str) -> str:
     "The name of a metric in MLflow: a hospital's run is about that hospital only."
     return f"{metric}.{tested_on}" if tested_on in WHOLE else metric

@@ -22,7 +22,13 @@ from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, Record
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from .counts import COUNTED, agreed_least, common_names, tell, told_released
+from genomed_workbench.federation.counts import (
+    COUNTED,
+    agreed_least,
+    common_names,
+    tell,
+    told_released,
+)
 from .sites import Site, time_and_event
 from ..learners.encoding import Encoding, EncodingWarning, Summary
 from ..learners.learner import DisclosureError, Learner, Released, UndeclaredRelease
@@ -39,192 +45,309 @@ DECLARED = {
     "levels": "patients at each level of each category",
     "concordant": "pairs of test patients that the model orders rightly",
     "comparable": "pairs of test patients that can be compared",
-    "control": "change of the site's control variate (Scaffold): of the mean slope on the way that its weights were moved",
+    "control": "change of the site's control variate (Scaffold): of the mean slope on the way "
+    "that its weights were moved",
     "num-examples": "number of rows used, as the weight in averages",
     "site": "number of the site in the federation",
     "seconds": "computing time at the site",
     "behind": "fewest patients behind each record of the message",
 }
 
-def disclosed_by(learner:Learner) -> dict[str, str]:
+
+def disclosed_by(learner: Learner) -> dict[str, str]:
     "Every record that may leave a site when this learner is trained, in words."
     return DECLARED | learner.declares
 
 # %% ../../nbs/library/federation/02_app.ipynb #9a58605f
 def reply(
-    message:Message,
-    released:dict[str, Released],  # what the site computed
-    declared:dict[str, str],       # what it may release
-    n:int,                         # rows used
-    site:int,
-    start:float,                   # perf_counter at the start
-    config:ConfigRecord|None=None, # texts that go along (levels)
-    metrics:tuple[str, ...]=(),    # names that travel as scalars
+    message: Message,
+    released: dict[str, Released],  # what the site computed
+    declared: dict[str, str],  # what it may release
+    n: int,  # rows used
+    site: int,
+    start: float,  # perf_counter at the start
+    config: ConfigRecord | None = None,  # texts that go along (levels)
+    metrics: tuple[str, ...] = (),  # names that travel as scalars
 ) -> Message:
     "The site's answer as a Flower message."
     undeclared = sorted(set(released) - set(declared))
-    if undeclared: raise UndeclaredRelease(f"the site was about to release {undeclared}, which nobody declared")
+    if undeclared:
+        raise UndeclaredRelease(
+            f"the site was about to release {undeclared}, which nobody declared"
+        )
     arrays = {k: r.value for k, r in released.items() if k not in metrics and k != "levels"}
     scalars: dict[str, Any] = {k: float(r.value) for k, r in released.items() if k in metrics}
-    behind = [released[k].patients for k in (*arrays, *scalars, *(("levels",) if config is not None else ()))]
-    scalars |= {"num-examples": n, "site": site, "behind": behind, "seconds": time.perf_counter() - start}
+    behind = [
+        released[k].patients
+        for k in (*arrays, *scalars, *(("levels",) if config is not None else ()))
+    ]
+    scalars |= {
+        "num-examples": n,
+        "site": site,
+        "behind": behind,
+        "seconds": time.perf_counter() - start,
+    }
     content = RecordDict({"arrays": to_record(arrays), "metrics": MetricRecord(scalars)})
-    if config is not None: content["config"] = config
+    if config is not None:
+        content["config"] = config
     return Message(content, reply_to=message)
 
 # %% ../../nbs/library/federation/02_app.ipynb #8e7bc8f3
 SITE_ERROR = 1001
 
-def name_the_site(site_of:Callable[[Context], Site]) -> Callable[[Message, Context, ClientAppCallable], Message]:
+
+def name_the_site(
+    site_of: Callable[[Context], Site],
+) -> Callable[[Message, Context, ClientAppCallable], Message]:
     "A Flower mod: an exception at a site becomes an error reply with the site's name, the error and its traceback."
-    def mod(message:Message, context:Context, call_next:ClientAppCallable) -> Message:
-        try: return call_next(message, context)
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        try:
+            return call_next(message, context)
         except Exception as e:
-            try: name = site_of(context).name
-            except Exception: name = f"partition {context.node_config.get('partition-id')}"
-            reason = json.dumps({"site": name, "type": type(e).__name__, "message": str(e), "traceback": traceback.format_exc()})
+            try:
+                name = site_of(context).name
+            except Exception:
+                name = f"partition {context.node_config.get('partition-id')}"
+            reason = json.dumps(
+                {
+                    "site": name,
+                    "type": type(e).__name__,
+                    "message": str(e),
+                    "traceback": traceback.format_exc(),
+                }
+            )
             return Message(Error(SITE_ERROR, reason), reply_to=message)
+
     return mod
 
 # %% ../../nbs/library/federation/02_app.ipynb #7b4eb842
 @lru_cache(maxsize=4)
-def encoding_of(text:str) -> Encoding:
+def encoding_of(text: str) -> Encoding:
     "The encoding in a message; the same text gives the same object."
     return Encoding.from_json(text)
 
-def summary_released(summary:Summary) -> dict[str, Released]:
+# %% ../../nbs/library/federation/02_app.ipynb #2d95ff27
+def summary_released(summary: Summary) -> dict[str, Released]:
     "A summary as released records."
     few = summary.fewest
-    return {"n": Released(np.array([float(summary.n)]), summary.n), "known": Released(summary.known.astype(float), few),
-            "mean": Released(summary.mean, few), "squares": Released(summary.squares, few), "levels": Released(np.empty(0), few)}
+    return {
+        "n": Released(np.array([float(summary.n)]), summary.n),
+        "known": Released(summary.known.astype(float), few),
+        "mean": Released(summary.mean, few),
+        "squares": Released(summary.squares, few),
+        "levels": Released(np.empty(0), few),
+    }
 
-def summary_received(content:Any, numbers:tuple[str, ...]) -> Summary:
+# %% ../../nbs/library/federation/02_app.ipynb #46bcde16
+def summary_received(content: Any, numbers: tuple[str, ...]) -> Summary:
     "The summary in a reply."
     a = from_record(content["arrays"])
-    return Summary(int(a["n"][0]), numbers, a["known"].astype(int), a["mean"], a["squares"], json.loads(content["config"]["levels"]))
+    return Summary(
+        int(a["n"][0]),
+        numbers,
+        a["known"].astype(int),
+        a["mean"],
+        a["squares"],
+        json.loads(content["config"]["levels"]),
+    )
 
 # %% ../../nbs/library/federation/02_app.ipynb #a1a8cbff
 def agreed(
-    site:Site,
-    context:Context,  # the node's memory of this run
-    what:str,         # about which the site was asked
-    asked:Any,
+    site: Site,
+    context: Context,  # the node's memory of this run
+    what: str,  # about which the site was asked
+    asked: Any,
 ) -> None:
     "Refuse what could be compared with an answer that was given before."
     memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
     text = json.dumps(asked)
     for kept in (site.asked, memory):
         if kept.setdefault(what, text) != text:
-            raise DisclosureError(f"{what}: {_brief(text)} was asked for after {_brief(kept[what])}; two such answers could be compared, so only the first is given. "
-                                  f"Ask as before, or work with a simulation of your own: disclosure='simulation'")
+            raise DisclosureError(
+                f"{what}: {_brief(text)} was asked for after {_brief(kept[what])}; two such "
+                "answers could be compared, so only the first is given. "
+                f"Ask as before, or work with a simulation of your own: disclosure='simulation'"
+            )
 
-def _brief(text:str) -> str:
+# %% ../../nbs/library/federation/02_app.ipynb #562ff69b
+def _brief(text: str) -> str:
     "The beginning of what was asked."
     return text if len(text) < 60 else f"{text[:50]} ..."
 
 # %% ../../nbs/library/federation/02_app.ipynb #d6abfbc0
-def concordance_released(site:Site, model:Learner) -> dict[str, Released]:
+def concordance_released(site: Site, model: Learner) -> dict[str, Released]:
     "Concordant and comparable pairs among the site's test rows (a binary outcome compares a 1 with a 0)."
     X, y = site.table(site.test_rows)
     pairs = comparable_pairs(*time_and_event(y), groups=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EncodingWarning)  # a test patient may have a level that nobody in training had
-        right, all_ = pairs.counts(model.risk_for(X, np.full(len(X), site.name)) if len(X) else np.empty(0))
+        warnings.simplefilter(
+            "ignore", EncodingWarning
+        )  # a test patient may have a level that nobody in training had
+        right, all_ = pairs.counts(
+            model.risk_for(X, np.full(len(X), site.name)) if len(X) else np.empty(0)
+        )
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later]))) or len(y)
     return {"concordant": Released(right, paired), "comparable": Released(all_, paired)}
 
 # %% ../../nbs/library/federation/02_app.ipynb #5504ea65
 def counted(
-    kind:str,         # "names" or "counts"
-    site:Site,
-    config:Any,       # of the message: columns (with the names of their categories), least
-    context:Context,  # the node's memory of this run
-) -> tuple[dict[str, Released], ConfigRecord|None, int]:
+    kind: str,  # "names" or "counts"
+    site: Site,
+    config: Any,  # of the message: columns (with the names of their categories), least
+    context: Context,  # the node's memory of this run
+) -> tuple[dict[str, Released], ConfigRecord | None, int]:
     "Records, texts and rows of an answer in groups of patients."
     memory: Any = context.state.config_records.setdefault("counted", ConfigRecord())
     least = agreed_least(config["least"])
     agreed(site, context, "the smallest cell", least)
-    if memory.setdefault(kind, config["columns"]) != config["columns"]: raise DisclosureError("the patients were counted in this run already, in other groups; two answers could be compared, so only the first is given")
-    rows, columns = site.cohort.frame.iloc[np.sort(np.concatenate([site.train_rows, site.test_rows]))], json.loads(config["columns"])
+    if memory.setdefault(kind, config["columns"]) != config["columns"]:
+        raise DisclosureError(
+            "the patients were counted in this run already, in other groups; two answers "
+            "could be compared, so only the first is given"
+        )
+    rows, columns = (
+        site.cohort.frame.iloc[np.sort(np.concatenate([site.train_rows, site.test_rows]))],
+        json.loads(config["columns"]),
+    )
     rows = rows if len(rows) >= least else rows.iloc[:0]
     if kind == "counts":
-        for c, names in columns.items(): agreed(site, context, f"the counts of {c}", names)
-        return told_released([tell(rows[c], least, names) for c, names in columns.items()], len(rows)), None, len(rows)
+        for c, names in columns.items():
+            agreed(site, context, f"the counts of {c}", names)
+        return (
+            told_released([tell(rows[c], least, names) for c, names in columns.items()], len(rows)),
+            None,
+            len(rows),
+        )
     names = {c: common_names(rows[c], least) for c in columns}
-    return {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))}, ConfigRecord({"levels": json.dumps(names)}), len(rows)
+    return (
+        {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))},
+        ConfigRecord({"levels": json.dumps(names)}),
+        len(rows),
+    )
 
 # %% ../../nbs/library/federation/02_app.ipynb #2fd29fa2
 @dataclass(frozen=True)
 class Answered:
     "A site's answer to a query."
+
     released: dict[str, Released]
-    declared: dict[str, str]           # every record that this query may release, in words
-    n: int                             # rows used
+    declared: dict[str, str]  # every record that this query may release, in words
+    n: int  # rows used
     texts: ConfigRecord | None = None  # that go along
 
-Query = Callable[[Site, Learner, dict[str, np.ndarray], Any, Context], Answered]  # site, learner, arrays and config of the message, the node's memory
+# %% ../../nbs/library/federation/02_app.ipynb #58a36054
+Query = Callable[
+    [Site, Learner, dict[str, np.ndarray], Any, Context], Answered
+]  # site, learner, arrays and config of the message, the node's memory
 
-def numbers_of(config:ConfigRecord) -> dict[str, np.ndarray]:
-    "The numbers in a message's config, as arrays: what a strategy or a search tells the sites beside the weights (proximal-mu, server-round, ...)."
-    told = {"proximal-mu": 0.0, "penalty": 0.0} | {k: v for k, v in config.items() if isinstance(v, (int, float, list))}
+
+def numbers_of(config: ConfigRecord) -> dict[str, np.ndarray]:
+    """The numbers in a message's config, as arrays: what a strategy or a search tells the sites beside
+    the weights (proximal-mu, server-round, ...).
+    """
+    told = {"proximal-mu": 0.0, "penalty": 0.0} | {
+        k: v for k, v in config.items() if isinstance(v, (int, float, list))
+    }
     return {k: np.atleast_1d(np.array(v, float)) for k, v in told.items()}
 
+# %% ../../nbs/library/federation/02_app.ipynb #be6016b5
 def client_app(
-    learner:Learner,
-    site_of:Callable[[Context], Site],  # where this node finds its patients
-    queries:Mapping[str, Query]=MappingProxyType({}),  # further kinds of message, by name
+    learner: Learner,
+    site_of: Callable[[Context], Site],  # where this node finds its patients
+    queries: Mapping[str, Query] = MappingProxyType({}),  # further kinds of message, by name
 ) -> ClientApp:
     "The Flower app that runs at every hospital."
     app, declared = ClientApp(mods=[name_the_site(site_of)]), disclosed_by(learner)
 
-    def index(context:Context) -> int: return int(context.node_config["partition-id"])
+    def index(context: Context) -> int:
+        return int(context.node_config["partition-id"])
 
     @app.query("summaries")
-    def summaries(message:Message, context:Context) -> Message:
+    def summaries(message: Message, context: Context) -> Message:
         start, summary = time.perf_counter(), site_of(context).summary()
-        return reply(message, summary_released(summary), declared, summary.n, index(context), start, ConfigRecord({"levels": json.dumps(summary.levels)}))
+        return reply(
+            message,
+            summary_released(summary),
+            declared,
+            summary.n,
+            index(context),
+            start,
+            ConfigRecord({"levels": json.dumps(summary.levels)}),
+        )
 
-    def learner_answer(message:Message, context:Context) -> Message:
+    def learner_answer(message: Message, context: Context) -> Message:
         start, content = time.perf_counter(), cast(Any, message.content)
         config = content["config"]
         state, site = numbers_of(config) | from_record(content["arrays"]), site_of(context)
         block = site.block(learner, encoding_of(config["encoding"]), int(config.get("folds", 0)))
-        released = corrected(learner, block, state, context.state) if "control" in state else learner.answers(str(config["question"]), block, state)
-        return reply(message, released, declared, block.n, index(context), start, metrics=learner.scalars)
+        released = (
+            corrected(learner, block, state, context.state)
+            if "control" in state
+            else learner.answers(str(config["question"]), block, state)
+        )
+        return reply(
+            message, released, declared, block.n, index(context), start, metrics=learner.scalars
+        )
 
     app.train()(learner_answer)
     app.query("learner")(learner_answer)
 
     @app.query("concordance")
-    def concordance(message:Message, context:Context) -> Message:
+    def concordance(message: Message, context: Context) -> Message:
         start, content, site = time.perf_counter(), cast(Any, message.content), site_of(context)
-        released = concordance_released(site, learner.imported(encoding_of(content["config"]["encoding"]), from_record(content["arrays"])))
+        released = concordance_released(
+            site,
+            learner.imported(
+                encoding_of(content["config"]["encoding"]), from_record(content["arrays"])
+            ),
+        )
         return reply(message, released, declared, len(site.test_rows), index(context), start)
 
-    def counting(kind:str) -> Callable[[Message, Context], Message]:
-        def answer(message:Message, context:Context) -> Message:
+    def counting(kind: str) -> Callable[[Message, Context], Message]:
+        def answer(message: Message, context: Context) -> Message:
             start = time.perf_counter()
-            released, texts, n = counted(kind, site_of(context), cast(Any, message.content)["config"], context)
+            released, texts, n = counted(
+                kind, site_of(context), cast(Any, message.content)["config"], context
+            )
             return reply(message, released, COUNTED, n, index(context), start, texts)
+
         return answer
 
-    for kind in ("names", "counts"): app.query(kind)(counting(kind))
+    for kind in ("names", "counts"):
+        app.query(kind)(counting(kind))
 
-    def answering(query:Query) -> Callable[[Message, Context], Message]:
-        def answer(message:Message, context:Context) -> Message:
+    def answering(query: Query) -> Callable[[Message, Context], Message]:
+        def answer(message: Message, context: Context) -> Message:
             start, content = time.perf_counter(), cast(Any, message.content)
-            told = query(site_of(context), learner, from_record(content["arrays"]), content["config"], context)
-            return reply(message, told.released, told.declared, told.n, index(context), start, told.texts)
+            told = query(
+                site_of(context),
+                learner,
+                from_record(content["arrays"]),
+                content["config"],
+                context,
+            )
+            return reply(
+                message, told.released, told.declared, told.n, index(context), start, told.texts
+            )
+
         return answer
 
-    for name, query in queries.items(): app.query(name)(answering(query))
+    for name, query in queries.items():
+        app.query(name)(answering(query))
 
     @app.evaluate()
-    def evaluate(message:Message, context:Context) -> Message:
+    def evaluate(message: Message, context: Context) -> Message:
         start, content, site = time.perf_counter(), cast(Any, message.content), site_of(context)
         config = content["config"]
         block = site.block(learner, encoding_of(config["encoding"]), part="test")
-        loss = learner.answers("loss", block, numbers_of(config) | from_record(content["arrays"])) if block.n else {"loss": Released(np.array(0.0), 0)}
-        return reply(message, loss, declared, block.n, index(context), start, metrics=learner.scalars)
+        loss = (
+            learner.answers("loss", block, numbers_of(config) | from_record(content["arrays"]))
+            if block.n
+            else {"loss": Released(np.array(0.0), 0)}
+        )
+        return reply(
+            message, loss, declared, block.n, index(context), start, metrics=learner.scalars
+        )
 
     return app

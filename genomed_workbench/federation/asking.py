@@ -34,59 +34,76 @@ from ..learners.newton import from_record
 
 # %% ../../nbs/library/federation/06_asking.ipynb #a0672745
 def jointly(
-    counts:np.ndarray,  # patients by level and cell, shape (levels, cells)
-    least:int,          # fewest patients of each level in a group
-) -> np.ndarray:        # number of the group that each cell belongs to, shape (cells,)
-    "Neighbouring cells joined as they would be for all patients, and further until each level has enough in each group."
+    counts: np.ndarray,  # patients by level and cell, shape (levels, cells)
+    least: int,  # fewest patients of each level in a group
+) -> np.ndarray:  # number of the group that each cell belongs to, shape (cells,)
+    """Neighbouring cells joined as they would be for all patients, and further until each level has
+    enough in each group.
+    """
     base = groups(counts.sum(axis=0)[None], least)[0]
     sums = np.array([np.bincount(base, weights=row) for row in counts if row.any()])
-    if not len(sums): return np.zeros_like(base)
+    if not len(sums):
+        return np.zeros_like(base)
     ids, held, now = np.zeros(sums.shape[1], int), np.zeros(len(sums)), 0
     for j, column in enumerate(sums.T):
-        if (held >= least).all(): held, now = np.zeros(len(sums)), now + 1
+        if (held >= least).all():
+            held, now = np.zeros(len(sums)), now + 1
         held, ids[j] = held + column, now
-    if not (held >= least).all(): ids = np.minimum(ids, max(now - 1, 0))
+    if not (held >= least).all():
+        ids = np.minimum(ids, max(now - 1, 0))
     return ids[base]
 
 # %% ../../nbs/library/federation/06_asking.ipynb #8e48c9e3
 def told_apart(
-    counts:np.ndarray,  # patients by level and kind (such as: events, last seen), shape (levels, kinds)
-    least:int,
-) -> np.ndarray:        # True for a level that may be told apart, shape (levels,)
+    counts: np.ndarray,  # patients by level and kind (such as: events, last seen), shape (levels, kinds)
+    least: int,
+) -> np.ndarray:  # True for a level that may be told apart, shape (levels,)
     "Levels whose counts, like those of all other patients together, are each zero or at least `least`."
-    def small(c:np.ndarray) -> Any: return ((c > 0) & (c < least)).any(axis=-1)
+
+    def small(c: np.ndarray) -> Any:
+        return ((c > 0) & (c < least)).any(axis=-1)
+
     apart = ~small(counts)
-    while apart.any() and small(counts[~apart].sum(axis=0)): apart[np.flatnonzero(apart)[counts[apart].sum(axis=1).argmin()]] = False
+    while apart.any() and small(counts[~apart].sum(axis=0)):
+        apart[np.flatnonzero(apart)[counts[apart].sum(axis=1).argmin()]] = False
     return apart
 
+# %% ../../nbs/library/federation/06_asking.ipynb #a5447c21
 def in_levels(
-    values:pd.Series|None,  # of one site; None: nobody is told apart
-    names:Sequence[str],    # of the levels
-) -> np.ndarray:            # place of each patient's level, len(names) for unknown and other ones, shape (n,)
+    values: pd.Series | None,  # of one site; None: nobody is told apart
+    names: Sequence[str],  # of the levels
+) -> np.ndarray:  # place of each patient's level, len(names) for unknown and other ones, shape (n,)
     "Which level each patient has."
-    if values is None: return np.zeros(0, int)
+    if values is None:
+        return np.zeros(0, int)
     place = {name: i for i, name in enumerate(names)}
     return names_of(values).map(place).fillna(len(names)).to_numpy(int)
 
 # %% ../../nbs/library/federation/06_asking.ipynb #09879c4f
 DISCLOSURES = ("protected", "simulation")
 
+
 def cell_size(
-    site:Site,
-    context:Context,
-    config:Any,  # of the message: least, disclosure
+    site: Site,
+    context: Context,
+    config: Any,  # of the message: least, disclosure
 ) -> int:
     "The fewest patients in a group that this site agrees to; 1 in a simulation."
     if config["disclosure"] == "simulation":
-        if not site.simulated: raise DisclosureError("disclosure='simulation' was asked for; this site tells of its patients in groups only. Ask with disclosure='protected'")
+        if not site.simulated:
+            raise DisclosureError(
+                "disclosure='simulation' was asked for; this site tells of its patients in "
+                "groups only. Ask with disclosure='protected'"
+            )
         return 1
     least = agreed_least(config["least"])
     agreed(site, context, "the smallest cell", least)
     return least
 
+# %% ../../nbs/library/federation/06_asking.ipynb #b437c4b0
 def all_rows(
-    site:Site,
-    least:int=1,
+    site: Site,
+    least: int = 1,
 ) -> pd.DataFrame:
     "All rows of a site, training and test; none where they are fewer than a group."
     rows = np.sort(np.concatenate([site.train_rows, site.test_rows]))
@@ -94,76 +111,104 @@ def all_rows(
 
 # %% ../../nbs/library/federation/06_asking.ipynb #1d7cc32e
 def smallest_cut(
-    shared:np.ndarray,  # patients that two groups share, symmetric, shape (k, k)
-    enough:float,       # cuts through so many do not matter
-) -> float:             # the smallest number of patients through whom a part can be cut off; infinity if enough or none
-    "The smallest cut of what hangs together: as much flows between the two parts, and no more (Ford and Fulkerson 1956, doi:10.4153/CJM-1956-045-5)."
-    never = connected_components(csr_array(shared >= enough), directed=False)[1]  # groups that no such cut parts, taken together
+    shared: np.ndarray,  # patients that two groups share, symmetric, shape (k, k)
+    enough: float,  # cuts through so many do not matter
+) -> (
+    float
+):  # the smallest number of patients through whom a part can be cut off; infinity if enough or none
+    """The smallest cut of what hangs together: as much flows between the two parts, and no more (Ford
+    and Fulkerson 1956, doi:10.4153/CJM-1956-045-5).
+    """
+    never = connected_components(csr_array(shared >= enough), directed=False)[
+        1
+    ]  # groups that no such cut parts, taken together
     joined = np.eye(never.max() + 1)[never]
     W = joined.T @ shared @ joined
     np.fill_diagonal(W, 0)
     flows = csr_array(W.astype(np.int32))
     part = connected_components(flows, directed=False)[1]
     first = np.unique(part, return_index=True)[1][part]
-    cuts = [maximum_flow(flows, source, sink).flow_value for sink, source in enumerate(first) if sink != source]
+    cuts = [
+        maximum_flow(flows, source, sink).flow_value
+        for sink, source in enumerate(first)
+        if sink != source
+    ]
     return float(min(cuts)) if min(cuts, default=enough) < enough else np.inf
 
+# %% ../../nbs/library/federation/06_asking.ipynb #a5588dac
 def fewest_between(
-    first:np.ndarray,   # group of each patient, -1 for those who are left out, shape (n,)
-    second:np.ndarray,
-    enough:float,
-) -> float:             # infinity where every difference is about enough patients
+    first: np.ndarray,  # group of each patient, -1 for those who are left out, shape (n,)
+    second: np.ndarray,
+    enough: float,
+) -> float:  # infinity where every difference is about enough patients
     "Fewest patients whom two divisions single out by subtraction."
     both = (first >= 0) & (second >= 0)
     (a, i), (b, j) = (np.unique(x[both], return_inverse=True) for x in (first, second))
-    W = np.zeros((len(a) + len(b),)*2)
+    W = np.zeros((len(a) + len(b),) * 2)
     np.add.at(W, (i, len(a) + j), 1)
     return smallest_cut(W + W.T, enough)
 
 # %% ../../nbs/library/federation/06_asking.ipynb #db1d8608
 def divided(
-    site:Site,
-    context:Context,
-    by:str,                            # the column, in words
-    divisions:dict[str, np.ndarray],   # what is told of the groups -> group of each row of `all_rows`, -1 for those who are left out
-    least:int,
+    site: Site,
+    context: Context,
+    by: str,  # the column, in words
+    divisions: dict[
+        str, np.ndarray
+    ],  # what is told of the groups -> group of each row of `all_rows`, -1 for those who are left out
+    least: int,
 ) -> None:
     "Refuse an answer by groups if a difference to an earlier one would be about fewer than `least` patients."
     memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
     rows = np.concatenate([site.train_rows, site.test_rows])
-    kept_as = {f"groups, {about}": group[np.argsort(np.argsort(rows))].tolist() for about, group in divisions.items() if len(group) == len(rows)}  # in an order that a site keeps when it moves
+    kept_as = {
+        f"groups, {about}": group[np.argsort(np.argsort(rows))].tolist()
+        for about, group in divisions.items()
+        if len(group) == len(rows)
+    }  # in an order that a site keeps when it moves
     for kept in (site.asked, memory):
         for what, group in kept_as.items():
             for other, before in json.loads(kept.get(what, "[]")):
                 if (few := fewest_between(np.array(before), np.array(group), least)) < least:
-                    raise DisclosureError(f"groups by {by} were asked for after groups by {other}; from both answers it would follow what is told of {'one patient' if few == 1 else f'{few:.0f} patients'}, so only the first is given. "
-                                          f"Ask for other groups, or work with a simulation of your own: disclosure='simulation'")
+                    raise DisclosureError(
+                        f"groups by {by} were asked for after groups by {other}; from both answers it "
+                        "would follow what is told of "
+                        f"{'one patient' if few == 1 else f'{few:.0f} patients'}, so only the first is "
+                        "given. "
+                        f"Ask for other groups, or work with a simulation of your own: disclosure='simulation'"
+                    )
     for kept in (site.asked, memory):
         for what, group in kept_as.items():
             told = json.loads(kept.get(what, "[]"))
-            if group not in [before for _, before in told]: kept[what] = json.dumps([*told, [by, group]])
+            if group not in [before for _, before in told]:
+                kept[what] = json.dumps([*told, [by, group]])
 
 # %% ../../nbs/library/federation/06_asking.ipynb #1144de09
 T = TypeVar("T")
 
+
 @dataclass(frozen=True)
 class Reply:
     "What one site answered."
+
     arrays: dict[str, np.ndarray]
     texts: Any  # names, read from JSON; None where there are none
-    n: int      # rows used
+    n: int  # rows used
 
     @classmethod
-    def of(cls, content:Any) -> "Reply":
+    def of(cls, content: Any) -> "Reply":
         "Read a message."
         texts = json.loads(content["config"]["levels"]) if "config" in content else None
         return cls(from_record(content["arrays"]), texts, int(content["metrics"]["num-examples"]))
 
+# %% ../../nbs/library/federation/06_asking.ipynb #3a665d9e
 AskSites = Callable[..., list[Reply]]  # kind of question, arrays, further settings
+
 
 @dataclass
 class Asking:
     "A job of questions, over any grid."
+
     federation: Federation
     steps: Callable[[AskSites], Any]
     queries: Mapping[str, Query]
@@ -173,18 +218,31 @@ class Asking:
     over: bool = False
     found: Any = None
 
-    def main(self, grid:Grid) -> None:
+    def main(self, grid: Grid) -> None:
         "All questions."
-        self.recorder = Recorder(grid, list(self.federation.sites), DECLARED | self.declared, self.tell, lambda: self.over)
+        self.recorder = Recorder(
+            grid,
+            list(self.federation.sites),
+            DECLARED | self.declared,
+            self.tell,
+            lambda: self.over,
+        )
         self.found = self.steps(self.ask)
 
-    def ask(self, kind:str, arrays:dict[str, np.ndarray]|None=None, **config:Any) -> list[Reply]:
+    def ask(
+        self, kind: str, arrays: dict[str, np.ndarray] | None = None, **config: Any
+    ) -> list[Reply]:
         "One question to every site; answers in site order."
-        return [Reply.of(cast(Any, m.content)) for m in self.recorder.ask(f"query.{kind}", arrays or {}, **config)]
+        return [
+            Reply.of(cast(Any, m.content))
+            for m in self.recorder.ask(f"query.{kind}", arrays or {}, **config)
+        ]
 
+# %% ../../nbs/library/federation/06_asking.ipynb #01e2a3ba
 @dataclass(frozen=True)
 class Books:
     "How an answer came about."
+
     disclosed: pd.DataFrame  # every kind of value that left a site
     history: pd.DataFrame
     engine: str
@@ -192,9 +250,11 @@ class Books:
     min_cell: int
     seconds: float
 
+# %% ../../nbs/library/federation/06_asking.ipynb #14d55aea
 @dataclass(frozen=True)
 class Answer:
     "A table, how exact it is, and what left the sites for it."
+
     table: pd.DataFrame
     note: str
     books: Books
@@ -205,82 +265,129 @@ class Answer:
         "Every kind of value that left a site."
         return self.books.disclosed
 
-    def __repr__(self) -> str: return f"{self.title}\n{self.table.to_string(float_format='{:.4g}'.format)}\n{self.note}"
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.table.to_string(float_format='{:.4g}'.format)}\n{self.note}"
 
-    def _repr_html_(self) -> str: return f"<p><b>{html.escape(self.title)}</b></p>{self.table.to_html(float_format='{:.4g}'.format, border=0)}<p><small>{html.escape(self.note)}</small></p>"
+    def _repr_html_(self) -> str:
+        return f"<p><b>{html.escape(self.title)}</b></p>{self.table.to_html(float_format='{:.4g}'.format, border=0)}<p><small>{html.escape(self.note)}</small></p>"
 
+# %% ../../nbs/library/federation/06_asking.ipynb #b1be1c14
 def ask_sites(
-    federation:Federation,
-    steps:Callable[[AskSites], T],
-    queries:Mapping[str, Query],
-    declared:dict[str, str],   # every record that these queries may release
-    doing:str,                 # for the bar
-    engine:str="inprocess",
-    disclosure:str="protected",
-    min_cell:int=5,
-    progress:bool|Listener=True,
+    federation: Federation,
+    steps: Callable[[AskSites], T],
+    queries: Mapping[str, Query],
+    declared: dict[str, str],  # every record that these queries may release
+    doing: str,  # for the bar
+    engine: str = "inprocess",
+    disclosure: str = "protected",
+    min_cell: int = 5,
+    progress: bool | Listener = True,
 ) -> tuple[T, Books]:
     "Put questions to all sites on any engine."
-    if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
-    if disclosure not in DISCLOSURES: raise ValueError(f"disclosure={disclosure!r}: expected 'protected' or 'simulation'")
-    if disclosure == "protected": agreed_least(min_cell)
+    if engine not in ENGINES:
+        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    if disclosure not in DISCLOSURES:
+        raise ValueError(f"disclosure={disclosure!r}: expected 'protected' or 'simulation'")
+    if disclosure == "protected":
+        agreed_least(min_cell)
     start = time.perf_counter()
-    with listening(progress, doing, " questions", lambda step: not step.site and step.phase != "waiting") as tell:
+    with listening(
+        progress, doing, " questions", lambda step: not step.site and step.phase != "waiting"
+    ) as tell:
         job = Asking(federation, steps, queries, declared, tell)
-        with _my_turn(tell): _run_job(cast(Any, job), engine, list(federation.sites.values()), 0)
-    return job.found, Books(job.recorder.ledger.frame(), job.recorder.history(), engine, disclosure, min_cell, time.perf_counter() - start)
+        with _my_turn(tell):
+            _run_job(cast(Any, job), engine, list(federation.sites.values()), 0)
+    return job.found, Books(
+        job.recorder.ledger.frame(),
+        job.recorder.history(),
+        engine,
+        disclosure,
+        min_cell,
+        time.perf_counter() - start,
+    )
 
 # %% ../../nbs/library/federation/06_asking.ipynb #a41bcbc2
 NAMES = {"levels": "the names of a category that enough patients share"}
 
-def tell_names(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+
+def tell_names(
+    site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "The names of each column; none for a number with many values."
     least = cell_size(site, context, config)
     rows = all_rows(site, least)
     names = {c: common_names(rows[c], least) for c in json.loads(config["columns"])}
-    return Answered({"levels": Released(np.empty(0), least if any(names.values()) else len(rows))}, NAMES, len(rows), ConfigRecord({"levels": json.dumps(names)}))
+    return Answered(
+        {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))},
+        NAMES,
+        len(rows),
+        ConfigRecord({"levels": json.dumps(names)}),
+    )
 
+# %% ../../nbs/library/federation/06_asking.ipynb #ab8452de
 def names_in(
-    ask:AskSites,
-    federation:Federation,
-    columns:Sequence[str],
-    **how:Any,                # least, disclosure
-) -> dict[str, list[str]|None]:
+    ask: AskSites,
+    federation: Federation,
+    columns: Sequence[str],
+    **how: Any,  # least, disclosure
+) -> dict[str, list[str] | None]:
     "The names to count by column, None for a number."
     said = ask("names_told", columns=json.dumps(list(columns)), **how)
-    return {c: asked_names([r.texts[c] for r in said], federation.cohort.frame[c].dtype.kind not in "biuf") for c in columns}
+    return {
+        c: asked_names(
+            [r.texts[c] for r in said], federation.cohort.frame[c].dtype.kind not in "biuf"
+        )
+        for c in columns
+    }
 
+# %% ../../nbs/library/federation/06_asking.ipynb #04d40366
 def groups_in(
-    ask:AskSites,
-    federation:Federation,
-    by:str|None,
-    **how:Any,
+    ask: AskSites,
+    federation: Federation,
+    by: str | None,
+    **how: Any,
 ) -> list[str]:
     "Names of the groups that patients are compared by; one for everybody."
-    if by is None: return ["all"]
+    if by is None:
+        return ["all"]
     names = names_in(ask, federation, [by], **how)[by]
-    if names is None: raise FederationError(f"by={by!r}: a number with many values; make groups of it first (for instance with pandas.cut), and name that column")
-    if not names: raise FederationError(f"by={by!r}: no group has enough patients at any hospital")
+    if names is None:
+        raise FederationError(
+            f"by={by!r}: a number with many values; make groups of it first (for instance "
+            "with pandas.cut), and name that column"
+        )
+    if not names:
+        raise FederationError(f"by={by!r}: no group has enough patients at any hospital")
     return names
 
+# %% ../../nbs/library/federation/06_asking.ipynb #79b756f5
 def without_silent(
-    federation:Federation,
-    told:Sequence[float],  # of each site, how many patients it told of
-    least:int,
-    whom:str="patients",
-) -> str:                  # empty where every site told something
+    federation: Federation,
+    told: Sequence[float],  # of each site, how many patients it told of
+    least: int,
+    whom: str = "patients",
+) -> str:  # empty where every site told something
     "Which hospitals are in no number, for a note."
     silent = [name for name, n in zip(federation.sites, told) if not n]
-    if not silent: return ""
+    if not silent:
+        return ""
     names = ", ".join(silent[:6]) + (f" and {len(silent) - 6} more" if len(silent) > 6 else "")
-    return f" Without {names}: fewer than {least} {whom}{' each' if len(silent) > 1 else ''}, who are in no number and no range here."
+    return (
+        f" Without {names}: fewer than {least} "
+        f"{whom}{' each' if len(silent) > 1 else ''}, who are in no number and no range "
+        "here."
+    )
 
+# %% ../../nbs/library/federation/06_asking.ipynb #99e6c181
 def known_columns(
-    federation:Federation,
-    columns:Sequence[str],
-    what:str,
+    federation: Federation,
+    columns: Sequence[str],
+    what: str,
 ) -> None:
     "Stop at a column that the cohort lacks."
     there = federation.cohort.frame.columns
     lacking = [c for c in columns if c not in there]
-    if lacking: raise FederationError(f"{what}: the cohort has no column {lacking[0]!r}; it has {', '.join(map(str, there))}")
+    if lacking:
+        raise FederationError(
+            f"{what}: the cohort has no column {lacking[0]!r}; it has {', '.join(map(str, there))}"
+        )

@@ -19,46 +19,55 @@ from ..learners.learner import FLOOR, DisclosureError, Released
 
 # %% ../../nbs/library/federation/00_counts.ipynb #ca58111a
 STEPS, DECADES = 32, (-4, 8)  # cells in a factor of ten; from a ten-thousandth to a hundred million
-HALF = STEPS*(DECADES[1] - DECADES[0])
-MISSING, ZERO, NUMBER_CELLS = 0, 1 + HALF, 2 + 2*HALF
+HALF = STEPS * (DECADES[1] - DECADES[0])
+MISSING, ZERO, NUMBER_CELLS = 0, 1 + HALF, 2 + 2 * HALF
+
 
 def cell_of(
-    values:Any,  # numbers, NaN where unknown, shape (n,)
+    values: Any,  # numbers, NaN where unknown, shape (n,)
 ) -> np.ndarray:  # 0 for unknown, then from the most negative to the largest, shape (n,)
     "The cell of each number."
     x = np.asarray(values, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        step = np.clip(np.floor(STEPS*(np.log10(np.abs(x)) - DECADES[0])), -1, HALF - 1)
-        cells = ZERO + np.sign(x)*(step + 1)
+        step = np.clip(np.floor(STEPS * (np.log10(np.abs(x)) - DECADES[0])), -1, HALF - 1)
+        cells = ZERO + np.sign(x) * (step + 1)
     return np.where(np.isnan(x), MISSING, np.nan_to_num(cells)).astype(int)
 
+# %% ../../nbs/library/federation/00_counts.ipynb #90e496ff
 def lower_edge(
-    cells:Any,  # cells of `cell_of`, from 1 up
+    cells: Any,  # cells of `cell_of`, from 1 up
 ) -> np.ndarray:
     "Where a cell begins, in the unit of the variable; what lies below the last of the grid begins at minus infinity."
     k = np.asarray(cells, dtype=float) - ZERO
-    size = 10.0**(DECADES[0] + np.where(k > 0, k - 1, -k)/STEPS)
-    return np.where(k == 0, 0.0, np.where(k <= -HALF, -np.inf, np.sign(k)*size))
+    size = 10.0 ** (DECADES[0] + np.where(k > 0, k - 1, -k) / STEPS)
+    return np.where(k == 0, 0.0, np.where(k <= -HALF, -np.inf, np.sign(k) * size))
 
 # %% ../../nbs/library/federation/00_counts.ipynb #b2bda02b
-OTHER, FEW_VALUES = 1, 6  # the cell of names that were not asked for; how many values a code has at most
+OTHER, FEW_VALUES = (
+    1,
+    6,
+)  # the cell of names that were not asked for; how many values a code has at most
+
 
 def level_name(
-    value:Any,
+    value: Any,
 ) -> str:
     "How a level or a code is written: 1 and 1.0 are the same."
-    if isinstance(value, (bool, np.bool_)): return str(int(value))
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
     return f"{float(value):.10g}" if isinstance(value, (int, float, np.number)) else str(value)
 
+# %% ../../nbs/library/federation/00_counts.ipynb #c3dfce53
 def names_of(
-    values:pd.Series,
+    values: pd.Series,
 ) -> pd.Series:  # NaN stays NaN
     "Each value by its name."
     return values.map({v: level_name(v) for v in values.dropna().unique()}).astype(object)
 
+# %% ../../nbs/library/federation/00_counts.ipynb #3a7576c7
 def level_cell(
-    names:pd.Series,       # of one site
-    asked:Sequence[str],   # names in their fixed order
+    names: pd.Series,  # of one site
+    asked: Sequence[str],  # names in their fixed order
 ) -> np.ndarray:
     "The cell of each name: 0 unknown, 1 another name, then the names that were asked for."
     place = {name: i + 2 for i, name in enumerate(asked)}
@@ -66,13 +75,17 @@ def level_cell(
 
 # %% ../../nbs/library/federation/00_counts.ipynb #74dd9496
 def groups(
-    counts:np.ndarray,  # patients a cell, shape (draws, cells)
-    least:int,          # fewest patients in a group
-) -> np.ndarray:        # number of the group that each cell belongs to, shape (draws, cells)
+    counts: np.ndarray,  # patients a cell, shape (draws, cells)
+    least: int,  # fewest patients in a group
+) -> np.ndarray:  # number of the group that each cell belongs to, shape (draws, cells)
     "Neighbouring cells gathered from the left until each group holds enough."
     counts = np.asarray(counts)
     used = np.flatnonzero(counts.any(axis=0))
-    ids, total, now = np.zeros((len(counts), len(used)), int), np.zeros(len(counts), counts.dtype), np.zeros(len(counts), int)
+    ids, total, now = (
+        np.zeros((len(counts), len(used)), int),
+        np.zeros(len(counts), counts.dtype),
+        np.zeros(len(counts), int),
+    )
     for j, cell in enumerate(used):
         full = total >= least
         now, total = now + full, np.where(full, 0, total) + counts[:, cell]
@@ -86,38 +99,47 @@ def groups(
 @dataclass(frozen=True)
 class Told:
     "What one site said about one variable: how many patients lie from each start up to the next."
+
     starts: np.ndarray  # first cell of each group
     counts: np.ndarray  # patients in it; empty where fewer than agreed are known
 
+# %% ../../nbs/library/federation/00_counts.ipynb #ebcc18c1
 def common_names(
-    values:pd.Series,  # one variable at one site
-    least:int,
-) -> list[str]|None:   # None for a number with many values
+    values: pd.Series,  # one variable at one site
+    least: int,
+) -> list[str] | None:  # None for a number with many values
     "The names that at least `least` patients share."
     number = values.dtype.kind in "biuf"
-    if number and values.nunique() > FEW_VALUES: return None
+    if number and values.nunique() > FEW_VALUES:
+        return None
     counts = names_of(values).value_counts()
     return sorted((str(k) for k, n in counts.items() if n >= least), key=natural)
 
+# %% ../../nbs/library/federation/00_counts.ipynb #92f81cc4
 def natural(
-    name:str,
+    name: str,
 ) -> tuple[bool, float, str]:
     "Sort key: numbers by value, then texts."
-    try: return (False, float(name), "")
-    except ValueError: return (True, 0.0, name)
+    try:
+        return (False, float(name), "")
+    except ValueError:
+        return (True, 0.0, name)
 
 # %% ../../nbs/library/federation/00_counts.ipynb #85dccebb
 def tell(
-    values:pd.Series,               # one variable at one site
-    least:int,
-    asked:Sequence[str]|None=None,  # names of a category; None for a number
+    values: pd.Series,  # one variable at one site
+    least: int,
+    asked: Sequence[str] | None = None,  # names of a category; None for a number
 ) -> Told:
     "The groups of one variable."
-    if values.notna().sum() < least: return Told(np.zeros(0, int), np.zeros(0, int))
+    if values.notna().sum() < least:
+        return Told(np.zeros(0, int), np.zeros(0, int))
     cells = cell_of(values) if asked is None else level_cell(names_of(values), asked)
     counts = np.bincount(cells, minlength=NUMBER_CELLS if asked is None else len(asked) + 2)
     ids = groups(counts[None], least)[0]
-    return Told(np.flatnonzero(np.diff(ids, prepend=-1)), np.bincount(ids, weights=counts).astype(int))
+    return Told(
+        np.flatnonzero(np.diff(ids, prepend=-1)), np.bincount(ids, weights=counts).astype(int)
+    )
 
 # %% ../../nbs/library/federation/00_counts.ipynb #fcefa08f
 COUNTED = {
@@ -127,28 +149,40 @@ COUNTED = {
     "levels": "the names of a category that enough patients share",
 }
 
+
 def told_released(
-    told:Sequence[Told],  # one a variable
-    rows:int,
+    told: Sequence[Told],  # one a variable
+    rows: int,
 ) -> dict[str, Released]:
     "What a site said, as released records."
     patients = np.concatenate([t.counts for t in told]) if told else np.zeros(0)
     fewest = int(patients.min(initial=rows))
-    records = {"starts": np.concatenate([t.starts for t in told]) if told else np.zeros(0), "patients": patients, "groups": np.array([len(t.counts) for t in told])}
+    records = {
+        "starts": np.concatenate([t.starts for t in told]) if told else np.zeros(0),
+        "patients": patients,
+        "groups": np.array([len(t.counts) for t in told]),
+    }
     return {k: Released(np.asarray(v, dtype=float), fewest) for k, v in records.items()}
 
+# %% ../../nbs/library/federation/00_counts.ipynb #4f7c07a0
 def told_received(
-    arrays:dict[str, np.ndarray],  # the records of a reply
+    arrays: dict[str, np.ndarray],  # the records of a reply
 ) -> list[Told]:
     "What a site said about each variable."
     cuts = np.cumsum(arrays["groups"].astype(int))[:-1]
-    return [Told(s.astype(int), c.astype(int)) for s, c in zip(np.split(arrays["starts"], cuts), np.split(arrays["patients"], cuts))]
+    return [
+        Told(s.astype(int), c.astype(int))
+        for s, c in zip(np.split(arrays["starts"], cuts), np.split(arrays["patients"], cuts))
+    ]
 
 # %% ../../nbs/library/federation/00_counts.ipynb #a7ce0a73
 def agreed_least(
-    least:Any,  # as the question has it
+    least: Any,  # as the question has it
 ) -> int:
     "The fewest patients in a group, if the site can agree to it."
     least = int(least)
-    if least < FLOOR: raise DisclosureError(f"groups of {least} patients were asked for; this site tells of no fewer than {FLOOR}")
+    if least < FLOOR:
+        raise DisclosureError(
+            f"groups of {least} patients were asked for; this site tells of no fewer than {FLOOR}"
+        )
     return least

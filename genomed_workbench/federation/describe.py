@@ -19,46 +19,92 @@ import pandas as pd
 from flwr.app import Context
 
 from .app import Answered, agreed
-from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart, without_silent
-from .counts import MISSING, NUMBER_CELLS, Told, cell_of, level_cell, lower_edge, names_of
+from genomed_workbench.federation.asking import (
+    NAMES,
+    Answer,
+    AskSites,
+    Books,
+    Reply,
+    all_rows,
+    ask_sites,
+    cell_size,
+    divided,
+    groups_in,
+    in_levels,
+    jointly,
+    known_columns,
+    names_in,
+    tell_names,
+    told_apart,
+    without_silent,
+)
+from genomed_workbench.federation.counts import (
+    MISSING,
+    NUMBER_CELLS,
+    Told,
+    cell_of,
+    level_cell,
+    lower_edge,
+    names_of,
+)
 from .engines import Listener
 from .harmony import compartments, shared_out
 from .sites import Federation, FederationError, Site
 from ..learners.learner import Released
 from genomed_workbench.statistics.describe import (
-    correlation_of, means_differ, moments_of, pooled_cross_products, pooled_moments, quantile_of_counts, quantile_within, ranks_differ, said_count, said_mean,
-    said_median, said_p, sd_of, shares_differ,
+    correlation_of,
+    means_differ,
+    moments_of,
+    pooled_cross_products,
+    pooled_moments,
+    quantile_of_counts,
+    quantile_within,
+    ranks_differ,
+    said_count,
+    said_mean,
+    said_median,
+    said_p,
+    sd_of,
+    shares_differ,
 )
 
 # %% ../../nbs/library/federation/07_describe.ipynb #a8694dea
 def told_cells(
-    counts:np.ndarray,  # patients by level (rows told together at the end) and cell, shape (levels, cells)
-    least:int,
-) -> list[Told]:        # one a level
-    "Cells as they are where none is small; else joined. The first, of unknown values, stays apart where it is empty or has enough."
+    counts: np.ndarray,  # patients by level (rows told together at the end) and cell, shape (levels, cells)
+    least: int,
+) -> list[Told]:  # one a level
+    """Cells as they are where none is small; else joined. The first, of unknown values, stays apart
+    where it is empty or has enough.
+    """
     known = counts.sum(axis=1) - counts[:, MISSING]
-    if least <= 1 or not _small(counts, least): ids = np.arange(counts.shape[1])
-    elif not _small(counts[:, MISSING], least) and not _small(known, least): ids = np.append(-1, jointly(counts[:, MISSING + 1:], least)) + 1
-    else: ids = jointly(counts, least)
+    if least <= 1 or not _small(counts, least):
+        ids = np.arange(counts.shape[1])
+    elif not _small(counts[:, MISSING], least) and not _small(known, least):
+        ids = np.append(-1, jointly(counts[:, MISSING + 1 :], least)) + 1
+    else:
+        ids = jointly(counts, least)
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     return [Told(starts, np.bincount(ids, weights=row).astype(int)) for row in counts]
 
-def _small(counts:np.ndarray, least:int) -> bool:
+# %% ../../nbs/library/federation/07_describe.ipynb #b52fc764
+def _small(counts: np.ndarray, least: int) -> bool:
     "Whether any of these counts is small, but not none."
     return bool(((counts > 0) & (counts < least)).any())
 
+# %% ../../nbs/library/federation/07_describe.ipynb #a36b58da
 def cell_bounds(
-    told:Told,
-    names:int,             # how many names were asked for
-    shared:Any,            # places of the names that enough patients of the site share
-    least:int,
-) -> np.ndarray:           # fewest and most patients in each cell (unknown, other names, then the names), shape (names + 2, 2)
+    told: Told,
+    names: int,  # how many names were asked for
+    shared: Any,  # places of the names that enough patients of the site share
+    least: int,
+) -> np.ndarray:  # fewest and most patients in each cell (unknown, other names, then the names), shape (names + 2, 2)
     "What is certain about each cell of a category."
     out = np.zeros((names + 2, 2))
     for start, end, n in zip(told.starts, np.append(told.starts[1:], names + 2), told.counts):
         cells = np.arange(start, end)
         many = np.isin(cells - 2, shared)
-        if len(cells) == 1: out[cells] = n
+        if len(cells) == 1:
+            out[cells] = n
         else:
             most = np.where(many, n, min(least - 1, n))
             fewest = np.where(many, least, 0)
@@ -68,52 +114,74 @@ def cell_bounds(
 
 # %% ../../nbs/library/federation/07_describe.ipynb #41cd694a
 def told_number(
-    values:np.ndarray,  # NaN where unknown, shape (n,)
-    level:np.ndarray,   # shape (n,)
-    levels:int,
-    least:int,
+    values: np.ndarray,  # NaN where unknown, shape (n,)
+    level: np.ndarray,  # shape (n,)
+    levels: int,
+    least: int,
 ) -> list[Told]:
     "Cells of a number by level; the missing ones apart where they are none or enough."
     counts = np.zeros((levels, NUMBER_CELLS), int)
     np.add.at(counts, (level, cell_of(values)), 1)
     lost, known = counts[:, MISSING], counts.sum(axis=1) - counts[:, MISSING]
     apart = not _small(lost, least) and not _small(known, least)
-    ids = np.append(-1, jointly(counts[:, MISSING + 1:], least)) + 1 if apart else jointly(counts, least)
+    ids = (
+        np.append(-1, jointly(counts[:, MISSING + 1 :], least)) + 1
+        if apart
+        else jointly(counts, least)
+    )
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     return [Told(starts, np.bincount(ids, weights=row).astype(int)) for row in counts]
 
-def rounded_to(value:float, sd:float) -> float:
+# %% ../../nbs/library/federation/07_describe.ipynb #17fee705
+def rounded_to(value: float, sd: float) -> float:
     "Three digits of the spread: the hundredth of its power of ten."
-    unit = 10.0**np.floor(np.log10(sd))/100 if sd > 0 else 1e-3*max(abs(value), 1e-300)
-    return float(np.round(value/unit)*unit)
+    unit = 10.0 ** np.floor(np.log10(sd)) / 100 if sd > 0 else 1e-3 * max(abs(value), 1e-300)
+    return float(np.round(value / unit) * unit)
 
-def about(known:int, n:int, least:int) -> tuple[float, float]:
+# %% ../../nbs/library/federation/07_describe.ipynb #fbac4478
+def about(known: int, n: int, least: int) -> tuple[float, float]:
     "Known values as a site says them that may not say them exactly, and how far that may be from the truth."
-    if n - known < least: return n - (least - 1)/2, (least - 1)/2
-    return float(least*round(known/least)), least/2
+    if n - known < least:
+        return n - (least - 1) / 2, (least - 1) / 2
+    return float(least * round(known / least)), least / 2
 
-def known_levels(values:np.ndarray, level:np.ndarray, levels:int, least:int) -> np.ndarray:
+# %% ../../nbs/library/federation/07_describe.ipynb #604902fd
+def known_levels(values: np.ndarray, level: np.ndarray, levels: int, least: int) -> np.ndarray:
     "The levels that a number is told by, shape (n,): one in which too few values are known is joined with the last."
-    apart = told_apart(np.bincount(level, weights=~np.isnan(values), minlength=levels)[:, None], least)
+    apart = told_apart(
+        np.bincount(level, weights=~np.isnan(values), minlength=levels)[:, None], least
+    )
     apart[-1] = True
     return np.where(apart[level], level, levels - 1)
 
+# %% ../../nbs/library/federation/07_describe.ipynb #2527cd55
 def told_moments(
-    values:np.ndarray,
-    level:np.ndarray,
-    levels:int,
-    least:int,
-) -> tuple[np.ndarray, int]:  # by level: known, mean, squares, how far known may be from the truth, shape (levels, 4); fewest patients behind a mean
+    values: np.ndarray,
+    level: np.ndarray,
+    levels: int,
+    least: int,
+) -> tuple[
+    np.ndarray, int
+    # by level: known, mean, squares, how far known may be from the truth, shape (levels, 4); fewest
+    # patients behind a mean
+]:
     "Sums of one number by level; a level in which too few are known is told together with the last."
     level = known_levels(values, level, levels, least)
-    n, known = np.bincount(level, minlength=levels), np.bincount(level, weights=~np.isnan(values), minlength=levels).astype(int)
+    n, known = (
+        np.bincount(level, minlength=levels),
+        np.bincount(level, weights=~np.isnan(values), minlength=levels).astype(int),
+    )
     vague, out = ((n > known) & (n - known < least)).any(), np.zeros((levels, 4))
     told = np.flatnonzero(known >= max(least, 1))
     for g in told:
         k, mean, squares = moments_of(values[level == g])
         sd = float(sd_of(np.array(k), np.array(squares))) if k > 1 else 0.0
         weight, away = about(k, int(n[g]), least) if vague else (float(k), 0.0)
-        out[g] = (weight, rounded_to(mean, sd), rounded_to(sd, sd)**2*max(weight - 1, 0), away) if vague else (k, mean, squares, 0.0)
+        out[g] = (
+            (weight, rounded_to(mean, sd), rounded_to(sd, sd) ** 2 * max(weight - 1, 0), away)
+            if vague
+            else (k, mean, squares, 0.0)
+        )
     return out, int(known[told].min(initial=len(values)))
 
 # %% ../../nbs/library/federation/07_describe.ipynb #4c064417
@@ -122,174 +190,309 @@ DESCRIBED = NAMES | {
     "starts": "where each group of neighbouring cells begins; in a simulation the values themselves",
     "patients": "patients in each group; none, or never fewer than agreed",
     "groups": "how many groups each variable has, by group of patients",
-    "moments": "known values, mean, sum of squared deviations, and how far the first may be off, by variable and group of patients; rounded where few are missing",
+    "moments": "known values, mean, sum of squared deviations, and how far the first may be "
+    "off, by variable and group of patients; rounded where few are missing",
     "shared": "which names enough patients share, by variable and group of patients",
 }
 
-def at_levels(rows:pd.DataFrame, by:dict[str, Any]|None, least:int) -> tuple[np.ndarray, int]:
+
+def at_levels(rows: pd.DataFrame, by: dict[str, Any] | None, least: int) -> tuple[np.ndarray, int]:
     "The level of each patient, and how many levels there are; rare ones are the last."
-    if not by: return np.zeros(len(rows), int), 2
+    if not by:
+        return np.zeros(len(rows), int), 2
     names = by["names"]
     level = in_levels(rows[by["column"]], names)
     apart = told_apart(np.bincount(level, minlength=len(names) + 1)[:, None], least)
     return np.where(apart[level], level, len(names)), len(names) + 1
 
-def tell_patients(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+# %% ../../nbs/library/federation/07_describe.ipynb #bfa61fad
+def tell_patients(
+    site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "Counts and sums of all variables."
-    least, columns, by = cell_size(site, context, config), json.loads(config["columns"]), json.loads(config["by"])
+    least, columns, by = (
+        cell_size(site, context, config),
+        json.loads(config["columns"]),
+        json.loads(config["by"]),
+    )
     rows, open_ = all_rows(site, least), config["disclosure"] == "simulation"
     if not open_:
-        for c, names in columns.items(): agreed(site, context, f"the counts of {c}", names)
+        for c, names in columns.items():
+            agreed(site, context, f"the counts of {c}", names)
     level, levels = at_levels(rows, by, least)
-    if by and not open_: divided(site, context, by["column"], _divisions(rows, [c for c, names in columns.items() if names is None], level, levels, least), least)
+    if by and not open_:
+        divided(
+            site,
+            context,
+            by["column"],
+            _divisions(
+                rows, [c for c, names in columns.items() if names is None], level, levels, least
+            ),
+            least,
+        )
     told, moments, shared = [], [], []
     for c, names in columns.items():
         if names is None:
             values = rows[c].to_numpy(float, na_value=np.nan)
-            told += _values(values, level, levels) if open_ else told_number(values, level, levels, least)
+            told += (
+                _values(values, level, levels)
+                if open_
+                else told_number(values, level, levels, least)
+            )
             moments.append(told_moments(values, level, levels, least))
         else:
             counts = np.zeros((levels, len(names) + 2), int)
             np.add.at(counts, (level, level_cell(names_of(rows[c]), names)), 1)
             told += told_cells(counts, least)
             shared.append((counts[:, 2:] >= least).ravel())
-    return Answered(_described(level, levels, told, moments, shared, len(rows)), DESCRIBED, len(rows))
+    return Answered(
+        _described(level, levels, told, moments, shared, len(rows)), DESCRIBED, len(rows)
+    )
 
-def _divisions(rows:pd.DataFrame, numbers:Sequence[str], level:np.ndarray, levels:int, least:int) -> dict[str, np.ndarray]:
+# %% ../../nbs/library/federation/07_describe.ipynb #bd7a9799
+def _divisions(
+    rows: pd.DataFrame, numbers: Sequence[str], level: np.ndarray, levels: int, least: int
+) -> dict[str, np.ndarray]:
     "The groups of all patients, and those of the patients whose value of a number is known."
     out = {"patients": level}
     for c in numbers:
         values = rows[c].to_numpy(float, na_value=np.nan)
-        out[f"values of {c}"] = np.where(np.isnan(values), -1, known_levels(values, level, levels, least))
+        out[f"values of {c}"] = np.where(
+            np.isnan(values), -1, known_levels(values, level, levels, least)
+        )
     return out
 
-def _values(values:np.ndarray, level:np.ndarray, levels:int) -> list[Told]:
+# %% ../../nbs/library/federation/07_describe.ipynb #42c16278
+def _values(values: np.ndarray, level: np.ndarray, levels: int) -> list[Told]:
     "Distinct values and how often each occurs, the missing ones first: for simulations."
     out = []
     for g in range(levels):
         x, n = np.unique(values[(level == g) & ~np.isnan(values)], return_counts=True)
-        out.append(Told(np.append(np.nan, x), np.append((np.isnan(values) & (level == g)).sum(), n)))
+        out.append(
+            Told(np.append(np.nan, x), np.append((np.isnan(values) & (level == g)).sum(), n))
+        )
     return out
 
-def _described(level:np.ndarray, levels:int, told:list[Told], moments:list[tuple[np.ndarray, int]], shared:list[np.ndarray], rows:int) -> dict[str, Released]:
+# %% ../../nbs/library/federation/07_describe.ipynb #cb4534bb
+def _described(
+    level: np.ndarray,
+    levels: int,
+    told: list[Told],
+    moments: list[tuple[np.ndarray, int]],
+    shared: list[np.ndarray],
+    rows: int,
+) -> dict[str, Released]:
     "The answer as released records."
     members = np.bincount(level, minlength=levels).astype(float)
     patients = np.concatenate([t.counts for t in told]) if told else np.zeros(0)
-    least = {k: int(v[v > 0].min(initial=rows)) for k, v in {"members": members, "patients": patients}.items()}
+    least = {
+        k: int(v[v > 0].min(initial=rows))
+        for k, v in {"members": members, "patients": patients}.items()
+    }
     least["moments"] = min((few for _, few in moments), default=rows)
-    records = {"members": members, "patients": patients, "starts": np.concatenate([t.starts for t in told]) if told else np.zeros(0), "groups": np.array([len(t.counts) for t in told]),
-               "moments": np.array([sums for sums, _ in moments]), "shared": np.concatenate(shared) if shared else np.zeros(0)}
-    return {k: Released(np.asarray(v, float), least.get(k, least["patients"])) for k, v in records.items()}
+    records = {
+        "members": members,
+        "patients": patients,
+        "starts": np.concatenate([t.starts for t in told]) if told else np.zeros(0),
+        "groups": np.array([len(t.counts) for t in told]),
+        "moments": np.array([sums for sums, _ in moments]),
+        "shared": np.concatenate(shared) if shared else np.zeros(0),
+    }
+    return {
+        k: Released(np.asarray(v, float), least.get(k, least["patients"]))
+        for k, v in records.items()
+    }
 
 # %% ../../nbs/library/federation/07_describe.ipynb #7a26e8d6
 @dataclass
 class Column:
     "What is known about some patients: one hospital, one group, or all."
+
     name: str
     n: int = 0
-    cells: dict[str, np.ndarray] = field(default_factory=dict)    # of a category: fewest and most patients a cell, shape (names + 2, 2)
-    told: dict[str, list[Told]] = field(default_factory=dict)     # of a number: cells (in a simulation values), one a site
-    moments: dict[str, list[np.ndarray]] = field(default_factory=dict)  # of a number: known, mean, squares, off; one a site
+    cells: dict[str, np.ndarray] = field(
+        default_factory=dict
+    )  # of a category: fewest and most patients a cell, shape (names + 2, 2)
+    told: dict[str, list[Told]] = field(
+        default_factory=dict
+    )  # of a number: cells (in a simulation values), one a site
+    moments: dict[str, list[np.ndarray]] = field(
+        default_factory=dict
+    )  # of a number: known, mean, squares, off; one a site
 
-    def add(self, other:"Column") -> None:
+    def add(self, other: "Column") -> None:
         "Take in other patients."
         self.n += other.n
-        for c, bounds in other.cells.items(): self.cells[c] = self.cells.get(c, 0) + bounds
-        for c, told in other.told.items(): self.told.setdefault(c, []).extend(told)
-        for c, moments in other.moments.items(): self.moments.setdefault(c, []).extend(moments)
+        for c, bounds in other.cells.items():
+            self.cells[c] = self.cells.get(c, 0) + bounds
+        for c, told in other.told.items():
+            self.told.setdefault(c, []).extend(told)
+        for c, moments in other.moments.items():
+            self.moments.setdefault(c, []).extend(moments)
 
+# %% ../../nbs/library/federation/07_describe.ipynb #dcb13c4a
 @dataclass(frozen=True)
 class Described:
     "All columns of Table 1, before anything is printed."
+
     columns: tuple[Column, ...]  # hospitals or groups, in their order
     overall: Column
     names: dict[str, list[str] | None]  # of each variable; None for a number
     books: Books
-    apart: int                   # patients in no group
-    silent: str = ""             # which hospitals are in no number, in words
+    apart: int  # patients in no group
+    silent: str = ""  # which hospitals are in no number, in words
 
     @property
     def least(self) -> int:
         "The smallest cell; 1 in a simulation."
         return self.books.min_cell if self.books.disclosure == "protected" else 1
 
-    def missing(self, variable:str, column:Column) -> tuple[float, float]:
+    def missing(self, variable: str, column: Column) -> tuple[float, float]:
         "Fewest and most patients without a value."
         number = self.names[variable] is None
-        told = [_missing(t, self.least) for t in column.told.get(variable, [])] if number else [column.cells[variable][MISSING]] if column.n else []
+        told = (
+            [_missing(t, self.least) for t in column.told.get(variable, [])]
+            if number
+            else [column.cells[variable][MISSING]]
+            if column.n
+            else []
+        )
         return float(sum(t[0] for t in told)), float(sum(t[1] for t in told))
 
-    def moments(self, variable:str, column:Column) -> tuple[float, float, float, float]:
+    def moments(self, variable: str, column: Column) -> tuple[float, float, float, float]:
         "Known values, mean, sum of squares, and how far the mean may be from the exact one."
         told = np.array(column.moments.get(variable, [])).reshape(-1, 4)
         n, mean, squares = pooled_moments(*told[:, :3].T)
         off = told[:, 3]
         spread = sd_of(np.maximum(told[:, 0], 2), told[:, 2])
-        rounding = max((_unit(s)/2 for s, o in zip(spread, off) if o), default=0.0)
-        return float(n), float(mean), float(squares), float((off*np.abs(told[:, 1] - mean)).sum()/max(n - off.sum(), 1) + rounding)
+        rounding = max((_unit(s) / 2 for s, o in zip(spread, off) if o), default=0.0)
+        return (
+            float(n),
+            float(mean),
+            float(squares),
+            float((off * np.abs(told[:, 1] - mean)).sum() / max(n - off.sum(), 1) + rounding),
+        )
 
-    def quantile(self, variable:str, column:Column, q:float) -> tuple[float, float, float]:
+    def quantile(self, variable: str, column: Column, q: float) -> tuple[float, float, float]:
         "Estimate, and between what the quantile must lie."
         told = column.told.get(variable, [])
         if self.books.disclosure == "simulation":
-            x, n = (np.concatenate([getattr(t, part)[1:] for t in told] or [np.zeros(0)]) for part in ("starts", "counts"))
-            return (quantile_of_counts(x, n, q),)*3
+            x, n = (
+                np.concatenate([getattr(t, part)[1:] for t in told] or [np.zeros(0)])
+                for part in ("starts", "counts")
+            )
+            return (quantile_of_counts(x, n, q),) * 3
         low, high, counts, hidden = _ends(told, self.least)
-        if not counts.sum(): return np.nan, np.nan, np.nan
-        middle, least, _ = quantile_within(low, high, np.maximum(counts - hidden/2, 0), q)
-        return middle, min(least, quantile_of_counts(low, counts, q)), quantile_of_counts(high, counts - hidden, q)
+        if not counts.sum():
+            return np.nan, np.nan, np.nan
+        middle, least, _ = quantile_within(low, high, np.maximum(counts - hidden / 2, 0), q)
+        return (
+            middle,
+            min(least, quantile_of_counts(low, counts, q)),
+            quantile_of_counts(high, counts - hidden, q),
+        )
 
-def _unit(sd:float) -> float:
+# %% ../../nbs/library/federation/07_describe.ipynb #e60f469d
+def _unit(sd: float) -> float:
     "The unit that was rounded to."
-    return float(10.0**np.floor(np.log10(sd))/100) if sd > 0 else 0.0
+    return float(10.0 ** np.floor(np.log10(sd)) / 100) if sd > 0 else 0.0
 
-def _missing(told:Told, least:int) -> tuple[float, float]:
+# %% ../../nbs/library/federation/07_describe.ipynb #0ab76592
+def _missing(told: Told, least: int) -> tuple[float, float]:
     "Fewest and most missing values of a number, from its cells."
-    if not len(told.counts): return 0.0, 0.0
+    if not len(told.counts):
+        return 0.0, 0.0
     alone = len(told.starts) > 1 and (np.isnan(told.starts[0]) or told.starts[1] == MISSING + 1)
     total = float(told.counts[0])
-    return (total, total) if alone else (0.0, total if len(told.counts) == 1 else min(least - 1.0, total))
+    return (
+        (total, total)
+        if alone
+        else (0.0, total if len(told.counts) == 1 else min(least - 1.0, total))
+    )
 
-def _ends(told:Sequence[Told], least:int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+# %% ../../nbs/library/federation/07_describe.ipynb #e0b50fab
+def _ends(
+    told: Sequence[Told], least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Cells of known values of all sites: lower end, upper end, patients, and how many of them may be missing ones."
     low, high, counts, hidden = [], [], [], []
     for t in told:
         alone = _missing(t, least)[0] == _missing(t, least)[1]
-        starts, n = (t.starts[1:], t.counts[1:]) if alone else (np.append(MISSING + 1, t.starts[1:]), t.counts)
-        if len(t.starts) == 1 and not alone: continue  # nothing but that there are patients
+        starts, n = (
+            (t.starts[1:], t.counts[1:])
+            if alone
+            else (np.append(MISSING + 1, t.starts[1:]), t.counts)
+        )
+        if len(t.starts) == 1 and not alone:
+            continue  # nothing but that there are patients
         low.append(lower_edge(starts))
         high.append(np.append(lower_edge(starts[1:]), np.inf) if len(starts) else np.zeros(0))
         counts.append(n)
-        hidden.append(np.where(np.arange(len(n)) == 0, 0 if alone else min(least - 1, n[0]), 0) if len(n) else np.zeros(0))
-    return tuple(np.concatenate(v).astype(float) if v else np.zeros(0) for v in (low, high, counts, hidden))  # type: ignore[return-value]
+        hidden.append(
+            np.where(np.arange(len(n)) == 0, 0 if alone else min(least - 1, n[0]), 0)
+            if len(n)
+            else np.zeros(0)
+        )
+    return tuple(
+        np.concatenate(v).astype(float) if v else np.zeros(0) for v in (low, high, counts, hidden)
+    )  # type: ignore[return-value]
 
 # %% ../../nbs/library/federation/07_describe.ipynb #922814f2
-def listed(columns:Sequence[str]|str) -> list[str]:
+def listed(columns: Sequence[str] | str) -> list[str]:
     "Names of columns as a list; one name may stand alone."
     return [columns] if isinstance(columns, str) else list(columns)
 
+# %% ../../nbs/library/federation/07_describe.ipynb #e4db97d1
 QUESTIONS = {"names_told": tell_names, "patients": tell_patients}
 
+
 def describe(
-    federation:Federation,
-    variables:Sequence[str]|str|None,
-    by:str|None=None,
-    doing:str="asking for Table 1",
-    **how:Any,   # engine, disclosure, min_cell, progress
+    federation: Federation,
+    variables: Sequence[str] | str | None,
+    by: str | None = None,
+    doing: str = "asking for Table 1",
+    **how: Any,  # engine, disclosure, min_cell, progress
 ) -> Described:
     "Ask every site for the counts and sums of some variables."
     columns = listed(federation.cohort.features if variables is None else variables)
     known_columns(federation, [*columns, *([by] if by else [])], "variables")
-    if not columns: raise FederationError("variables: name at least one column")
+    if not columns:
+        raise FederationError("variables: name at least one column")
     told = {"least": how.get("min_cell", 5), "disclosure": how.get("disclosure", "protected")}
-    def steps(ask:AskSites) -> tuple[dict[str, list[str]|None], list[str], list[Reply]]:
-        names, groups = names_in(ask, federation, columns, **told), groups_in(ask, federation, by, **told)
-        asked = {"column": by, "names": groups} if by else None
-        return names, groups, ask("patients", columns=json.dumps(names), by=json.dumps(asked), **told)
-    (names, groups, replies), books = ask_sites(federation, steps, QUESTIONS, DESCRIBED, doing, **how)
-    return _gathered(names, list(federation.sites), groups if by else [], replies, books, without_silent(federation, [r.n for r in replies], books.min_cell))
 
-def _gathered(names:dict[str, list[str]|None], sites:list[str], groups:list[str], replies:list[Reply], books:Books, silent:str) -> Described:
+    def steps(ask: AskSites) -> tuple[dict[str, list[str] | None], list[str], list[Reply]]:
+        names, groups = (
+            names_in(ask, federation, columns, **told),
+            groups_in(ask, federation, by, **told),
+        )
+        asked = {"column": by, "names": groups} if by else None
+        return (
+            names,
+            groups,
+            ask("patients", columns=json.dumps(names), by=json.dumps(asked), **told),
+        )
+
+    (names, groups, replies), books = ask_sites(
+        federation, steps, QUESTIONS, DESCRIBED, doing, **how
+    )
+    return _gathered(
+        names,
+        list(federation.sites),
+        groups if by else [],
+        replies,
+        books,
+        without_silent(federation, [r.n for r in replies], books.min_cell),
+    )
+
+# %% ../../nbs/library/federation/07_describe.ipynb #04ecb8c0
+def _gathered(
+    names: dict[str, list[str] | None],
+    sites: list[str],
+    groups: list[str],
+    replies: list[Reply],
+    books: Books,
+    silent: str,
+) -> Described:
     "Columns from the answers."
     least = books.min_cell if books.disclosure == "protected" else 1
     parts = [_columns(names, r.arrays, least) for r in replies]
@@ -297,30 +500,58 @@ def _gathered(names:dict[str, list[str]|None], sites:list[str], groups:list[str]
     for s, own in enumerate(parts):
         for g, column in enumerate(own):
             overall.add(column)
-            if not groups: held[s].add(column)
-            elif g < len(groups): held[g].add(column)
-    return Described(tuple(held), overall, names, books, sum(own[-1].n for own in parts) if groups else 0, silent)
+            if not groups:
+                held[s].add(column)
+            elif g < len(groups):
+                held[g].add(column)
+    return Described(
+        tuple(held), overall, names, books, sum(own[-1].n for own in parts) if groups else 0, silent
+    )
 
-def _columns(names:dict[str, list[str]|None], arrays:dict[str, np.ndarray], least:int) -> list[Column]:
+# %% ../../nbs/library/federation/07_describe.ipynb #ea732fda
+def _columns(
+    names: dict[str, list[str] | None], arrays: dict[str, np.ndarray], least: int
+) -> list[Column]:
     "One site's columns, by level."
     members = arrays["members"].astype(int)
     cuts, out = np.cumsum(arrays["groups"].astype(int))[:-1], [Column("", int(n)) for n in members]
-    told = iter([Told(s, c.astype(int)) for s, c in zip(np.split(arrays["starts"], cuts), np.split(arrays["patients"], cuts))])
+    told = iter(
+        [
+            Told(s, c.astype(int))
+            for s, c in zip(np.split(arrays["starts"], cuts), np.split(arrays["patients"], cuts))
+        ]
+    )
     moments, shared = iter(arrays["moments"].reshape(-1, len(members), 4)), iter(arrays["shared"])
     for c, levels in names.items():
         sums = next(moments) if levels is None else None
-        given = np.array([next(shared) for _ in range(len(members)*len(levels))]).reshape(len(members), -1) if levels is not None else None
+        given = (
+            np.array([next(shared) for _ in range(len(members) * len(levels))]).reshape(
+                len(members), -1
+            )
+            if levels is not None
+            else None
+        )
         for g, column in enumerate(out):
             t = next(told)
-            if sums is not None: column.told[c], column.moments[c] = [t], ([sums[g]] if sums[g][0] else [])
-            else: column.cells[c] = cell_bounds(Told(t.starts.astype(int), t.counts), len(levels or ()), np.flatnonzero(given[g]) if given is not None else [], least)
+            if sums is not None:
+                column.told[c], column.moments[c] = [t], ([sums[g]] if sums[g][0] else [])
+            else:
+                column.cells[c] = cell_bounds(
+                    Told(t.starts.astype(int), t.counts),
+                    len(levels or ()),
+                    np.flatnonzero(given[g]) if given is not None else [],
+                    least,
+                )
     return out
 
 # %% ../../nbs/library/federation/07_describe.ipynb #c5b25393
 @dataclass(frozen=True)
 class TableOne:
     "Table 1 as `tableone` prints it, and what left the sites for it."
-    table: pd.DataFrame   # index (variable, level), columns Missing, Overall, then hospitals or groups, P-Value; texts
+
+    table: (
+        pd.DataFrame
+    )  # index (variable, level), columns Missing, Overall, then hospitals or groups, P-Value; texts
     note: str
     described: Described
     title: str
@@ -330,25 +561,37 @@ class TableOne:
         "Every kind of value that left a site."
         return self.described.books.disclosed
 
-    def __repr__(self) -> str: return f"{self.title}\n{self.table.to_string()}\n{self.note}"
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.table.to_string()}\n{self.note}"
 
-    def _repr_html_(self) -> str: return f"<p><b>{html.escape(self.title)}</b></p>{self.table.to_html(border=0)}<p><small>{html.escape(self.note)}</small></p>"
+    def _repr_html_(self) -> str:
+        return f"<p><b>{html.escape(self.title)}</b></p>{self.table.to_html(border=0)}<p><small>{html.escape(self.note)}</small></p>"
 
+# %% ../../nbs/library/federation/07_describe.ipynb #1edb21e1
 def table_one(
-    federation:Federation,
-    variables:Sequence[str]|str|None=None,   # None: the cohort's features
-    by:str|None=None,                    # None: one column a hospital; or a column with groups, over all hospitals
-    nonnormal:Sequence[str]|str=(),      # numbers told as median [Q1,Q3] instead of mean (SD)
-    pval:bool=False,                     # a column of p-values, tests as `tableone` chooses them
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    variables: Sequence[str] | str | None = None,  # None: the cohort's features
+    by: str
+    | None = None,  # None: one column a hospital; or a column with groups, over all hospitals
+    nonnormal: Sequence[str] | str = (),  # numbers told as median [Q1,Q3] instead of mean (SD)
+    pval: bool = False,  # a column of p-values, tests as `tableone` chooses them
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> TableOne:
     "Table 1 by hospital (or group) and overall (Pollard 2018, doi:10.1093/jamiaopen/ooy012)."
     nonnormal = listed(nonnormal)
     known_columns(federation, nonnormal, "nonnormal")
-    d = describe(federation, variables, by, min_cell=min_cell, disclosure=disclosure, engine=engine, progress=progress)
+    d = describe(
+        federation,
+        variables,
+        by,
+        min_cell=min_cell,
+        disclosure=disclosure,
+        engine=engine,
+        progress=progress,
+    )
     wide = (d.overall, *d.columns)
     rows = {("n", ""): ["", *(f"{c.n}" if c.n else "0" for c in wide), ""]}
     for variable, names in d.names.items():
@@ -356,40 +599,89 @@ def table_one(
         missing = said_count(*d.missing(variable, d.overall), 0, d.least)
         if names is None:
             how = "median [Q1,Q3]" if variable in nonnormal else "mean (SD)"
-            rows[f"{variable}, {how}", ""] = [missing, *(_number_cell(d, variable, c, variable in nonnormal) for c in wide), p]
+            rows[f"{variable}, {how}", ""] = [
+                missing,
+                *(_number_cell(d, variable, c, variable in nonnormal) for c in wide),
+                p,
+            ]
         else:
-            for i, (level, cells) in enumerate(_level_rows(d, variable, wide)): rows[f"{variable}, n (%)", level] = [missing if not i else "", *cells, p if not i else ""]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["Missing", "Overall", *(c.name for c in d.columns), "P-Value"])
+            for i, (level, cells) in enumerate(_level_rows(d, variable, wide)):
+                rows[f"{variable}, n (%)", level] = [
+                    missing if not i else "",
+                    *cells,
+                    p if not i else "",
+                ]
+    table = pd.DataFrame.from_dict(
+        rows,
+        orient="index",
+        columns=["Missing", "Overall", *(c.name for c in d.columns), "P-Value"],
+    )
     table.index = pd.MultiIndex.from_tuples(rows, names=["variable", "level"])
-    return TableOne(table if pval else table.drop(columns="P-Value"), _note(d, by), d, f"Table 1, {federation.cohort.name}, {len(federation.sites)} hospitals{f', by {by}' if by else ''}")
+    return TableOne(
+        table if pval else table.drop(columns="P-Value"),
+        _note(d, by),
+        d,
+        f"Table 1, {federation.cohort.name}, {len(federation.sites)} hospitals{f', by {by}' if by else ''}",
+    )
 
-def _number_cell(d:Described, variable:str, column:Column, nonnormal:bool) -> str:
+# %% ../../nbs/library/federation/07_describe.ipynb #ab33bf08
+def _number_cell(d: Described, variable: str, column: Column, nonnormal: bool) -> str:
     "A number in one column; \u2248 where it is not known to the last digit."
     if nonnormal:
-        q = [d.quantile(variable, column, q) for q in (.25, .5, .75)]
+        q = [d.quantile(variable, column, q) for q in (0.25, 0.5, 0.75)]
         return "" if not column.n else "not told" if np.isnan(q[1][1]) else said_median(q)
     n, mean, squares, off = d.moments(variable, column)
-    return ("\u2248" if off else "") + said_mean(mean, float(sd_of(np.array(n), np.array(squares)))) if n else f"<{d.least} known" if column.n else ""
+    return (
+        ("\u2248" if off else "") + said_mean(mean, float(sd_of(np.array(n), np.array(squares))))
+        if n
+        else f"<{d.least} known"
+        if column.n
+        else ""
+    )
 
-def _level_rows(d:Described, variable:str, wide:Sequence[Column]) -> list[tuple[str, list[str]]]:
+# %% ../../nbs/library/federation/07_describe.ipynb #62ff6cd2
+def _level_rows(d: Described, variable: str, wide: Sequence[Column]) -> list[tuple[str, list[str]]]:
     "The lines of a category."
     names, rows = d.names[variable] or [], []
     lost = [d.missing(variable, c) for c in wide]
-    known, sure = [c.n - sum(m)/2 for c, m in zip(wide, lost)], [m[0] == m[1] for m in lost]
+    known, sure = [c.n - sum(m) / 2 for c, m in zip(wide, lost)], [m[0] == m[1] for m in lost]
     for place, name in [*enumerate(names, 2), (1, "other names")]:
         bounds = [c.cells[variable][place] if c.n else np.zeros(2) for c in wide]
-        if place > 1 or any(b[1] for b in bounds): rows.append((name, [said_count(b[0], b[1], k, d.least, ok) for b, k, ok in zip(bounds, known, sure)]))
-    if rows and rows[-1][0] == "other names" and not any(c.cells[variable][1][0] for c in wide if c.n) and d.least > 1: rows.pop()
+        if place > 1 or any(b[1] for b in bounds):
+            rows.append(
+                (
+                    name,
+                    [
+                        said_count(b[0], b[1], k, d.least, ok)
+                        for b, k, ok in zip(bounds, known, sure)
+                    ],
+                )
+            )
+    if (
+        rows
+        and rows[-1][0] == "other names"
+        and not any(c.cells[variable][1][0] for c in wide if c.n)
+        and d.least > 1
+    ):
+        rows.pop()
     return rows
 
-def _said_test(d:Described, variable:str, nonnormal:bool) -> str:
+# %% ../../nbs/library/federation/07_describe.ipynb #8b1badf1
+def _said_test(d: Described, variable: str, nonnormal: bool) -> str:
     "The p-value of a variable; \u2248 where it is made of counts or sums that are not known to the last digit."
     said, columns = said_p(_p_of(d, variable, nonnormal)), [c for c in d.columns if c.n]
-    if d.names[variable] is not None: sure = all((c.cells[variable][2:, 0] == c.cells[variable][2:, 1]).all() for c in columns)
-    else: sure = d.books.disclosure == "simulation" if nonnormal else not any(d.moments(variable, c)[3] for c in columns)
+    if d.names[variable] is not None:
+        sure = all((c.cells[variable][2:, 0] == c.cells[variable][2:, 1]).all() for c in columns)
+    else:
+        sure = (
+            d.books.disclosure == "simulation"
+            if nonnormal
+            else not any(d.moments(variable, c)[3] for c in columns)
+        )
     return said if sure or not said else f"\u2248{said}"
 
-def _p_of(d:Described, variable:str, nonnormal:bool) -> float:
+# %% ../../nbs/library/federation/07_describe.ipynb #835e5da2
+def _p_of(d: Described, variable: str, nonnormal: bool) -> float:
     "p of the test that `tableone` would choose."
     columns = [c for c in d.columns if c.n]
     if d.names[variable] is not None:
@@ -400,118 +692,274 @@ def _p_of(d:Described, variable:str, nonnormal:bool) -> float:
         return means_differ(*np.array(found).T) if found else np.nan
     return ranks_differ(_by_cell(d, variable, columns))
 
-def _by_cell(d:Described, variable:str, columns:Sequence[Column]) -> np.ndarray:
+# %% ../../nbs/library/federation/07_describe.ipynb #cff8a984
+def _by_cell(d: Described, variable: str, columns: Sequence[Column]) -> np.ndarray:
     "Patients by column and value, or by column and cell, spread as the sites' finer counts suggest."
     if d.books.disclosure == "simulation":
-        seen = [{float(x): float(n) for t in c.told[variable] for x, n in zip(t.starts[1:], t.counts[1:])} for c in columns]
+        seen = [
+            {
+                float(x): float(n)
+                for t in c.told[variable]
+                for x, n in zip(t.starts[1:], t.counts[1:])
+            }
+            for c in columns
+        ]
         merged = [dict[float, float]() for _ in columns]
         for into, c in zip(merged, columns):
             for t in c.told[variable]:
-                for x, n in zip(t.starts[1:], t.counts[1:]): into[float(x)] = into.get(float(x), 0.0) + float(n)
+                for x, n in zip(t.starts[1:], t.counts[1:]):
+                    into[float(x)] = into.get(float(x), 0.0) + float(n)
         values = sorted({x for one in seen for x in one})
         return np.array([[one.get(x, 0.0) for x in values] for one in merged])
-    told = [(i, Told(np.append(MISSING + 1, t.starts[1:]).astype(int), t.counts) if t.starts[1:2] != MISSING + 1 else Told(t.starts[1:].astype(int), t.counts[1:]))
-            for i, c in enumerate(columns) for t in c.told[variable] if len(t.starts) > 1]
+    told = [
+        (
+            i,
+            Told(np.append(MISSING + 1, t.starts[1:]).astype(int), t.counts)
+            if t.starts[1:2] != MISSING + 1
+            else Told(t.starts[1:].astype(int), t.counts[1:]),
+        )
+        for i, c in enumerate(columns)
+        for t in c.told[variable]
+        if len(t.starts) > 1
+    ]
     told = [(i, t) for i, t in told if t.counts.sum()]
-    if not told: return np.zeros((len(columns), 1))
-    spread, out = shared_out([t for _, t in told], starts := compartments([t for _, t in told])), np.zeros((len(columns), len(starts)))
-    for (i, _), row in zip(told, spread): out[i] += row
+    if not told:
+        return np.zeros((len(columns), 1))
+    spread, out = (
+        shared_out([t for _, t in told], starts := compartments([t for _, t in told])),
+        np.zeros((len(columns), len(starts))),
+    )
+    for (i, _), row in zip(told, spread):
+        out[i] += row
     return out
 
-def _note(d:Described, by:str|None) -> str:
+# %% ../../nbs/library/federation/07_describe.ipynb #ca43a527
+def _note(d: Described, by: str | None) -> str:
     "How exact the table is, in words."
-    if d.books.disclosure == "simulation": return "Exact: the sites told every value, which only a simulation may."
-    lost = f" {d.apart} patients are in no group: their {by} is unknown, or too rare at their hospital to be told apart." if d.apart else ""
-    return (f"Numbers without a sign are exact. <{d.least}: fewer than {d.least} patients, the count stayed at the hospital; a range: the count is joined with a small one; \u2248: a quantile from cells (\u2265, \u2264: open to that side), "
-            f"or a mean or share where from 1 to {d.least - 1} values are missing at a hospital." + lost + d.silent)
+    if d.books.disclosure == "simulation":
+        return "Exact: the sites told every value, which only a simulation may."
+    lost = (
+        f" {d.apart} patients are in no group: their {by} is unknown, or too rare at their hospital to be told apart."
+        if d.apart
+        else ""
+    )
+    return (
+        f"Numbers without a sign are exact. <{d.least}: fewer than {d.least} patients, "
+        "the count stayed at the hospital; a range: the count is joined with a small "
+        "one; \u2248: a quantile from cells (\u2265, \u2264: open to that side), "
+        f"or a mean or share where from 1 to {d.least - 1} values are missing at a hospital."
+        + lost
+        + d.silent
+    )
 
 # %% ../../nbs/library/federation/07_describe.ipynb #89471079
 def quantiles(
-    federation:Federation,
-    variables:Sequence[str]|str|None=None,   # None: all numbers among the features
-    q:Sequence[float]=(.25, .5, .75),
-    by:str|None=None,                    # None: by hospital
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    variables: Sequence[str] | str | None = None,  # None: all numbers among the features
+    q: Sequence[float] = (0.25, 0.5, 0.75),
+    by: str | None = None,  # None: by hospital
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> Answer:
     "Quantiles by hospital (or group) and overall: estimate, and between what the exact one must lie."
-    if any(not 0 <= one <= 1 for one in q): raise FederationError(f"q={list(q)!r}: expected shares from 0 to 1")
-    d = describe(federation, variables, by, "asking for quantiles", min_cell=min_cell, disclosure=disclosure, engine=engine, progress=progress)
+    if any(not 0 <= one <= 1 for one in q):
+        raise FederationError(f"q={list(q)!r}: expected shares from 0 to 1")
+    d = describe(
+        federation,
+        variables,
+        by,
+        "asking for quantiles",
+        min_cell=min_cell,
+        disclosure=disclosure,
+        engine=engine,
+        progress=progress,
+    )
     numbers = [c for c, names in d.names.items() if names is None]
-    if not numbers: raise FederationError("variables: none of them is a number with many values")
-    rows = [(v, c.name, one, *d.quantile(v, c, one)) for v in numbers for c in (d.overall, *d.columns) for one in q]
-    table = pd.DataFrame(rows, columns=["variable", "column", "q", "estimate", "least", "most"]).set_index(["variable", "column", "q"])
-    note = "Exact: the sites told every value, which only a simulation may." if disclosure == "simulation" else f"From counts in cells of at least {d.least} patients; the exact quantile lies between least and most.{d.silent}"
+    if not numbers:
+        raise FederationError("variables: none of them is a number with many values")
+    rows = [
+        (v, c.name, one, *d.quantile(v, c, one))
+        for v in numbers
+        for c in (d.overall, *d.columns)
+        for one in q
+    ]
+    table = pd.DataFrame(
+        rows, columns=["variable", "column", "q", "estimate", "least", "most"]
+    ).set_index(["variable", "column", "q"])
+    note = (
+        "Exact: the sites told every value, which only a simulation may."
+        if disclosure == "simulation"
+        else f"From counts in cells of at least {d.least} patients; the exact quantile lies "
+        f"between least and most.{d.silent}"
+    )
     return Answer(table, note, d.books, f"Quantiles, {federation.cohort.name}")
 
+# %% ../../nbs/library/federation/07_describe.ipynb #46bf94f7
 def missingness(
-    federation:Federation,
-    variables:Sequence[str]|str|None=None,
-    by:str|None=None,
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    variables: Sequence[str] | str | None = None,
+    by: str | None = None,
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> Answer:
-    "Share of missing values by hospital (or group) and overall; between `least` and `most` where the count is too small to be told."
-    d = describe(federation, variables, by, "asking for missing values", min_cell=min_cell, disclosure=disclosure, engine=engine, progress=progress)
+    """Share of missing values by hospital (or group) and overall; between `least` and `most` where the
+    count is too small to be told.
+    """
+    d = describe(
+        federation,
+        variables,
+        by,
+        "asking for missing values",
+        min_cell=min_cell,
+        disclosure=disclosure,
+        engine=engine,
+        progress=progress,
+    )
     rows = [(v, c.name, c.n, *d.missing(v, c)) for v in d.names for c in (d.overall, *d.columns)]
     table = pd.DataFrame(rows, columns=["variable", "column", "n", "least", "most"])
-    table["missing"] = [said_count(a, b, n, d.least) for a, b, n in zip(table.least, table.most, table.n)]
-    note = "Exact." if (table.least == table.most).all() else f"<{d.least}: the count stayed at the hospital; the true one lies between least and most."
-    return Answer(table.set_index(["variable", "column"]), note + d.silent, d.books, f"Missing values, {federation.cohort.name}")
+    table["missing"] = [
+        said_count(a, b, n, d.least) for a, b, n in zip(table.least, table.most, table.n)
+    ]
+    note = (
+        "Exact."
+        if (table.least == table.most).all()
+        else f"<{d.least}: the count stayed at the hospital; the true one lies between least and most."
+    )
+    return Answer(
+        table.set_index(["variable", "column"]),
+        note + d.silent,
+        d.books,
+        f"Missing values, {federation.cohort.name}",
+    )
 
 # %% ../../nbs/library/federation/07_describe.ipynb #2608859e
-CROSS = {"complete": "patients with every value known, and how far that may be off", "means": "means of these patients, by variable; rounded where few are incomplete",
-         "products": "sums of products of deviations from these means; rounded where few are incomplete"}
+CROSS = {
+    "complete": "patients with every value known, and how far that may be off",
+    "means": "means of these patients, by variable; rounded where few are incomplete",
+    "products": "sums of products of deviations from these means; rounded where few are incomplete",
+}
 
-def tell_products(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+
+def tell_products(
+    site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "Means and cross products of the patients with every value known."
     least, columns = cell_size(site, context, config), json.loads(config["columns"])
-    if config["disclosure"] != "simulation": agreed(site, context, "sums of products", sorted(columns))
+    if config["disclosure"] != "simulation":
+        agreed(site, context, "sums of products", sorted(columns))
     rows = all_rows(site, least)
     X = rows[columns].to_numpy(float, na_value=np.nan)
     full = ~np.isnan(X).any(axis=1)
-    n, away = int(full.sum()), np.append((~np.isnan(X)).sum(axis=0) - full.sum(), len(X) - full.sum())
-    if n < max(least, 2): return Answered(_products(0.0, 0.0, np.zeros(len(columns)), np.zeros((len(columns),)*2), len(rows)), CROSS, len(rows))
+    n, away = (
+        int(full.sum()),
+        np.append((~np.isnan(X)).sum(axis=0) - full.sum(), len(X) - full.sum()),
+    )
+    if n < max(least, 2):
+        return Answered(
+            _products(0.0, 0.0, np.zeros(len(columns)), np.zeros((len(columns),) * 2), len(rows)),
+            CROSS,
+            len(rows),
+        )
     mean = X[full].mean(axis=0)
     products = (X[full] - mean).T @ (X[full] - mean)
-    if not ((away > 0) & (away < least)).any(): return Answered(_products(float(n), 0.0, mean, products, n), CROSS, len(rows))
-    return Answered(_products(*about(n, len(X), least), *_rounded_products(mean, products, n, about(n, len(X), least)[0]), n), CROSS, len(rows))
+    if not ((away > 0) & (away < least)).any():
+        return Answered(_products(float(n), 0.0, mean, products, n), CROSS, len(rows))
+    return Answered(
+        _products(
+            *about(n, len(X), least),
+            *_rounded_products(mean, products, n, about(n, len(X), least)[0]),
+            n,
+        ),
+        CROSS,
+        len(rows),
+    )
 
-def _rounded_products(mean:np.ndarray, products:np.ndarray, n:int, weight:float) -> tuple[np.ndarray, np.ndarray]:
+# %% ../../nbs/library/federation/07_describe.ipynb #abed3e11
+def _rounded_products(
+    mean: np.ndarray, products: np.ndarray, n: int, weight: float
+) -> tuple[np.ndarray, np.ndarray]:
     "Means and spreads to three digits of the spread, correlations to three decimals."
-    sd = np.sqrt(np.diag(products)/max(n - 1, 1))
+    sd = np.sqrt(np.diag(products) / max(n - 1, 1))
     rough = np.array([rounded_to(s, s) for s in sd])
     r = np.nan_to_num(np.round(correlation_of(products), 3))
-    return np.array([rounded_to(m, s) for m, s in zip(mean, sd)]), r*np.outer(rough, rough)*max(weight - 1, 1)
+    return np.array([rounded_to(m, s) for m, s in zip(mean, sd)]), r * np.outer(rough, rough) * max(
+        weight - 1, 1
+    )
 
-def _products(n:float, off:float, mean:np.ndarray, products:np.ndarray, behind:int) -> dict[str, Released]:
+# %% ../../nbs/library/federation/07_describe.ipynb #5ee8a480
+def _products(
+    n: float, off: float, mean: np.ndarray, products: np.ndarray, behind: int
+) -> dict[str, Released]:
     "The answer as released records."
-    return {"complete": Released(np.array([n, off]), behind), "means": Released(mean, behind), "products": Released(products, behind)}
+    return {
+        "complete": Released(np.array([n, off]), behind),
+        "means": Released(mean, behind),
+        "products": Released(products, behind),
+    }
 
+# %% ../../nbs/library/federation/07_describe.ipynb #cccd6f51
 def correlations(
-    federation:Federation,
-    variables:Sequence[str]|str|None=None,   # numbers; None: all numbers with many values among the features
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    variables: Sequence[str]
+    | str
+    | None = None,  # numbers; None: all numbers with many values among the features
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> Answer:
     "Pearson's correlations over the patients with every value known, of all hospitals together."
     how = {"least": min_cell, "disclosure": disclosure}
-    def steps(ask:AskSites) -> tuple[list[str], list[Reply]]:
-        columns = listed(variables) if variables is not None else [c for c, names in names_in(ask, federation, federation.cohort.features, **how).items() if names is None]
+
+    def steps(ask: AskSites) -> tuple[list[str], list[Reply]]:
+        columns = (
+            listed(variables)
+            if variables is not None
+            else [
+                c
+                for c, names in names_in(ask, federation, federation.cohort.features, **how).items()
+                if names is None
+            ]
+        )
         known_columns(federation, columns, "variables")
         texts = [c for c in columns if federation.cohort.frame[c].dtype.kind not in "biuf"]
-        if texts: raise FederationError(f"variables: {texts[0]!r} holds names, not numbers")
-        if len(columns) < 2: raise FederationError(f"variables: at least two numbers have a correlation; found {', '.join(columns) or 'none'}")
+        if texts:
+            raise FederationError(f"variables: {texts[0]!r} holds names, not numbers")
+        if len(columns) < 2:
+            raise FederationError(
+                f"variables: at least two numbers have a correlation; found {', '.join(columns) or 'none'}"
+            )
         return columns, ask("products", columns=json.dumps(columns), **how)
-    (columns, replies), books = ask_sites(federation, steps, {"names_told": tell_names, "products": tell_products}, NAMES | CROSS, "asking for correlations", engine, disclosure, min_cell, progress)
+
+    (columns, replies), books = ask_sites(
+        federation,
+        steps,
+        {"names_told": tell_names, "products": tell_products},
+        NAMES | CROSS,
+        "asking for correlations",
+        engine,
+        disclosure,
+        min_cell,
+        progress,
+    )
     n, off = np.array([r.arrays["complete"] for r in replies]).T
-    total, _, products = pooled_cross_products(n, np.array([r.arrays["means"] for r in replies]), np.array([r.arrays["products"] for r in replies]))
-    note = f"{'Exact' if not off.any() else f'Rounded at {int((off > 0).sum())} hospital(s) where few patients are incomplete, to 0.001 and {off.sum():.0f} patients'}: {total:.0f} patients with every value known."
+    total, _, products = pooled_cross_products(
+        n,
+        np.array([r.arrays["means"] for r in replies]),
+        np.array([r.arrays["products"] for r in replies]),
+    )
+    note = (
+        f"{'Exact' if not off.any() else f'Rounded at {int((off > 0).sum())} hospital(s) where few patients are incomplete, to 0.001 and {off.sum():.0f} patients'}: "
+        f"{total:.0f} patients with every value known."
+    )
     note += without_silent(federation, n, min_cell, "such patients")
-    return Answer(pd.DataFrame(correlation_of(products), columns, columns), note, books, f"Correlations, {federation.cohort.name}")
+    return Answer(
+        pd.DataFrame(correlation_of(products), columns, columns),
+        note,
+        books,
+        f"Correlations, {federation.cohort.name}",
+    )

@@ -34,31 +34,51 @@ from ..learners.newton import from_array, to_record
 # %% ../../nbs/library/federation/03_engines.ipynb #fe9dfb88
 IDENTITY = ("_task_id", "_run_id", "_node_id")
 
+
 @contextmanager
 def kept_identity() -> Iterator[None]:
     "Whatever happens to the task identity inside, put back what was there before."
     before = [getattr(TaskIdentity, name) for name in IDENTITY]
-    try: yield
+    try:
+        yield
     finally:
-        for name, value in zip(IDENTITY, before): setattr(TaskIdentity, name, value)
+        for name, value in zip(IDENTITY, before):
+            setattr(TaskIdentity, name, value)
 
+# %% ../../nbs/library/federation/03_engines.ipynb #25cbd2c8
 @contextmanager
-def task_identity(run_id:int=1) -> Iterator[None]:
+def task_identity(run_id: int = 1) -> Iterator[None]:
     "Give messages made in this process a task, a run and a node; restore the previous ones afterwards."
     with kept_identity():
-        for name, value in zip(IDENTITY, (1, run_id, 1)): setattr(TaskIdentity, name, value)
+        for name, value in zip(IDENTITY, (1, run_id, 1)):
+            setattr(TaskIdentity, name, value)
         yield
 
 # %% ../../nbs/library/federation/03_engines.ipynb #d45aa4fc
 class InProcessGrid(Grid):
-    "A Flower Grid whose nodes are calls of one ClientApp: no sockets, no polling, fixed node ids, replies in node order."
+    """A Flower Grid whose nodes are calls of one ClientApp: no sockets, no polling, fixed node ids,
+    replies in node order.
+    """
 
-    def __init__(self, app:ClientApp, nodes:int):
-        self.app, self._ids, self._sent, self._count = app, list(range(2, nodes + 2)), dict[str, Message](), 0
-        self._contexts = {i: Context(run_id=1, node_id=i, node_config={"partition-id": k, "num-partitions": nodes}, state=RecordDict(), run_config={})
-                          for k, i in enumerate(self._ids)}
+    def __init__(self, app: ClientApp, nodes: int):
+        self.app, self._ids, self._sent, self._count = (
+            app,
+            list(range(2, nodes + 2)),
+            dict[str, Message](),
+            0,
+        )
+        self._contexts = {
+            i: Context(
+                run_id=1,
+                node_id=i,
+                node_config={"partition-id": k, "num-partitions": nodes},
+                state=RecordDict(),
+                run_config={},
+            )
+            for k, i in enumerate(self._ids)
+        }
 
-    def set_run(self, run:FlowerRun) -> None:
+    def set_run(self, run: FlowerRun) -> None:
         "Flower tells which run this is; there is only one here."
         self._run = run
 
@@ -67,78 +87,111 @@ class InProcessGrid(Grid):
         "Run information, if Flower has set it."
         return self._run
 
-    def create_message(self, content:RecordDict, message_type:str, dst_node_id:int, group_id:str, ttl:float|None=None) -> Message:
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
         "A message to one node."
-        return Message(content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl)
+        return Message(
+            content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl
+        )
 
     def get_node_ids(self) -> list[int]:
         "Fixed ids, in site order."
         return self._ids
 
-    def call(self, message:Message) -> Message:
+    def call(self, message: Message) -> Message:
         "Run the app on one message; what it raises becomes an error reply, as Flower's own nodes do."
         self._count += 1
         message.metadata.__dict__["_message_id"] = str(self._count)
-        try: return self.app(message, self._contexts[message.metadata.dst_node_id])
-        except Exception as e: return Message(Error(0, f"{type(e).__name__}: {e}"), reply_to=message)
+        try:
+            return self.app(message, self._contexts[message.metadata.dst_node_id])
+        except Exception as e:
+            return Message(Error(0, f"{type(e).__name__}: {e}"), reply_to=message)
 
-    def push_messages(self, messages:Iterable[Message]) -> list[str]:
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
         "Answer at once and keep the replies until they are pulled."
         replies = [self.call(m) for m in messages]
         self._sent |= {r.metadata.reply_to_message_id: r for r in replies}
         return [r.metadata.reply_to_message_id for r in replies]
 
-    def pull_messages(self, message_ids:Iterable[str]) -> list[Message]:
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         "The replies to these messages, each once."
         return [self._sent.pop(i) for i in message_ids if i in self._sent]
 
-    def send_and_receive(self, messages:Iterable[Message], *, timeout:float|None=None) -> list[Message]:
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
         "Replies in node order."
         return list(self.stream(messages))
 
-    def stream(self, messages:Iterable[Message]) -> Iterator[Message]:
+    def stream(self, messages: Iterable[Message]) -> Iterator[Message]:
         "Each reply as soon as its node has answered, in node order."
-        for m in sorted(messages, key=lambda m: m.metadata.dst_node_id): yield self.call(m)
+        for m in sorted(messages, key=lambda m: m.metadata.dst_node_id):
+            yield self.call(m)
 
 # %% ../../nbs/library/federation/03_engines.ipynb #4f08bcf7
 class Stopped(RuntimeError):
     "Somebody asked the work to stop; what was not finished is not kept."
 
+# %% ../../nbs/library/federation/03_engines.ipynb #a8a29edb
 @dataclass(frozen=True, slots=True)
 class Step:
     "Where the work stands; what a listener is told."
-    phase: str           # "summaries", "tune", "train", "evaluate", "test", a learner's question, "waiting"; in a comparison also "pooled", "alone", "score", "repeat"
-    round: int = 0       # rounds of training messages so far
-    site: str = ""       # the hospital that has just answered; "" when a question goes out, and while we wait
-    asked: int = 0       # hospitals that this question goes to
-    repeat: int = 0      # of a comparison: which draw of test rows, from 1
-    repeats: int = 0     # of a comparison: how many in all
-    found: Any = None    # the answer, or numbers by name
+
+    # "summaries", "tune", "train", "evaluate", "test", a learner's question, "waiting"; in a
+    # comparison also "pooled", "alone", "score", "repeat"
+    phase: str
+    round: int = 0  # rounds of training messages so far
+    site: str = (
+        ""  # the hospital that has just answered; "" when a question goes out, and while we wait
+    )
+    asked: int = 0  # hospitals that this question goes to
+    repeat: int = 0  # of a comparison: which draw of test rows, from 1
+    repeats: int = 0  # of a comparison: how many in all
+    found: Any = None  # the answer, or numbers by name
 
     @property
     def values(self) -> dict[str, float]:
         "The single numbers that were reported, by name; nothing else of the answer."
-        if isinstance(self.found, RecordDict): return dict(single_numbers(self.found))
+        if isinstance(self.found, RecordDict):
+            return dict(single_numbers(self.found))
         return {k: float(v) for k, v in (self.found or {}).items()}
 
+# %% ../../nbs/library/federation/03_engines.ipynb #c789548a
 Listener = Callable[[Step], None]
 
-def single_numbers(content:Any) -> Iterator[tuple[str, float]]:
-    "Names and values of the single numbers in a reply: arrays of one number, and metrics that are not about the message itself."
+
+def single_numbers(content: Any) -> Iterator[tuple[str, float]]:
+    """Names and values of the single numbers in a reply: arrays of one number, and metrics that are
+    not about the message itself.
+    """
     for k, a in content.get("arrays", {}).items():
-        if prod(a.shape) == 1: yield k, float(from_array(a).ravel()[0])
+        if prod(a.shape) == 1:
+            yield k, float(from_array(a).ravel()[0])
     for k, v in content.get("metrics", {}).items():
-        if k not in ABOUT_THE_MESSAGE: yield k, float(v)
+        if k not in ABOUT_THE_MESSAGE:
+            yield k, float(v)
 
 # %% ../../nbs/library/federation/03_engines.ipynb #6c810f7f
 WAIT = 0.05  # seconds between two looks for replies where nodes work elsewhere
 
-def arriving(grid:Grid, messages:list[Message], timeout:float|None=None) -> Iterator[Message|None]:
+
+def arriving(
+    grid: Grid, messages: list[Message], timeout: float | None = None
+) -> Iterator[Message | None]:
     "Replies as they arrive over any grid; None while none has come, so that a listener is heard in between."
     if isinstance(grid, InProcessGrid):
         yield from grid.stream(messages)
         return
-    waiting, end = set(grid.push_messages(messages)), None if timeout is None else time.monotonic() + timeout
+    waiting, end = (
+        set(grid.push_messages(messages)),
+        None if timeout is None else time.monotonic() + timeout,
+    )
     while waiting and (end is None or time.monotonic() < end):
         came = list(grid.pull_messages(waiting))
         waiting -= {m.metadata.reply_to_message_id for m in came}
@@ -151,70 +204,113 @@ def arriving(grid:Grid, messages:list[Message], timeout:float|None=None) -> Iter
 class SiteError(RuntimeError):
     "A site failed; carries the site's name and the traceback from there."
 
-    def __init__(self, site:str, error:str, trace:str=""):
-        super().__init__(f"site {site!r} failed: {error}" + (f"\n\nTraceback at the site:\n{trace}" if trace else ""))
+    def __init__(self, site: str, error: str, trace: str = ""):
+        super().__init__(
+            f"site {site!r} failed: {error}"
+            + (f"\n\nTraceback at the site:\n{trace}" if trace else "")
+        )
         self.site, self.error, self.traceback = site, error, trace
 
-    def __reduce__(self) -> tuple[Any, ...]: return type(self), (self.site, self.error, self.traceback)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.site, self.error, self.traceback)
 
-def site_error(error:Error) -> SiteError:
+# %% ../../nbs/library/federation/03_engines.ipynb #5454f857
+def site_error(error: Error) -> SiteError:
     "What a site's error reply says."
-    try: told = json.loads(error.reason or "")
-    except json.JSONDecodeError: told = {}
-    if not isinstance(told, dict) or "site" not in told: return SiteError("unknown", error.reason or f"error code {error.code}")
+    try:
+        told = json.loads(error.reason or "")
+    except json.JSONDecodeError:
+        told = {}
+    if not isinstance(told, dict) or "site" not in told:
+        return SiteError("unknown", error.reason or f"error code {error.code}")
     return SiteError(told["site"], f"{told['type']}: {told['message']}", told["traceback"])
 
 # %% ../../nbs/library/federation/03_engines.ipynb #67a8b520
-PHASES = {"query.summaries": "summaries", "query.concordance": "test", "train": "train", "evaluate": "evaluate"}
+PHASES = {
+    "query.summaries": "summaries",
+    "query.concordance": "test",
+    "train": "train",
+    "evaluate": "evaluate",
+}
 ABOUT_THE_MESSAGE = ("num-examples", "site", "seconds", "behind")
+
 
 class Ledger:
     "What left the sites: per record name its shape, type, bytes, how often, and the fewest patients behind a number."
 
-    def __init__(self, declared:dict[str, str]):
+    def __init__(self, declared: dict[str, str]):
         self.declared, self.entries, self.replies = declared, dict[str, list[Any]](), 0
         self.fewest_rows: int | None = None
 
-    def enter(self, content:Any) -> None:
+    def enter(self, content: Any) -> None:
         "Book one reply; an undeclared record stops the run."
         further = sorted(set(content) - {"arrays", "metrics", "config"})
-        if further: raise UndeclaredRelease(f"a site sent the record(s) {', '.join(further)}, which nobody declared")
+        if further:
+            raise UndeclaredRelease(
+                f"a site sent the record(s) {', '.join(further)}, which nobody declared"
+            )
         lacking = [k for k in ABOUT_THE_MESSAGE if k not in content.get("metrics", {})]
-        if lacking: raise UndeclaredRelease(f"a site's reply lacks its account of {', '.join(lacking)}, so what it holds cannot be booked")
+        if lacking:
+            raise UndeclaredRelease(
+                f"a site's reply lacks its account of {', '.join(lacking)}, so what it holds cannot be booked"
+            )
         metrics, arrays = content["metrics"], content.get("arrays", {})
         records = [(k, a.shape, a.dtype, len(a.data)) for k, a in arrays.items()]
         records += [(k, (), "float64", 8) for k in metrics if k not in ABOUT_THE_MESSAGE]
-        if "config" in content: records += [(k, (), "text", len(str(v))) for k, v in content["config"].items()]
+        if "config" in content:
+            records += [(k, (), "text", len(str(v))) for k, v in content["config"].items()]
         self.replies, n = self.replies + 1, int(metrics["num-examples"])
         self.fewest_rows = n if self.fewest_rows is None else min(n, self.fewest_rows)
         behind = metrics["behind"]
-        if len(behind) != len(records): raise UndeclaredRelease(f"a site sent {[r[0] for r in records]} but declared patients behind {len(behind)} of them")
-        for (name, shape, dtype, size), patients in zip(records, behind): self._add(name, shape, dtype, size, patients)
+        if len(behind) != len(records):
+            raise UndeclaredRelease(
+                f"a site sent {[r[0] for r in records]} but declared patients behind {len(behind)} of them"
+            )
+        for (name, shape, dtype, size), patients in zip(records, behind):
+            self._add(name, shape, dtype, size, patients)
 
-    def _add(self, name:str, shape:tuple[int, ...], dtype:str, size:int, patients:int) -> None:
-        if name not in self.declared: raise UndeclaredRelease(f"a site sent {name!r}, which nobody declared")
+    def _add(self, name: str, shape: tuple[int, ...], dtype: str, size: int, patients: int) -> None:
+        if name not in self.declared:
+            raise UndeclaredRelease(f"a site sent {name!r}, which nobody declared")
         entry = self.entries.setdefault(name, [shape, dtype, 0, 0, patients])
-        if len(shape) and prod(shape) > prod(entry[0]): entry[0] = shape
+        if len(shape) and prod(shape) > prod(entry[0]):
+            entry[0] = shape
         entry[2], entry[3], entry[4] = entry[2] + size, entry[3] + 1, min(entry[4], patients)
 
     def frame(self) -> pd.DataFrame:
         "One row a kind of record; `fewest_patients` is empty where no patient's data are in the number."
-        rows = [(k, self.declared[k], str(tuple(int(i) for i in e[0])), *e[1:]) for k, e in self.entries.items()]
+        rows = [
+            (k, self.declared[k], str(tuple(int(i) for i in e[0])), *e[1:])
+            for k, e in self.entries.items()
+        ]
         few = {"num-examples": self.fewest_rows}
-        rows += [(k, self.declared[k], "()", "number", 8*self.replies, self.replies, few.get(k)) for k in ABOUT_THE_MESSAGE if self.replies]
-        frame = pd.DataFrame(rows, columns=["name", "what", "shape", "dtype", "bytes", "times", "fewest_patients"])
+        rows += [
+            (k, self.declared[k], "()", "number", 8 * self.replies, self.replies, few.get(k))
+            for k in ABOUT_THE_MESSAGE
+            if self.replies
+        ]
+        frame = pd.DataFrame(
+            rows, columns=["name", "what", "shape", "dtype", "bytes", "times", "fewest_patients"]
+        )
         return frame.astype({"fewest_patients": "Int64"})
 
 # %% ../../nbs/library/federation/03_engines.ipynb #7bb82c39
 class Recorder(Grid):
     "Wraps a Grid: history, disclosure, a listener, and errors that stop."
 
-    def __init__(self, grid:Grid, sites:list[str], declared:dict[str, str], tell:Listener|None=None, over:Callable[[], bool]=lambda: False):
+    def __init__(
+        self,
+        grid: Grid,
+        sites: list[str],
+        declared: dict[str, str],
+        tell: Listener | None = None,
+        over: Callable[[], bool] = lambda: False,
+    ):
         self.grid, self.names, self.tell, self.over = grid, sites, tell, over
         self.ledger, self.rounds, self.rows = Ledger(declared), 0, list[tuple[Any, ...]]()
         self.node_of = dict[int, str]()
 
-    def set_run(self, run:FlowerRun) -> None:
+    def set_run(self, run: FlowerRun) -> None:
         "Passed on."
         self.grid.set_run(run)
 
@@ -223,117 +319,201 @@ class Recorder(Grid):
         "Passed on."
         return self.grid.run
 
-    def create_message(self, content:RecordDict, message_type:str, dst_node_id:int, group_id:str, ttl:float|None=None) -> Message:
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
         "Passed on."
         return self.grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     def get_node_ids(self) -> list[int]:
         "All nodes, once as many are there as there are sites."
         while len(ids := list(self.grid.get_node_ids())) < len(self.names):
-            if self.over(): raise Stopped("the engine ended before its nodes were there")
-            if self.tell: self.tell(Step("waiting", self.rounds))
+            if self.over():
+                raise Stopped("the engine ended before its nodes were there")
+            if self.tell:
+                self.tell(Step("waiting", self.rounds))
             time.sleep(WAIT)
         return ids
 
-    def push_messages(self, messages:Iterable[Message]) -> Iterable[str]:
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         "Passed on."
         return self.grid.push_messages(messages)
 
-    def pull_messages(self, message_ids:Iterable[str]) -> Iterable[Message]:
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         "Passed on, once the books are kept."
         return self._keep(list(self.grid.pull_messages(message_ids)), "train", 0)
 
-    def send_and_receive(self, messages:Iterable[Message], *, timeout:float|None=None) -> list[Message]:
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
         "Send, wait, keep the books; replies in site order."
         sent = list(messages)
-        if not sent: return []
+        if not sent:
+            return []
         kind, config = sent[0].metadata.message_type, cast(Any, sent[0].content.get("config", {}))
-        if kind == "train": self.rounds += 1
-        phase = "tune" if config.get("folds", 0) and kind == "train" else PHASES.get(kind, str(config.get("question", kind)))
+        if kind == "train":
+            self.rounds += 1
+        phase = (
+            "tune"
+            if config.get("folds", 0) and kind == "train"
+            else PHASES.get(kind, str(config.get("question", kind)))
+        )
         replies = self._replies(sent, phase, timeout)
         out = self._keep(replies, phase, sum(r.count_bytes() for r in sent[0].content.values()))
         silent = {m.metadata.dst_node_id for m in sent} - {m.metadata.src_node_id for m in replies}
-        if silent: raise SiteError(self._named(silent), "no reply" + (f" within {timeout:g} seconds" if timeout else ""))
-        if not self.node_of: self.node_of = {m.metadata.src_node_id: self.names[int(cast(Any, m.content)["metrics"]["site"])] for m in out}
+        if silent:
+            raise SiteError(
+                self._named(silent),
+                "no reply" + (f" within {timeout:g} seconds" if timeout else ""),
+            )
+        if not self.node_of:
+            self.node_of = {
+                m.metadata.src_node_id: self.names[int(cast(Any, m.content)["metrics"]["site"])]
+                for m in out
+            }
         return out
 
-    def _replies(self, sent:list[Message], phase:str, timeout:float|None) -> list[Message]:
+    def _replies(self, sent: list[Message], phase: str, timeout: float | None) -> list[Message]:
         "All replies; with a listener, told of as they come. An error stops at once and does not wait for the others."
-        if self.tell is None: return list(self.grid.send_and_receive(sent, timeout=timeout))
+        if self.tell is None:
+            return list(self.grid.send_and_receive(sent, timeout=timeout))
         asked, replies = Step(phase, self.rounds, asked=len(sent)), list[Message]()
         self.tell(asked)
         for m in arriving(self.grid, sent, timeout):
-            if m is None: self.tell(Step("waiting", self.rounds, asked=len(sent)))
+            if m is None:
+                self.tell(Step("waiting", self.rounds, asked=len(sent)))
             else:
                 replies.append(m)
-                if m.has_error(): break
+                if m.has_error():
+                    break
                 self.tell(Step(phase, self.rounds, self._speaker(m), len(sent), found=m.content))
         return replies
 
-    def _speaker(self, reply:Message) -> str:
+    def _speaker(self, reply: Message) -> str:
         "Name of the site that sent a reply."
         site = int(cast(Any, reply.content).get("metrics", {}).get("site", -1))
         return self.names[site] if 0 <= site < len(self.names) else "unknown"
 
-    def _named(self, nodes:set[int]) -> str:
+    def _named(self, nodes: set[int]) -> str:
         "Names of the sites behind some nodes; in node order where they have not spoken yet."
         known = self.node_of or dict(zip(self.get_node_ids(), self.names))
         return ", ".join(known.get(i, f"node {i}") for i in sorted(nodes))
 
-    def ask(self, kind:str, arrays:dict[str, np.ndarray], **config:Any) -> list[Message]:
+    def ask(self, kind: str, arrays: dict[str, np.ndarray], **config: Any) -> list[Message]:
         "One question to every site."
         record = RecordDict({"arrays": to_record(arrays), "config": ConfigRecord(config)})
-        return self.send_and_receive([Message(record, message_type=kind, dst_node_id=i) for i in self.get_node_ids()])
+        return self.send_and_receive(
+            [Message(record, message_type=kind, dst_node_id=i) for i in self.get_node_ids()]
+        )
 
-    def _keep(self, replies:list[Message], phase:str, down:int) -> list[Message]:
+    def _keep(self, replies: list[Message], phase: str, down: int) -> list[Message]:
         "Stop at an error; else book what came, in site order."
         for m in replies:
-            if m.has_error(): raise site_error(m.error)
+            if m.has_error():
+                raise site_error(m.error)
         replies.sort(key=lambda m: int(cast(Any, m.content).get("metrics", {}).get("site", -1)))
-        for m in replies: self._book(m.content, phase, down)
+        for m in replies:
+            self._book(m.content, phase, down)
         return replies
 
-    def _book(self, content:Any, phase:str, down:int) -> None:
+    def _book(self, content: Any, phase: str, down: int) -> None:
         "History rows of one reply: the rows used, then every single number among its records."
         self.ledger.enter(content)
         metrics = content["metrics"]
         site, up = self.names[int(metrics["site"])], sum(r.count_bytes() for r in content.values())
-        self.rows.append((self.rounds, site, phase, "rows", metrics["num-examples"], metrics["seconds"], up, down))
-        self.rows += [(self.rounds, site, phase, k, v, 0.0, 0, 0) for k, v in single_numbers(content)]
+        self.rows.append(
+            (
+                self.rounds,
+                site,
+                phase,
+                "rows",
+                metrics["num-examples"],
+                metrics["seconds"],
+                up,
+                down,
+            )
+        )
+        self.rows += [
+            (self.rounds, site, phase, k, v, 0.0, 0, 0) for k, v in single_numbers(content)
+        ]
 
     def history(self) -> pd.DataFrame:
         "One row a site, round, phase and metric; seconds and bytes stand once a message, on its `rows` line."
-        return pd.DataFrame(self.rows, columns=["round", "site", "phase", "metric", "value", "seconds", "bytes_up", "bytes_down"])
+        return pd.DataFrame(
+            self.rows,
+            columns=[
+                "round",
+                "site",
+                "phase",
+                "metric",
+                "value",
+                "seconds",
+                "bytes_up",
+                "bytes_down",
+            ],
+        )
 
 # %% ../../nbs/library/federation/03_engines.ipynb #0e9c967c
 class EngineError(RuntimeError):
     "The engine cannot run here; the message says what to install or choose."
 
+# %% ../../nbs/library/federation/03_engines.ipynb #009e1f6f
 @lru_cache(maxsize=1)
 def _linear_algebra() -> ThreadpoolController:
     "The libraries of linear algebra in this process, looked up once."
     return ThreadpoolController()
 
+# %% ../../nbs/library/federation/03_engines.ipynb #cb411465
 def one_thread() -> AbstractContextManager[Any]:
-    "Sites are many and their matrices small: threads that share one of them wait for each other longer than they compute."
+    """Sites are many and their matrices small: threads that share one of them wait for each other
+    longer than they compute.
+    """
     return _linear_algebra().limit(limits=1, user_api="blas")
 
-def run_in_process(server:ServerApp, client:ClientApp, nodes:int) -> None:
+# %% ../../nbs/library/federation/03_engines.ipynb #5f399a06
+def run_in_process(server: ServerApp, client: ClientApp, nodes: int) -> None:
     "Both apps in the calling process."
     with task_identity(), quiet_flower(), one_thread():
-        server(InProcessGrid(client, nodes), Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={}))
+        server(
+            InProcessGrid(client, nodes),
+            Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={}),
+        )
 
-def run_on_ray(server:ServerApp, client:ClientApp, nodes:int) -> None:
+# %% ../../nbs/library/federation/03_engines.ipynb #1c0e7d35
+def run_on_ray(server: ServerApp, client: ClientApp, nodes: int) -> None:
     "Both apps in Flower's Ray simulation: a process for each core."
-    try: import ray
-    except ImportError: raise EngineError('the engine "ray" needs Flower\'s simulation: pip install "genomed-workbench[ray]"') from None
+    try:
+        import ray
+    except ImportError:
+        raise EngineError(
+            'the engine "ray" needs Flower\'s simulation: pip install "genomed-workbench[ray]"'
+        ) from None
     from flwr.simulation import run_simulation
-    quiet: Any = {"init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
-    with quiet_flower(), kept_identity():
-        try: run_simulation(server, client, nodes, backend_config=quiet)
-        finally: ray.shutdown()
 
-ENGINES: dict[str, Callable[[ServerApp, ClientApp, int], None]] = {"inprocess": run_in_process, "ray": run_on_ray}
+    quiet: Any = {
+        "init_args": {
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "include_dashboard": False,
+        },
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+    }
+    with quiet_flower(), kept_identity():
+        try:
+            run_simulation(server, client, nodes, backend_config=quiet)
+        finally:
+            ray.shutdown()
+
+
+ENGINES: dict[str, Callable[[ServerApp, ClientApp, int], None]] = {
+    "inprocess": run_in_process,
+    "ray": run_on_ray,
+}
 
 # %% ../../nbs/library/federation/03_engines.ipynb #acb40274
 @contextmanager
@@ -344,5 +524,7 @@ def quiet_flower() -> Iterator[None]:
     log.setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        try: yield
-        finally: log.setLevel(level)
+        try:
+            yield
+        finally:
+            log.setLevel(level)

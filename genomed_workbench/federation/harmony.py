@@ -29,7 +29,20 @@ from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary
 from ..clinic.units import factor, unit_of, units_of
 from ..data.cohort import Cohort
 from .app import DECLARED
-from .counts import COUNTED, MISSING, NUMBER_CELLS, OTHER, STEPS, ZERO, Told, agreed_least, groups, lower_edge, natural, told_received
+from genomed_workbench.federation.counts import (
+    COUNTED,
+    MISSING,
+    NUMBER_CELLS,
+    OTHER,
+    STEPS,
+    ZERO,
+    Told,
+    agreed_least,
+    groups,
+    lower_edge,
+    natural,
+    told_received,
+)
 from .engines import ENGINES, EngineError, Listener, Recorder
 from .run import _my_turn, _run_job, listening
 from .sites import Federation
@@ -40,19 +53,24 @@ from ..statistics.pictures import Picture
 # %% ../../nbs/library/federation/05_harmony.ipynb #acfb8273
 MOST_NAMES = 200  # of one category
 
+
 def asked_names(
-    told:Sequence[list[str]|None],  # what each site said: the names it has, or None for a number with many values
-    text:bool,                      # a column of texts
-) -> list[str]|None:
+    told: Sequence[
+        list[str] | None
+    ],  # what each site said: the names it has, or None for a number with many values
+    text: bool,  # a column of texts
+) -> list[str] | None:
     "The names to count, in a fixed order; None for a number."
     numbers, codes = sum(t is None for t in told), sum(bool(t) for t in told)
-    if not text and numbers >= codes: return None
+    if not text and numbers >= codes:
+        return None
     return sorted({name for t in told for name in t or ()}, key=natural)[:MOST_NAMES]
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #82039a1a
 @dataclass
 class Questions:
     "What the ServerApp asks, over any grid."
+
     federation: Federation
     columns: tuple[str, ...]
     least: int
@@ -64,42 +82,52 @@ class Questions:
     told: dict[str, list[Told]] = field(default_factory=dict)  # by variable, in site order
     rows: list[int] = field(default_factory=list)
 
-    def main(self, grid:Grid) -> None:
+    def main(self, grid: Grid) -> None:
         "Names, then counts."
-        self.recorder = Recorder(grid, list(self.federation.sites), DECLARED | COUNTED, self.tell, lambda: self.over)
-        replies = self.recorder.ask("query.names", {}, columns=json.dumps(self.columns), least=self.least)
+        self.recorder = Recorder(
+            grid, list(self.federation.sites), DECLARED | COUNTED, self.tell, lambda: self.over
+        )
+        replies = self.recorder.ask(
+            "query.names", {}, columns=json.dumps(self.columns), least=self.least
+        )
         self.said = [json.loads(cast(Any, m.content)["config"]["levels"]) for m in replies]
-        texts = {c for c in self.columns if self.federation.cohort.frame[c].dtype.kind not in "biuf"}
+        texts = {
+            c for c in self.columns if self.federation.cohort.frame[c].dtype.kind not in "biuf"
+        }
         self.names = {c: asked_names([s[c] for s in self.said], c in texts) for c in self.columns}
-        replies = self.recorder.ask("query.counts", {}, columns=json.dumps(self.names), least=self.least)
+        replies = self.recorder.ask(
+            "query.counts", {}, columns=json.dumps(self.names), least=self.least
+        )
         self.rows = [int(cast(Any, m.content)["metrics"]["num-examples"]) for m in replies]
         answers = [told_received(from_record(cast(Any, m.content)["arrays"])) for m in replies]
         self.told = {c: [a[i] for a in answers] for i, c in enumerate(self.columns)}
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #05e5b098
 def compartments(
-    told:Sequence[Told],
+    told: Sequence[Told],
 ) -> np.ndarray:  # first cell of each, shape (u,)
     "Where any site begins a group."
     return np.unique(np.concatenate([t.starts for t in told]))
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #703332be
 def shared_out(
-    told:Sequence[Told],  # sites that said something
-    starts:np.ndarray,    # of the compartments, shape (u,)
-    times:int=40,
-) -> np.ndarray:          # patients expected in each compartment, shape (sites, u)
+    told: Sequence[Told],  # sites that said something
+    starts: np.ndarray,  # of the compartments, shape (u,)
+    times: int = 40,
+) -> np.ndarray:  # patients expected in each compartment, shape (sites, u)
     "Patients of each site by compartment."
     ids, counts = by_group(told, starts)
-    share = np.full(len(starts), 1/len(starts))
+    share = np.full(len(starts), 1 / len(starts))
     for _ in range(times):
         weight = np.bincount(ids.ravel(), weights=np.tile(share, len(told)), minlength=len(counts))
-        patients = share*(counts/np.maximum(weight, 1e-300))[ids]
-        share = np.maximum(patients.sum(axis=0)/counts.sum(), 1e-12)
+        patients = share * (counts / np.maximum(weight, 1e-300))[ids]
+        share = np.maximum(patients.sum(axis=0) / counts.sum(), 1e-12)
     return patients
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #6716bbf3
 def by_group(
-    told:Sequence[Told],
-    starts:np.ndarray,  # of the compartments, shape (u,)
+    told: Sequence[Told],
+    starts: np.ndarray,  # of the compartments, shape (u,)
 ) -> tuple[np.ndarray, np.ndarray]:
     "The group of each compartment at each site, numbered through all sites, shape (sites, u); patients in each group."
     before = np.cumsum([0, *(len(t.counts) for t in told[:-1])])
@@ -108,245 +136,323 @@ def by_group(
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #9c345c3f
 def shared_out_names(
-    told:Sequence[Told],   # sites that said something
-    given:np.ndarray,      # whether the site gave the name, shape (sites, u)
-    starts:np.ndarray,     # of the compartments, shape (u,)
-    least:int,
-    times:int=40,
-) -> np.ndarray:           # patients expected in each compartment, shape (sites, u)
+    told: Sequence[Told],  # sites that said something
+    given: np.ndarray,  # whether the site gave the name, shape (sites, u)
+    starts: np.ndarray,  # of the compartments, shape (u,)
+    least: int,
+    times: int = 40,
+) -> np.ndarray:  # patients expected in each compartment, shape (sites, u)
     "Patients of each site by name."
     ids, counts = by_group(told, starts)
-    n, share = np.array([[t.counts.sum()] for t in told], dtype=float), np.full(len(starts), 1/len(starts))
-    def summed(v:np.ndarray) -> np.ndarray: return np.bincount(ids.ravel(), weights=v.ravel(), minlength=len(counts))
+    n, share = (
+        np.array([[t.counts.sum()] for t in told], dtype=float),
+        np.full(len(starts), 1 / len(starts)),
+    )
+
+    def summed(v: np.ndarray) -> np.ndarray:
+        return np.bincount(ids.ravel(), weights=v.ravel(), minlength=len(counts))
+
     for _ in range(times):
-        few = np.where(given, 0.0, few_of(n*share, least))
-        many, hidden = summed(share*given), summed(few)
-        kept = np.where(many > 0, np.minimum(1.0, 0.5*counts/np.maximum(hidden, 1e-300)), counts/np.maximum(hidden, 1e-300))
-        patients = few*kept[ids] + share*given*((counts - hidden*kept)/np.maximum(many, 1e-300))[ids]
-        share = np.maximum(patients.sum(axis=0)/counts.sum(), 1e-9)
+        few = np.where(given, 0.0, few_of(n * share, least))
+        many, hidden = summed(share * given), summed(few)
+        kept = np.where(
+            many > 0,
+            np.minimum(1.0, 0.5 * counts / np.maximum(hidden, 1e-300)),
+            counts / np.maximum(hidden, 1e-300),
+        )
+        patients = (
+            few * kept[ids]
+            + share * given * ((counts - hidden * kept) / np.maximum(many, 1e-300))[ids]
+        )
+        share = np.maximum(patients.sum(axis=0) / counts.sum(), 1e-9)
     return patients
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #5353ce3a
 def few_of(
-    expected:np.ndarray,
-    least:int,
+    expected: np.ndarray,
+    least: int,
 ) -> np.ndarray:
     "Mean of a Poisson count that is known to be smaller than `least`."
     k = np.arange(least)
-    log_p = k*np.log(np.maximum(expected, 1e-300))[..., None] - gammaln(k + 1)
+    log_p = k * np.log(np.maximum(expected, 1e-300))[..., None] - gammaln(k + 1)
     weight = np.exp(log_p - log_p.max(axis=-1, keepdims=True))
-    return (k*weight).sum(axis=-1)/weight.sum(axis=-1)
+    return (k * weight).sum(axis=-1) / weight.sum(axis=-1)
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #5f5da9ea
 BINS = 8
 
+
 def in_bins(
-    site:np.ndarray,    # patients by compartment, shape (draws, u)
-    others:np.ndarray,  # of the others, shape (draws, u)
-    least:int,
+    site: np.ndarray,  # patients by compartment, shape (draws, u)
+    others: np.ndarray,  # of the others, shape (draws, u)
+    least: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # shape (draws, BINS) each
     "Both by the same bins: groups as the site would form them, then joined to eighths of its patients."
-    ids, n, upto = groups(site, least), np.maximum(site.sum(axis=1, keepdims=True), 1), np.cumsum(site, axis=1)
+    ids, n, upto = (
+        groups(site, least),
+        np.maximum(site.sum(axis=1, keepdims=True), 1),
+        np.cumsum(site, axis=1),
+    )
     change = np.diff(ids, axis=1) > 0
     edge = np.ones((len(site), 1), bool)
-    begun = np.maximum.accumulate(np.where(np.concatenate([edge, change], axis=1), upto - site, 0), axis=1)
-    ended = np.minimum.accumulate(np.where(np.concatenate([change, edge], axis=1), upto, n)[:, ::-1], axis=1)[:, ::-1]
-    middle = np.floor(BINS*(begun + ended)/2/n).astype(int).clip(0, BINS - 1)  # the eighth in which the middle of the group lies
-    flat = (middle + BINS*np.arange(len(site))[:, None]).ravel()
-    a, b = (np.bincount(flat, weights=v.ravel(), minlength=BINS*len(site)).reshape(-1, BINS) for v in (site, others))
+    begun = np.maximum.accumulate(
+        np.where(np.concatenate([edge, change], axis=1), upto - site, 0), axis=1
+    )
+    ended = np.minimum.accumulate(
+        np.where(np.concatenate([change, edge], axis=1), upto, n)[:, ::-1], axis=1
+    )[:, ::-1]
+    middle = (
+        np.floor(BINS * (begun + ended) / 2 / n).astype(int).clip(0, BINS - 1)
+    )  # the eighth in which the middle of the group lies
+    flat = (middle + BINS * np.arange(len(site))[:, None]).ravel()
+    a, b = (
+        np.bincount(flat, weights=v.ravel(), minlength=BINS * len(site)).reshape(-1, BINS)
+        for v in (site, others)
+    )
     return a, b
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #9b784fab
 def apart(
-    a:np.ndarray,  # patients of the site by bin, shape (draws, BINS)
-    b:np.ndarray,  # of the others
+    a: np.ndarray,  # patients of the site by bin, shape (draws, BINS)
+    b: np.ndarray,  # of the others
 ) -> tuple[np.ndarray, np.ndarray]:
     "G and the population stability index of each draw."
     na, nb = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
-    both, used = (a + b)/(na + nb), a + b > 0
-    G = 2*(xlogy(a, a) + xlogy(b, b) - xlogy(a, na*both) - xlogy(b, nb*both)).sum(axis=1)
+    both, used = (a + b) / (na + nb), a + b > 0
+    G = 2 * (xlogy(a, a) + xlogy(b, b) - xlogy(a, na * both) - xlogy(b, nb * both)).sum(axis=1)
     k = used.sum(axis=1, keepdims=True)
-    p, q = (np.where(used, (x + .5)/(n + .5*k), 1.0) for x, n in ((a, na), (b, nb)))
-    return np.maximum(G, 0), ((p - q)*np.log(p/q)).sum(axis=1)
+    p, q = (np.where(used, (x + 0.5) / (n + 0.5 * k), 1.0) for x, n in ((a, na), (b, nb)))
+    return np.maximum(G, 0), ((p - q) * np.log(p / q)).sum(axis=1)
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #a1e1c002
 DRAWS, ENOUGH = 200, 40  # how often; how often at least with more than one group
 
-def by_chance(
-    share:np.ndarray,  # of the patients in each compartment if all sites were alike, shape (u,)
-    n:int,             # patients of the site
-    n_others:int,
-    least:int,
-    rng:np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, float]:  # shape (draws with more than one group,) twice; their share of all draws
-    "G and stability index where nothing differs, of the draws that show more than one group."
-    share = share/share.sum()
-    for draws in (DRAWS, 20*DRAWS):
-        a, b = in_bins(rng.multinomial(n, share, draws).astype(float), rng.multinomial(n_others, share, draws).astype(float), least)
-        shown = (a > 0).sum(axis=1) > 1
-        if shown.sum() >= ENOUGH: break
-    return *apart(a[shown], b[shown]), max(float(shown.mean()), 1/draws)
 
+def by_chance(
+    share: np.ndarray,  # of the patients in each compartment if all sites were alike, shape (u,)
+    n: int,  # patients of the site
+    n_others: int,
+    least: int,
+    rng: np.random.Generator,
+) -> tuple[
+    np.ndarray, np.ndarray, float
+]:  # shape (draws with more than one group,) twice; their share of all draws
+    "G and stability index where nothing differs, of the draws that show more than one group."
+    share = share / share.sum()
+    for draws in (DRAWS, 20 * DRAWS):
+        a, b = in_bins(
+            rng.multinomial(n, share, draws).astype(float),
+            rng.multinomial(n_others, share, draws).astype(float),
+            least,
+        )
+        shown = (a > 0).sum(axis=1) > 1
+        if shown.sum() >= ENOUGH:
+            break
+    return *apart(a[shown], b[shown]), max(float(shown.mean()), 1 / draws)
+
+# %% ../../nbs/library/federation/05_harmony.ipynb #e2b0423a
 def tail(
-    G:float,
-    chance:np.ndarray,  # G by chance, of the draws with more than one group
-    shown:float,        # their share
+    G: float,
+    chance: np.ndarray,  # G by chance, of the draws with more than one group
+    shown: float,  # their share
 ) -> float:
     "Probability of such a G or a larger one by chance."
-    if len(chance) < 2 or chance.var() < 1e-12: return shown
+    if len(chance) < 2 or chance.var() < 1e-12:
+        return shown
     mean, variance = chance.mean(), chance.var()
-    return shown*float(chi2.sf(G*2*mean/variance, 2*mean**2/variance))
+    return shown * float(chi2.sf(G * 2 * mean / variance, 2 * mean**2 / variance))
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #946b4636
 def all_in_one(
-    share:np.ndarray,  # of the others by compartment, shape (u,)
-    n:int,             # patients of the site
-    least:int,
+    share: np.ndarray,  # of the others by compartment, shape (u,)
+    n: int,  # patients of the site
+    least: int,
 ) -> tuple[float, float]:
-    "Probability by chance that at least n - 2 (least - 1) patients lie in one cell, and the stability index that this means at least."
-    share, together = share/share.sum(), n - 2*(least - 1)
-    if together <= n/2: return float("nan"), float("nan")
-    p, q = np.clip(share, 1/(n + 1), 1 - 1/(n + 1)), together/(n + 1)
-    index = np.where(q > p, (q - p)*np.log(q*(1 - p)/(p*(1 - q))), 0.0)
+    """Probability by chance that at least n - 2 (least - 1) patients lie in one cell, and the
+    stability index that this means at least.
+    """
+    share, together = share / share.sum(), n - 2 * (least - 1)
+    if together <= n / 2:
+        return float("nan"), float("nan")
+    p, q = np.clip(share, 1 / (n + 1), 1 - 1 / (n + 1)), together / (n + 1)
+    index = np.where(q > p, (q - p) * np.log(q * (1 - p) / (p * (1 - q))), 0.0)
     return min(float(binom.sf(together - 1, n, share).sum()), 1.0), float(index.min())
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #a64ec9da
 def beyond_chance(
-    p:np.ndarray,  # of all tests
-    alpha:float,
-) -> np.ndarray:   # True where it is taken for real
+    p: np.ndarray,  # of all tests
+    alpha: float,
+) -> np.ndarray:  # True where it is taken for real
     "Benjamini and Hochberg's choice."
     order = np.argsort(p)
-    passed = np.flatnonzero(p[order] <= alpha*np.arange(1, len(p) + 1)/max(len(p), 1))
+    passed = np.flatnonzero(p[order] <= alpha * np.arange(1, len(p) + 1) / max(len(p), 1))
     chosen = np.zeros(len(p), bool)
-    chosen[order[:passed.max(initial=-1) + 1]] = True
+    chosen[order[: passed.max(initial=-1) + 1]] = True
     return chosen
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #e00c4ff0
 def odd_ones(
-    patients:np.ndarray,  # known values by compartment, shape (sites, u)
-    seen:np.ndarray,      # the same as the sites told it, each group in its last compartment
-    least:int,
-    size:float,
-) -> set[int]:            # places of the sites that stand apart
+    patients: np.ndarray,  # known values by compartment, shape (sites, u)
+    seen: np.ndarray,  # the same as the sites told it, each group in its last compartment
+    least: int,
+    size: float,
+) -> set[int]:  # places of the sites that stand apart
     "Sites set aside, the most deviant first."
     odd: set[int] = set()
-    while len(patients) - len(odd) - 1 > len(patients)/2:
+    while len(patients) - len(odd) - 1 > len(patients) / 2:
         worst, most = None, size
         for s in set(range(len(patients))) - odd:
             others = patients[[o for o in range(len(patients)) if o not in odd | {s}]].sum(axis=0)
             a, b = in_bins(seen[[s]], others[None], least)
             G, psi = apart(a, b)
             freedom = max(int((a + b > 0).sum()) - 1, 1)
-            over = float(psi[0]) - freedom*(1/max(a.sum(), 1) + 1/max(b.sum(), 1))
-            if over > most and chi2.sf(G[0], freedom) < 1e-3: worst, most = s, over
-        if worst is None: break
+            over = float(psi[0]) - freedom * (1 / max(a.sum(), 1) + 1 / max(b.sum(), 1))
+            if over > most and chi2.sf(G[0], freedom) < 1e-3:
+                worst, most = s, over
+        if worst is None:
+            break
         odd.add(worst)
     return odd
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #803ea75f
 def spread_over_cells(
-    told:Iterable[Told],
+    told: Iterable[Told],
 ) -> np.ndarray:  # share of positive values in each cell above zero
     "Where positive values lie, each group evenly over its cells; the first and the last group at their inner edge."
     cells = np.zeros(NUMBER_CELLS)
     for t in told:
         ends = np.append(t.starts[1:], NUMBER_CELLS)
         for i, (lo, hi, count) in enumerate(zip(t.starts, ends, t.counts)):
-            if hi == MISSING + 1 or len(t.counts) == 1: continue
+            if hi == MISSING + 1 or len(t.counts) == 1:
+                continue
             first, last = i == 0 or lo <= MISSING + 1, i == len(t.counts) - 1
             begin, end = (hi - 1, hi) if first else (lo, lo + 1) if last else (lo, hi)
-            cells[begin:end] += count/(end - begin)
-    return cells[ZERO + 1:]/max(cells.sum(), 1)
+            cells[begin:end] += count / (end - begin)
+    return cells[ZERO + 1 :] / max(cells.sum(), 1)
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #8aa42272
 def gap(
-    site:np.ndarray,    # share of values in each cell
-    others:np.ndarray,
-    times:float,        # the others' values times this
+    site: np.ndarray,  # share of values in each cell
+    others: np.ndarray,
+    times: float,  # the others' values times this
 ) -> float:
     "Largest distance of the cumulative shares once the others' values are multiplied."
     at = np.arange(len(others))
-    moved = np.interp(at - STEPS*np.log10(times), at, np.cumsum(others), left=0.0, right=others.sum())
+    moved = np.interp(
+        at - STEPS * np.log10(times), at, np.cumsum(others), left=0.0, right=others.sum()
+    )
     return float(np.abs(np.cumsum(site) - moved).max())
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #adafaacd
 def dictionary_of(
-    cohort:Cohort,
-) -> Dictionary|None:
+    cohort: Cohort,
+) -> Dictionary | None:
     "The dictionary of the cohort's disease, if there is one."
     said = cohort.disease.casefold().split("(")[0].strip()
-    return next((d for d in map(dictionary, DISEASES) if said and said in (d.disease, d.title.casefold())), None)
+    return next(
+        (d for d in map(dictionary, DISEASES) if said and said in (d.disease, d.title.casefold())),
+        None,
+    )
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #7c9483cc
 def unit_factors(
-    variable:Variable|None,
-    unit:str|None,          # the unit the cohort's column should be in
-) -> dict[float, str]:      # how many times too large the values would be -> in words
+    variable: Variable | None,
+    unit: str | None,  # the unit the cohort's column should be in
+) -> dict[float, str]:  # how many times too large the values would be -> in words
     "What a column in another unit would be multiplied with."
-    powers = {10.0**k: f"{10.0**abs(k):,.0f} times too {'large' if k > 0 else 'small'}" for k in (1, -1, 2, -2, 3, -3)}
-    if variable is None or not variable.unit: return powers
+    powers = {
+        10.0**k: f"{10.0 ** abs(k):,.0f} times too {'large' if k > 0 else 'small'}"
+        for k in (1, -1, 2, -2, 3, -3)
+    }
+    if variable is None or not variable.unit:
+        return powers
     own = unit_of(unit or variable.unit) or variable.unit
-    named = {1/factor(u, own, variable): f"as if in {u} where {own} is expected" for u in units_of(variable) if u != own}
-    return {f: said for f, said in named.items() if abs(np.log10(f)) > 0.02} | {f: said for f, said in powers.items() if not any(abs(np.log10(f/g)) < 0.02 for g in named)}
+    named = {
+        1 / factor(u, own, variable): f"as if in {u} where {own} is expected"
+        for u in units_of(variable)
+        if u != own
+    }
+    return {f: said for f, said in named.items() if abs(np.log10(f)) > 0.02} | {
+        f: said for f, said in powers.items() if not any(abs(np.log10(f / g)) < 0.02 for g in named)
+    }
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #22fe4990
 def probable_unit(
-    site:Told,
-    others:Sequence[Told],
-    factors:dict[float, str],
-) -> str:                     # empty where no unit explains the distance
+    site: Told,
+    others: Sequence[Told],
+    factors: dict[float, str],
+) -> str:  # empty where no unit explains the distance
     "In words, which other unit the site's values fit in."
     mine, theirs, n = spread_over_cells([site]), spread_over_cells(others), site.counts.sum()
     before = gap(mine, theirs, 1.0)
-    if before < 0.5 or mine.sum() < 0.5 or theirs.sum() < 0.5: return ""
+    if before < 0.5 or mine.sum() < 0.5 or theirs.sum() < 0.5:
+        return ""
     after = {f: gap(mine, theirs, f) for f in factors}
     best = min(after, key=after.__getitem__)
-    return factors[best] if after[best] < min(before/2.5, 0.2 + 1/np.sqrt(n)) else ""
+    return factors[best] if after[best] < min(before / 2.5, 0.2 + 1 / np.sqrt(n)) else ""
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #3d9259d4
 def plausible_share(
-    told:Told,
-    variable:Variable|None,
-) -> float|None:  # None without a range
+    told: Told,
+    variable: Variable | None,
+) -> float | None:  # None without a range
     "Share of the positive values that are plausible."
-    if variable is None or variable.plausible is None: return None
+    if variable is None or variable.plausible is None:
+        return None
     cells = spread_over_cells([told])
     low = lower_edge(ZERO + 1 + np.arange(len(cells)))
-    return float(cells[(low >= variable.plausible[0]*0.93) & (low <= variable.plausible[1])].sum()/max(cells.sum(), 1e-9))
+    return float(
+        cells[(low >= variable.plausible[0] * 0.93) & (low <= variable.plausible[1])].sum()
+        / max(cells.sum(), 1e-9)
+    )
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #ebd0c09d
 STRANGE = 0.2  # share of patients with names of their own
 
+
 def strange_names(
-    patients:np.ndarray,             # of the site by cell: any other name, then the names, shape (1 + names,)
-    said:Sequence[Sequence[str]],    # the names that enough patients share, by site
-    s:int,                           # place of the site
-    names:Sequence[str],             # of the category, in the order of the cells
+    patients: np.ndarray,  # of the site by cell: any other name, then the names, shape (1 + names,)
+    said: Sequence[Sequence[str]],  # the names that enough patients share, by site
+    s: int,  # place of the site
+    names: Sequence[str],  # of the category, in the order of the cells
 ) -> tuple[float, list[str]]:
     "Share of the site's patients whose names no other site has, and these names."
     elsewhere = {name for o, each in enumerate(said) if o != s for name in each}
     own = [name for name in said[s] if name not in elsewhere]
-    return float(sum(patients[1 + names.index(name)] for name in own if name in names)/max(patients.sum(), 1)), own
+    return float(
+        sum(patients[1 + names.index(name)] for name in own if name in names)
+        / max(patients.sum(), 1)
+    ), own
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #322f8bd9
 @dataclass(frozen=True)
 class Variant:
     "One variable as all sites told it."
+
     name: str
-    told: tuple[Told, ...]      # in site order
-    rows: tuple[int, ...]       # rows of each site
-    names: list[str] | None     # None for a number
+    told: tuple[Told, ...]  # in site order
+    rows: tuple[int, ...]  # rows of each site
+    names: list[str] | None  # None for a number
     least: int
     said: tuple[list[str], ...] = ()  # names that enough patients of each site share
 
-    def missing(self, s:int) -> tuple[float, float]:
+    def missing(self, s: int) -> tuple[float, float]:
         "Fewest and most patients of site s without a value."
         t, n = self.told[s], self.rows[s]
-        if not len(t.counts): return max(n - self.least + 1, 0), n
+        if not len(t.counts):
+            return max(n - self.least + 1, 0), n
         alone = len(t.starts) > 1 and t.starts[1] == MISSING + 1
-        return (float(t.counts[0]),)*2 if alone else (0.0, min(self.least - 1.0, n))
+        return (float(t.counts[0]),) * 2 if alone else (0.0, min(self.least - 1.0, n))
 
-    def known(self, s:int) -> Told:
+    def known(self, s: int) -> Told:
         "What site s told of known values; up to least - 1 missing ones may hide in the first group."
         t = self.told[s]
         alone = len(t.starts) > 1 and t.starts[1] == MISSING + 1
-        return Told(t.starts[1:], t.counts[1:]) if alone else Told(np.append(MISSING + 1, t.starts[1:]), t.counts)
+        return (
+            Told(t.starts[1:], t.counts[1:])
+            if alone
+            else Told(np.append(MISSING + 1, t.starts[1:]), t.counts)
+        )
 
     @cached_property
     def telling(self) -> list[int]:
@@ -356,19 +462,27 @@ class Variant:
     @cached_property
     def starts(self) -> np.ndarray:
         "First cell of each compartment of known values; a category has one for each name."
-        return compartments([self.known(s) for s in self.telling]) if self.names is None else np.arange(OTHER, OTHER + 1 + len(self.names))
+        return (
+            compartments([self.known(s) for s in self.telling])
+            if self.names is None
+            else np.arange(OTHER, OTHER + 1 + len(self.names))
+        )
 
     @cached_property
     def seen(self) -> np.ndarray:
         "Known values as they were told, each group in its last compartment, shape (telling, u)."
         seen = np.zeros((len(self.telling), len(self.starts)))
-        for row, t in zip(seen, map(self.known, self.telling)): row[np.append(np.searchsorted(self.starts, t.starts[1:]), len(self.starts)) - 1] = t.counts
+        for row, t in zip(seen, map(self.known, self.telling)):
+            row[np.append(np.searchsorted(self.starts, t.starts[1:]), len(self.starts)) - 1] = (
+                t.counts
+            )
         return seen
 
-    def patients(self, sites:Sequence[int]) -> np.ndarray:
+    def patients(self, sites: Sequence[int]) -> np.ndarray:
         "Known values by compartment of some sites that told something, shape (sites, u)."
         told = [self.known(s) for s in sites]
-        if self.names is None: return shared_out(told, self.starts)
+        if self.names is None:
+            return shared_out(told, self.starts)
         given = np.array([[False, *(name in self.said[s] for name in self.names)] for s in sites])
         return shared_out_names(told, given, self.starts, self.least)
 
@@ -376,140 +490,212 @@ class Variant:
 @dataclass
 class Finding:
     "What one site's counts of one variable show against the others."
+
     site: int
-    missing: tuple[float, float]   # fewest and most patients without a value
-    p: float = float("nan")        # that the distribution differs by chance; NaN where it cannot be compared
-    size: float = float("nan")     # stability index above what chance gives
-    p_missing: float = 1.0         # that more values are missing by chance
-    usual_missing: float = 0.0     # share missing at the other sites
-    strange: float = 0.0           # share of patients with names of their own
+    missing: tuple[float, float]  # fewest and most patients without a value
+    p: float = float(
+        "nan"
+    )  # that the distribution differs by chance; NaN where it cannot be compared
+    size: float = float("nan")  # stability index above what chance gives
+    p_missing: float = 1.0  # that more values are missing by chance
+    usual_missing: float = 0.0  # share missing at the other sites
+    strange: float = 0.0  # share of patients with names of their own
     names: list[str] = field(default_factory=list)
-    alone: bool = False            # the site has one group only
-    unit: str = ""                 # the unit that explains the distance, in words
+    alone: bool = False  # the site has one group only
+    unit: str = ""  # the unit that explains the distance, in words
     plausible: float | None = None
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #c12d7860
 def compared(
-    variable:Variant,
-    size:float,                  # least stability index that counts
-    seed:Sequence[int],
-    meant:Variable|None=None,    # of the dictionary
-    unit:str|None=None,          # of the cohort's column
-) -> list[Finding]:              # in site order
+    variable: Variant,
+    size: float,  # least stability index that counts
+    seed: Sequence[int],
+    meant: Variable | None = None,  # of the dictionary
+    unit: str | None = None,  # of the cohort's column
+) -> list[Finding]:  # in site order
     "Every site against the others."
     found = [Finding(s, variable.missing(s)) for s in range(len(variable.rows))]
-    for one in found: one.p_missing, one.usual_missing = more_missing(variable, one.site)
-    if not variable.telling: return found
+    for one in found:
+        one.p_missing, one.usual_missing = more_missing(variable, one.site)
+    if not variable.telling:
+        return found
     odd = odd_ones(variable.patients(variable.telling), variable.seen, variable.least, size)
     agreeing = [s for i, s in enumerate(variable.telling) if i not in odd]
     by_cell = dict(zip(agreeing, variable.patients(agreeing)))
     for i, s in enumerate(variable.telling):
         ref = [o for o in agreeing if o != s]
-        if ref: against(found[s], variable, variable.seen[[i]], sum(by_cell[o] for o in ref), size, np.random.default_rng([*seed, s]))
-        if variable.names is None: told_by_unit(found[s], variable, ref, size, meant, unit)
-        else: found[s].strange, found[s].names = strange_names(variable.patients([s])[0], variable.said, s, variable.names)
+        if ref:
+            against(
+                found[s],
+                variable,
+                variable.seen[[i]],
+                sum(by_cell[o] for o in ref),
+                size,
+                np.random.default_rng([*seed, s]),
+            )
+        if variable.names is None:
+            told_by_unit(found[s], variable, ref, size, meant, unit)
+        else:
+            found[s].strange, found[s].names = strange_names(
+                variable.patients([s])[0], variable.said, s, variable.names
+            )
     return found
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #690bb3e6
 def against(
-    found:Finding,         # filled in
-    variable:Variant,
-    mine:np.ndarray,       # patients as the site told them, shape (1, u)
-    others:np.ndarray,     # of the sites that agree, shape (u,)
-    size:float,
-    rng:np.random.Generator,
+    found: Finding,  # filled in
+    variable: Variant,
+    mine: np.ndarray,  # patients as the site told them, shape (1, u)
+    others: np.ndarray,  # of the sites that agree, shape (u,)
+    size: float,
+    rng: np.random.Generator,
 ) -> None:
     "Whether one site's patients lie as the others' do."
     n = int(mine.sum())
-    if (mine > 0).sum() == 1: found.alone, (found.p, found.size) = True, all_in_one(others, n, variable.least)
+    if (mine > 0).sum() == 1:
+        found.alone, (found.p, found.size) = True, all_in_one(others, n, variable.least)
     else:
         G, psi = apart(*in_bins(mine, others[None], variable.least))
-        G0, psi0, shown = by_chance(hidden_missing(others, variable, found.site), n, int(round(others.sum())), variable.least, rng)
-        found.p, found.size = tail(float(G[0]), G0, shown), float(psi[0] - (psi0.mean() if len(psi0) else 0.0))
+        G0, psi0, shown = by_chance(
+            hidden_missing(others, variable, found.site),
+            n,
+            int(round(others.sum())),
+            variable.least,
+            rng,
+        )
+        found.p, found.size = (
+            tail(float(G[0]), G0, shown),
+            float(psi[0] - (psi0.mean() if len(psi0) else 0.0)),
+        )
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #7c3bde9f
 def told_by_unit(
-    found:Finding,               # filled in
-    variable:Variant,
-    ref:list[int],               # sites it is compared with
-    size:float,
-    meant:Variable|None,
-    unit:str|None,
+    found: Finding,  # filled in
+    variable: Variant,
+    ref: list[int],  # sites it is compared with
+    size: float,
+    meant: Variable | None,
+    unit: str | None,
 ) -> None:
     "Whether another unit explains the distance, and how plausible the values are as they are."
     mine = variable.known(found.site)
     found.plausible = plausible_share(mine, meant)
-    if found.size > size: found.unit = probable_unit(mine, [variable.known(o) for o in ref], unit_factors(meant, unit))
+    if found.size > size:
+        found.unit = probable_unit(
+            mine, [variable.known(o) for o in ref], unit_factors(meant, unit)
+        )
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #e26c17dc
 def hidden_missing(
-    total:np.ndarray,  # patients by compartment, shape (u,)
-    variable:Variant,
-    s:int,
+    total: np.ndarray,  # patients by compartment, shape (u,)
+    variable: Variant,
+    s: int,
 ) -> np.ndarray:
     "Shares of the compartments at site s; some of its few missing values may lie in the first."
-    share, (low, high), n = total/total.sum(), variable.missing(s), max(variable.rows[s], 1)
-    if low == high: return share
-    hidden = min(high/2/n, more_missing(variable, s)[1])
-    return (1 - hidden)*share + hidden*(np.arange(len(share)) == 0)
+    share, (low, high), n = total / total.sum(), variable.missing(s), max(variable.rows[s], 1)
+    if low == high:
+        return share
+    hidden = min(high / 2 / n, more_missing(variable, s)[1])
+    return (1 - hidden) * share + hidden * (np.arange(len(share)) == 0)
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #8ca19d39
 def more_missing(
-    variable:Variant,
-    s:int,
+    variable: Variant,
+    s: int,
 ) -> tuple[float, float]:
-    "Probability that site s lacks so many values by chance (Fisher's exact test, one-sided), and the share missing elsewhere."
-    lost, n = np.array([np.mean(variable.missing(o)) for o in range(len(variable.rows))]), np.array(variable.rows, dtype=float)
+    """Probability that site s lacks so many values by chance (Fisher's exact test, one-sided), and the
+    share missing elsewhere.
+    """
+    lost, n = (
+        np.array([np.mean(variable.missing(o)) for o in range(len(variable.rows))]),
+        np.array(variable.rows, dtype=float),
+    )
     elsewhere, rest, here = lost.sum() - lost[s], max(n.sum() - n[s], 1.0), variable.missing(s)[0]
     table = np.round([[here, n[s] - here], [elsewhere, rest - elsewhere]]).astype(int)
-    return (float(fisher_exact(table, "greater").pvalue) if here > n[s]*elsewhere/rest else 1.0), float(elsewhere/rest)
+    return (
+        float(fisher_exact(table, "greater").pvalue) if here > n[s] * elsewhere / rest else 1.0
+    ), float(elsewhere / rest)
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #8d9dae29
 VERDICTS = {  # verdict -> mark and colour in the picture
-    "alike": ("", "#E8EEF2"), "too few to tell": ("·", "#FFFFFF"), "missing more often": ("?", "#F0E442"), "differs": ("≠", "#56B4E9"),
-    "coded otherwise": ("C", "#CC79A7"), "another unit": ("U", "#E69F00"), "lacks it": ("–", "#999999"),
+    "alike": ("", "#E8EEF2"),
+    "too few to tell": ("·", "#FFFFFF"),
+    "missing more often": ("?", "#F0E442"),
+    "differs": ("≠", "#56B4E9"),
+    "coded otherwise": ("C", "#CC79A7"),
+    "another unit": ("U", "#E69F00"),
+    "lacks it": ("–", "#999999"),
 }
-LACKS, OFTENER = 0.95, 0.2  # share missing from which a site lacks a variable; how much more is missing more often
+LACKS, OFTENER = (
+    0.95,
+    0.2,
+)  # share missing from which a site lacks a variable; how much more is missing more often
+
 
 def verdict(
-    f:Finding,
-    n:int,                 # rows of the site
-    real:bool,             # the difference is beyond chance
-    oftener:bool,          # so is that of the missing values
-    size:float,
-    among:list[Finding],   # all sites
+    f: Finding,
+    n: int,  # rows of the site
+    real: bool,  # the difference is beyond chance
+    oftener: bool,  # so is that of the missing values
+    size: float,
+    among: list[Finding],  # all sites
 ) -> tuple[str, str]:
     "What to make of it, and why."
-    if n == 0: return "too few to tell", "fewer rows than one group"
-    share, away = f.missing[0]/n, f.size > size and real
+    if n == 0:
+        return "too few to tell", "fewer rows than one group"
+    share, away = f.missing[0] / n, f.size > size and real
     told = f"{share:.0%} missing, {f.usual_missing:.0%} elsewhere"
-    if f.missing[0] < f.missing[1] == n: return "lacks it", "fewer known values than one group"
-    if share >= LACKS: return "lacks it", told
-    if away and f.strange >= STRANGE: return "coded otherwise", f"{f.strange:.0%} have names that no other site uses" + (f": {', '.join(f.names[:6])}" if f.names else "")
-    if away and f.unit and not better_founded(f, among): return "another unit", f"{f.unit}; the values then lie as the others' do"
-    if away and f.alone: return "differs", f"nearly everyone has the same value here, p {said_p(f.p)}"
-    if away: return "differs", f"stability index {f.size:.2f}, p {said_p(f.p)}"
-    if oftener and share - f.usual_missing > OFTENER: return "missing more often", told
-    return ("too few to tell", "one group only, or nobody to compare with") if np.isnan(f.p) else ("alike", "")
+    if f.missing[0] < f.missing[1] == n:
+        return "lacks it", "fewer known values than one group"
+    if share >= LACKS:
+        return "lacks it", told
+    if away and f.strange >= STRANGE:
+        return "coded otherwise", f"{f.strange:.0%} have names that no other site uses" + (
+            f": {', '.join(f.names[:6])}" if f.names else ""
+        )
+    if away and f.unit and not better_founded(f, among):
+        return "another unit", f"{f.unit}; the values then lie as the others' do"
+    if away and f.alone:
+        return "differs", f"nearly everyone has the same value here, p {said_p(f.p)}"
+    if away:
+        return "differs", f"stability index {f.size:.2f}, p {said_p(f.p)}"
+    if oftener and share - f.usual_missing > OFTENER:
+        return "missing more often", told
+    return (
+        ("too few to tell", "one group only, or nobody to compare with")
+        if np.isnan(f.p)
+        else ("alike", "")
+    )
 
-def better_founded(f:Finding, among:list[Finding]) -> bool:
+# %% ../../nbs/library/federation/05_harmony.ipynb #0914df00
+def better_founded(f: Finding, among: list[Finding]) -> bool:
     "Another site has the unit wrong: this one's values are plausible as they are, and more so than the other's."
     rivals = [g.plausible for g in among if g is not f and g.unit and g.plausible is not None]
     return f.plausible is not None and f.plausible > 0.8 and any(g < f.plausible for g in rivals)
 
-def said_p(p:float) -> str:
+# %% ../../nbs/library/federation/05_harmony.ipynb #42518616
+def said_p(p: float) -> str:
     "A p-value as it is written."
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #2d9f73bd
 def judged(
-    variables:Sequence[Variant],
-    sites:Sequence[str],
-    alpha:float,
-    size:float,
-    seed:int,
-    cohort:Cohort,
+    variables: Sequence[Variant],
+    sites: Sequence[str],
+    alpha: float,
+    size: float,
+    seed: int,
+    cohort: Cohort,
 ) -> pd.DataFrame:
     "One line a variable and site."
     book = dictionary_of(cohort)
     meant = {v.name: book[v.name] if book and v.name in book else None for v in variables}
-    found = [(v, f, each) for i, v in enumerate(variables) for each in [compared(v, size, [seed, i], meant[v.name], cohort.units.get(v.name))] for f in each]
+    found = [
+        (v, f, each)
+        for i, v in enumerate(variables)
+        for each in [compared(v, size, [seed, i], meant[v.name], cohort.units.get(v.name))]
+        for f in each
+    ]
     p = np.array([[f.p, f.p_missing] for _, f, _ in found])
     real = np.zeros(p.shape, bool)
     real[np.isfinite(p)] = beyond_chance(p[np.isfinite(p)], alpha)
@@ -517,14 +703,30 @@ def judged(
     for (v, f, each), (away, oftener) in zip(found, real):
         n, exact = v.rows[f.site], f.missing[0] == f.missing[1]
         what, why = verdict(f, n, bool(away), bool(oftener), size, each)
-        rows.append((v.name, sites[f.site], n, f.missing[0]/n if n and exact else np.nan, f.size, f.p, what, why))
-    return pd.DataFrame(rows, columns=["variable", "site", "n", "missing", "size", "p", "verdict", "why"])
+        rows.append(
+            (
+                v.name,
+                sites[f.site],
+                n,
+                f.missing[0] / n if n and exact else np.nan,
+                f.size,
+                f.p,
+                what,
+                why,
+            )
+        )
+    return pd.DataFrame(
+        rows, columns=["variable", "site", "n", "missing", "size", "p", "verdict", "why"]
+    )
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #cc8fb995
 @dataclass(frozen=True)
 class Harmony:
     "Whether the hospitals' tables fit together."
-    table: pd.DataFrame      # variable, site, n, missing (share; empty where fewer than a group), size, p, verdict, why
+
+    table: (
+        pd.DataFrame
+    )  # variable, site, n, missing (share; empty where fewer than a group), size, p, verdict, why
     disclosed: pd.DataFrame  # every kind of value that left a site
     history: pd.DataFrame
     cohort: str
@@ -543,7 +745,7 @@ class Harmony:
         "Verdicts by variable and site."
         return self._by_site("verdict")
 
-    def _by_site(self, column:str) -> pd.DataFrame:
+    def _by_site(self, column: str) -> pd.DataFrame:
         "A column of the table as variables by sites, in their order."
         wide = self.table.pivot(index="variable", columns="site", values=column)
         return wide.loc[list(dict.fromkeys(self.table.variable)), list(self.sites)]
@@ -554,87 +756,165 @@ class Harmony:
         return self.table[~self.table.verdict.isin(["alike", "too few to tell"])]
 
     def __repr__(self) -> str:
-        counts, few = self.findings.verdict.value_counts(), int((self.table.verdict == "too few to tell").sum())
-        said = ", ".join(f"{n} x {verdict}" for verdict, n in counts.items()) or "nothing stands out"
-        return f"{self.cohort}, {len(self.sites)} sites, {self.table.variable.nunique()} variables: {said}" + (f"; {few} x too few to tell" if few else "")
+        counts, few = (
+            self.findings.verdict.value_counts(),
+            int((self.table.verdict == "too few to tell").sum()),
+        )
+        said = (
+            ", ".join(f"{n} x {verdict}" for verdict, n in counts.items()) or "nothing stands out"
+        )
+        return (
+            f"{self.cohort}, {len(self.sites)} sites, {self.table.variable.nunique()} variables: {said}"
+            + (f"; {few} x too few to tell" if few else "")
+        )
 
     def _repr_html_(self) -> str:
-        shown = self.findings.assign(missing=["" if pd.isna(m) else f"{m:.0%}" for m in self.findings.missing])
-        table = shown.drop(columns=["size", "p"]).to_html(index=False, border=0) if len(shown) else ""
-        return f"<p>{html.escape(repr(self))}</p>{table}<p><small>Counted at the sites over all their rows, in groups of at least {self.min_cell} patients.</small></p>"
+        shown = self.findings.assign(
+            missing=["" if pd.isna(m) else f"{m:.0%}" for m in self.findings.missing]
+        )
+        table = (
+            shown.drop(columns=["size", "p"]).to_html(index=False, border=0) if len(shown) else ""
+        )
+        return (
+            f"<p>{html.escape(repr(self))}</p>{table}<p><small>Counted at the sites over "
+            f"all their rows, in groups of at least {self.min_cell} patients.</small></p>"
+        )
 
     def plot(self) -> Picture:
         "Sites across, variables down; one colour and mark a verdict."
-        return Picture(harmony_figure(self.verdicts, self.cohort), harmony_in_words(self.findings, repr(self)))
+        return Picture(
+            harmony_figure(self.verdicts, self.cohort), harmony_in_words(self.findings, repr(self))
+        )
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #3e31fd32
 def harmony_figure(
-    verdicts:pd.DataFrame,  # variables by sites
-    cohort:str,
+    verdicts: pd.DataFrame,  # variables by sites
+    cohort: str,
 ) -> Any:
     "The heat map of verdicts."
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+
     kinds, (rows, columns) = list(VERDICTS), verdicts.shape
-    figure = Figure(figsize=(max(6.0, 2.6 + .42*columns), max(2.6, 1.7 + .24*rows)), layout="constrained")
+    figure = Figure(
+        figsize=(max(6.0, 2.6 + 0.42 * columns), max(2.6, 1.7 + 0.24 * rows)), layout="constrained"
+    )
     ax = figure.subplots()
     codes = verdicts.map(kinds.index).to_numpy()
-    ax.imshow(codes, cmap=ListedColormap([VERDICTS[k][1] for k in kinds]), vmin=-.5, vmax=len(kinds) - .5, aspect="auto")
-    for (i, j), code in np.ndenumerate(codes): ax.text(j, i, VERDICTS[kinds[code]][0], ha="center", va="center", fontsize=9)
+    ax.imshow(
+        codes,
+        cmap=ListedColormap([VERDICTS[k][1] for k in kinds]),
+        vmin=-0.5,
+        vmax=len(kinds) - 0.5,
+        aspect="auto",
+    )
+    for (i, j), code in np.ndenumerate(codes):
+        ax.text(j, i, VERDICTS[kinds[code]][0], ha="center", va="center", fontsize=9)
     ax.set_xticks(range(columns), verdicts.columns, rotation=90 if columns > 6 else 0, fontsize=8)
     ax.set_yticks(range(rows), verdicts.index, fontsize=8)
-    ax.set_xticks(np.arange(columns + 1) - .5, minor=True)
-    ax.set_yticks(np.arange(rows + 1) - .5, minor=True)
+    ax.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="both", length=0)
     ax.set(title=f"Do the tables fit together? {cohort}", xlabel="hospital", ylabel="variable")
     used = [k for k in kinds if (verdicts == k).any(axis=None)]
-    handles = [Patch(facecolor=VERDICTS[k][1], edgecolor="#666666", label=f"{VERDICTS[k][0]}  {k}".strip()) for k in used]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(used), 4), fontsize=8, frameon=False)
+    handles = [
+        Patch(facecolor=VERDICTS[k][1], edgecolor="#666666", label=f"{VERDICTS[k][0]}  {k}".strip())
+        for k in used
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(used), 4),
+        fontsize=8,
+        frameon=False,
+    )
     return figure
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #35ac40de
 MOST_TOLD = 12  # findings in the text alternative
 
+
 def harmony_in_words(
-    findings:pd.DataFrame,
-    summary:str,
+    findings: pd.DataFrame,
+    summary: str,
 ) -> str:
     "The heat map in words."
-    lines = [f"{f.variable} at {f.site}: {f.verdict} ({f.why})" for f in findings.head(MOST_TOLD).itertuples()]
+    lines = [
+        f"{f.variable} at {f.site}: {f.verdict} ({f.why})"
+        for f in findings.head(MOST_TOLD).itertuples()
+    ]
     more = f"; and {len(findings) - MOST_TOLD} more" if len(findings) > MOST_TOLD else ""
     return f"{summary}." + (f" {'; '.join(lines)}{more}." if lines else "")
 
 # %% ../../nbs/library/federation/05_harmony.ipynb #dee53960
 def harmony(
-    federation:Federation,
-    engine:str="inprocess",              # "inprocess" or "ray"
-    min_cell:int=5,                      # fewest patients in a group that leaves a site
-    seed:int=0,                          # of the play of chance
-    variables:Sequence[str]|None=None,   # columns to look at; None: the cohort's features
-    alpha:float=0.01,                    # probability of a false alarm anywhere, if the sites are alike
-    size:float=0.2,                      # least stability index that counts as a difference
-    progress:bool|Listener=True,
+    federation: Federation,
+    engine: str = "inprocess",  # "inprocess" or "ray"
+    min_cell: int = 5,  # fewest patients in a group that leaves a site
+    seed: int = 0,  # of the play of chance
+    variables: Sequence[str] | None = None,  # columns to look at; None: the cohort's features
+    alpha: float = 0.01,  # probability of a false alarm anywhere, if the sites are alike
+    size: float = 0.2,  # least stability index that counts as a difference
+    progress: bool | Listener = True,
 ) -> Harmony:
     "Ask every hospital for counts and say where their tables do not fit together."
     columns = columns_of(federation, variables)
-    if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    if engine not in ENGINES:
+        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
     names, start = tuple(federation.sites), time.perf_counter()
-    with listening(progress, "comparing tables", " questions", lambda step: not step.site and step.phase != "waiting") as tell:
+    with listening(
+        progress,
+        "comparing tables",
+        " questions",
+        lambda step: not step.site and step.phase != "waiting",
+    ) as tell:
         asked = Questions(federation, columns, agreed_least(min_cell), tell)
-        with _my_turn(tell): _run_job(cast(Any, asked), engine, [federation.sites[n] for n in names], seed)
-    variants = [Variant(c, tuple(asked.told[c]), tuple(asked.rows), asked.names[c], min_cell, tuple(s[c] or [] for s in asked.said)) for c in columns]
+        with _my_turn(tell):
+            _run_job(cast(Any, asked), engine, [federation.sites[n] for n in names], seed)
+    variants = [
+        Variant(
+            c,
+            tuple(asked.told[c]),
+            tuple(asked.rows),
+            asked.names[c],
+            min_cell,
+            tuple(s[c] or [] for s in asked.said),
+        )
+        for c in columns
+    ]
     table = judged(variants, names, alpha, size, seed, federation.cohort)
-    return Harmony(table, asked.recorder.ledger.frame(), asked.recorder.history(), federation.cohort.name, names, engine, min_cell, time.perf_counter() - start)
+    return Harmony(
+        table,
+        asked.recorder.ledger.frame(),
+        asked.recorder.history(),
+        federation.cohort.name,
+        names,
+        engine,
+        min_cell,
+        time.perf_counter() - start,
+    )
 
+# %% ../../nbs/library/federation/05_harmony.ipynb #18432bc6
 def columns_of(
-    federation:Federation,
-    variables:Sequence[str]|None,
+    federation: Federation,
+    variables: Sequence[str] | None,
 ) -> tuple[str, ...]:
     "The columns to look at, if the cohort has them."
-    if isinstance(variables, str): raise ValueError(f"variables={variables!r}: expected a list of columns, such as [{variables!r}]")
-    columns, there = tuple(federation.cohort.features if variables is None else variables), federation.cohort.frame.columns
+    if isinstance(variables, str):
+        raise ValueError(
+            f"variables={variables!r}: expected a list of columns, such as [{variables!r}]"
+        )
+    columns, there = (
+        tuple(federation.cohort.features if variables is None else variables),
+        federation.cohort.frame.columns,
+    )
     unknown = [c for c in columns if c not in there]
-    if unknown: raise ValueError(f"variables: the cohort has no column {unknown[0]!r}; it has {', '.join(map(str, there))}")
-    if not columns: raise ValueError("variables: name at least one column")
+    if unknown:
+        raise ValueError(
+            f"variables: the cohort has no column {unknown[0]!r}; it has {', '.join(map(str, there))}"
+        )
+    if not columns:
+        raise ValueError("variables: name at least one column")
     return columns

@@ -21,98 +21,170 @@ import pandas as pd
 from flwr.app import Context
 
 from ..data.outcome import Survival
-from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart, without_silent
 from .app import Answered, agreed
+from genomed_workbench.federation.asking import (
+    NAMES,
+    Answer,
+    AskSites,
+    Books,
+    Reply,
+    all_rows,
+    ask_sites,
+    cell_size,
+    divided,
+    groups_in,
+    in_levels,
+    jointly,
+    known_columns,
+    names_in,
+    tell_names,
+    told_apart,
+    without_silent,
+)
 from .counts import Told
 from .engines import Listener
 from .harmony import compartments, shared_out
 from .sites import Federation, FederationError, Site
 from ..learners.learner import Released
 from genomed_workbench.statistics.life_table import (
-    LifeTable, Within, added, cumulative_hazard, cumulative_incidence_curve, curves_picture, hazard_bounds, incidence_bounds, life_table, log_rank_test,
-    median_of, observed_minus_expected, survival_bounds, survival_curve, time_of_share,
+    LifeTable,
+    Within,
+    added,
+    cumulative_hazard,
+    cumulative_incidence_curve,
+    curves_picture,
+    hazard_bounds,
+    incidence_bounds,
+    life_table,
+    log_rank_test,
+    median_of,
+    observed_minus_expected,
+    survival_bounds,
+    survival_curve,
+    time_of_share,
 )
 from ..statistics.pictures import Picture
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #6210ea0b
-STEPS_OF = {"years": 1/12, "months": 1.0, "weeks": 4.0, "days": 30.0}
+STEPS_OF = {"years": 1 / 12, "months": 1.0, "weeks": 4.0, "days": 30.0}
 MOST_STEPS = 1200
 
-def time_edges(
-    unit:str,                          # of the follow-up
-    bins:float|Sequence[float]|None,   # width of an interval, or the ends of all of them; None: about a month
-) -> np.ndarray:                       # ascending from 0, shape (k,)
-    "Where intervals of time end."
-    if bins is None and unit not in STEPS_OF: raise FederationError(f"the follow-up is in {unit!r}; say bins=, the width of an interval of time in that unit (or the ends of all intervals)")
-    if bins is None: return np.arange(MOST_STEPS + 1)/12 if unit == "years" else np.arange(MOST_STEPS + 1)*STEPS_OF[unit]
-    ends = np.atleast_1d(np.asarray(bins, float))
-    if not len(ends) or not np.isfinite(ends).all() or (ends <= 0).any() or (np.diff(ends) <= 0).any(): raise FederationError(f"bins={bins!r}: expected a width above zero, or ascending ends of intervals above zero")
-    return np.arange(MOST_STEPS + 1)*ends[0] if len(ends) == 1 and not isinstance(bins, Sequence) else np.append(0.0, ends)
 
+def time_edges(
+    unit: str,  # of the follow-up
+    bins: float
+    | Sequence[float]
+    | None,  # width of an interval, or the ends of all of them; None: about a month
+) -> np.ndarray:  # ascending from 0, shape (k,)
+    "Where intervals of time end."
+    if bins is None and unit not in STEPS_OF:
+        raise FederationError(
+            f"the follow-up is in {unit!r}; say bins=, the width of an interval of time in "
+            "that unit (or the ends of all intervals)"
+        )
+    if bins is None:
+        return (
+            np.arange(MOST_STEPS + 1) / 12
+            if unit == "years"
+            else np.arange(MOST_STEPS + 1) * STEPS_OF[unit]
+        )
+    ends = np.atleast_1d(np.asarray(bins, float))
+    if (
+        not len(ends)
+        or not np.isfinite(ends).all()
+        or (ends <= 0).any()
+        or (np.diff(ends) <= 0).any()
+    ):
+        raise FederationError(
+            f"bins={bins!r}: expected a width above zero, or ascending ends of intervals above zero"
+        )
+    return (
+        np.arange(MOST_STEPS + 1) * ends[0]
+        if len(ends) == 1 and not isinstance(bins, Sequence)
+        else np.append(0.0, ends)
+    )
+
+# %% ../../nbs/library/federation/08_life_tables.ipynb #9e6556f7
 def cells_of_time(
-    time:np.ndarray,
-    edges:np.ndarray,
+    time: np.ndarray,
+    edges: np.ndarray,
 ) -> np.ndarray:  # cell c: after edges[c], up to edges[c + 1]; the last has no end
     "The interval that each time lies in."
     return np.clip(np.searchsorted(edges, time, side="left") - 1, 0, len(edges) - 1)
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #01c2b4ff
 def fate_of(
-    frame:pd.DataFrame,
-    asked:Mapping[str, Any],  # time, event and: causes (a column), its names; or first: pairs of columns
+    frame: pd.DataFrame,
+    asked: Mapping[
+        str, Any
+    ],  # time, event and: causes (a column), its names; or first: pairs of columns
 ) -> tuple[np.ndarray, np.ndarray]:  # time, and 0 last seen, 1, 2, ... by cause, shape (n,)
     "Time and fate of each patient."
-    if "first" in asked: return _first_of(frame, asked["first"])
-    time, event = frame[asked["time"]].to_numpy(float, na_value=np.nan), frame[asked["event"]].to_numpy(float, na_value=np.nan)
+    if "first" in asked:
+        return _first_of(frame, asked["first"])
+    time, event = (
+        frame[asked["time"]].to_numpy(float, na_value=np.nan),
+        frame[asked["event"]].to_numpy(float, na_value=np.nan),
+    )
     known = np.isfinite(time) & np.isfinite(event)
     fate = np.where(known & (event == 1), 1, 0)
-    if "causes" in asked: fate = fate*(1 + in_levels(frame[asked["causes"]], asked["names"]))
+    if "causes" in asked:
+        fate = fate * (1 + in_levels(frame[asked["causes"]], asked["names"]))
     return np.where(known, time, 0.0), fate
 
-def _first_of(frame:pd.DataFrame, pairs:Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #aa4021d8
+def _first_of(frame: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
     "The event that came first; without any, last seen where the shortest follow-up ends."
     times = np.array([frame[t].to_numpy(float, na_value=np.nan) for t, _ in pairs])
     events = np.array([frame[e].to_numpy(float, na_value=np.nan) for _, e in pairs])
     known = np.isfinite(times).all(axis=0) & np.isfinite(events).all(axis=0)
     when = np.where(events == 1, times, np.inf)
     happened = known & (events == 1).any(axis=0)
-    time = np.where(happened, when.min(axis=0, initial=np.inf), np.where(known, times.min(axis=0), 0.0))
+    time = np.where(
+        happened, when.min(axis=0, initial=np.inf), np.where(known, times.min(axis=0), 0.0)
+    )
     return time, np.where(happened, when.argmin(axis=0) + 1, 0)
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #d4f92d58
 @dataclass(frozen=True)
 class Line:
     "Patients of one level and one fate (or a few that are not told apart), by intervals of time."
+
     level: int
     fates: tuple[int, ...]
-    major: int          # the fate of all but a few; -1 where each is rare
+    major: int  # the fate of all but a few; -1 where each is rare
     starts: np.ndarray  # first cell of each interval; in a simulation the times themselves
     counts: np.ndarray
 
+# %% ../../nbs/library/federation/08_life_tables.ipynb #13d61020
 def fate_sets(
-    totals:np.ndarray,  # patients by fate
-    least:int,
+    totals: np.ndarray,  # patients by fate
+    least: int,
 ) -> list[tuple[tuple[int, ...], int]]:  # fates told together, and the one of them that is not rare
     "Which fates a site can tell apart."
     seen = [int(f) for f in np.flatnonzero(totals)]
     few, many = [f for f in seen if totals[f] < least], [f for f in seen if totals[f] >= least]
-    if not few: return [((f,), f) for f in many]
-    if totals[few].sum() >= least or not many: return [(tuple(few), -1)] + [((f,), f) for f in many]
+    if not few:
+        return [((f,), f) for f in many]
+    if totals[few].sum() >= least or not many:
+        return [(tuple(few), -1)] + [((f,), f) for f in many]
     major = min(many, key=lambda f: totals[f])
     return [((*few, major), major)] + [((f,), f) for f in many if f != major]
 
+# %% ../../nbs/library/federation/08_life_tables.ipynb #8da29e34
 def told_lines(
-    cells:np.ndarray,  # of time, shape (n,)
-    fate:np.ndarray,   # shape (n,)
-    level:np.ndarray,  # shape (n,)
-    shape:tuple[int, int, int],  # levels (with that of patients not told apart), fates, cells
-    least:int,
+    cells: np.ndarray,  # of time, shape (n,)
+    fate: np.ndarray,  # shape (n,)
+    level: np.ndarray,  # shape (n,)
+    shape: tuple[int, int, int],  # levels (with that of patients not told apart), fates, cells
+    least: int,
 ) -> list[Line]:
     "A site's answer, no number of it about fewer than `least`."
     counts = np.zeros(shape, int)
     np.add.at(counts, (level, fate, cells), 1)
     sets = fate_sets(counts.sum(axis=(0, 2)), least)
-    if not sets: return []
+    if not sets:
+        return []
     told = np.stack([counts[:, list(f)].sum(axis=1) for f, _ in sets], axis=1)
     apart = told_apart(told.sum(axis=2), least)
     apart[-1] = True
@@ -122,10 +194,14 @@ def told_lines(
     for s, (fates, major) in enumerate(sets):
         ids = jointly(told[:, s], least)
         starts = np.flatnonzero(np.diff(ids, prepend=-1))
-        lines += [Line(int(g), fates, major, starts, np.bincount(ids, weights=told[g, s]).astype(int)) for g in np.flatnonzero(told[:, s].any(axis=1))]
+        lines += [
+            Line(int(g), fates, major, starts, np.bincount(ids, weights=told[g, s]).astype(int))
+            for g in np.flatnonzero(told[:, s].any(axis=1))
+        ]
     return lines
 
-def moment_lines(time:np.ndarray, fate:np.ndarray, level:np.ndarray) -> list[Line]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #219bbcc3
+def moment_lines(time: np.ndarray, fate: np.ndarray, level: np.ndarray) -> list[Line]:
     "Every time as it is: for simulations."
     out = []
     for g in np.unique(level):
@@ -141,112 +217,213 @@ TIMES = NAMES | {
     "patients": "patients in each interval; never fewer than agreed",
 }
 
-def lines_released(lines:Sequence[Line], rows:int) -> dict[str, Released]:
+
+def lines_released(lines: Sequence[Line], rows: int) -> dict[str, Released]:
     "Lines as released records."
     patients = np.concatenate([line.counts for line in lines]) if lines else np.zeros(0)
-    about = np.array([[line.level, sum(1 << f for f in line.fates), line.major, len(line.starts)] for line in lines]).reshape(len(lines), 4)
+    about = np.array(
+        [
+            [line.level, sum(1 << f for f in line.fates), line.major, len(line.starts)]
+            for line in lines
+        ]
+    ).reshape(len(lines), 4)
     starts = np.concatenate([line.starts for line in lines]) if lines else np.zeros(0)
-    return {k: Released(np.asarray(v, float), int(patients.min(initial=rows))) for k, v in {"lines": about, "starts": starts, "patients": patients}.items()}
+    return {
+        k: Released(np.asarray(v, float), int(patients.min(initial=rows)))
+        for k, v in {"lines": about, "starts": starts, "patients": patients}.items()
+    }
 
-def lines_received(arrays:dict[str, np.ndarray]) -> list[Line]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #2183d4d0
+def lines_received(arrays: dict[str, np.ndarray]) -> list[Line]:
     "Lines from the records of a reply."
     about = arrays["lines"].astype(int)
     cuts = np.cumsum(about[:, 3])[:-1]
-    return [Line(int(level), tuple(f for f in range(int(mask).bit_length()) if mask >> f & 1), int(major), starts, counts)
-            for (level, mask, major, _), starts, counts in zip(about, np.split(arrays["starts"], cuts), np.split(arrays["patients"], cuts))]
+    return [
+        Line(
+            int(level),
+            tuple(f for f in range(int(mask).bit_length()) if mask >> f & 1),
+            int(major),
+            starts,
+            counts,
+        )
+        for (level, mask, major, _), starts, counts in zip(
+            about, np.split(arrays["starts"], cuts), np.split(arrays["patients"], cuts)
+        )
+    ]
 
-def _patients(site:Site, context:Context, config:Any) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #871ae376
+def _patients(
+    site: Site, context: Context, config: Any
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, list[str]]:
     "What a question about times needs: smallest cell, time, fate, level, names of the levels."
-    least, asked, names = cell_size(site, context, config), json.loads(config["outcome"]), json.loads(config["names"])
+    least, asked, names = (
+        cell_size(site, context, config),
+        json.loads(config["outcome"]),
+        json.loads(config["names"]),
+    )
     frame, by = all_rows(site, least), json.loads(config["by"])
     level = in_levels(frame[by], names) if by else np.zeros(len(frame), int)
     return least, *fate_of(frame, asked), level, names
 
-def tell_times(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #61322322
+def tell_times(
+    site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "How many had which fate, by intervals of time."
     least, time, fate, level, names = _patients(site, context, config)
-    if config["disclosure"] == "simulation": lines = moment_lines(time, fate, level)
+    if config["disclosure"] == "simulation":
+        lines = moment_lines(time, fate, level)
     else:
         agreed(site, context, "the intervals of time", arrays["edges"].round(9).tolist())
-        lines = told_lines(cells_of_time(time, arrays["edges"]), fate, level, (len(names) + 1, int(config["fates"]), len(arrays["edges"])), least)
-        divided(site, context, *_divisions(json.loads(config["outcome"]), json.loads(config["by"]), lines, fate, level, len(names)), least)
+        lines = told_lines(
+            cells_of_time(time, arrays["edges"]),
+            fate,
+            level,
+            (len(names) + 1, int(config["fates"]), len(arrays["edges"])),
+            least,
+        )
+        divided(
+            site,
+            context,
+            *_divisions(
+                json.loads(config["outcome"]),
+                json.loads(config["by"]),
+                lines,
+                fate,
+                level,
+                len(names),
+            ),
+            least,
+        )
     return Answered(lines_released(lines, len(time)), TIMES, len(time))
 
-def _divisions(asked:Mapping[str, Any], by:str|None, lines:Sequence[Line], fate:np.ndarray, level:np.ndarray, last:int) -> tuple[str, dict[str, np.ndarray]]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #60be0ebb
+def _divisions(
+    asked: Mapping[str, Any],
+    by: str | None,
+    lines: Sequence[Line],
+    fate: np.ndarray,
+    level: np.ndarray,
+    last: int,
+) -> tuple[str, dict[str, np.ndarray]]:
     "What the patients are divided by, and the groups told: by level, and by level and fate."
     level = np.where(np.isin(level, [line.level for line in lines]), level, last)
     sets = sorted({line.fates for line in lines})
     of_fate = {f: k for k, fates in enumerate(sets) for f in fates}
-    at_once = level*(len(sets) + 1) + np.array([of_fate[f] for f in fate.tolist()], int)
+    at_once = level * (len(sets) + 1) + np.array([of_fate[f] for f in fate.tolist()], int)
     times = sorted({t for t, _ in asked["first"]}) if "first" in asked else [asked["time"]]
-    return f"{by or 'nothing'} and {_outcome_words(asked)}", {f"times in {' and '.join(times)}": at_once} | ({"patients": level} if by else {})
+    return f"{by or 'nothing'} and {_outcome_words(asked)}", {
+        f"times in {' and '.join(times)}": at_once
+    } | ({"patients": level} if by else {})
 
-def _outcome_words(asked:Mapping[str, Any]) -> str:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #b10bcada
+def _outcome_words(asked: Mapping[str, Any]) -> str:
     "An outcome as the site remembers it."
-    return " or ".join(e for _, e in asked["first"]) if "first" in asked else f"{asked['event']}{' by ' + asked['causes'] if 'causes' in asked else ''}"
+    return (
+        " or ".join(e for _, e in asked["first"])
+        if "first" in asked
+        else f"{asked['event']}{' by ' + asked['causes'] if 'causes' in asked else ''}"
+    )
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #bc6650a3
 @dataclass(frozen=True)
 class Counted:
     "One group of patients as all sites told them."
+
     table: LifeTable
     known: tuple[Within, ...]  # what is certain; empty where single times were told
-    exact: bool                # every count is known in every interval
+    exact: bool  # every count is known in every interval
 
     @property
     def n(self) -> float:
         "Patients."
         return self.table.n
 
-def counted_at_moments(lines:Sequence[Line], causes:int) -> Counted:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #0ce66e85
+def counted_at_moments(lines: Sequence[Line], causes: int) -> Counted:
     "Single times, added."
-    def one(line:Line) -> LifeTable:
+
+    def one(line: Line) -> LifeTable:
         events = np.zeros((causes, len(line.starts)))
-        if line.fates[0]: events[line.fates[0] - 1] = line.counts
-        return LifeTable(line.starts, events, np.zeros(len(line.starts)) if line.fates[0] else line.counts, float(line.counts.sum()))
+        if line.fates[0]:
+            events[line.fates[0] - 1] = line.counts
+        return LifeTable(
+            line.starts,
+            events,
+            np.zeros(len(line.starts)) if line.fates[0] else line.counts,
+            float(line.counts.sum()),
+        )
+
     return Counted(added([one(line) for line in lines]), (), True)
 
-def counted_within(lines:Sequence[Line], causes:int, edges:np.ndarray, least:int) -> Counted:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #4fcf004e
+def counted_within(lines: Sequence[Line], causes: int, edges: np.ndarray, least: int) -> Counted:
     "Intervals, shared out among compartments."
     told = [Told(line.starts.astype(int), line.counts.astype(int)) for line in lines]
     starts, shares = compartments(told), np.zeros((causes + 1, len(compartments(told))))
     for major in {(line.major, line.fates) for line in lines}:
         mine = [i for i, line in enumerate(lines) if (line.major, line.fates) == major]
-        spread = np.array([_kept(row, told[i], starts) for row, i in zip(shared_out([told[i] for i in mine], starts), mine)])
+        spread = np.array(
+            [
+                _kept(row, told[i], starts)
+                for row, i in zip(shared_out([told[i] for i in mine], starts), mine)
+            ]
+        )
         for row, i in zip(spread, mine):
-            for f, weight in _weights(lines[i], least).items(): shares[f] += weight*row
+            for f, weight in _weights(lines[i], least).items():
+                shares[f] += weight * row
     n, ends = float(sum(line.counts.sum() for line in lines)), edges[starts[1:]]
     exact = all(len(line.fates) == 1 and len(line.starts) == len(starts) for line in lines)
-    return Counted(LifeTable(ends, shares[1:, :-1], shares[0, :-1], n, moments=False), tuple(_within(line, edges, least) for line in lines), exact)
+    return Counted(
+        LifeTable(ends, shares[1:, :-1], shares[0, :-1], n, moments=False),
+        tuple(_within(line, edges, least) for line in lines),
+        exact,
+    )
 
-def _kept(row:np.ndarray, told:Told, starts:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #0e734906
+def _kept(row: np.ndarray, told: Told, starts: np.ndarray) -> np.ndarray:
     "What was shared out, with counts that fill one compartment as they were told."
     group = np.searchsorted(told.starts, starts, side="right") - 1
     alone = np.bincount(group, minlength=len(told.counts))[group] == 1
     return np.where(alone, told.counts[group], row)
 
-def _weights(line:Line, least:int) -> dict[int, float]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #6c7dff09
+def _weights(line: Line, least: int) -> dict[int, float]:
     "The part of each fate in a line; a rare one is taken as half of what it may be."
-    if len(line.fates) == 1: return {line.fates[0]: 1.0}
-    if line.major < 0: return {f: 1/len(line.fates) for f in line.fates}
+    if len(line.fates) == 1:
+        return {line.fates[0]: 1.0}
+    if line.major < 0:
+        return {f: 1 / len(line.fates) for f in line.fates}
     total = line.counts.sum()
-    few = min(least/2, total/len(line.fates))/total
-    return {f: few for f in line.fates if f != line.major} | {line.major: 1 - few*(len(line.fates) - 1)}
+    few = min(least / 2, total / len(line.fates)) / total
+    return {f: few for f in line.fates if f != line.major} | {
+        line.major: 1 - few * (len(line.fates) - 1)
+    }
 
-def _within(line:Line, edges:np.ndarray, least:int) -> Within:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #795cdfd8
+def _within(line: Line, edges: np.ndarray, least: int) -> Within:
     "What a line says for certain."
     starts, k = line.starts.astype(int), line.counts.astype(int)
     low, high, total = edges[starts], np.append(edges[starts[1:]], np.inf), int(k.sum())
     rare = {f: (0, least - 1) for f in line.fates if f != line.major}
-    fates = rare | ({line.major: (max(total - (least - 1)*len(rare), 0), total)} if line.major >= 0 else {})
-    return Within(np.repeat(low, k), np.repeat(high, k), fates if len(line.fates) > 1 else {line.fates[0]: (total, total)})
+    fates = rare | (
+        {line.major: (max(total - (least - 1) * len(rare), 0), total)} if line.major >= 0 else {}
+    )
+    return Within(
+        np.repeat(low, k),
+        np.repeat(high, k),
+        fates if len(line.fates) > 1 else {line.fates[0]: (total, total)},
+    )
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #fccb1557
 @dataclass(frozen=True)
 class Curves:
     "Curves by group, with their intervals, and what the intervals of time leave open."
-    table: pd.DataFrame   # group, time, at_risk, events, censored, estimate, se, low, high, least, most
-    note: str             # exact, or how far from exact
+
+    table: (
+        pd.DataFrame
+    )  # group, time, at_risk, events, censored, estimate, se, low, high, least, most
+    note: str  # exact, or how far from exact
     books: Books
     title: str
     ylabel: str
@@ -259,52 +436,83 @@ class Curves:
         "Every kind of value that left a site."
         return self.books.disclosed
 
-    def at(self, time:float) -> pd.DataFrame:
+    def at(self, time: float) -> pd.DataFrame:
         "The curves at one time: estimate, its 95 % interval, and between what the curve of all single times must lie."
         columns, rows = ["estimate", "low", "high", "least", "most"], {}
         for name, part in self.table.groupby("group", sort=False):
             before, after = part[part.time <= time], part[part.time >= time]
-            inside = len(before) and (before.time.iloc[-1] == time or self.books.disclosure == "simulation")
-            row = before.iloc[-1][columns] if len(before) else pd.Series([self.start, np.nan, np.nan, self.start, self.start], columns)
-            if not inside and self.books.disclosure != "simulation": row = _between(row, after, columns)
+            inside = len(before) and (
+                before.time.iloc[-1] == time or self.books.disclosure == "simulation"
+            )
+            row = (
+                before.iloc[-1][columns]
+                if len(before)
+                else pd.Series([self.start, np.nan, np.nan, self.start, self.start], columns)
+            )
+            if not inside and self.books.disclosure != "simulation":
+                row = _between(row, after, columns)
             rows[name] = row.astype(float)
         return pd.DataFrame(rows).T.rename_axis("group")
 
     def plot(self) -> Picture:
         "One step curve a group."
-        return curves_picture(self.table, self.title, self.xlabel, self.ylabel, self.start, f"{self.title} ({self.note})")
+        return curves_picture(
+            self.table,
+            self.title,
+            self.xlabel,
+            self.ylabel,
+            self.start,
+            f"{self.title} ({self.note})",
+        )
 
-    def __repr__(self) -> str: return f"{self.title}: {self.table.group.nunique()} curve(s). {self.note}"
+    def __repr__(self) -> str:
+        return f"{self.title}: {self.table.group.nunique()} curve(s). {self.note}"
 
-    def _repr_html_(self) -> str: return f"{self.plot()._repr_html_()}<p><small>{html.escape(self.note)}</small></p>"
+    def _repr_html_(self) -> str:
+        return f"{self.plot()._repr_html_()}<p><small>{html.escape(self.note)}</small></p>"
 
-def _between(row:pd.Series, after:pd.DataFrame, columns:list[str]) -> pd.Series:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #74104322
+def _between(row: pd.Series, after: pd.DataFrame, columns: list[str]) -> pd.Series:
     "Inside an interval only the curve at both its ends is known."
-    if not len(after): return pd.Series(np.nan, columns)
-    ends = row.to_frame().T.astype(float)[["least", "most"]].to_numpy().ravel().tolist() + after.iloc[0][["least", "most"]].astype(float).tolist()
+    if not len(after):
+        return pd.Series(np.nan, columns)
+    ends = (
+        row.to_frame().T.astype(float)[["least", "most"]].to_numpy().ravel().tolist()
+        + after.iloc[0][["least", "most"]].astype(float).tolist()
+    )
     return pd.Series([np.nan, np.nan, np.nan, min(ends), max(ends)], columns)
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #b731467b
 QUESTIONS = {"names_told": tell_names, "times": tell_times}
 
+
 @dataclass(frozen=True)
 class Inquiry:
     "What is wanted to know about times."
+
     federation: Federation
-    by: str | None            # a column; "site" compares hospitals
+    by: str | None  # a column; "site" compares hospitals
     bins: float | Sequence[float] | None
     disclosure: str
     min_cell: int
     engine: str
     progress: bool | Listener
-    causes: Any = None        # a column, or (time, event) by name
+    causes: Any = None  # a column, or (time, event) by name
 
     def __post_init__(self) -> None:
         outcome = self.federation.cohort.outcome
-        if not isinstance(outcome, Survival): raise FederationError(f"{self.federation.cohort.name} has no follow-up time; its outcome is {outcome}")
-        if self.column: known_columns(self.federation, [self.column], "by")
-        if isinstance(self.causes, Mapping): known_columns(self.federation, [c for pair in self.causes.values() for c in pair], "causes")
-        elif self.causes is not None: known_columns(self.federation, [self.causes], "causes")
+        if not isinstance(outcome, Survival):
+            raise FederationError(
+                f"{self.federation.cohort.name} has no follow-up time; its outcome is {outcome}"
+            )
+        if self.column:
+            known_columns(self.federation, [self.column], "by")
+        if isinstance(self.causes, Mapping):
+            known_columns(
+                self.federation, [c for pair in self.causes.values() for c in pair], "causes"
+            )
+        elif self.causes is not None:
+            known_columns(self.federation, [self.causes], "causes")
 
     @property
     def unit(self) -> str:
@@ -314,7 +522,11 @@ class Inquiry:
     @property
     def by_site(self) -> bool:
         "Whether hospitals are compared."
-        return self.by is not None and self.by not in self.federation.cohort.features and self.by in ("site", self.federation.cohort.site)
+        return (
+            self.by is not None
+            and self.by not in self.federation.cohort.features
+            and self.by in ("site", self.federation.cohort.site)
+        )
 
     @property
     def column(self) -> str | None:
@@ -331,214 +543,454 @@ class Inquiry:
         "What goes along with each question."
         return {"least": self.min_cell, "disclosure": self.disclosure}
 
-    def outcome(self, ask:AskSites) -> tuple[dict[str, Any], list[str]]:
+    def outcome(self, ask: AskSites) -> tuple[dict[str, Any], list[str]]:
         "The outcome as sites are asked for it, and the names of its causes."
         own: Any = self.federation.cohort.outcome
-        if self.causes is None: return {"time": own.time, "event": own.event}, [own.event]
-        if isinstance(self.causes, Mapping): return {"first": [list(pair) for pair in self.causes.values()]}, list(self.causes)
+        if self.causes is None:
+            return {"time": own.time, "event": own.event}, [own.event]
+        if isinstance(self.causes, Mapping):
+            return {"first": [list(pair) for pair in self.causes.values()]}, list(self.causes)
         names = names_in(ask, self.federation, [self.causes], **self.how)[self.causes]
-        if not names: raise FederationError(f"causes={self.causes!r}: expected a column that names the cause of each event")
-        return {"time": own.time, "event": own.event, "causes": self.causes, "names": names}, [*names, "another cause"]
+        if not names:
+            raise FederationError(
+                f"causes={self.causes!r}: expected a column that names the cause of each event"
+            )
+        return {"time": own.time, "event": own.event, "causes": self.causes, "names": names}, [
+            *names,
+            "another cause",
+        ]
 
-    def times(self, ask:AskSites) -> tuple[dict[str, Counted], list[str], str]:
+    def times(self, ask: AskSites) -> tuple[dict[str, Counted], list[str], str]:
         "Tables by group, names of the causes, and who is left out, in words."
         outcome, causes = self.outcome(ask)
         names = groups_in(ask, self.federation, self.column, **self.how)
-        replies = ask("times", {"edges": self.edges}, outcome=json.dumps(outcome), by=json.dumps(self.column), names=json.dumps(names if self.column else ["all"]), fates=len(causes) + 1, **self.how)
+        replies = ask(
+            "times",
+            {"edges": self.edges},
+            outcome=json.dumps(outcome),
+            by=json.dumps(self.column),
+            names=json.dumps(names if self.column else ["all"]),
+            fates=len(causes) + 1,
+            **self.how,
+        )
         lines = [lines_received(r.arrays) for r in replies]
-        held = {s: own for s, own in zip(self.federation.sites, lines) if own} if self.by_site else {name: [line for own in lines for line in own if line.level == i] for i, name in enumerate(names)}
-        make = partial(counted_within, edges=self.edges, least=self.min_cell) if self.disclosure == "protected" else counted_at_moments
-        lost = sum(line.counts.sum() for own in lines for line in own if line.level == len(names)) if self.column else 0
-        return {name: make(own, len(causes)) for name, own in held.items() if own}, causes, self.left_out(int(lost)) + without_silent(self.federation, [r.n for r in replies], self.min_cell)
+        held = (
+            {s: own for s, own in zip(self.federation.sites, lines) if own}
+            if self.by_site
+            else {
+                name: [line for own in lines for line in own if line.level == i]
+                for i, name in enumerate(names)
+            }
+        )
+        make = (
+            partial(counted_within, edges=self.edges, least=self.min_cell)
+            if self.disclosure == "protected"
+            else counted_at_moments
+        )
+        lost = (
+            sum(line.counts.sum() for own in lines for line in own if line.level == len(names))
+            if self.column
+            else 0
+        )
+        return (
+            {name: make(own, len(causes)) for name, own in held.items() if own},
+            causes,
+            self.left_out(int(lost))
+            + without_silent(self.federation, [r.n for r in replies], self.min_cell),
+        )
 
-    def left_out(self, lost:int) -> str:
+    def left_out(self, lost: int) -> str:
         "Patients who are in no group, in words."
-        return f" {lost} patients are in no group: their {self.by} is unknown, or too rare at their hospital to be told apart." if lost else ""
+        return (
+            f" {lost} patients are in no group: their {self.by} is unknown, or too rare at "
+            "their hospital to be told apart."
+            if lost
+            else ""
+        )
 
-    def put(self, steps:Any, doing:str, queries:Mapping[str, Any]=QUESTIONS, declared:dict[str, str]=TIMES) -> tuple[Any, Books]:
+    def put(
+        self,
+        steps: Any,
+        doing: str,
+        queries: Mapping[str, Any] = QUESTIONS,
+        declared: dict[str, str] = TIMES,
+    ) -> tuple[Any, Books]:
         "Ask."
-        return ask_sites(self.federation, steps, queries, declared, doing, self.engine, self.disclosure, self.min_cell, self.progress)
+        return ask_sites(
+            self.federation,
+            steps,
+            queries,
+            declared,
+            doing,
+            self.engine,
+            self.disclosure,
+            self.min_cell,
+            self.progress,
+        )
 
-    def note(self, counts:Mapping[str, Counted], left_out:str, apart:float=np.nan) -> str:
+    def note(self, counts: Mapping[str, Counted], left_out: str, apart: float = np.nan) -> str:
         "How exact an answer is, in words."
-        if self.disclosure == "simulation": said = "Exact: the sites told every single time, which only a simulation may."
+        if self.disclosure == "simulation":
+            said = "Exact: the sites told every single time, which only a simulation may."
         else:
-            whole = "Every interval was told by every site, so its counts are exact" if all(c.exact for c in counts.values()) else f"Sites told intervals with at least {self.min_cell} patients of each fate"
-            said = f"{whole}; " + ("what single times would have shown is not known to the last digit." if np.isnan(apart) else f"what single times would have shown lies between least and most, at most {apart:.3f} from the estimate.")
+            whole = (
+                "Every interval was told by every site, so its counts are exact"
+                if all(c.exact for c in counts.values())
+                else f"Sites told intervals with at least {self.min_cell} patients of each fate"
+            )
+            said = f"{whole}; " + (
+                "what single times would have shown is not known to the last digit."
+                if np.isnan(apart)
+                else "what single times would have shown lies between least and most, at most "
+                f"{apart:.3f} from the estimate."
+            )
         return said + left_out
 
-    def title(self, what:str) -> str:
+    def title(self, what: str) -> str:
         "What is shown, of whom."
-        return f"{what}{' by ' + (self.by or '') if self.by else ''}, {self.federation.cohort.name}, {len(self.federation.sites)} hospitals"
+        return (
+            f"{what}{' by ' + (self.by or '') if self.by else ''}, "
+            f"{self.federation.cohort.name}, {len(self.federation.sites)} hospitals"
+        )
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #538fd67c
-def _curves(asked:Inquiry, what:str, ylabel:str, make:Any, bound:Any, start:float, chosen:Sequence[str]|None=None) -> Curves:
+def _curves(
+    asked: Inquiry,
+    what: str,
+    ylabel: str,
+    make: Any,
+    bound: Any,
+    start: float,
+    chosen: Sequence[str] | None = None,
+) -> Curves:
     "Ask for times and draw a curve a group (and cause)."
     (counts, causes, left_out), books = asked.put(asked.times, f"asking for {what}")
     parts = []
     for name, c in counts.items():
         for k, cause in enumerate(causes, 1) if chosen is not None else [(0, "")]:
-            if cause and (not c.table.events[k - 1].any() if not chosen else cause not in chosen): continue
+            if cause and (not c.table.events[k - 1].any() if not chosen else cause not in chosen):
+                continue
             curve = make(c.table, k)
-            least, most = bound(curve.time.to_numpy(), c, k) if c.known else (curve.estimate, curve.estimate)
+            least, most = (
+                bound(curve.time.to_numpy(), c, k) if c.known else (curve.estimate, curve.estimate)
+            )
             group = name if not cause else cause if asked.by is None else f"{name}: {cause}"
-            parts.append(curve.assign(estimate=np.clip(curve.estimate, least, most), least=least, most=most, group=group))
-    if not parts: raise FederationError(f"{what}: no hospital told enough patients for a curve")
+            parts.append(
+                curve.assign(
+                    estimate=np.clip(curve.estimate, least, most),
+                    least=least,
+                    most=most,
+                    group=group,
+                )
+            )
+    if not parts:
+        raise FederationError(f"{what}: no hospital told enough patients for a curve")
     table = pd.concat(parts, ignore_index=True)
     table = table[["group", *[c for c in table if c != "group"]]]
     away = float(np.nanmax(np.maximum(table.most - table.estimate, table.estimate - table.least)))
-    return Curves(table, asked.note(counts, left_out, away), books, asked.title(what), ylabel, f"{asked.unit} of follow-up", start, counts)
+    return Curves(
+        table,
+        asked.note(counts, left_out, away),
+        books,
+        asked.title(what),
+        ylabel,
+        f"{asked.unit} of follow-up",
+        start,
+        counts,
+    )
 
+# %% ../../nbs/library/federation/08_life_tables.ipynb #a983eeb7
 def kaplan_meier(
-    federation:Federation,
-    by:str|None=None,                       # a column with groups; "site" compares hospitals
-    bins:float|Sequence[float]|None=None,   # width of the intervals of time, or their ends; None: about a month
-    min_cell:int=5,                         # fewest patients behind a number that leaves a site
-    disclosure:str="protected",             # or "simulation": every single time is told
-    engine:str="inprocess",                 # "inprocess" or "ray"
-    progress:bool|Listener=True,
+    federation: Federation,
+    by: str | None = None,  # a column with groups; "site" compares hospitals
+    bins: float
+    | Sequence[float]
+    | None = None,  # width of the intervals of time, or their ends; None: about a month
+    min_cell: int = 5,  # fewest patients behind a number that leaves a site
+    disclosure: str = "protected",  # or "simulation": every single time is told
+    engine: str = "inprocess",  # "inprocess" or "ray"
+    progress: bool | Listener = True,
 ) -> Curves:
     "Survival of all hospitals' patients together, or by group."
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress)
-    return _curves(asked, "Kaplan-Meier", "event-free", lambda t, k: survival_curve(t), lambda x, c, k: survival_bounds(x, c.known, c.n), 1.0)
+    return _curves(
+        asked,
+        "Kaplan-Meier",
+        "event-free",
+        lambda t, k: survival_curve(t),
+        lambda x, c, k: survival_bounds(x, c.known, c.n),
+        1.0,
+    )
 
+# %% ../../nbs/library/federation/08_life_tables.ipynb #a4b367a1
 def nelson_aalen(
-    federation:Federation,
-    by:str|None=None,
-    bins:float|Sequence[float]|None=None,
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    by: str | None = None,
+    bins: float | Sequence[float] | None = None,
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> Curves:
     "Cumulative hazard of all hospitals' patients together, or by group."
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress)
-    return _curves(asked, "Nelson-Aalen", "cumulative hazard", lambda t, k: cumulative_hazard(t), lambda x, c, k: hazard_bounds(x, c.known, c.n), 0.0)
+    return _curves(
+        asked,
+        "Nelson-Aalen",
+        "cumulative hazard",
+        lambda t, k: cumulative_hazard(t),
+        lambda x, c, k: hazard_bounds(x, c.known, c.n),
+        0.0,
+    )
 
+# %% ../../nbs/library/federation/08_life_tables.ipynb #f2fdac15
 def cumulative_incidence(
-    federation:Federation,
-    causes:str|Mapping[str, tuple[str, str]],  # a column that names the cause of each event; or {"AML": ("aml_years", "aml"), "death": ("os_years", "death")}: the first counts
-    cause:str|None=None,                    # show this one only
-    by:str|None=None,
-    bins:float|Sequence[float]|None=None,
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    causes: str
+    | Mapping[
+        str, tuple[str, str]
+        # a column that names the cause of each event; or {"AML": ("aml_years", "aml"), "death":
+        # ("os_years", "death")}: the first counts
+    ],
+    cause: str | None = None,  # show this one only
+    by: str | None = None,
+    bins: float | Sequence[float] | None = None,
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> Curves:
     "Cumulative incidence of competing causes (Aalen-Johansen), of all hospitals' patients together, or by group."
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress, causes)
-    return _curves(asked, "Cumulative incidence", "cumulative incidence", cumulative_incidence_curve, lambda x, c, k: incidence_bounds(x, c.known, c.n, k), 0.0, [cause] if cause else [])
+    return _curves(
+        asked,
+        "Cumulative incidence",
+        "cumulative incidence",
+        cumulative_incidence_curve,
+        lambda x, c, k: incidence_bounds(x, c.known, c.n, k),
+        0.0,
+        [cause] if cause else [],
+    )
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #4b16d608
 def median_survival(
-    federation:Federation,
-    by:str|None=None,
-    bins:float|Sequence[float]|None=None,
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
+    federation: Federation,
+    by: str | None = None,
+    bins: float | Sequence[float] | None = None,
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
 ) -> Answer:
     "Median survival by group, with its interval (low, high) and between what it must lie (least, most)."
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress)
     (counts, _, left_out), books = asked.put(asked.times, "asking for median survival")
-    rows = {name: (c.n, c.table.all_events.sum() if c.exact else np.nan, *median_of(c.table), *_median_within(c)) for name, c in counts.items()}
-    table = pd.DataFrame(rows, index=["n", "events", "median", "low", "high", "least", "most"]).T.rename_axis(asked.by or "group")
+    rows = {
+        name: (
+            c.n,
+            c.table.all_events.sum() if c.exact else np.nan,
+            *median_of(c.table),
+            *_median_within(c),
+        )
+        for name, c in counts.items()
+    }
+    table = pd.DataFrame(
+        rows, index=["n", "events", "median", "low", "high", "least", "most"]
+    ).T.rename_axis(asked.by or "group")
     table["median"] = np.clip(table["median"], table.least, table.most)
-    return Answer(table, asked.note(counts, left_out), books, f"{asked.title('Median survival')} ({asked.unit})")
+    return Answer(
+        table,
+        asked.note(counts, left_out),
+        books,
+        f"{asked.title('Median survival')} ({asked.unit})",
+    )
 
-def _median_within(c:Counted) -> tuple[float, float]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #81a9f60c
+def _median_within(c: Counted) -> tuple[float, float]:
     "Between what times the median of all patients lies; no end where the curve may never come down."
-    if not c.known: return (median_of(c.table)[0],)*2
+    if not c.known:
+        return (median_of(c.table)[0],) * 2
     times = c.table.times
     low, high = survival_bounds(times, c.known, c.n)
     first, last = time_of_share(times, low), time_of_share(times, high)
-    before = np.append(0.0, times)[np.searchsorted(times, first)] if np.isfinite(first) else times[-1] if len(times) else 0.0
+    before = (
+        np.append(0.0, times)[np.searchsorted(times, first)]
+        if np.isfinite(first)
+        else times[-1]
+        if len(times)
+        else 0.0
+    )
     return float(before), float(last if np.isfinite(last) else np.inf)
 
 # %% ../../nbs/library/federation/08_life_tables.ipynb #5d6c5bd0
-STRATA = {"difference": "events seen minus expected, by group", "variance": "covariance of these differences", "members": "patients by group; the last number: in no group, or too few to be told apart"}
+STRATA = {
+    "difference": "events seen minus expected, by group",
+    "variance": "covariance of these differences",
+    "members": "patients by group; the last number: in no group, or too few to be told apart",
+}
 
-def tell_strata(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+
+def tell_strata(
+    site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "This hospital's sums of the log-rank test."
     least, time, fate, level, names = _patients(site, context, config)
     counts = np.bincount(level, minlength=len(names) + 1)
     apart = told_apart(counts[:, None], least)[:-1]
     level = np.where(np.append(apart, False)[level], level, len(names))
-    if config["disclosure"] != "simulation": divided(site, context, json.loads(config["by"]), {"patients": level}, least)
-    enough = ((fate > 0) & (level < len(names))).sum() >= least or config["disclosure"] == "simulation"
+    if config["disclosure"] != "simulation":
+        divided(site, context, json.loads(config["by"]), {"patients": level}, least)
+    enough = ((fate > 0) & (level < len(names))).sum() >= least or config[
+        "disclosure"
+    ] == "simulation"
     tables = [life_table(time[level == g], fate[level == g] > 0) for g in range(len(names))]
-    d, v = observed_minus_expected(tables) if enough and apart.any() else (np.zeros(len(names)), np.zeros((len(names),)*2))
+    d, v = (
+        observed_minus_expected(tables)
+        if enough and apart.any()
+        else (np.zeros(len(names)), np.zeros((len(names),) * 2))
+    )
     members = np.bincount(level, minlength=len(names) + 1)
-    if not enough: members = np.append(np.zeros(len(names)), len(level))
+    if not enough:
+        members = np.append(np.zeros(len(names)), len(level))
     few = int(members[members > 0].min(initial=len(level)))
     behind = int(members[:-1].sum()) if enough else len(level)
-    return Answered({"difference": Released(d, behind), "variance": Released(v, behind), "members": Released(members.astype(float), few)}, STRATA, len(time))
+    return Answered(
+        {
+            "difference": Released(d, behind),
+            "variance": Released(v, behind),
+            "members": Released(members.astype(float), few),
+        },
+        STRATA,
+        len(time),
+    )
 
+# %% ../../nbs/library/federation/08_life_tables.ipynb #2a032691
 def log_rank(
-    federation:Federation,
-    by:str,                                 # a column with groups; "site" compares hospitals
-    stratified:bool=False,                  # compare patients inside their own hospital only
-    bins:float|Sequence[float]|None=None,
-    min_cell:int=5,
-    disclosure:str="protected",
-    engine:str="inprocess",
-    progress:bool|Listener=True,
-    draws:int=100,                          # ways in which patients may lie inside their intervals, for the range
+    federation: Federation,
+    by: str,  # a column with groups; "site" compares hospitals
+    stratified: bool = False,  # compare patients inside their own hospital only
+    bins: float | Sequence[float] | None = None,
+    min_cell: int = 5,
+    disclosure: str = "protected",
+    engine: str = "inprocess",
+    progress: bool | Listener = True,
+    draws: int = 100,  # ways in which patients may lie inside their intervals, for the range
 ) -> Answer:
     "Log-rank test between groups, plain or stratified by hospital."
     asked = Inquiry(federation, by, bins, disclosure, min_cell, engine, progress)
-    if stratified and asked.by_site: raise FederationError("hospitals cannot be compared inside hospitals; choose another column, or stratified=False")
-    if stratified: return _stratified(asked)
+    if stratified and asked.by_site:
+        raise FederationError(
+            "hospitals cannot be compared inside hospitals; choose another column, or stratified=False"
+        )
+    if stratified:
+        return _stratified(asked)
     (counts, _, left_out), books = asked.put(asked.times, "asking for a log-rank test")
     rng = np.random.default_rng(0)
     found = log_rank_test(*_compared([c.table for c in counts.values()]))
-    many = [log_rank_test(*observed_minus_expected([_placed(c, rng) for c in counts.values()])) for _ in range(draws if disclosure == "protected" else 0)] or [found]
-    table = _test_row(found, sum(c.n for c in counts.values())).assign(p_least=min(m[2] for m in many), p_most=max(m[2] for m in many))
-    note = asked.note(counts, left_out) + (f" Over {draws} ways in which patients may lie inside their intervals, p was {table.p_least.iloc[0]:.3g} to {table.p_most.iloc[0]:.3g}." if disclosure == "protected" else "")
+    many = [
+        log_rank_test(*observed_minus_expected([_placed(c, rng) for c in counts.values()]))
+        for _ in range(draws if disclosure == "protected" else 0)
+    ] or [found]
+    table = _test_row(found, sum(c.n for c in counts.values())).assign(
+        p_least=min(m[2] for m in many), p_most=max(m[2] for m in many)
+    )
+    note = asked.note(counts, left_out) + (
+        f" Over {draws} ways in which patients may lie inside their intervals, p was "
+        f"{table.p_least.iloc[0]:.3g} to {table.p_most.iloc[0]:.3g}."
+        if disclosure == "protected"
+        else ""
+    )
     return Answer(table, note, books, asked.title("Log-rank test"))
 
-def _compared(tables:Sequence[LifeTable]) -> tuple[np.ndarray, np.ndarray]:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #efa176f5
+def _compared(tables: Sequence[LifeTable]) -> tuple[np.ndarray, np.ndarray]:
     "Sums of the test; groups whose intervals differ are compared in those that they share."
-    if tables[0].moments: return observed_minus_expected(tables)
+    if tables[0].moments:
+        return observed_minus_expected(tables)
     shared = sorted(set(tables[0].times).intersection(*(t.times for t in tables[1:])))
     return observed_minus_expected([_coarser(t, np.array(shared)) for t in tables])
 
-def _coarser(table:LifeTable, times:np.ndarray) -> LifeTable:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #f8066fa3
+def _coarser(table: LifeTable, times: np.ndarray) -> LifeTable:
     "The same counts in fewer intervals."
     group = np.searchsorted(times, table.times)
-    def summed(row:np.ndarray) -> np.ndarray: return np.bincount(group, weights=row, minlength=len(times) + 1)[:len(times)]
-    return LifeTable(times, np.array([summed(row) for row in table.events]), summed(table.censored), table.n, moments=False)
 
-def _placed(c:Counted, rng:np.random.Generator) -> LifeTable:
+    def summed(row: np.ndarray) -> np.ndarray:
+        return np.bincount(group, weights=row, minlength=len(times) + 1)[: len(times)]
+
+    return LifeTable(
+        times,
+        np.array([summed(row) for row in table.events]),
+        summed(table.censored),
+        table.n,
+        moments=False,
+    )
+
+# %% ../../nbs/library/federation/08_life_tables.ipynb #04284522
+def _placed(c: Counted, rng: np.random.Generator) -> LifeTable:
     "One way in which the patients may lie inside their intervals."
     end = max((w.high[np.isfinite(w.high)].max(initial=0.0) for w in c.known), default=0.0)
     time, fate = [], []
     for w in c.known:
-        high = np.where(np.isfinite(w.high), w.high, max(end, w.low.max(initial=0.0))*1.25 + 1e-9)
-        time.append(w.low + (high - w.low)*(1 - rng.random(len(w.low))))
+        high = np.where(np.isfinite(w.high), w.high, max(end, w.low.max(initial=0.0)) * 1.25 + 1e-9)
+        time.append(w.low + (high - w.low) * (1 - rng.random(len(w.low))))
         fate.append(_fated(w, rng))
     return life_table(np.concatenate(time), np.concatenate(fate) > 0, 1)
 
-def _fated(w:Within, rng:np.random.Generator) -> np.ndarray:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #d4a738ef
+def _fated(w: Within, rng: np.random.Generator) -> np.ndarray:
     "One way in which fates may be dealt to patients."
     order = sorted(w.fates, key=lambda f: w.fates[f][1])
     numbers = [int(rng.integers(w.fates[f][0], w.fates[f][1] + 1)) for f in order[:-1]]
-    dealt = np.repeat(order, [*numbers, max(len(w.low) - sum(numbers), 0)])[:len(w.low)]
+    dealt = np.repeat(order, [*numbers, max(len(w.low) - sum(numbers), 0)])[: len(w.low)]
     return rng.permutation(dealt)
 
-def _test_row(found:tuple[float, int, float], n:float) -> pd.DataFrame:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #33456a0a
+def _test_row(found: tuple[float, int, float], n: float) -> pd.DataFrame:
     "A test as one line."
     return pd.DataFrame([(int(n), *found)], columns=["n", "chi2", "df", "p"])
 
-def _stratified(asked:Inquiry) -> Answer:
+# %% ../../nbs/library/federation/08_life_tables.ipynb #2f386c2c
+def _stratified(asked: Inquiry) -> Answer:
     "Sums of each hospital, added."
-    def steps(ask:AskSites) -> tuple[list[str], list[Reply]]:
-        names, outcome = groups_in(ask, asked.federation, asked.column, **asked.how), asked.outcome(ask)[0]
-        return names, ask("strata", outcome=json.dumps(outcome), by=json.dumps(asked.column), names=json.dumps(names), **asked.how)
-    (_, replies), books = asked.put(steps, "asking for a stratified log-rank test", {"names_told": tell_names, "strata": tell_strata}, NAMES | STRATA)
-    d, v, members = (sum(r.arrays[k] for r in replies) for k in ("difference", "variance", "members"))
+
+    def steps(ask: AskSites) -> tuple[list[str], list[Reply]]:
+        names, outcome = (
+            groups_in(ask, asked.federation, asked.column, **asked.how),
+            asked.outcome(ask)[0],
+        )
+        return names, ask(
+            "strata",
+            outcome=json.dumps(outcome),
+            by=json.dumps(asked.column),
+            names=json.dumps(names),
+            **asked.how,
+        )
+
+    (_, replies), books = asked.put(
+        steps,
+        "asking for a stratified log-rank test",
+        {"names_told": tell_names, "strata": tell_strata},
+        NAMES | STRATA,
+    )
+    d, v, members = (
+        sum(r.arrays[k] for r in replies) for k in ("difference", "variance", "members")
+    )
     lost = int(members[-1])
-    note = "Exact: every hospital works out its own sums." + (f" {lost} patients are in no group: their {asked.by} is unknown or too rare at their hospital to be told apart, or it has too few events; the test is about the others." if lost else "") + without_silent(asked.federation, [r.n for r in replies], asked.min_cell)
-    return Answer(_test_row(log_rank_test(d, v), members[:-1].sum()), note, books, f"{asked.title('Log-rank test')}, stratified by hospital")
+    note = (
+        "Exact: every hospital works out its own sums."
+        + (
+            f" {lost} patients are in no group: their {asked.by} is unknown or too rare at "
+            "their hospital to be told apart, or it has too few events; the test is about "
+            "the others."
+            if lost
+            else ""
+        )
+        + without_silent(asked.federation, [r.n for r in replies], asked.min_cell)
+    )
+    return Answer(
+        _test_row(log_rank_test(d, v), members[:-1].sum()),
+        note,
+        books,
+        f"{asked.title('Log-rank test')}, stratified by hospital",
+    )

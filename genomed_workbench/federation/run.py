@@ -45,131 +45,219 @@ from ..statistics.pictures import ARM_COLOURS, Picture, tidy
 class Enough(Exception):
     "A search has seen enough rounds."
 
+# %% ../../nbs/library/federation/04_run.ipynb #97a07355
 class Job:
     "What the ServerApp does, over any grid."
 
-    def __init__(self, federation:Federation, learner:Learner, rounds:int, strategy:Strategy|None, folds:int, test:bool, tell:Listener|None=None):
-        self.federation, self.learner, self.rounds, self.strategy, self.folds, self.test, self.tell = federation, learner, rounds, strategy, folds, test, tell
+    def __init__(
+        self,
+        federation: Federation,
+        learner: Learner,
+        rounds: int,
+        strategy: Strategy | None,
+        folds: int,
+        test: bool,
+        tell: Listener | None = None,
+    ):
+        (
+            self.federation,
+            self.learner,
+            self.rounds,
+            self.strategy,
+            self.folds,
+            self.test,
+            self.tell,
+        ) = federation, learner, rounds, strategy, folds, test, tell
         self.tuning: pd.Series | None = None
         self.used = ""  # name of the strategy that trained
         self.over = False  # True once the engine has ended: a server that it left behind must not go on asking
 
-    def main(self, grid:Grid) -> None:
+    def main(self, grid: Grid) -> None:
         "All rounds of one run."
         names = list(self.federation.sites)
-        self.recorder = Recorder(grid, names, disclosed_by(self.learner), self.tell, lambda: self.over)
+        self.recorder = Recorder(
+            grid, names, disclosed_by(self.learner), self.tell, lambda: self.over
+        )
         self.encoding = self._encode()
         self.text = self.encoding.to_json()
-        if self.folds: self._tune()
+        if self.folds:
+            self._tune()
         self.learner.train(self.encoding, self.ask, names, self.drive, max_rounds=self.rounds)
-        if self.test: self.recorder.ask("query.concordance", self.learner.exported(), encoding=self.text)
+        if self.test:
+            self.recorder.ask("query.concordance", self.learner.exported(), encoding=self.text)
 
     def _encode(self) -> Encoding:
         "Means, scales and levels from one round of sums and counts."
         columns = self.federation.cohort.features
         numbers = tuple(number_columns(self.federation.cohort.X))
         replies = self.recorder.ask("query.summaries", {})
-        encoding = Encoding.of(pool([summary_received(m.content, numbers) for m in replies]), tuple(columns))
+        encoding = Encoding.of(
+            pool([summary_received(m.content, numbers) for m in replies]), tuple(columns)
+        )
         warn_constant(encoding, stacklevel=8)
         return encoding
 
-    def ask(self, question:str, state:dict[str, np.ndarray], folds:int=0) -> Answers:
+    def ask(self, question: str, state: dict[str, np.ndarray], folds: int = 0) -> Answers:
         "A learner's question to all sites, outside of training."
-        return [from_record(m.content["arrays"]) for m in self.recorder.ask("query.learner", state, question=question, encoding=self.text, folds=folds)]
+        return [
+            from_record(m.content["arrays"])
+            for m in self.recorder.ask(
+                "query.learner", state, question=question, encoding=self.text, folds=folds
+            )
+        ]
 
-    def drive(self, search:Search, folds:int=0, strategy:Strategy|None=None) -> dict[str, np.ndarray]|None:
-        "Run a search through its own strategy (then it holds the result), or by one that averages weights; then return the weights. The user's strategy begins each search anew: some remember rounds."
+    def drive(
+        self, search: Search, folds: int = 0, strategy: Strategy | None = None
+    ) -> dict[str, np.ndarray] | None:
+        """Run a search through its own strategy (then it holds the result), or by one that averages
+        weights; then return the weights. The user's strategy begins each search anew: some remember
+        rounds.
+        """
         chosen = strategy or copy.deepcopy(self.strategy) or search.strategy()
         self.used = type(chosen).__name__
-        config: Any = {"encoding": self.text, "folds": folds, "question": "weights", "penalty": float(getattr(self.learner, "penalty", 0.0)), **search.config()}
+        config: Any = {
+            "encoding": self.text,
+            "folds": folds,
+            "question": "weights",
+            "penalty": float(getattr(self.learner, "penalty", 0.0)),
+            **search.config(),
+        }
         if isinstance(chosen, SearchStrategy):
-            chosen.start(self.recorder, to_record({}), search.max_rounds, train_config=ConfigRecord(config))
+            chosen.start(
+                self.recorder, to_record({}), search.max_rounds, train_config=ConfigRecord(config)
+            )
             return None
         return self._average(search, chosen, config)
 
-    def _average(self, search:Search, strategy:Strategy, config:Any) -> dict[str, np.ndarray]:
+    def _average(self, search: Search, strategy: Strategy, config: Any) -> dict[str, np.ndarray]:
         "Train by a strategy that averages weights, until the rounds are over or the search has seen enough."
         last: dict[str, np.ndarray] = {}
-        def judged(server_round:int, arrays:ArrayRecord) -> None:
+
+        def judged(server_round: int, arrays: ArrayRecord) -> None:
             last.update(from_record(arrays))
-            if search.judge(server_round, last): raise Enough
+            if search.judge(server_round, last):
+                raise Enough
+
         with suppress(Enough):
-            strategy.start(self.recorder, to_record(search.weights()), self.rounds, train_config=ConfigRecord(config), evaluate_config=ConfigRecord(config), evaluate_fn=judged)
+            strategy.start(
+                self.recorder,
+                to_record(search.weights()),
+                self.rounds,
+                train_config=ConfigRecord(config),
+                evaluate_config=ConfigRecord(config),
+                evaluate_fn=judged,
+            )
         return last
 
     def _tune(self) -> None:
         "Let the learner choose its settings by cross-validation inside the training rows of all sites."
-        def drive(search:Search) -> Any: return self.drive(search, self.folds, search.strategy())
-        self.tuning = self.learner.tune(self.encoding, lambda q, s: self.ask(q, s, self.folds), self.folds, drive)
+
+        def drive(search: Search) -> Any:
+            return self.drive(search, self.folds, search.strategy())
+
+        self.tuning = self.learner.tune(
+            self.encoding, lambda q, s: self.ask(q, s, self.folds), self.folds, drive
+        )
 
 # %% ../../nbs/library/federation/04_run.ipynb #3b695f9f
 @contextmanager
-def _fixed_chance(seed:int) -> Iterator[None]:
+def _fixed_chance(seed: int) -> Iterator[None]:
     "Flower samples nodes with Python's own random numbers: seed them, and put back what was there."
     before = random.getstate()
     random.seed(seed)
-    try: yield
-    finally: random.setstate(before)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 # %% ../../nbs/library/federation/04_run.ipynb #e97f5208
 _TURN = threading.RLock()
 
+
 @contextmanager
-def _my_turn(tell:Listener|None) -> Iterator[None]:
+def _my_turn(tell: Listener | None) -> Iterator[None]:
     "Wait until no other thread runs a federation."
     while not _TURN.acquire(timeout=0.1):
-        if tell: tell(Step("waiting"))
-    try: yield
-    finally: _TURN.release()
+        if tell:
+            tell(Step("waiting"))
+    try:
+        yield
+    finally:
+        _TURN.release()
 
 # %% ../../nbs/library/federation/04_run.ipynb #2c1ace66
 @dataclass
 class Run:
     "A trained learner and the record of how it was trained."
-    learner: Any                # the fitted learner
-    history: pd.DataFrame       # round, site, phase, metric, value, seconds, bytes_up, bytes_down
-    disclosed: pd.DataFrame     # every kind of value that left a site
-    sites: pd.DataFrame         # n, events, train and test rows a site
+
+    learner: Any  # the fitted learner
+    history: pd.DataFrame  # round, site, phase, metric, value, seconds, bytes_up, bytes_down
+    disclosed: pd.DataFrame  # every kind of value that left a site
+    sites: pd.DataFrame  # n, events, train and test rows a site
     cohort: str
     engine: str
     strategy: str
     seed: int
-    rounds: int                 # rounds of training messages
-    converged: bool | None      # None where the strategy has no such notion
+    rounds: int  # rounds of training messages
+    converged: bool | None  # None where the strategy has no such notion
     seconds: float
     tuning: pd.Series | None = None  # cross-validated score of each candidate
     versions: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         told = {True: "converged", False: "not converged", None: "finished"}[self.converged]
-        return (f"{type(self.learner).__name__} over {len(self.sites)} sites of {self.cohort}: {told} after {self.rounds} rounds, "
-                f"{self.history.bytes_up.sum()/1e3:.0f} kB left the sites, {self.seconds:.2f} s ({self.engine}, {self.strategy})")
+        return (
+            f"{type(self.learner).__name__} over {len(self.sites)} sites of {self.cohort}: "
+            f"{told} after {self.rounds} rounds, "
+            f"{self.history.bytes_up.sum() / 1e3:.0f} kB left the sites, {self.seconds:.2f} "
+            f"s ({self.engine}, {self.strategy})"
+        )
 
     def _repr_html_(self) -> str:
         table = self.learner.coefficients
-        shown = table.assign(p=[f"{p:.3f}" if p >= 0.001 else "<0.001" if p < 0.001 else "" for p in table.p])
+        shown = table.assign(
+            p=[f"{p:.3f}" if p >= 0.001 else "<0.001" if p < 0.001 else "" for p in table.p]
+        )
         return f"<p>{self!r}</p>{shown.to_html(float_format='{:.3f}'.format) if len(shown) else ''}"
 
-    def save(self, folder:str|Path, overwrite:bool=False) -> Path:
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         "Write the whole record to a folder: all or nothing."
         target = Path(folder)
-        if target.exists() and not overwrite: raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             self._write(draft)
             _swap(draft, target)
-        finally: shutil.rmtree(draft, ignore_errors=True)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
         return target
 
-    def _write(self, draft:Path) -> None:
+    def _write(self, draft: Path) -> None:
         "All files of the record."
         draft.chmod(0o755)  # readable like any folder; mkdtemp makes it private
-        about = {k: getattr(self, k) for k in ("cohort", "engine", "strategy", "seed", "rounds", "converged", "seconds", "versions")}
-        about["learner"] = {"class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}", "params": pack(self.learner.get_params(deep=False)),
-                            "fitted": {k: pack(v) for k, v in self.learner.fitted().items()}}
-        (draft/"run.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        for name, frame in self._frames().items(): frame.to_parquet(draft/f"{name}.parquet")
+        about = {
+            k: getattr(self, k)
+            for k in (
+                "cohort",
+                "engine",
+                "strategy",
+                "seed",
+                "rounds",
+                "converged",
+                "seconds",
+                "versions",
+            )
+        }
+        about["learner"] = {
+            "class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}",
+            "params": pack(self.learner.get_params(deep=False)),
+            "fitted": {k: pack(v) for k, v in self.learner.fitted().items()},
+        }
+        (draft / "run.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        for name, frame in self._frames().items():
+            frame.to_parquet(draft / f"{name}.parquet")
 
     def _frames(self) -> dict[str, pd.DataFrame]:
         "The tables of the record."
@@ -177,104 +265,177 @@ class Run:
         return tables if self.tuning is None else tables | {"tuning": self.tuning.to_frame()}
 
     @classmethod
-    def load(cls, folder:str|Path) -> "Run":
+    def load(cls, folder: str | Path) -> "Run":
         "Read a record back: the same numbers to the last bit."
         source = Path(folder) if Path(folder).exists() else _aside(Path(folder))
-        missing = [n for n in ("run.json", "history.parquet", "disclosed.parquet", "sites.parquet") if not (source/n).exists()]
-        if missing: raise FileNotFoundError(f"{folder} holds no {', '.join(missing)}; expected a folder written by Run.save")
-        about = json.loads((source/"run.json").read_text(encoding="utf-8"))
-        frames = {k: pd.read_parquet(source/f"{k}.parquet") for k in ("history", "disclosed", "sites", "tuning") if (source/f"{k}.parquet").exists()}
+        missing = [
+            n
+            for n in ("run.json", "history.parquet", "disclosed.parquet", "sites.parquet")
+            if not (source / n).exists()
+        ]
+        if missing:
+            raise FileNotFoundError(
+                f"{folder} holds no {', '.join(missing)}; expected a folder written by Run.save"
+            )
+        about = json.loads((source / "run.json").read_text(encoding="utf-8"))
+        frames = {
+            k: pd.read_parquet(source / f"{k}.parquet")
+            for k in ("history", "disclosed", "sites", "tuning")
+            if (source / f"{k}.parquet").exists()
+        }
         tuning = frames.pop("tuning").iloc[:, 0] if "tuning" in frames else None
         return cls(learner=_learner(about.pop("learner")), **frames, tuning=tuning, **about)
 
     def plot(self) -> Picture:
         "Log-likelihood (or loss) of each round and bytes sent by all sites."
         shown, by_round = training_curve(self.history)
-        sent = self.history.groupby("round").bytes_up.sum()/1e3
+        sent = self.history.groupby("round").bytes_up.sum() / 1e3
         return Picture(run_figure(shown, by_round, sent), run_in_words(shown, by_round, sent))
 
 # %% ../../nbs/library/federation/04_run.ipynb #ed9714db
-SHOWN = {"loglik": "log-likelihood, all sites", "loss": "mean loss per patient", "rows": "training rows, all sites"}
+SHOWN = {
+    "loglik": "log-likelihood, all sites",
+    "loss": "mean loss per patient",
+    "rows": "training rows, all sites",
+}
 
-def training_curve(history:pd.DataFrame) -> tuple[str, pd.Series]:
+
+def training_curve(history: pd.DataFrame) -> tuple[str, pd.Series]:
     "What the sites reported in training and its value by round: summed over the sites, a loss averaged over them."
     training = history[history.phase == "train"]
     shown = next((m for m in ("loglik", "loss") if m in set(training.metric)), "rows")
     by_round = training[training.metric == shown].groupby("round").value
     return shown, by_round.mean() if shown == "loss" else by_round.sum()
 
-def run_figure(shown:str, by_round:pd.Series, sent:pd.Series) -> Any:
+# %% ../../nbs/library/federation/04_run.ipynb #22805422
+def run_figure(shown: str, by_round: pd.Series, sent: pd.Series) -> Any:
     "Two panels: what the sites reported, and how much they sent (kB), by round."
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(by_round.index, by_round, marker="o", color=ARM_COLOURS["federated"])
     left.set(title="What the sites reported", xlabel="round", ylabel=SHOWN[shown])
     right.bar(sent.index, sent, color="#999999")
     right.set(title="What left the sites", xlabel="round (0: before training)", ylabel="kB")
-    for ax in (left, right): tidy(ax)
+    for ax in (left, right):
+        tidy(ax)
     return figure
 
-def run_in_words(shown:str, by_round:pd.Series, sent:pd.Series) -> str:
+# %% ../../nbs/library/federation/04_run.ipynb #a7eaa7ba
+def run_in_words(shown: str, by_round: pd.Series, sent: pd.Series) -> str:
     "The two panels in words."
-    moved = f"The {SHOWN[shown]}: {by_round.iloc[0]:.4g} in round {by_round.index[0]}, {by_round.iloc[-1]:.4g} in round {by_round.index[-1]}. " if len(by_round) else ""
+    moved = (
+        f"The {SHOWN[shown]}: {by_round.iloc[0]:.4g} in round {by_round.index[0]}, "
+        f"{by_round.iloc[-1]:.4g} in round {by_round.index[-1]}. "
+        if len(by_round)
+        else ""
+    )
     return f"{moved}In all, {sent.sum():,.0f} kB left the sites, {sent.max():,.0f} kB in the round with most."
 
 # %% ../../nbs/library/federation/04_run.ipynb #5fa26912
-def _learner(about:dict[str, Any]) -> Learner:
+def _learner(about: dict[str, Any]) -> Learner:
     "The fitted learner of a saved run."
     module, name = about["class"].split(":")
     cls = getattr(importlib.import_module(module), name)
-    if not (isinstance(cls, type) and issubclass(cls, Learner)): raise TypeError(f"{about['class']} is not a learner")
+    if not (isinstance(cls, type) and issubclass(cls, Learner)):
+        raise TypeError(f"{about['class']} is not a learner")
     learner = cls(**unpack(about["params"]))
-    for k, v in about["fitted"].items(): setattr(learner, k, unpack(v))
+    for k, v in about["fitted"].items():
+        setattr(learner, k, unpack(v))
     return learner
 
-def _swap(draft:Path, target:Path) -> None:
+# %% ../../nbs/library/federation/04_run.ipynb #44426ed4
+def _swap(draft: Path, target: Path) -> None:
     "Put a finished draft in the place of the target."
     old = _aside(target)
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
         os.replace(target, old)
-    try: os.replace(draft, target)
+    try:
+        os.replace(draft, target)
     except BaseException:
-        if old.exists() and not target.exists(): os.replace(old, target)
+        if old.exists() and not target.exists():
+            os.replace(old, target)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
-def _aside(target:Path) -> Path:
-    "Where the old record stands while the new one takes its place; `load` looks there too, should the machine stop in between."
+# %% ../../nbs/library/federation/04_run.ipynb #714d2af5
+def _aside(target: Path) -> Path:
+    """Where the old record stands while the new one takes its place; `load` looks there too, should
+    the machine stop in between.
+    """
     return target.with_name(f".{target.name}-old")
 
 # %% ../../nbs/library/federation/04_run.ipynb #6a8c7628
 def federate(
-    federation:Federation,
-    learner:Learner,               # a template; the one you pass is not changed
-    rounds:int=20,                 # most rounds of training
-    strategy:Strategy|None=None,   # any Flower strategy; None is the learner's own (exact Newton steps)
-    engine:str="inprocess",        # "inprocess" or "ray"
-    seed:int=0,
-    tune:int=0,                    # folds of cross-validation for the learner to choose its settings (penalty, ...), 0 for none
-    test:bool=True,                # ask for the concordance on the test rows at the end
-    progress:bool|Listener=True,   # a bar, if the run takes longer than a second; or a function that is told each `Step` and may raise `Stopped`
+    federation: Federation,
+    learner: Learner,  # a template; the one you pass is not changed
+    rounds: int = 20,  # most rounds of training
+    strategy: Strategy
+    | None = None,  # any Flower strategy; None is the learner's own (exact Newton steps)
+    engine: str = "inprocess",  # "inprocess" or "ray"
+    seed: int = 0,
+    tune: int = 0,  # folds of cross-validation for the learner to choose its settings (penalty, ...), 0 for none
+    test: bool = True,  # ask for the concordance on the test rows at the end
+    progress: bool
+    # a bar, if the run takes longer than a second; or a function that is told each `Step` and may
+    # raise `Stopped`
+    | Listener = True,
 ) -> Run:
     "Train a learner over a federation with Flower."
-    if not isinstance(learner, Learner): raise ValueError(f"learner={learner!r}: expected a learner such as CoxPH()")
-    if strategy is not None and not isinstance(strategy, Strategy): raise ValueError(f"strategy={strategy!r}: expected one of Flower's strategies, such as FedAvg()")
-    sound({"proximal_mu": getattr(getattr(strategy, "strategy", strategy), "proximal_mu", 0.0)}, f"strategy={type(strategy).__name__}")
-    if not isinstance(tune, (int, np.integer)) or tune < 0 or tune == 1: raise ValueError(f"tune={tune!r}: expected 0, or a number of folds from 2 up")
-    if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
-    if not isinstance(rounds, (int, np.integer)) or rounds < 1: raise ValueError(f"rounds={rounds!r}: expected a whole number from 1 up")
+    if not isinstance(learner, Learner):
+        raise ValueError(f"learner={learner!r}: expected a learner such as CoxPH()")
+    if strategy is not None and not isinstance(strategy, Strategy):
+        raise ValueError(
+            f"strategy={strategy!r}: expected one of Flower's strategies, such as FedAvg()"
+        )
+    sound(
+        {"proximal_mu": getattr(getattr(strategy, "strategy", strategy), "proximal_mu", 0.0)},
+        f"strategy={type(strategy).__name__}",
+    )
+    if not isinstance(tune, (int, np.integer)) or tune < 0 or tune == 1:
+        raise ValueError(f"tune={tune!r}: expected 0, or a number of folds from 2 up")
+    if engine not in ENGINES:
+        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    if not isinstance(rounds, (int, np.integer)) or rounds < 1:
+        raise ValueError(f"rounds={rounds!r}: expected a whole number from 1 up")
     if learner.kind != federation.cohort.kind:
-        raise ValueError(f"{type(learner).__name__} learns a {learner.kind} outcome; {federation.cohort.name} has a {federation.cohort.kind} one")
+        raise ValueError(
+            f"{type(learner).__name__} learns a {learner.kind} outcome; "
+            f"{federation.cohort.name} has a {federation.cohort.kind} one"
+        )
     names, start = list(federation.sites), time.perf_counter()
-    with listening(progress, "federating", " rounds", lambda step: not step.site and step.phase != "waiting") as tell:
-        job = Job(federation, clone(learner), rounds, _own(strategy, federation), tune, test and len(federation.test_rows) > 0, tell)
-        with _my_turn(tell): _run_job(job, engine, [federation.sites[n] for n in names], seed)
+    with listening(
+        progress, "federating", " rounds", lambda step: not step.site and step.phase != "waiting"
+    ) as tell:
+        job = Job(
+            federation,
+            clone(learner),
+            rounds,
+            _own(strategy, federation),
+            tune,
+            test and len(federation.test_rows) > 0,
+            tell,
+        )
+        with _my_turn(tell):
+            _run_job(job, engine, [federation.sites[n] for n in names], seed)
     fitted = job.learner
-    return Run(fitted, job.recorder.history(), job.recorder.ledger.frame(), federation.table, federation.cohort.name, engine,
-               job.used or "none", seed, job.recorder.rounds, getattr(fitted, "converged_", None),
-               time.perf_counter() - start, job.tuning, dict(_versions()))
+    return Run(
+        fitted,
+        job.recorder.history(),
+        job.recorder.ledger.frame(),
+        federation.table,
+        federation.cohort.name,
+        engine,
+        job.used or "none",
+        seed,
+        job.recorder.rounds,
+        getattr(fitted, "converged_", None),
+        time.perf_counter() - start,
+        job.tuning,
+        dict(_versions()),
+    )
 
 # %% ../../nbs/library/federation/04_run.ipynb #0e12bc91
 @lru_cache(maxsize=1)
@@ -282,44 +443,70 @@ def _versions() -> tuple[tuple[str, str], ...]:
     "Of the packages that the numbers depend on; looked up once, for it takes milliseconds."
     return tuple((name, version(name)) for name in ("flwr", "numpy", "pandas", "scikit-learn"))
 
+# %% ../../nbs/library/federation/04_run.ipynb #177698c5
 @contextmanager
 def listening(
-    progress:bool|Listener,  # as the caller passed it
-    doing:str,               # before the bar
-    unit:str,                # after its count
-    moves:Callable[[Step], bool],  # which steps move the bar
-    total:int|None=None,
-) -> Iterator[Listener|None]:
+    progress: bool | Listener,  # as the caller passed it
+    doing: str,  # before the bar
+    unit: str,  # after its count
+    moves: Callable[[Step], bool],  # which steps move the bar
+    total: int | None = None,
+) -> Iterator[Listener | None]:
     "The listener that was passed, or one that moves a bar, or none."
     if not isinstance(progress, (bool, np.bool_)):
-        if not callable(progress): raise ValueError(f"progress={progress!r}: expected True, False, or a function that is told each step")
+        if not callable(progress):
+            raise ValueError(
+                f"progress={progress!r}: expected True, False, or a function that is told each step"
+            )
         yield progress
-    elif not progress: yield None
+    elif not progress:
+        yield None
     else:
         with tqdm(total=total, desc=doing, unit=unit, delay=1.0, leave=total is not None) as bar:
-            def move(step:Step) -> None:
-                if moves(step): bar.update()
+
+            def move(step: Step) -> None:
+                if moves(step):
+                    bar.update()
+
             yield move
 
-def _own(strategy:Strategy|None, federation:Federation) -> Strategy|None:
+# %% ../../nbs/library/federation/04_run.ipynb #b1f0bb15
+def _own(strategy: Strategy | None, federation: Federation) -> Strategy | None:
     "A copy of the user's strategy that does not ask for an evaluation when there is nothing to test on."
-    if strategy is None: return None
+    if strategy is None:
+        return None
     mine: Any = copy.deepcopy(strategy)
-    if not len(federation.test_rows) and hasattr(mine, "fraction_evaluate"): mine.fraction_evaluate, mine.min_evaluate_nodes = 0.0, 0
+    if not len(federation.test_rows) and hasattr(mine, "fraction_evaluate"):
+        mine.fraction_evaluate, mine.min_evaluate_nodes = 0.0, 0
     return mine
 
-def _run_job(job:Job, engine:str, sites:list[Any], seed:int) -> None:
+# %% ../../nbs/library/federation/04_run.ipynb #7f808915
+def _run_job(job: Job, engine: str, sites: list[Any], seed: int) -> None:
     "The same ServerApp and ClientApp objects, on the engine asked for; an error in the server's job is raised here."
     failed: list[BaseException] = []
-    server, client = ServerApp(), client_app(clone(job.learner), lambda context: sites[int(context.node_config["partition-id"])], getattr(job, "queries", {}))
+    server, client = (
+        ServerApp(),
+        client_app(
+            clone(job.learner),
+            lambda context: sites[int(context.node_config["partition-id"])],
+            getattr(job, "queries", {}),
+        ),
+    )
 
     @server.main()
-    def main(grid:Grid, context:Context) -> None:
-        try: job.main(grid)
-        except BaseException as e: failed.append(e); raise
+    def main(grid: Grid, context: Context) -> None:
+        try:
+            job.main(grid)
+        except BaseException as e:
+            failed.append(e)
+            raise
 
     with _fixed_chance(seed):
-        try: ENGINES[engine](server, client, len(sites))
-        except BaseException as e: raise (failed[0] if failed else e) from None
-        finally: job.over = True
-    if failed: raise failed[0]
+        try:
+            ENGINES[engine](server, client, len(sites))
+        except BaseException as e:
+            raise (failed[0] if failed else e) from None
+        finally:
+            job.over = True
+    if failed:
+        raise failed[0]

@@ -28,7 +28,14 @@ from ..learners.cox import CoxPH
 from ..learners.learner import DisclosureError, Learner, Released
 from ..learners.newton import from_record
 from ..statistics.pictures import Picture, tidy
-from ..statistics.schoenfeld import TRANSFORMS, common_clock, effects_by_period, grouped_leaving, proportionality, weighted_terms
+from genomed_workbench.statistics.schoenfeld import (
+    TRANSFORMS,
+    common_clock,
+    effects_by_period,
+    grouped_leaving,
+    proportionality,
+    weighted_terms,
+)
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #367ed002
 SCHOENFELD = {
@@ -42,11 +49,14 @@ SCHOENFELD = {
     "period_events": "events in each period",
 }
 
+
 def told_periods(
-    counts:np.ndarray,  # events in each period, shape (B,)
-    cell:int,
-) -> np.ndarray:        # True where the sums of a period may leave
-    "Periods with enough events, or none; those withheld hold enough events together, for their sum follows by subtraction."
+    counts: np.ndarray,  # events in each period, shape (B,)
+    cell: int,
+) -> np.ndarray:  # True where the sums of a period may leave
+    """Periods with enough events, or none; those withheld hold enough events together, for their sum
+    follows by subtraction.
+    """
     told = (counts >= cell) | (counts == 0)
     while 0 < counts[~told].sum() < cell and (told & (counts > 0)).any():
         told[np.where(told & (counts > 0), counts, counts.max() + 1).argmin()] = False
@@ -54,50 +64,106 @@ def told_periods(
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #642bb7ba
 def weight_of(
-    times:np.ndarray,      # a site's event times, shape (k,)
-    tied:np.ndarray,       # events at each, shape (k,)
-    transform:str,
-    clock:tuple[np.ndarray, np.ndarray],  # times and values, where the transform needs them
-    cell:int,
-) -> np.ndarray|None:      # shape (k,); None where the clock would single patients out
+    times: np.ndarray,  # a site's event times, shape (k,)
+    tied: np.ndarray,  # events at each, shape (k,)
+    transform: str,
+    clock: tuple[np.ndarray, np.ndarray],  # times and values, where the transform needs them
+    cell: int,
+) -> np.ndarray | None:  # shape (k,); None where the clock would single patients out
     "g(t) at the event times of a site."
-    if transform == "identity": return times
+    if transform == "identity":
+        return times
     if transform == "log":
-        if (times <= 0).any(): raise ValueError("an event at time 0 has no logarithm: pass transform='identity', or load the cohort with zero_time='half-unit'")
+        if (times <= 0).any():
+            raise ValueError(
+                "an event at time 0 has no logarithm: pass transform='identity', or load the "
+                "cohort with zero_time='half-unit'"
+            )
         return np.log(times)
-    if (np.diff(clock[1]) < 0).any(): raise DisclosureError("the clock runs backwards: expected values that do not fall")
+    if (np.diff(clock[1]) < 0).any():
+        raise DisclosureError("the clock runs backwards: expected values that do not fall")
     g = np.interp(times, *clock)
     away = np.abs(g - np.average(g, weights=tied))
-    spread = (tied @ away)**2/max(float(tied @ away**2), 1e-300)  # how many events share the weight
+    spread = (tied @ away) ** 2 / max(
+        float(tied @ away**2), 1e-300
+    )  # how many events share the weight
     return g if cell <= 1 or spread >= cell else None
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #96a5c37a
-def cell_of(learner:Any) -> int:
+def cell_of(learner: Any) -> int:
     "Fewest patients behind a released number."
     return 1 if learner.disclosure == "simulation" else int(learner.min_cell)
 
-def once(kind:str, asked:str, context:Context) -> None:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #2eab51e1
+def once(kind: str, asked: str, context: Context) -> None:
     "A second answer in other groups could be compared with the first, so there is none."
     memory: Any = context.state.config_records.setdefault("schoenfeld", ConfigRecord())
-    if memory.setdefault(kind, asked) != asked: raise DisclosureError("this question was answered in this run already, with another clock or other periods; two answers could be compared")
+    if memory.setdefault(kind, asked) != asked:
+        raise DisclosureError(
+            "this question was answered in this run already, with another clock or other "
+            "periods; two answers could be compared"
+        )
 
-def leaving_told(site:Site, learner:Learner, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #d9c5b773
+def leaving_told(
+    site: Site, learner: Learner, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "How many of the training patients have left by which round time."
     y, cell = learner.target(site.table(site.train_rows)[1]), cell_of(learner)
     once("leaving", str(cell), context)
     times, left, events = grouped_leaving(y["time"], y["event"], cell)
     few = int(np.diff(events, prepend=0).min(initial=len(y))) if cell > 1 else 1
-    return Answered({"leaving_times": Released(times, few), "left": Released(left.astype(float), few), "left_events": Released(events.astype(float), few)}, DECLARED | SCHOENFELD, len(y))
+    return Answered(
+        {
+            "leaving_times": Released(times, few),
+            "left": Released(left.astype(float), few),
+            "left_events": Released(events.astype(float), few),
+        },
+        DECLARED | SCHOENFELD,
+        len(y),
+    )
 
-def residuals_told(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #c6f03354
+def residuals_told(
+    site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "Sums of residuals and variances over the site's training rows; nothing where too few events stand behind them."
-    block, cell = cast(Any, site.prepare(learner, encoding_of(config["encoding"]))), cell_of(learner)
-    once("residuals", json.dumps([config["transform"], *(arrays[k].tolist() for k in ("clock_times", "clock_values", "edges"))]), context)
+    block, cell = (
+        cast(Any, site.prepare(learner, encoding_of(config["encoding"]))),
+        cell_of(learner),
+    )
+    once(
+        "residuals",
+        json.dumps(
+            [
+                config["transform"],
+                *(arrays[k].tolist() for k in ("clock_times", "clock_values", "edges")),
+            ]
+        ),
+        context,
+    )
     order, p, B = block.order, block.X.shape[1], len(arrays["edges"]) - 1
     events, at_risk = int(order.tied.sum()), int(order.at_risk[-1]) if len(order.at_risk) else 0
-    g = weight_of(order.times, order.tied, config["transform"], (arrays["clock_times"], arrays["clock_values"]), cell) if min(events, at_risk) >= cell else None
-    if g is None: return Answered(released_sums(np.zeros((2 + B, p)), np.zeros((3, p, p)), np.zeros(1 + B), block.n), DECLARED | SCHOENFELD, block.n)
-    inside = (order.times[:, None] > arrays["edges"][:-1]) & (order.times[:, None] <= arrays["edges"][1:])
+    g = (
+        weight_of(
+            order.times,
+            order.tied,
+            config["transform"],
+            (arrays["clock_times"], arrays["clock_values"]),
+            cell,
+        )
+        if min(events, at_risk) >= cell
+        else None
+    )
+    if g is None:
+        return Answered(
+            released_sums(np.zeros((2 + B, p)), np.zeros((3, p, p)), np.zeros(1 + B), block.n),
+            DECLARED | SCHOENFELD,
+            block.n,
+        )
+    inside = (order.times[:, None] > arrays["edges"][:-1]) & (
+        order.times[:, None] <= arrays["edges"][1:]
+    )
     counts = order.tied @ inside
     told = told_periods(counts, cell)
     weight = np.column_stack([np.ones(len(g)), g, g**2, inside[:, told]])
@@ -105,24 +171,44 @@ def residuals_told(site:Site, learner:Any, arrays:dict[str, np.ndarray], config:
     periods = np.zeros((B, p))
     periods[told] = sums[3:]
     few = min([events, at_risk, *(int(c) for c in counts[told & (counts > 0)])])
-    return Answered(released_sums(np.concatenate([sums[:2], periods]), variances[:3], np.append(events, np.where(told, counts, 0)), few), DECLARED | SCHOENFELD, block.n)
+    return Answered(
+        released_sums(
+            np.concatenate([sums[:2], periods]),
+            variances[:3],
+            np.append(events, np.where(told, counts, 0)),
+            few,
+        ),
+        DECLARED | SCHOENFELD,
+        block.n,
+    )
 
-def released_sums(residuals:np.ndarray, variances:np.ndarray, events:np.ndarray, few:int) -> dict[str, Released]:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #84f065d3
+def released_sums(
+    residuals: np.ndarray, variances: np.ndarray, events: np.ndarray, few: int
+) -> dict[str, Released]:
     "The records of an answer: all events first, then the periods."
-    return {"residuals": Released(residuals[:2], few), "variances": Released(variances, few), "all_events": Released(events[:1].astype(float), few),
-            "period_residuals": Released(residuals[2:], few), "period_events": Released(events[1:].astype(float), few)}
+    return {
+        "residuals": Released(residuals[:2], few),
+        "variances": Released(variances, few),
+        "all_events": Released(events[:1].astype(float), few),
+        "period_residuals": Released(residuals[2:], few),
+        "period_events": Released(events[1:].astype(float), few),
+    }
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #cbbf3579
 @dataclass
 class Residuals:
     "What the ServerApp asks, over any grid."
+
     federation: Federation
     fitted: CoxPH
     transform: str
     periods: int
     tell: Listener | None = None
     over: bool = False  # True once the engine has ended
-    queries: dict[str, Query] = field(default_factory=lambda: {"leaving": leaving_told, "residuals": residuals_told})
+    queries: dict[str, Query] = field(
+        default_factory=lambda: {"leaving": leaving_told, "residuals": residuals_told}
+    )
     edges: np.ndarray = field(default_factory=lambda: np.array([0.0]))
     answers: list[dict[str, np.ndarray]] = field(default_factory=list)
 
@@ -131,49 +217,76 @@ class Residuals:
         "The app at the hospitals has a template; coefficients come with the question."
         return clone(self.fitted)
 
-    def main(self, grid:Grid) -> None:
+    def main(self, grid: Grid) -> None:
         "Counts where they are needed, then sums."
-        self.recorder = Recorder(grid, list(self.federation.sites), DECLARED | SCHOENFELD, self.tell, lambda: self.over)
+        self.recorder = Recorder(
+            grid, list(self.federation.sites), DECLARED | SCHOENFELD, self.tell, lambda: self.over
+        )
         clock, text = self._counts(), self.fitted.encoding_.to_json()
-        state = {"beta": self.fitted.beta_, "clock_times": clock[0], "clock_values": clock[1], "edges": self.edges}
-        self.answers = [from_record(cast(Any, m.content)["arrays"]) for m in self.recorder.ask("query.residuals", state, encoding=text, transform=self.transform)]
+        state = {
+            "beta": self.fitted.beta_,
+            "clock_times": clock[0],
+            "clock_values": clock[1],
+            "edges": self.edges,
+        }
+        self.answers = [
+            from_record(cast(Any, m.content)["arrays"])
+            for m in self.recorder.ask(
+                "query.residuals", state, encoding=text, transform=self.transform
+            )
+        ]
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray]:
         "The common clock, and where periods begin and end."
         nothing = np.empty(0), np.empty(0)
-        if self.transform in ("log", "identity") and not self.periods: return nothing
+        if self.transform in ("log", "identity") and not self.periods:
+            return nothing
         replies = [cast(Any, m.content) for m in self.recorder.ask("query.leaving", {})]
-        told = [tuple(from_record(c["arrays"])[k] for k in ("leaving_times", "left", "left_events")) for c in replies]
-        if not any(len(t[0]) for t in told): raise DisclosureError("no hospital has enough events for a count: pass transform='log' and periods=0")
-        if self.periods: self.edges = period_edges(cast(Any, told), self.periods)
+        told = [
+            tuple(from_record(c["arrays"])[k] for k in ("leaving_times", "left", "left_events"))
+            for c in replies
+        ]
+        if not any(len(t[0]) for t in told):
+            raise DisclosureError(
+                "no hospital has enough events for a count: pass transform='log' and periods=0"
+            )
+        if self.periods:
+            self.edges = period_edges(cast(Any, told), self.periods)
         patients = [int(c["metrics"]["num-examples"]) for c in replies]
-        return nothing if self.transform in ("log", "identity") else common_clock(cast(Any, told), patients, self.transform, cell_of(self.fitted) <= 1)
+        return (
+            nothing
+            if self.transform in ("log", "identity")
+            else common_clock(cast(Any, told), patients, self.transform, cell_of(self.fitted) <= 1)
+        )
 
-    def total(self, name:str) -> np.ndarray:
+    def total(self, name: str) -> np.ndarray:
         "One record summed over the sites."
         return np.sum([a[name] for a in self.answers], axis=0)
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #9528521c
 def period_edges(
-    told:Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],  # each site's counts
-    periods:int,
+    told: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],  # each site's counts
+    periods: int,
 ) -> np.ndarray:  # ascending, from 0 to infinity
     "Periods with about the same number of events, divided at told times."
     grid = np.unique(np.concatenate([t for t, _, _ in told]))
     events = sum(np.interp(grid, np.append(0.0, t), np.append(0.0, e)) for t, _, e in told)
-    inner = grid[np.searchsorted(events, events[-1]*np.arange(1, periods)/periods)]
+    inner = grid[np.searchsorted(events, events[-1] * np.arange(1, periods) / periods)]
     return np.unique(np.concatenate([[0.0], inner, [np.inf]]))
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #9d6a6a11
 @dataclass(frozen=True)
 class Proportionality:
     "Whether the effects of a Cox model last."
-    table: pd.DataFrame      # index = feature and GLOBAL; chi2, df, p
-    periods: pd.DataFrame    # feature, begin, end, events, coef, low, high: per unit of the original variable
-    coef: pd.Series          # of the model, index = feature
+
+    table: pd.DataFrame  # index = feature and GLOBAL; chi2, df, p
+    periods: (
+        pd.DataFrame
+    )  # feature, begin, end, events, coef, low, high: per unit of the original variable
+    coef: pd.Series  # of the model, index = feature
     transform: str
     cohort: str
-    unit: str                # of time
+    unit: str  # of time
     sites: tuple[str, ...]
     left_out: tuple[str, ...]  # sites with too few events to take part
     disclosed: pd.DataFrame  # every kind of value that left a site
@@ -190,84 +303,160 @@ class Proportionality:
         whole, first = self.table.loc["GLOBAL"], self.doubtful[:1]
         worst = f"; most doubtful: {first[0]} (p {_p(self.table.p[first[0]])})" if first else ""
         out = f"; without {', '.join(self.left_out)} (too few events)" if self.left_out else ""
-        return f"{self.cohort}: do all {int(whole.df)} effects last? chi-square {whole.chi2:.1f}, p {_p(whole.p)} ({self.transform} of time){worst}{out}"
+        return (
+            f"{self.cohort}: do all {int(whole.df)} effects last? chi-square "
+            f"{whole.chi2:.1f}, p {_p(whole.p)} ({self.transform} of time){worst}{out}"
+        )
 
     def _repr_html_(self) -> str:
         return f"<p>{self!r}</p>{self.table.to_html(float_format='{:.3f}'.format, border=0)}"
 
-    def plot(self, features:Sequence[str]|None=None) -> Picture:
+    def plot(self, features: Sequence[str] | None = None) -> Picture:
         "The coefficient in each period, of the features asked for, or of the six most doubtful ones."
-        if self.periods.empty: raise ValueError("no periods were asked for: call it again with periods=4")
-        if isinstance(features, str): raise ValueError(f"features={features!r}: expected a list of features, such as [{features!r}]")
+        if self.periods.empty:
+            raise ValueError("no periods were asked for: call it again with periods=4")
+        if isinstance(features, str):
+            raise ValueError(
+                f"features={features!r}: expected a list of features, such as [{features!r}]"
+            )
         chosen = list(self.doubtful[:6] if features is None else features)
         unknown = [f for f in chosen if f not in self.coef.index]
-        if unknown: raise ValueError(f"features: the model has no {unknown[0]!r}; it has {', '.join(self.coef.index)}")
+        if unknown:
+            raise ValueError(
+                f"features: the model has no {unknown[0]!r}; it has {', '.join(self.coef.index)}"
+            )
         return Picture(effects_figure(self, chosen), effects_in_words(self, chosen))
 
-def _p(p:float) -> str:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #315af19c
+def _p(p: float) -> str:
     "A p-value as it is written."
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #405462dd
-def effects_figure(found:Proportionality, features:Sequence[str]) -> Any:
+def effects_figure(found: Proportionality, features: Sequence[str]) -> Any:
     "One panel a feature: the coefficient of each period with its interval, and the model's one coefficient."
     from matplotlib.figure import Figure
+
     columns = min(len(features), 3)
-    rows = -(-len(features)//columns)
-    figure = Figure(figsize=(3.2*columns, .5 + 2.5*rows), layout="constrained")
+    rows = -(-len(features) // columns)
+    figure = Figure(figsize=(3.2 * columns, 0.5 + 2.5 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in panels[len(features):]: ax.set_visible(False)
+    for ax in panels[len(features) :]:
+        ax.set_visible(False)
     for ax, feature in zip(panels, features):
         mine = found.periods[(found.periods.feature == feature) & (found.periods.events > 0)]
-        ends = mine.end.where(np.isfinite(mine.end), 1.5*mine.begin.max() or 1.0)
+        ends = mine.end.where(np.isfinite(mine.end), 1.5 * mine.begin.max() or 1.0)
         ax.hlines(mine.coef, mine.begin, ends, color="#0072B2", lw=2.5)
-        ax.vlines((mine.begin + ends)/2, mine.low, mine.high, color="#0072B2", lw=1)
+        ax.vlines((mine.begin + ends) / 2, mine.low, mine.high, color="#0072B2", lw=1)
         ax.axhline(found.coef[feature], color="#666666", ls="--", lw=1)
-        ax.axhline(0, color="#BBBBBB", lw=.8)
-        tidy(ax, title=f"{feature}, p {_p(found.table.p[feature])}", xlabel=f"time ({found.unit})" if found.unit else "time", ylabel="log hazard ratio")
+        ax.axhline(0, color="#BBBBBB", lw=0.8)
+        tidy(
+            ax,
+            title=f"{feature}, p {_p(found.table.p[feature])}",
+            xlabel=f"time ({found.unit})" if found.unit else "time",
+            ylabel="log hazard ratio",
+        )
     figure.suptitle("Does the effect last? By period (line), whole follow-up (dashed)", fontsize=10)
     return figure
 
-def effects_in_words(found:Proportionality, features:Sequence[str]) -> str:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #b52b90c9
+def effects_in_words(found: Proportionality, features: Sequence[str]) -> str:
     "The panels in words."
     said = []
     for feature in features:
         mine = found.periods[(found.periods.feature == feature) & (found.periods.events > 0)]
-        each = "; ".join(f"{r.coef:.2g} ({r.low:.2g} to {r.high:.2g}) " + (f"from {r.begin:.2g} to {r.end:.2g}" if np.isfinite(r.end) else f"after {r.begin:.2g}") for r in mine.itertuples())
-        said.append(f"{feature} (p {_p(found.table.p[feature])}; one coefficient for all time {found.coef[feature]:.2g}): {each}.")
-    return f"Log hazard ratio by period of time{f' in {found.unit}' if found.unit else ''}. " + " ".join(said)
+        each = "; ".join(
+            f"{r.coef:.2g} ({r.low:.2g} to {r.high:.2g}) "
+            + (
+                f"from {r.begin:.2g} to {r.end:.2g}"
+                if np.isfinite(r.end)
+                else f"after {r.begin:.2g}"
+            )
+            for r in mine.itertuples()
+        )
+        said.append(
+            f"{feature} (p {_p(found.table.p[feature])}; one coefficient for all time "
+            f"{found.coef[feature]:.2g}): {each}."
+        )
+    return (
+        f"Log hazard ratio by period of time{f' in {found.unit}' if found.unit else ''}. "
+        + " ".join(said)
+    )
 
 # %% ../../nbs/library/federation/06_schoenfeld.ipynb #2d3e25dd
 def check_proportional(
-    federation:Federation,
-    learner:CoxPH,             # fitted, with a baseline per site: `run.learner`
-    transform:str="log",       # the clock: "log" or "identity" of time, "km" (R's choice) or "rank"
-    periods:int=4,             # of time, for the picture; 0 for none
-    engine:str="inprocess",    # "inprocess" or "ray"
-    seed:int=0,
-    progress:bool|Listener=True,
+    federation: Federation,
+    learner: CoxPH,  # fitted, with a baseline per site: `run.learner`
+    transform: str = "log",  # the clock: "log" or "identity" of time, "km" (R's choice) or "rank"
+    periods: int = 4,  # of time, for the picture; 0 for none
+    engine: str = "inprocess",  # "inprocess" or "ray"
+    seed: int = 0,
+    progress: bool | Listener = True,
 ) -> Proportionality:
-    "Ask every hospital for sums of Schoenfeld residuals and test whether hazards are proportional (Grambsch and Therneau 1994, doi:10.1093/biomet/81.3.515)."
-    if transform not in TRANSFORMS: raise ValueError(f"transform={transform!r}: expected one of {', '.join(TRANSFORMS)}")
-    if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
-    if not isinstance(periods, (int, np.integer)) or periods < 0: raise ValueError(f"periods={periods!r}: expected a whole number from 0 up")
-    if not isinstance(learner, CoxPH) or not hasattr(learner, "beta_"): raise ValueError(f"learner={learner!r}: expected a fitted CoxPH, for instance run.learner")
-    if learner.baseline != "per-site": raise ValueError("the test compares patients inside hospitals: train CoxPH with baseline='per-site'")
+    """Ask every hospital for sums of Schoenfeld residuals and test whether hazards are proportional
+    (Grambsch and Therneau 1994, doi:10.1093/biomet/81.3.515).
+    """
+    if transform not in TRANSFORMS:
+        raise ValueError(f"transform={transform!r}: expected one of {', '.join(TRANSFORMS)}")
+    if engine not in ENGINES:
+        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    if not isinstance(periods, (int, np.integer)) or periods < 0:
+        raise ValueError(f"periods={periods!r}: expected a whole number from 0 up")
+    if not isinstance(learner, CoxPH) or not hasattr(learner, "beta_"):
+        raise ValueError(f"learner={learner!r}: expected a fitted CoxPH, for instance run.learner")
+    if learner.baseline != "per-site":
+        raise ValueError(
+            "the test compares patients inside hospitals: train CoxPH with baseline='per-site'"
+        )
     start = time.perf_counter()
-    with listening(progress, "testing proportional hazards", " questions", lambda step: not step.site and step.phase != "waiting") as tell:
+    with listening(
+        progress,
+        "testing proportional hazards",
+        " questions",
+        lambda step: not step.site and step.phase != "waiting",
+    ) as tell:
         asked = Residuals(federation, learner, transform, int(periods), tell)
-        with _my_turn(tell): _run_job(cast(Any, asked), engine, list(federation.sites.values()), seed)
+        with _my_turn(tell):
+            _run_job(cast(Any, asked), engine, list(federation.sites.values()), seed)
     return answered(federation, learner, asked, engine, time.perf_counter() - start)
 
-def answered(federation:Federation, learner:CoxPH, asked:Residuals, engine:str, seconds:float) -> Proportionality:
+# %% ../../nbs/library/federation/06_schoenfeld.ipynb #8914aab2
+def answered(
+    federation: Federation, learner: CoxPH, asked: Residuals, engine: str, seconds: float
+) -> Proportionality:
     "The sums of all sites as a result."
-    features, sd, names = list(learner.encoding_.features), learner.encoding_.sd, tuple(federation.sites)
+    features, sd, names = (
+        list(learner.encoding_.features),
+        learner.encoding_.sd,
+        tuple(federation.sites),
+    )
     variances, events = asked.total("variances"), int(asked.total("all_events")[0])
-    if not events: raise DisclosureError("no hospital has enough events to take part in the test")
+    if not events:
+        raise DisclosureError("no hospital has enough events to take part in the test")
     table = proportionality(features, asked.total("residuals"), variances)
-    periods = effects_by_period(features, learner.beta_, variances[0], events, asked.total("period_residuals"), asked.total("period_events"), asked.edges)
+    periods = effects_by_period(
+        features,
+        learner.beta_,
+        variances[0],
+        events,
+        asked.total("period_residuals"),
+        asked.total("period_events"),
+        asked.edges,
+    )
     unit = np.repeat(sd, len(asked.edges) - 1)
-    periods = periods.assign(**{k: periods[k]/unit for k in ("coef", "low", "high")})
+    periods = periods.assign(**{k: periods[k] / unit for k in ("coef", "low", "high")})
     out = tuple(n for n, a in zip(names, asked.answers) if not a["all_events"][0])
-    return Proportionality(table, periods, pd.Series(learner.beta_/sd, features), asked.transform, federation.cohort.name, getattr(federation.cohort.outcome, "unit", "") or "", names, out,
-                           asked.recorder.ledger.frame(), asked.recorder.history(), engine, seconds)
+    return Proportionality(
+        table,
+        periods,
+        pd.Series(learner.beta_ / sd, features),
+        asked.transform,
+        federation.cohort.name,
+        getattr(federation.cohort.outcome, "unit", "") or "",
+        names,
+        out,
+        asked.recorder.ledger.frame(),
+        asked.recorder.history(),
+        engine,
+        seconds,
+    )

@@ -24,6 +24,7 @@ from ..learners.newton import stratified_folds
 class FederationError(ValueError):
     "The cohort cannot be divided as asked; the message says why and what to do."
 
+# %% ../../nbs/library/federation/01_sites.ipynb #d08d3fe0
 class FederationWarning(UserWarning):
     "Something about the hospitals that the user should know."
 
@@ -31,45 +32,69 @@ class FederationWarning(UserWarning):
 @dataclass
 class Site:
     "One hospital: its patients' rows, divided into training and test."
+
     name: str
-    cohort: Cohort          # the cohort the rows belong to
+    cohort: Cohort  # the cohort the rows belong to
     train_rows: np.ndarray  # positions in the cohort
     test_rows: np.ndarray
-    n_events: int           # patients with the event (or a 1)
+    n_events: int  # patients with the event (or a 1)
     seed: int = 0
-    kept: dict[Any, Any] = field(default_factory=dict, repr=False)  # blocks prepared for the encoding in use
-    asked: dict[str, str] = field(default_factory=dict, repr=False)  # what was asked about its patients, for answers that must not be compared
-    simulated: bool = False  # True where no real hospital is behind it: its patients may be told one by one, to those who ask so
+    kept: dict[Any, Any] = field(
+        default_factory=dict, repr=False
+    )  # blocks prepared for the encoding in use
+    asked: dict[str, str] = field(
+        default_factory=dict, repr=False
+    )  # what was asked about its patients, for answers that must not be compared
+    # True where no real hospital is behind it: its patients may be told one by one, to those who
+    # ask so
+    simulated: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         "A site that moves to another process takes its own rows along, and nobody else's."
         rows, k = np.concatenate([self.train_rows, self.test_rows]), len(self.train_rows)
-        return self.__dict__ | {"cohort": self.cohort.rows(rows), "train_rows": np.arange(k), "test_rows": np.arange(k, len(rows)), "kept": {}}
+        return self.__dict__ | {
+            "cohort": self.cohort.rows(rows),
+            "train_rows": np.arange(k),
+            "test_rows": np.arange(k, len(rows)),
+            "kept": {},
+        }
 
-    def table(self, rows:np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    def table(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         "Raw features and outcome of some rows."
-        if len(rows) and len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all(): rows = slice(rows[0], rows[-1] + 1)  # type: ignore[assignment]
+        if len(rows) and len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
+            rows = slice(rows[0], rows[-1] + 1)  # type: ignore[assignment]
         return self.cohort.X.iloc[rows], self.cohort.outcome.target(self.cohort.frame.iloc[rows])
 
     def summary(self) -> Summary:
         "Sums and counts of the training rows."
         return Summary.of(self.table(self.train_rows)[0])
 
-    def block(self, learner:Learner, encoding:Encoding, folds:int=0, part:str="train") -> Block:
+    def block(
+        self, learner: Learner, encoding: Encoding, folds: int = 0, part: str = "train"
+    ) -> Block:
         "Encoded rows ready for a learner; kept for the next round, until another encoding or learner is used."
-        if self.kept.get("for") != (encoding, id(learner)): self.kept = {"for": (encoding, id(learner)), "learner": learner}
+        if self.kept.get("for") != (encoding, id(learner)):
+            self.kept = {"for": (encoding, id(learner)), "learner": learner}
         if (part, folds) not in self.kept:
             self.kept[part, folds] = self.prepare(learner, encoding, folds, part)
         return self.kept[part, folds]
 
-    def prepare(self, learner:Learner, encoding:Encoding, folds:int=0, part:str="train") -> Block:
+    def prepare(
+        self, learner: Learner, encoding: Encoding, folds: int = 0, part: str = "train"
+    ) -> Block:
         "Encode the training (or test) rows; with `folds`, deal the site's own rows to folds of like outcome."
         X, y = self.table(self.train_rows if part == "train" else self.test_rows)
-        return learner.prepare(encoding.transform(X), learner.target(y), self.folds(folds) if folds else None)
+        return learner.prepare(
+            encoding.transform(X), learner.target(y), self.folds(folds) if folds else None
+        )
 
-    def folds(self, folds:int) -> np.ndarray:
+    def folds(self, folds: int) -> np.ndarray:
         "The fold of each training row, 0 .. folds-1: the site's own rows dealt to folds of like outcome."
-        return stratified_folds(time_and_event(self.table(self.train_rows)[1])[1], folds, np.random.default_rng([self.seed, 1]))
+        return stratified_folds(
+            time_and_event(self.table(self.train_rows)[1])[1],
+            folds,
+            np.random.default_rng([self.seed, 1]),
+        )
 
     @property
     def n(self) -> int:
@@ -77,218 +102,340 @@ class Site:
         return len(self.train_rows) + len(self.test_rows)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #878e4da7
-def time_and_event(y:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Time and event of an outcome, shapes (n,); for a binary one a 1 is an event at time 0 and a 0 is event-free at time 1."
+def time_and_event(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Time and event of an outcome, shapes (n,); for a binary one a 1 is an event at time 0 and a 0 is
+    event-free at time 1.
+    """
     return (y["time"], y["event"].astype(float)) if y.dtype.names else (1.0 - y, y)
 
-def events_of(cohort:Cohort) -> np.ndarray:
+# %% ../../nbs/library/federation/01_sites.ipynb #63f3cfe8
+def events_of(cohort: Cohort) -> np.ndarray:
     "1 where the event was seen (survival) or the outcome is 1 (binary), shape (n,)."
     return time_and_event(cohort.y)[1]
 
+# %% ../../nbs/library/federation/01_sites.ipynb #a1623784
 def draw_test(
-    events:np.ndarray,         # of one site's patients, shape (n,)
-    share:float,               # share of test rows
-    rng:np.random.Generator,
-) -> np.ndarray:               # True for test rows, shape (n,)
+    events: np.ndarray,  # of one site's patients, shape (n,)
+    share: float,  # share of test rows
+    rng: np.random.Generator,
+) -> np.ndarray:  # True for test rows, shape (n,)
     "A systematic sample over patients ordered by outcome: the test rows have the site's mix of events."
-    n, k = len(events), int(round(share*len(events)))
+    n, k = len(events), int(round(share * len(events)))
     order = np.lexsort([rng.random(n), events])
     test = np.zeros(n, dtype=bool)
-    if k: test[order[np.floor((np.arange(k) + rng.random())*n/k).astype(int)]] = True
+    if k:
+        test[order[np.floor((np.arange(k) + rng.random()) * n / k).astype(int)]] = True
     return test
 
 # %% ../../nbs/library/federation/01_sites.ipynb #ee8aa9bc
 class Asked:
     "The questions that a federation answers, each with the settings of the function of the same name."
 
-    def harmony(self, **options:Any) -> Any:
+    def harmony(self, **options: Any) -> Any:
         "Whether the hospitals' tables fit together: see `genomed_workbench.federation.harmony`."
         from genomed_workbench.federation.harmony import harmony
+
         return harmony(cast("Federation", self), **options)
 
-    def validate(self, model:Any, **options:Any) -> Any:
+    def validate(self, model: Any, **options: Any) -> Any:
         "How good a trained model is at each hospital: see `genomed_workbench.federation.validation.validate`."
         from genomed_workbench.federation.validation import validate
+
         return validate(cast("Federation", self), model, **options)
 
-    def table_one(self, *variables:Any, **options:Any) -> Any:
+    def table_one(self, *variables: Any, **options: Any) -> Any:
         "Table 1 by hospital and overall: see `genomed_workbench.federation.describe.table_one`."
         from genomed_workbench.federation.describe import table_one
+
         return table_one(cast("Federation", self), *variables, **options)
 
-    def quantiles(self, *variables:Any, **options:Any) -> Any:
+    def quantiles(self, *variables: Any, **options: Any) -> Any:
         "Quantiles by hospital and overall: see `genomed_workbench.federation.describe.quantiles`."
         from genomed_workbench.federation.describe import quantiles
+
         return quantiles(cast("Federation", self), *variables, **options)
 
-    def missingness(self, *variables:Any, **options:Any) -> Any:
+    def missingness(self, *variables: Any, **options: Any) -> Any:
         "Missing values by hospital and overall: see `genomed_workbench.federation.describe.missingness`."
         from genomed_workbench.federation.describe import missingness
+
         return missingness(cast("Federation", self), *variables, **options)
 
-    def correlations(self, *variables:Any, **options:Any) -> Any:
+    def correlations(self, *variables: Any, **options: Any) -> Any:
         "Correlations between numbers: see `genomed_workbench.federation.describe.correlations`."
         from genomed_workbench.federation.describe import correlations
+
         return correlations(cast("Federation", self), *variables, **options)
 
-    def kaplan_meier(self, *by:Any, **options:Any) -> Any:
+    def kaplan_meier(self, *by: Any, **options: Any) -> Any:
         "Survival, or survival by group: see `genomed_workbench.federation.life_tables.kaplan_meier`."
         from genomed_workbench.federation.life_tables import kaplan_meier
+
         return kaplan_meier(cast("Federation", self), *by, **options)
 
-    def nelson_aalen(self, *by:Any, **options:Any) -> Any:
+    def nelson_aalen(self, *by: Any, **options: Any) -> Any:
         "Cumulative hazard: see `genomed_workbench.federation.life_tables.nelson_aalen`."
         from genomed_workbench.federation.life_tables import nelson_aalen
+
         return nelson_aalen(cast("Federation", self), *by, **options)
 
-    def median_survival(self, *by:Any, **options:Any) -> Any:
+    def median_survival(self, *by: Any, **options: Any) -> Any:
         "Median survival: see `genomed_workbench.federation.life_tables.median_survival`."
         from genomed_workbench.federation.life_tables import median_survival
+
         return median_survival(cast("Federation", self), *by, **options)
 
-    def log_rank(self, *by:Any, **options:Any) -> Any:
+    def log_rank(self, *by: Any, **options: Any) -> Any:
         "Log-rank test, plain or stratified by hospital: see `genomed_workbench.federation.life_tables.log_rank`."
         from genomed_workbench.federation.life_tables import log_rank
+
         return log_rank(cast("Federation", self), *by, **options)
 
-    def cumulative_incidence(self, *causes:Any, **options:Any) -> Any:
+    def cumulative_incidence(self, *causes: Any, **options: Any) -> Any:
         "Cumulative incidence of competing causes: see `genomed_workbench.federation.life_tables.cumulative_incidence`."
         from genomed_workbench.federation.life_tables import cumulative_incidence
+
         return cumulative_incidence(cast("Federation", self), *causes, **options)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #be684784
 def hospital_name(
-    place:int,  # from 0
+    place: int,  # from 0
 ) -> str:
     "What a made-up hospital is called."
     return f"hospital-{place + 1}"
 
 # %% ../../nbs/library/federation/01_sites.ipynb #4b77c664
 TESTED = "(test row)"  # the column of test rows that were drawn by folds
-TAKEN = ("all", "all sites", "own site", "within", "Overall")  # words of result tables, which stand where hospitals' names do
+TAKEN = (
+    "all",
+    "all sites",
+    "own site",
+    "within",
+    "Overall",
+)  # words of result tables, which stand where hospitals' names do
+
 
 @dataclass(frozen=True)
 class Federation(Asked):
     "Hospitals that share a cohort's columns, not its rows."
+
     cohort: Cohort
-    members: dict[str, np.ndarray]         # rows of each site
+    members: dict[str, np.ndarray]  # rows of each site
     test_share: float = 0.2
-    test: str | None = None                # a boolean column that decides which rows are test rows
+    test: str | None = None  # a boolean column that decides which rows are test rows
     seed: int = 0
-    repeat: int = 0                        # which draw of test rows this is
+    repeat: int = 0  # which draw of test rows this is
     notes: tuple[str, ...] = ()
-    remake: Any = field(default=None, repr=False, compare=False)  # how to draw the membership anew, for `split`
+    remake: Any = field(
+        default=None, repr=False, compare=False
+    )  # how to draw the membership anew, for `split`
     sites: dict[str, Site] = field(init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         "Sites are made anew where the federation arrives: theirs are rows of this very cohort."
-        return {k: v for k, v in self.__dict__.items() if k not in ("sites", "remake")} | {"remake": None}
+        return {k: v for k, v in self.__dict__.items() if k not in ("sites", "remake")} | {
+            "remake": None
+        }
 
-    def __setstate__(self, state:dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         "Bring back the fields, then the sites."
         self.__dict__.update(state)
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        if not _is_number(self.test_share) or not 0 <= self.test_share < 1: raise FederationError(f"test_share={self.test_share}: expected a share from 0 up to, not including, 1")
-        if not _is_whole(self.seed) or self.seed < 0: raise FederationError(f"seed={self.seed!r}: expected a whole number from 0 up")
-        if len(self.members) < 2: raise FederationError(f"a federation needs at least two sites; found {len(self.members)}: {', '.join(self.members)}")
+        if not _is_number(self.test_share) or not 0 <= self.test_share < 1:
+            raise FederationError(
+                f"test_share={self.test_share}: expected a share from 0 up to, not including, 1"
+            )
+        if not _is_whole(self.seed) or self.seed < 0:
+            raise FederationError(f"seed={self.seed!r}: expected a whole number from 0 up")
+        if len(self.members) < 2:
+            raise FederationError(
+                f"a federation needs at least two sites; found {len(self.members)}: {', '.join(self.members)}"
+            )
         self._names_of_their_own()
         events = events_of(self.cohort)
         given = self._given_test() if self.test else None
         seeds = np.random.SeedSequence([self.seed, self.repeat]).spawn(len(self.members))
         sites = {}
         for (name, rows), s in zip(self.members.items(), seeds):
-            test = given[rows] if given is not None else draw_test(events[rows], self.test_share, np.random.default_rng(s))
-            if test.all(): raise FederationError(f"site {name!r} has no training row left: all {len(rows)} of its patients are test rows")
-            sites[name] = Site(name, self.cohort, rows[~test], rows[test], int(events[rows].sum()), int(s.generate_state(1)[0]), simulated=True)
+            test = (
+                given[rows]
+                if given is not None
+                else draw_test(events[rows], self.test_share, np.random.default_rng(s))
+            )
+            if test.all():
+                raise FederationError(
+                    f"site {name!r} has no training row left: all {len(rows)} of its patients are test rows"
+                )
+            sites[name] = Site(
+                name,
+                self.cohort,
+                rows[~test],
+                rows[test],
+                int(events[rows].sum()),
+                int(s.generate_state(1)[0]),
+                simulated=True,
+            )
         object.__setattr__(self, "sites", sites)
 
     def _names_of_their_own(self) -> None:
         "No hospital is called as the tables call all of them."
         if wrong := [name for name in self.members if name in TAKEN]:
             where = f"column {self.cohort.site!r} holds" if self.cohort.site else "there is"
-            raise FederationError(f"{where} a hospital {wrong[0]!r}; expected other names than {', '.join(map(repr, TAKEN))}, which stand for hospitals together in the tables. Rename it, for one: {wrong[0] + ' (hospital)'!r}")
+            raise FederationError(
+                f"{where} a hospital {wrong[0]!r}; expected other names than "
+                f"{', '.join(map(repr, TAKEN))}, which stand for hospitals together in the "
+                f"tables. Rename it, for one: {wrong[0] + ' (hospital)'!r}"
+            )
 
     def _given_test(self) -> np.ndarray:
         "The test column as booleans."
-        if self.test not in self.cohort.frame: raise FederationError(f"test={self.test!r}: the cohort has no such column; it has {', '.join(map(str, self.cohort.frame.columns))}")
+        if self.test not in self.cohort.frame:
+            raise FederationError(
+                f"test={self.test!r}: the cohort has no such column; it has "
+                f"{', '.join(map(str, self.cohort.frame.columns))}"
+            )
         column = self.cohort.frame[self.test]
-        if column.isna().any() or not column.isin([0, 1]).all(): raise FederationError(f"test={self.test!r}: expected a column of True/False, found {sorted(map(str, column.unique()))[:5]}")
-        if self.test in self.cohort.features: raise FederationError(f"test={self.test!r} is also a feature; leave it out with cohort.without({self.test!r})")
+        if column.isna().any() or not column.isin([0, 1]).all():
+            raise FederationError(
+                f"test={self.test!r}: expected a column of True/False, found {sorted(map(str, column.unique()))[:5]}"
+            )
+        if self.test in self.cohort.features:
+            raise FederationError(
+                f"test={self.test!r} is also a feature; leave it out with cohort.without({self.test!r})"
+            )
         return column.to_numpy(dtype=bool)
 
     @classmethod
-    def by_site(cls,
-        cohort:Cohort,            # with a site column
-        test_share:float=0.2,     # share of each site's patients kept for testing
-        seed:int=0,
-        min_patients:int=20,      # a site with fewer is small
-        small:str="error",        # what to do with small sites: "error", "merge" or "keep"
-        test:str|None=None,       # or: a boolean column that decides which rows are test rows
+    def by_site(
+        cls,
+        cohort: Cohort,  # with a site column
+        test_share: float = 0.2,  # share of each site's patients kept for testing
+        seed: int = 0,
+        min_patients: int = 20,  # a site with fewer is small
+        small: str = "error",  # what to do with small sites: "error", "merge" or "keep"
+        test: str | None = None,  # or: a boolean column that decides which rows are test rows
     ) -> "Federation":
         "Hospitals as the cohort's site column has them."
-        if cohort.site is None: raise FederationError(f"{cohort.name} has no site column: use Federation.split(cohort, shares=(60, 30, 10)), or name the column with site=...")
-        members = {str(s): np.sort(rows) for s, rows in pd.Series(np.arange(cohort.n)).groupby(cohort.sites).indices.items()}
+        if cohort.site is None:
+            raise FederationError(
+                f"{cohort.name} has no site column: use Federation.split(cohort, shares=(60, "
+                "30, 10)), or name the column with site=..."
+            )
+        members = {
+            str(s): np.sort(rows)
+            for s, rows in pd.Series(np.arange(cohort.n)).groupby(cohort.sites).indices.items()
+        }
         members = {s: members[s] for s in sorted(members, key=_natural)}
         members, notes = _treat_small(members, min_patients, small)
         return cls(cohort, members, 0.0 if test else test_share, test, seed, notes=notes)
 
     @classmethod
-    def split(cls,
-        cohort:Cohort,
-        shares:Sequence[float]|int=(60, 30, 10),  # relative sizes, or how many hospitals
-        test_share:float=0.1,
-        seed:int=0,
-        shift:Mapping[str, Any]|None=None,  # how hospitals differ: outcome, covariate, size, missing (see below)
-        test:str|None=None,
-        repeat:int=0,
+    def split(
+        cls,
+        cohort: Cohort,
+        shares: Sequence[float] | int = (60, 30, 10),  # relative sizes, or how many hospitals
+        test_share: float = 0.1,
+        seed: int = 0,
+        shift: Mapping[str, Any]
+        | None = None,  # how hospitals differ: outcome, covariate, size, missing (see below)
+        test: str | None = None,
+        repeat: int = 0,
     ) -> "Federation":
         "Made-up hospitals: patients of one cohort dealt to sites of chosen sizes, alike or unlike."
-        if shift is not None and not isinstance(shift, Mapping): raise FederationError(f"shift={shift!r}: expected a dictionary such as {{'outcome': 0.5}}")
-        if not _is_whole(seed) or seed < 0: raise FederationError(f"seed={seed!r}: expected a whole number from 0 up")
+        if shift is not None and not isinstance(shift, Mapping):
+            raise FederationError(
+                f"shift={shift!r}: expected a dictionary such as {{'outcome': 0.5}}"
+            )
+        if not _is_whole(seed) or seed < 0:
+            raise FederationError(f"seed={seed!r}: expected a whole number from 0 up")
         given, shift = shift, dict(shift or {})
         for key in ("covariate", "missing"):
-            if not isinstance(shift.get(key, {}), Mapping): raise FederationError(f"shift {key}={shift[key]!r}: expected a dictionary, see the table in the documentation")
+            if not isinstance(shift.get(key, {}), Mapping):
+                raise FederationError(
+                    f"shift {key}={shift[key]!r}: expected a dictionary, see the table in the documentation"
+                )
         rng = np.random.default_rng([seed, repeat, 7])
         sizes = _sizes(cohort.n, shares, shift.pop("size", None), rng)
         missing = shift.pop("missing", {})
-        order, cuts = np.argsort(_position(cohort, shift, rng), kind="stable"), np.cumsum(sizes)[:-1]
+        order, cuts = (
+            np.argsort(_position(cohort, shift, rng), kind="stable"),
+            np.cumsum(sizes)[:-1],
+        )
         members = {hospital_name(i): np.sort(rows) for i, rows in enumerate(np.split(order, cuts))}
         changed, notes = _blank(cohort, members, missing)
         notes = (f"hospitals made up by splitting {cohort.name}", *notes)
 
-        def remake(own_seed:int, r:int) -> "Federation": return cls.split(cohort, shares, test_share, own_seed, given, test, r)
+        def remake(own_seed: int, r: int) -> "Federation":
+            return cls.split(cohort, shares, test_share, own_seed, given, test, r)
+
         return cls(changed, members, 0.0 if test else test_share, test, seed, repeat, notes, remake)
 
-    def redraw(self, repeat:int, redraw_sites:bool=False) -> "Federation":
+    def redraw(self, repeat: int, redraw_sites: bool = False) -> "Federation":
         "The same hospitals with other test rows; with `redraw_sites`, hospitals dealt anew (`split` only)."
-        if self.test and repeat: raise FederationError("the test rows are given by a column, so they cannot be redrawn; use repeats=1")
-        if not redraw_sites: return replace(self, repeat=repeat)
-        if self.remake is None: raise FederationError("real hospitals cannot be redrawn; redraw_sites is for Federation.split")
+        if self.test and repeat:
+            raise FederationError(
+                "the test rows are given by a column, so they cannot be redrawn; use repeats=1"
+            )
+        if not redraw_sites:
+            return replace(self, repeat=repeat)
+        if self.remake is None:
+            raise FederationError(
+                "real hospitals cannot be redrawn; redraw_sites is for Federation.split"
+            )
         return self.remake(self.seed, repeat)
 
-    def k_fold(self,
-        folds:int=5,
+    def k_fold(
+        self,
+        folds: int = 5,
     ) -> "list[Federation]":  # one a fold, with that fold as test rows
         "Each site's patients dealt to folds of like outcome: every patient is a test row once."
-        if self.test: raise FederationError(f"the test rows are given by the column {self.test!r}; folds draw their own: make the federation without it")
+        if self.test:
+            raise FederationError(
+                f"the test rows are given by the column {self.test!r}; folds draw their own: "
+                "make the federation without it"
+            )
         least = min(self.sites.values(), key=lambda s: s.n)
-        if not _is_whole(folds) or not 2 <= folds <= least.n: raise FederationError(f"folds={folds!r}: expected a whole number from 2 to {least.n}, the patients of the smallest site, {least.name}")
-        fold, events, seeds = np.zeros(self.cohort.n, int), events_of(self.cohort), np.random.SeedSequence([self.seed, self.repeat, 3]).spawn(len(self.members))
-        for rows, s in zip(self.members.values(), seeds): fold[rows] = stratified_folds(events[rows], folds, np.random.default_rng(s))
+        if not _is_whole(folds) or not 2 <= folds <= least.n:
+            raise FederationError(
+                f"folds={folds!r}: expected a whole number from 2 to {least.n}, the patients of "
+                f"the smallest site, {least.name}"
+            )
+        fold, events, seeds = (
+            np.zeros(self.cohort.n, int),
+            events_of(self.cohort),
+            np.random.SeedSequence([self.seed, self.repeat, 3]).spawn(len(self.members)),
+        )
+        for rows, s in zip(self.members.values(), seeds):
+            fold[rows] = stratified_folds(events[rows], folds, np.random.default_rng(s))
         return [self.tested_on(fold == f) for f in range(folds)]
 
-    def tested_on(self,
-        rows:np.ndarray,  # True for test rows, shape (cohort.n,)
+    def tested_on(
+        self,
+        rows: np.ndarray,  # True for test rows, shape (cohort.n,)
     ) -> "Federation":
         "The same hospitals with given test rows."
-        return replace(self, cohort=replace(self.cohort, frame=self.cohort.frame.assign(**{TESTED: rows})), test=TESTED, test_share=0.0)
+        return replace(
+            self,
+            cohort=replace(self.cohort, frame=self.cohort.frame.assign(**{TESTED: rows})),
+            test=TESTED,
+            test_share=0.0,
+        )
 
     @property
     def table(self) -> pd.DataFrame:
         "Sites, patients, events, training and test rows."
-        rows = [{"site": s.name, "n": s.n, "events": s.n_events, "train": len(s.train_rows), "test": len(s.test_rows)} for s in self.sites.values()]
+        rows = [
+            {
+                "site": s.name,
+                "n": s.n,
+                "events": s.n_events,
+                "train": len(s.train_rows),
+                "test": len(s.test_rows),
+            }
+            for s in self.sites.values()
+        ]
         return pd.DataFrame(rows).set_index("site")
 
     @property
@@ -303,108 +450,188 @@ class Federation(Asked):
 
     def __repr__(self) -> str:
         sizes = [s.n for s in self.sites.values()]
-        return f"Federation of {len(sizes)} sites with {min(sizes)} to {max(sizes)} patients ({self.cohort.name}, n={self.cohort.n})"
+        return (
+            f"Federation of {len(sizes)} sites with {min(sizes)} to {max(sizes)} patients "
+            f"({self.cohort.name}, n={self.cohort.n})"
+        )
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{n}</li>" for n in self.notes)
         return f"<p>{self!r}</p><ul>{notes}</ul>{self.table.to_html()}"
 
 # %% ../../nbs/library/federation/01_sites.ipynb #cc63a80a
-def _is_number(value:Any) -> bool:
+def _is_number(value: Any) -> bool:
     "A finite number, and not a truth value."
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and bool(np.isfinite(value))
+    )
 
-def _is_whole(value:Any) -> bool:
+# %% ../../nbs/library/federation/01_sites.ipynb #ba353105
+def _is_whole(value: Any) -> bool:
     "A whole number, and not a truth value."
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
-def _natural(name:Any) -> tuple[int, float, str]:
+# %% ../../nbs/library/federation/01_sites.ipynb #d2fcc4b0
+def _natural(name: Any) -> tuple[int, float, str]:
     "Sort key: numbers by value, texts by letter."
     text = str(name)
     return (0, float(text), "") if text.replace(".", "", 1).isdigit() else (1, 0.0, text)
 
-def _treat_small(members:dict[str, np.ndarray], least:int, small:str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+# %% ../../nbs/library/federation/01_sites.ipynb #bb80bbc9
+def _treat_small(
+    members: dict[str, np.ndarray], least: int, small: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     "Refuse, merge or keep sites with fewer than `least` patients."
-    if small not in ("error", "merge", "keep"): raise FederationError(f"small={small!r}: expected 'error', 'merge' or 'keep'")
+    if small not in ("error", "merge", "keep"):
+        raise FederationError(f"small={small!r}: expected 'error', 'merge' or 'keep'")
     few = {k: len(v) for k, v in members.items() if len(v) < least}
     said = ", ".join(f"{k} ({n})" for k, n in few.items())
     if not few or small == "keep":
         return members, ((f"sites with fewer than {least} patients kept: {said}",) if few else ())
-    if small == "error": raise FederationError(f"{len(few)} site(s) with fewer than min_patients={least} patients: {said}. Choose small='merge' to make one site of them, "
-                                               f"small='keep' to keep them as they are, or a lower min_patients.")
+    if small == "error":
+        raise FederationError(
+            f"{len(few)} site(s) with fewer than min_patients={least} patients: {said}. "
+            "Choose small='merge' to make one site of them, "
+            f"small='keep' to keep them as they are, or a lower min_patients."
+        )
     return _merge(members, few, least)
 
-def _merge(members:dict[str, np.ndarray], few:dict[str, int], least:int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+# %% ../../nbs/library/federation/01_sites.ipynb #b10df09c
+def _merge(
+    members: dict[str, np.ndarray], few: dict[str, int], least: int
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     "One site of all small ones; it takes the next smallest along until it is large enough."
-    together, rest = list(few), sorted((k for k in members if k not in few), key=lambda k: len(members[k]))
-    while sum(len(members[k]) for k in together) < least and rest: together.append(rest.pop(0))
-    if len(together) == 1 and rest: together.append(rest.pop(0))
+    together, rest = (
+        list(few),
+        sorted((k for k in members if k not in few), key=lambda k: len(members[k])),
+    )
+    while sum(len(members[k]) for k in together) < least and rest:
+        together.append(rest.pop(0))
+    if len(together) == 1 and rest:
+        together.append(rest.pop(0))
     name = " + ".join(together) if len(together) <= 4 else f"merged ({len(together)} sites)"
-    out = {k: v for k, v in members.items() if k not in together} | {name: np.sort(np.concatenate([members[k] for k in together]))}
-    note = f"merged into one site, {name!r}: {', '.join(f'{k} ({len(members[k])})' for k in together)}"
+    out = {k: v for k, v in members.items() if k not in together} | {
+        name: np.sort(np.concatenate([members[k] for k in together]))
+    }
+    note = (
+        f"merged into one site, {name!r}: {', '.join(f'{k} ({len(members[k])})' for k in together)}"
+    )
     warnings.warn(note, FederationWarning, stacklevel=4)
     return out, (note,)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #1298ec0b
-def _sizes(n:int, shares:Any, concentration:float|None, rng:np.random.Generator) -> np.ndarray:
+def _sizes(
+    n: int, shares: Any, concentration: float | None, rng: np.random.Generator
+) -> np.ndarray:
     "How many patients each hospital gets: largest remainders, at least two each."
     asked = shares
     if _is_whole(shares):
-        if not 2 <= shares <= n//2: raise FederationError(f"shares={shares}: expected at least two hospitals, and at least two of the {n} patients for each")
-        if concentration is not None and (not _is_number(concentration) or concentration <= 0): raise FederationError(f"shift size={concentration!r}: expected a positive number")
-        shares = np.ones(shares) if concentration is None else np.maximum(rng.dirichlet(np.full(shares, concentration)), 1e-9)
-    elif concentration is not None: raise FederationError("shift 'size' draws the sizes itself: pass shares as a number of hospitals, e.g. shares=5")
-    try: w = np.asarray(shares, dtype=float)
-    except (TypeError, ValueError): raise FederationError(f"shares={shares!r}: expected numbers such as (60, 30, 10)") from None
-    if w.ndim != 1 or len(w) < 2 or not np.isfinite(w).all() or (w <= 0).any(): raise FederationError(f"shares={asked!r}: expected at least two positive numbers such as (60, 30, 10), or a number of hospitals")
-    exact = w/w.sum()*n
+        if not 2 <= shares <= n // 2:
+            raise FederationError(
+                f"shares={shares}: expected at least two hospitals, and at least two of the {n} patients for each"
+            )
+        if concentration is not None and (not _is_number(concentration) or concentration <= 0):
+            raise FederationError(f"shift size={concentration!r}: expected a positive number")
+        shares = (
+            np.ones(shares)
+            if concentration is None
+            else np.maximum(rng.dirichlet(np.full(shares, concentration)), 1e-9)
+        )
+    elif concentration is not None:
+        raise FederationError(
+            "shift 'size' draws the sizes itself: pass shares as a number of hospitals, e.g. shares=5"
+        )
+    try:
+        w = np.asarray(shares, dtype=float)
+    except (TypeError, ValueError):
+        raise FederationError(f"shares={shares!r}: expected numbers such as (60, 30, 10)") from None
+    if w.ndim != 1 or len(w) < 2 or not np.isfinite(w).all() or (w <= 0).any():
+        raise FederationError(
+            f"shares={asked!r}: expected at least two positive numbers such as (60, 30, 10), or a number of hospitals"
+        )
+    exact = w / w.sum() * n
     sizes = np.floor(exact).astype(int)
-    sizes[np.argsort(sizes - exact, kind="stable")[:n - sizes.sum()]] += 1
-    if concentration is not None: sizes = _at_least_two(sizes)
-    if sizes.min() < 2: raise FederationError(f"shares={asked!r} of {n} patients leave a hospital with {sizes.min()}; expected at least two each")
+    sizes[np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]] += 1
+    if concentration is not None:
+        sizes = _at_least_two(sizes)
+    if sizes.min() < 2:
+        raise FederationError(
+            f"shares={asked!r} of {n} patients leave a hospital with {sizes.min()}; expected at least two each"
+        )
     return sizes
 
-def _at_least_two(sizes:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/federation/01_sites.ipynb #b382e66a
+def _at_least_two(sizes: np.ndarray) -> np.ndarray:
     "Take from the largest what the smallest lack."
     sizes = sizes.copy()
-    while sizes.min() < 2 < sizes.max(): sizes[sizes.argmin()] += 1; sizes[sizes.argmax()] -= 1
+    while sizes.min() < 2 < sizes.max():
+        sizes[sizes.argmin()] += 1
+        sizes[sizes.argmax()] -= 1
     return sizes
 
 # %% ../../nbs/library/federation/01_sites.ipynb #b1e11df4
-def _ranks(values:np.ndarray) -> np.ndarray:
+def _ranks(values: np.ndarray) -> np.ndarray:
     "Ranks scaled to 0 .. 1; missing values in the middle."
     return pd.Series(values).rank(method="average", pct=True).fillna(0.5).to_numpy()
 
-def _position(cohort:Cohort, shift:dict[str, Any], rng:np.random.Generator) -> np.ndarray:
+# %% ../../nbs/library/federation/01_sites.ipynb #c808ef00
+def _position(cohort: Cohort, shift: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
     "Where each patient stands in the queue that is cut into hospitals."
     pulls = [] if "outcome" not in shift else [(shift.pop("outcome"), -_severity(cohort))]
     for column, strength in dict(shift.pop("covariate", {})).items():
-        if column not in cohort.frame: raise FederationError(f"shift covariate {column!r}: the cohort has no such column")
+        if column not in cohort.frame:
+            raise FederationError(f"shift covariate {column!r}: the cohort has no such column")
         values = cohort.frame[column]
-        pulls.append((strength, -_ranks(values.to_numpy(dtype=float) if pd.api.types.is_numeric_dtype(values) else values.astype("category").cat.codes.to_numpy(float))))
-    if shift: raise FederationError(f"shift: unknown {', '.join(map(repr, shift))}; expected outcome, covariate, size, missing")
+        pulls.append(
+            (
+                strength,
+                -_ranks(
+                    values.to_numpy(dtype=float)
+                    if pd.api.types.is_numeric_dtype(values)
+                    else values.astype("category").cat.codes.to_numpy(float)
+                ),
+            )
+        )
+    if shift:
+        raise FederationError(
+            f"shift: unknown {', '.join(map(repr, shift))}; expected outcome, covariate, size, missing"
+        )
     for strength, _ in pulls:
-        if not _is_number(strength) or not 0 <= strength <= 1: raise FederationError(f"shift strength {strength!r}: expected a number from 0 to 1")
+        if not _is_number(strength) or not 0 <= strength <= 1:
+            raise FederationError(f"shift strength {strength!r}: expected a number from 0 to 1")
     noise = rng.random(cohort.n)
     left = np.prod([1 - s for s, _ in pulls]) if pulls else 1.0
-    return left*noise + sum(s*p for s, p in pulls)
+    return left * noise + sum(s * p for s, p in pulls)
 
-def _severity(cohort:Cohort) -> np.ndarray:
+# %% ../../nbs/library/federation/01_sites.ipynb #f59e647a
+def _severity(cohort: Cohort) -> np.ndarray:
     "Early events first, late censorings last; for a binary outcome the outcome itself."
     events = events_of(cohort)
-    if cohort.kind == "binary": return events
+    if cohort.kind == "binary":
+        return events
     latest = cohort.time.max()
-    return _ranks(np.where(events > 0, 2*latest, 0.0) - cohort.time)
+    return _ranks(np.where(events > 0, 2 * latest, 0.0) - cohort.time)
 
-def _blank(cohort:Cohort, members:dict[str, np.ndarray], missing:Mapping[Any, Sequence[str]]) -> tuple[Cohort, tuple[str, ...]]:
+# %% ../../nbs/library/federation/01_sites.ipynb #19a6bf7a
+def _blank(
+    cohort: Cohort, members: dict[str, np.ndarray], missing: Mapping[Any, Sequence[str]]
+) -> tuple[Cohort, tuple[str, ...]]:
     "The cohort with the variables that a hospital does not measure set to missing there."
-    if not missing: return cohort, ()
+    if not missing:
+        return cohort, ()
     frame, notes = cohort.frame.copy(), []
     for key, columns in missing.items():
         name = hospital_name(key) if isinstance(key, int) else str(key)
         lacking = [columns] if isinstance(columns, str) else list(columns)
         unknown = [c for c in lacking if c not in cohort.features]
-        if name not in members or unknown: raise FederationError(f"shift missing {key!r}: {lacking}: expected a hospital among {', '.join(members)} and features of the cohort")
-        for c in lacking: frame.iloc[members[name], frame.columns.get_loc(c)] = np.nan
+        if name not in members or unknown:
+            raise FederationError(
+                f"shift missing {key!r}: {lacking}: expected a hospital among "
+                f"{', '.join(members)} and features of the cohort"
+            )
+        for c in lacking:
+            frame.iloc[members[name], frame.columns.get_loc(c)] = np.nan
         notes.append(f"{name} does not measure {', '.join(lacking)}")
     return replace(cohort, frame=frame), tuple(notes)

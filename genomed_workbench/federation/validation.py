@@ -35,41 +35,73 @@ from .counts import groups
 from .engines import ENGINES, EngineError, Listener, Recorder
 from .run import Run, _my_turn, _run_job, listening
 from .sites import Federation, FederationError, Site, time_and_event
-from ..learners.learner import FLOOR, DisclosureError, Learner, LearnerError, Released
+from genomed_workbench.learners.learner import (
+    FLOOR,
+    DisclosureError,
+    Learner,
+    LearnerError,
+    Released,
+)
 from ..learners.newton import from_record, to_record
 from ..statistics.brier import brier_sums, mean_over_times
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.cox import round_times
 from ..statistics.discrimination import auc_sums
 from ..statistics.net_benefit import THRESHOLDS, alarm_sums, alarms, curve_table
-from ..statistics.performance_pictures import calibration_curve_picture, decision_picture, risk_groups_picture
+from genomed_workbench.statistics.performance_pictures import (
+    calibration_curve_picture,
+    decision_picture,
+    risk_groups_picture,
+)
 from ..statistics.pictures import Picture
-from ..statistics.recalibration import (Judged, Terms, add_groups, calibration_intercept, climb, fit_constant, fit_slope, group_sums, group_table,
-                                                        index_of, knots_from, observed_expected, spline)
+from genomed_workbench.statistics.recalibration import (
+    Judged,
+    Terms,
+    add_groups,
+    calibration_intercept,
+    climb,
+    fit_constant,
+    fit_slope,
+    group_sums,
+    group_table,
+    index_of,
+    knots_from,
+    observed_expected,
+    spline,
+)
 from ..statistics.reclassification import move_sums, moves, net_reclassification
-from ..statistics.survival import StepCurve, brier_is_known, censoring_curve, kaplan_meier
+from genomed_workbench.statistics.survival import (
+    StepCurve,
+    brier_is_known,
+    censoring_curve,
+    kaplan_meier,
+)
 
 # %% ../../nbs/library/federation/09_validation.ipynb #697d8c89
 @dataclass(frozen=True)
 class Plan:
     "What every hospital is asked."
-    kind: str                              # "survival" or "binary"
-    horizon: float                         # of calibration, decisions and risk groups, in the unit of time
-    times: tuple[float, ...] = ()          # of the area under the curve and the Brier score
+
+    kind: str  # "survival" or "binary"
+    horizon: float  # of calibration, decisions and risk groups, in the unit of time
+    times: tuple[float, ...] = ()  # of the area under the curve and the Brier score
     thresholds: tuple[float, ...] = THRESHOLDS  # of risk, for the decision curve
-    groups: int = 5                        # of the calibration plot
-    cuts: tuple[float, ...] = ()           # of risk, between the groups of the reclassification; none: every change counts
-    min_cell: int = 5                      # fewest patients behind a number
+    groups: int = 5  # of the calibration plot
+    cuts: tuple[
+        float, ...
+    ] = ()  # of risk, between the groups of the reclassification; none: every change counts
+    min_cell: int = 5  # fewest patients behind a number
 
     def to_json(self) -> str:
         "As it travels in a message."
         return json.dumps(self.__dict__)
 
     @classmethod
-    def from_json(cls, text:str) -> "Plan":
+    def from_json(cls, text: str) -> "Plan":
         "From a message."
         told: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
         return cls(**told)
+
 
 MOST = 12  # times besides the horizon: among many, those that are answered would tell when every few patients have left
 
@@ -77,14 +109,19 @@ MOST = 12  # times besides the horizon: among many, those that are answered woul
 @dataclass(frozen=True)
 class Exam:
     "The test patients of one hospital and what was predicted for them. It never leaves the hospital."
-    time: np.ndarray       # follow-up, shape (n,)
-    event: np.ndarray      # 1 where the event was seen, shape (n,)
-    risk: np.ndarray       # higher means earlier, shape (n,)
-    alive: np.ndarray      # predicted probability of no event by the horizon, shape (n,)
-    at_times: np.ndarray   # the same at the other times, shape (n, m)
-    lived: np.ndarray      # predicted probability of being alive at the end of the own follow-up, or at the horizon, shape (n,)
-    censoring: StepCurve   # of the hospital's training rows
-    before: np.ndarray | None = None  # predicted by the model to compare with, at the horizon, shape (n,)
+
+    time: np.ndarray  # follow-up, shape (n,)
+    event: np.ndarray  # 1 where the event was seen, shape (n,)
+    risk: np.ndarray  # higher means earlier, shape (n,)
+    alive: np.ndarray  # predicted probability of no event by the horizon, shape (n,)
+    at_times: np.ndarray  # the same at the other times, shape (n, m)
+    # predicted probability of being alive at the end of the own follow-up, or at the horizon, shape
+    # (n,)
+    lived: np.ndarray
+    censoring: StepCurve  # of the hospital's training rows
+    before: np.ndarray | None = (
+        None  # predicted by the model to compare with, at the horizon, shape (n,)
+    )
 
     @property
     def n(self) -> int:
@@ -93,12 +130,12 @@ class Exam:
 
 # %% ../../nbs/library/federation/09_validation.ipynb #9a22c24e
 def survival_each(
-    learner:Learner,      # fitted
-    X:pd.DataFrame,
-    times:np.ndarray,     # one for each row, shape (n,)
-    site:str,
-    at_once:int=200,      # rows
-) -> np.ndarray:          # shape (n,)
+    learner: Learner,  # fitted
+    X: pd.DataFrame,
+    times: np.ndarray,  # one for each row, shape (n,)
+    site: str,
+    at_once: int = 200,  # rows
+) -> np.ndarray:  # shape (n,)
     "Predicted survival of each patient at a time of their own."
     out = np.empty(len(X))
     for k in range(0, len(X), at_once):
@@ -108,28 +145,46 @@ def survival_each(
         out[rows] = found[np.arange(len(place)), place]
     return out
 
-def alive_at(learner:Learner, X:pd.DataFrame, times:Sequence[float], site:str) -> np.ndarray:
+# %% ../../nbs/library/federation/09_validation.ipynb #546c3822
+def alive_at(learner: Learner, X: pd.DataFrame, times: Sequence[float], site: str) -> np.ndarray:
     "Predicted probability of no event by each time, shape (n, m); for yes or no the same at any time."
-    if learner.kind == "binary": return np.tile(1 - learner.predict(X)[:, None], (1, len(times)))
+    if learner.kind == "binary":
+        return np.tile(1 - learner.predict(X)[:, None], (1, len(times)))
     return learner.survival_for(X, list(times), np.full(len(X), site))
 
 # %% ../../nbs/library/federation/09_validation.ipynb #7fed6810
 def exam_of(
-    site:Site,
-    model:Learner,              # fitted
-    plan:Plan,
-    before:Learner|None=None,   # fitted; the model to compare with
+    site: Site,
+    model: Learner,  # fitted
+    plan: Plan,
+    before: Learner | None = None,  # fitted; the model to compare with
 ) -> Exam:
     "Predict the site's test patients."
     (X, y), where = site.table(site.test_rows), site.name
     time, event = time_and_event(y)
     none = np.zeros(0)
-    if not len(X): return Exam(time, event, none, none, np.zeros((0, len(plan.times))), none, StepCurve(none, none))
+    if not len(X):
+        return Exam(
+            time, event, none, none, np.zeros((0, len(plan.times))), none, StepCurve(none, none)
+        )
     both = alive_at(model, X, [plan.horizon, *plan.times], where)
-    lived = survival_each(model, X, np.minimum(time, plan.horizon), where) if plan.kind == "survival" else both[:, 0]
+    lived = (
+        survival_each(model, X, np.minimum(time, plan.horizon), where)
+        if plan.kind == "survival"
+        else both[:, 0]
+    )
     curve = censoring_curve(*time_and_event(site.table(site.train_rows)[1]))
     old = None if before is None else alive_at(before, X, [plan.horizon], where)[:, 0]
-    return Exam(time, event, model.risk_for(X, np.full(len(X), where)), both[:, 0], both[:, 1:], lived, curve, old)
+    return Exam(
+        time,
+        event,
+        model.risk_for(X, np.full(len(X), where)),
+        both[:, 0],
+        both[:, 1:],
+        lived,
+        curve,
+        old,
+    )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #ae5e15ae
 VALIDATED = {
@@ -158,106 +213,177 @@ VALIDATED = {
     "curve_lengths": "how many of these times each risk group has",
 }
 
-def withheld(shape:tuple[int, ...], n:int) -> Released:
+
+def withheld(shape: tuple[int, ...], n: int) -> Released:
     "Nothing in the place of numbers about too few patients."
     return Released(np.full(shape, np.nan), n)
 
-def given(value:Any, patients:float, least:int, n:int) -> Released:
+# %% ../../nbs/library/federation/09_validation.ipynb #07fafe26
+def given(value: Any, patients: float, least: int, n: int) -> Released:
     "Numbers, if enough patients stand behind them."
     value = np.asarray(value, dtype=float)
     return Released(value, int(patients)) if patients >= least else withheld(value.shape, n)
 
 # %% ../../nbs/library/federation/09_validation.ipynb #e8eb65e4
-def apart(exam:Exam, plan:Plan) -> np.ndarray:  # True for a time that may be answered, shape (1 + m,)
-    "The horizon, and of the other times those between which enough test patients leave: who compares two answers must not find one patient's end."
+def apart(
+    exam: Exam, plan: Plan
+) -> np.ndarray:  # True for a time that may be answered, shape (1 + m,)
+    """The horizon, and of the other times those between which enough test patients leave: who compares
+    two answers must not find one patient's end.
+    """
     at = np.array([plan.horizon, *plan.times])
-    gone, told, order = np.array([(exam.time <= t).sum() for t in at]), at == plan.horizon, np.argsort(at)
-    for way in (order[at[order] < plan.horizon][::-1], order[at[order] > plan.horizon]):  # from the horizon on, to either side
+    gone, told, order = (
+        np.array([(exam.time <= t).sum() for t in at]),
+        at == plan.horizon,
+        np.argsort(at),
+    )
+    for way in (
+        order[at[order] < plan.horizon][::-1],
+        order[at[order] > plan.horizon],
+    ):  # from the horizon on, to either side
         last = gone[0]
         for k in way:
-            if abs(gone[k] - last) >= plan.min_cell: told[k], last = True, gone[k]
+            if abs(gone[k] - last) >= plan.min_cell:
+                told[k], last = True, gone[k]
     return told
 
-def ranking(exam:Exam, plan:Plan) -> dict[str, Released]:
+# %% ../../nbs/library/federation/09_validation.ipynb #0155d7b8
+def ranking(exam: Exam, plan: Plan) -> dict[str, Released]:
     "Pairs in the right order: over all of follow-up, and at each time that may be answered."
     weights = uno_weights(exam.time, exam.event, exam.censoring)
     pairs = comparable_pairs(exam.time, exam.event, groups=1)
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
     uno = Pairs(pairs.earlier, pairs.later, pairs.group, weights[pairs.earlier], 1)
-    told = {"pairs": given([np.ravel(p.counts(exam.risk)) for p in (pairs, uno)], paired, plan.min_cell, exam.n)}
+    told = {
+        "pairs": given(
+            [np.ravel(p.counts(exam.risk)) for p in (pairs, uno)], paired, plan.min_cell, exam.n
+        )
+    }
     at = np.array([plan.horizon, *plan.times])
-    cases, controls = np.array([((exam.time <= t) & (exam.event > 0)).sum() for t in at]), np.array([(exam.time > t).sum() for t in at])
+    cases, controls = (
+        np.array([((exam.time <= t) & (exam.event > 0)).sum() for t in at]),
+        np.array([(exam.time > t).sum() for t in at]),
+    )
     enough = (np.minimum(cases, controls) >= plan.min_cell) & apart(exam, plan)
     sums = np.where(enough, auc_sums(exam.time, exam.event, exam.risk, at, exam.censoring), np.nan)
     return told | {"auc": Released(sums, int((cases + controls)[enough].min(initial=exam.n)))}
 
-def errors(exam:Exam, plan:Plan) -> dict[str, Released]:
+# %% ../../nbs/library/federation/09_validation.ipynb #eb8f390a
+def errors(exam: Exam, plan: Plan) -> dict[str, Released]:
     "Squared errors of the predicted probabilities, at the times that may be answered and on average over all of them."
     at, told = np.array([plan.horizon, *plan.times]), apart(exam, plan)
     known = np.array([((exam.time > t) | (exam.event > 0)).sum() for t in at])
     judged_there = np.array([brier_is_known(exam.time, exam.event, t, exam.censoring) for t in at])
-    sums = np.where((known >= plan.min_cell) & judged_there, brier_sums(exam.time, exam.event, np.column_stack([exam.alive, exam.at_times]), at, exam.censoring), np.nan)
-    if (~told).sum() == 1 and len(free := np.flatnonzero(told & (at != plan.horizon))): told[free[np.abs(free - np.flatnonzero(~told)[0]).argmin()]] = False  # one missing term follows from the average
+    sums = np.where(
+        (known >= plan.min_cell) & judged_there,
+        brier_sums(
+            exam.time, exam.event, np.column_stack([exam.alive, exam.at_times]), at, exam.censoring
+        ),
+        np.nan,
+    )
+    if (~told).sum() == 1 and len(free := np.flatnonzero(told & (at != plan.horizon))):
+        told[free[np.abs(free - np.flatnonzero(~told)[0]).argmin()]] = (
+            False  # one missing term follows from the average
+        )
     alone = plan.kind == "binary" or len(plan.times) < 2 or (~told).sum() == 1
     mean = np.nan if alone else float(mean_over_times(sums[1:], at[1:]))
     behind = known[np.isfinite(sums)].min(initial=exam.n)
-    return {"brier": Released(np.where(told, sums, np.nan), int(behind)), "ibs": Released(np.array([mean]), int(behind))}
+    return {
+        "brier": Released(np.where(told, sums, np.nan), int(behind)),
+        "ibs": Released(np.array([mean]), int(behind)),
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #b2ab5644
-def judged(exam:Exam, plan:Plan) -> Judged:
+def judged(exam: Exam, plan: Plan) -> Judged:
     "The test patients, ready for the small regressions."
     return Judged.of(exam.time, exam.event, exam.alive, plan.horizon, plan.kind)
 
-def can_be_fitted(exam:Exam, plan:Plan) -> int:
+# %% ../../nbs/library/federation/09_validation.ipynb #bd75e7c6
+def can_be_fitted(exam: Exam, plan: Plan) -> int:
     "Patients behind a recalibration: those with an event or those without, whichever are fewer; 0 if too few."
     seen = (exam.event > 0) & (exam.time <= plan.horizon)
     few = int(min(seen.sum(), (~seen).sum()))
     return few if few >= plan.min_cell else 0
 
-def calibration(exam:Exam, plan:Plan) -> dict[str, Released]:
+# %% ../../nbs/library/federation/09_validation.ipynb #7e7a10e3
+def calibration(exam: Exam, plan: Plan) -> dict[str, Released]:
     "Events seen and expected, the hospital's own slope, and groups of predicted risk."
     mine, fit, least, n = judged(exam, plan), can_be_fitted(exam, plan), plan.min_cell, exam.n
     seen = observed_expected(exam.time, exam.event, exam.lived, plan.horizon)
-    told = {"index": given(mine.sums, n, least, n), "expected": given(seen, seen[0] if fit else 0, least, n),
-            "slope": given(fit_slope([mine]) if fit else (np.nan, np.nan), fit, least, n)}
-    if plan.kind == "binary": told["constant"] = given(fit_constant([mine]) if fit else (np.nan, np.nan), fit, least, n)
+    told = {
+        "index": given(mine.sums, n, least, n),
+        "expected": given(seen, seen[0] if fit else 0, least, n),
+        "slope": given(fit_slope([mine]) if fit else (np.nan, np.nan), fit, least, n),
+    }
+    if plan.kind == "binary":
+        told["constant"] = given(fit_constant([mine]) if fit else (np.nan, np.nan), fit, least, n)
     table = group_sums(exam.time, exam.event, exam.alive, plan.horizon, plan.groups)
     whole = table.shape[1] == plan.groups and table[0].min(initial=n) >= least
-    return told | {"groups": Released(table, int(table[0].min())) if whole else withheld((4, plan.groups), n)}
+    return told | {
+        "groups": Released(table, int(table[0].min())) if whole else withheld((4, plan.groups), n)
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #c74f933c
-def decisions(exam:Exam, plan:Plan) -> dict[str, Released]:
+def decisions(exam: Exam, plan: Plan) -> dict[str, Released]:
     "Alarms at each threshold that can be answered, and if everybody had one."
     cut, least, n = np.asarray(plan.thresholds, float), plan.min_cell, exam.n
     cells = np.bincount(np.searchsorted(cut, 1 - exam.alive, side="right"), minlength=len(cut) + 1)
     borders = np.diff(groups(cells[None], least)[0]) > 0 if n >= least else np.zeros(len(cut), bool)
-    told = np.where(borders, alarm_sums(exam.time, exam.event, exam.alive, plan.horizon, cut), np.nan)
-    return {"alarms": Released(told, least if borders.any() else n), "whole": given(alarms(exam.time, exam.event, np.ones(n, bool), plan.horizon), n, least, n)}
+    told = np.where(
+        borders, alarm_sums(exam.time, exam.event, exam.alive, plan.horizon, cut), np.nan
+    )
+    return {
+        "alarms": Released(told, least if borders.any() else n),
+        "whole": given(alarms(exam.time, exam.event, np.ones(n, bool), plan.horizon), n, least, n),
+    }
 
-def reclassified(exam:Exam, plan:Plan) -> dict[str, Released]:
+# %% ../../nbs/library/federation/09_validation.ipynb #f893e6b8
+def reclassified(exam: Exam, plan: Plan) -> dict[str, Released]:
     "Who moved up or down against the other model."
-    if exam.before is None: return {}
+    if exam.before is None:
+        return {}
     moved = moves(1 - exam.before, 1 - exam.alive, plan.cuts)
     sizes = np.array([(moved == way).sum() for way in (-1, 0, 1)])
-    return {"moved": given(move_sums(exam.time, exam.event, moved, plan.horizon), sizes[sizes > 0].min(initial=exam.n), plan.min_cell, exam.n)}
+    return {
+        "moved": given(
+            move_sums(exam.time, exam.event, moved, plan.horizon),
+            sizes[sizes > 0].min(initial=exam.n),
+            plan.min_cell,
+            exam.n,
+        )
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #41a6dc7c
-def regression(exam:Exam, plan:Plan, what:str, beta:np.ndarray, knots:np.ndarray) -> dict[str, Released]:
-    "Log-likelihood and derivatives of `what`: \"slope\", \"shape\" or \"constant\"; a hospital with too few events adds nothing."
+def regression(
+    exam: Exam, plan: Plan, what: str, beta: np.ndarray, knots: np.ndarray
+) -> dict[str, Released]:
+    'Log-likelihood and derivatives of `what`: "slope", "shape" or "constant"; a hospital with too few events adds nothing.'
     behind, p = can_be_fitted(exam, plan), len(beta)
-    if behind < plan.min_cell: terms: Terms = (0.0, np.zeros(p), np.zeros((p, p)))
-    elif what == "constant": terms = judged(exam, plan).constant(beta)
-    else: terms = judged(exam, plan).terms(beta, knots if what == "shape" else None)
-    return {k: Released(np.atleast_1d(np.asarray(v, float)), behind if behind >= plan.min_cell else exam.n) for k, v in zip(("loglik", "gradient", "hessian"), terms)}
+    if behind < plan.min_cell:
+        terms: Terms = (0.0, np.zeros(p), np.zeros((p, p)))
+    elif what == "constant":
+        terms = judged(exam, plan).constant(beta)
+    else:
+        terms = judged(exam, plan).terms(beta, knots if what == "shape" else None)
+    return {
+        k: Released(
+            np.atleast_1d(np.asarray(v, float)), behind if behind >= plan.min_cell else exam.n
+        )
+        for k, v in zip(("loglik", "gradient", "hessian"), terms)
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #14801164
-DISTANCE = np.arange(1, 201)/200  # upper edges of the cells in which distances are counted
+DISTANCE = np.arange(1, 201) / 200  # upper edges of the cells in which distances are counted
 
-def distances(exam:Exam, plan:Plan, beta:np.ndarray, knots:np.ndarray) -> dict[str, Released]:
+
+def distances(exam: Exam, plan: Plan, beta: np.ndarray, knots: np.ndarray) -> dict[str, Released]:
     "Sum and counts of the distances from the calibration curve; the hospital's baseline."
     behind, n = can_be_fitted(exam, plan), exam.n
     if behind < plan.min_cell or np.isnan(beta).any():
-        return {"baseline": withheld((1,), n)} | {k: Released(np.empty(0), n) for k in ("distance", "distance_starts", "distance_patients")}
+        return {"baseline": withheld((1,), n)} | {
+            k: Released(np.empty(0), n)
+            for k in ("distance", "distance_starts", "distance_patients")
+        }
     mine = judged(exam, plan)
     away, baseline = mine.distance(beta, knots), mine.observed(beta, knots)[1]
     cell = np.searchsorted(DISTANCE, away).clip(max=len(DISTANCE) - 1)
@@ -265,309 +391,579 @@ def distances(exam:Exam, plan:Plan, beta:np.ndarray, knots:np.ndarray) -> dict[s
     ids = groups(counts[None], plan.min_cell)[0]
     sizes = np.bincount(ids, weights=counts)
     few, starts = int(sizes.min()), np.flatnonzero(np.diff(ids, prepend=-1)).astype(float)
-    return {"distance": Released(np.bincount(ids[cell], weights=away), few), "baseline": Released(np.array([baseline]), behind),
-            "distance_starts": Released(starts, few), "distance_patients": Released(sizes, few)}
+    return {
+        "distance": Released(np.bincount(ids[cell], weights=away), few),
+        "baseline": Released(np.array([baseline]), behind),
+        "distance_starts": Released(starts, few),
+        "distance_patients": Released(sizes, few),
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #50b8bfe9
 THIRDS = 0.43072729929545744  # a third of a bell curve lies beyond so many standard deviations
 GROUPS = ("low", "middle", "high")
 
-def group_of(index:np.ndarray, knots:np.ndarray) -> np.ndarray:
-    "0, 1 or 2: the risk group of each patient."
-    middle, spread = knots[1], (knots[2] - knots[1])/1.2815515655446004
-    return np.searchsorted(middle + spread*np.array([-THIRDS, THIRDS]), index)
 
-def told_curve(time:np.ndarray, event:np.ndarray, least:int) -> tuple[np.ndarray, np.ndarray]:
+def group_of(index: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    "0, 1 or 2: the risk group of each patient."
+    middle, spread = knots[1], (knots[2] - knots[1]) / 1.2815515655446004
+    return np.searchsorted(middle + spread * np.array([-THIRDS, THIRDS]), index)
+
+# %% ../../nbs/library/federation/09_validation.ipynb #00342e18
+def told_curve(time: np.ndarray, event: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     "Round times with at least `least` events between them, and the Kaplan-Meier curve there."
     deaths = np.sort(time[event > 0])
-    if len(deaths) < least: return np.empty(0), np.empty(0)
-    grid = round_times(deaths[-1], max(deaths[0]/2, 1e-6))
+    if len(deaths) < least:
+        return np.empty(0), np.empty(0)
+    grid = round_times(deaths[-1], max(deaths[0] / 2, 1e-6))
     seen, keep, last = np.searchsorted(deaths, grid, side="right"), list[int](), 0
     for k, n in enumerate(seen):
-        if n - last >= least: keep.append(k); last = n
+        if n - last >= least:
+            keep.append(k)
+            last = n
     return grid[keep], kaplan_meier(time, event)(grid[keep])
 
-def curves(exam:Exam, plan:Plan, knots:np.ndarray) -> dict[str, Released]:
+# %% ../../nbs/library/federation/09_validation.ipynb #111a2eeb
+def curves(exam: Exam, plan: Plan, knots: np.ndarray) -> dict[str, Released]:
     "Kaplan-Meier curves of the three risk groups, if each holds enough patients or none."
     of, n = group_of(index_of(exam.alive, plan.kind), knots), exam.n
     sizes = np.bincount(of, minlength=3)
     if plan.kind == "binary" or not n or sizes[sizes > 0].min() < plan.min_cell:
         nobody, nothing = Released(np.zeros(3), n), Released(np.empty(0), n)
-        return {"group_patients": nobody, "curve_times": nothing, "curve_alive": nothing, "curve_lengths": nobody}
+        return {
+            "group_patients": nobody,
+            "curve_times": nothing,
+            "curve_alive": nothing,
+            "curve_lengths": nobody,
+        }
     told = [told_curve(exam.time[of == g], exam.event[of == g], plan.min_cell) for g in range(3)]
     few = plan.min_cell if any(len(t) for t, _ in told) else n
-    return {"group_patients": Released(sizes.astype(float), int(sizes[sizes > 0].min())), "curve_times": Released(np.concatenate([t for t, _ in told]), few),
-            "curve_alive": Released(np.concatenate([s for _, s in told]), few), "curve_lengths": Released(np.array([len(t) for t, _ in told], float), few)}
+    return {
+        "group_patients": Released(sizes.astype(float), int(sizes[sizes > 0].min())),
+        "curve_times": Released(np.concatenate([t for t, _ in told]), few),
+        "curve_alive": Released(np.concatenate([s for _, s in told]), few),
+        "curve_lengths": Released(np.array([len(t) for t, _ in told], float), few),
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #d3761429
-def judged_alike(context:Context, **asked:str) -> None:
+def judged_alike(context: Context, **asked: str) -> None:
     "Refuse what was asked otherwise before in this run."
     memory: Any = context.state.config_records.setdefault("validation", ConfigRecord())
     for name, how in asked.items():
-        if memory.setdefault(name, how) != how: raise DisclosureError("the test patients were judged in this run already, in another way; two answers could be compared, so only the first is given")
+        if memory.setdefault(name, how) != how:
+            raise DisclosureError(
+                "the test patients were judged in this run already, in another way; two "
+                "answers could be compared, so only the first is given"
+            )
 
-def first_answer(site:Site, learner:Learner, arrays:dict[str, np.ndarray], config:Any, context:Context, other:Learner|None=None) -> Answered:
+# %% ../../nbs/library/federation/09_validation.ipynb #9290f35d
+def first_answer(
+    site: Site,
+    learner: Learner,
+    arrays: dict[str, np.ndarray],
+    config: Any,
+    context: Context,
+    other: Learner | None = None,
+) -> Answered:
     "All sums that need the predictions only."
     plan = Plan.from_json(config["plan"])
-    if plan.min_cell < FLOOR: raise DisclosureError(f"sums over {plan.min_cell} patients were asked for; this site tells of no fewer than {FLOOR}")
-    if len(plan.times) > MOST: raise DisclosureError(f"{len(plan.times)} times were asked for; this site answers at no more than {MOST}")
+    if plan.min_cell < FLOOR:
+        raise DisclosureError(
+            f"sums over {plan.min_cell} patients were asked for; this site tells of no fewer than {FLOOR}"
+        )
+    if len(plan.times) > MOST:
+        raise DisclosureError(
+            f"{len(plan.times)} times were asked for; this site answers at no more than {MOST}"
+        )
     judged_alike(context, plan=config["plan"])
     model = learner.imported(encoding_of(config["encoding"]), _named("model.", arrays))
-    before = other.imported(encoding_of(config["before"]), _named("before.", arrays)) if other is not None else None
+    before = (
+        other.imported(encoding_of(config["before"]), _named("before.", arrays))
+        if other is not None
+        else None
+    )
     exam = exam_of(site, model, plan, before)
     context.state["exam"] = to_record({"alive": exam.alive})
     return Answered(judged_sums(exam, plan), VALIDATED, exam.n)
 
-def judged_sums(exam:Exam, plan:Plan) -> dict[str, Released]:
+# %% ../../nbs/library/federation/09_validation.ipynb #41f3add3
+def judged_sums(exam: Exam, plan: Plan) -> dict[str, Released]:
     "Everything that needs one look at the predictions; without probabilities the ranking only."
-    if exam.n < plan.min_cell: return {"pairs": withheld((2, 2), exam.n)}
-    if not np.isfinite(exam.alive).all(): return ranking(exam, plan)
-    return ranking(exam, plan) | errors(exam, plan) | calibration(exam, plan) | decisions(exam, plan) | reclassified(exam, plan)
+    if exam.n < plan.min_cell:
+        return {"pairs": withheld((2, 2), exam.n)}
+    if not np.isfinite(exam.alive).all():
+        return ranking(exam, plan)
+    return (
+        ranking(exam, plan)
+        | errors(exam, plan)
+        | calibration(exam, plan)
+        | decisions(exam, plan)
+        | reclassified(exam, plan)
+    )
 
-def _named(prefix:str, arrays:dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+# %% ../../nbs/library/federation/09_validation.ipynb #a28eed9c
+def _named(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     "The arrays whose name begins so, without the prefix."
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 # %% ../../nbs/library/federation/09_validation.ipynb #6ae12d23
-def remembered(site:Site, context:Context) -> tuple[Exam, Plan]:
+def remembered(site: Site, context: Context) -> tuple[Exam, Plan]:
     "The test patients with the predictions made for the first question."
     plan = Plan.from_json(str(context.state.config_records["validation"]["plan"]))
     time, event = time_and_event(site.table(site.test_rows)[1])
     alive, n = from_record(context.state["exam"])["alive"], len(time)
-    return Exam(time, event, np.zeros(n), alive, np.zeros((n, 0)), alive, StepCurve(np.empty(0), np.empty(0))), plan
+    return Exam(
+        time,
+        event,
+        np.zeros(n),
+        alive,
+        np.zeros((n, 0)),
+        alive,
+        StepCurve(np.empty(0), np.empty(0)),
+    ), plan
 
-def next_answer(site:Site, learner:Learner, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+# %% ../../nbs/library/federation/09_validation.ipynb #7553b595
+def next_answer(
+    site: Site, learner: Learner, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "One step of a regression."
     exam, plan = remembered(site, context)
     judged_alike(context, knots=repr(arrays["knots"].tolist()))
-    return Answered(regression(exam, plan, str(config["what"]), arrays["beta"], arrays["knots"]), VALIDATED, exam.n)
+    return Answered(
+        regression(exam, plan, str(config["what"]), arrays["beta"], arrays["knots"]),
+        VALIDATED,
+        exam.n,
+    )
 
-def last_answer(site:Site, learner:Learner, arrays:dict[str, np.ndarray], config:Any, context:Context) -> Answered:
+# %% ../../nbs/library/federation/09_validation.ipynb #0d032e4c
+def last_answer(
+    site: Site, learner: Learner, arrays: dict[str, np.ndarray], config: Any, context: Context
+) -> Answered:
     "Distances from the calibration curve, and curves of risk groups."
     exam, plan = remembered(site, context)
     judged_alike(context, knots=repr(arrays["knots"].tolist()), shape=repr(arrays["beta"].tolist()))
-    return Answered(distances(exam, plan, arrays["beta"], arrays["knots"]) | curves(exam, plan, arrays["knots"]), VALIDATED, exam.n)
+    return Answered(
+        distances(exam, plan, arrays["beta"], arrays["knots"])
+        | curves(exam, plan, arrays["knots"]),
+        VALIDATED,
+        exam.n,
+    )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #46bf155e
 @dataclass
 class Validating:
     "What the ServerApp does, over any grid: one question, a few Newton steps, one last question."
+
     federation: Federation
-    learner: Learner                 # fitted
+    learner: Learner  # fitted
     plan: Plan
-    before: Learner | None = None    # fitted
+    before: Learner | None = None  # fitted
     tell: Listener | None = None
-    over: bool = False               # True once the engine has ended
-    n: list[int] = field(default_factory=list)                          # test rows of each site
-    first: list[dict[str, np.ndarray]] = field(default_factory=list)    # answers, in site order
+    over: bool = False  # True once the engine has ended
+    n: list[int] = field(default_factory=list)  # test rows of each site
+    first: list[dict[str, np.ndarray]] = field(default_factory=list)  # answers, in site order
     last: list[dict[str, np.ndarray]] = field(default_factory=list)
-    fits: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # coefficients and covariance of the common regressions
+    fits: dict[str, tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict
+    )  # coefficients and covariance of the common regressions
     knots: np.ndarray = field(default_factory=lambda: np.full(3, np.nan))
 
     @property
     def queries(self) -> Mapping[str, Any]:
         "What the app at the hospitals answers beside its usual questions."
-        return {"validate": partial(first_answer, other=None if self.before is None else clone(self.before)), "recalibrate": next_answer, "curves": last_answer}
+        return {
+            "validate": partial(
+                first_answer, other=None if self.before is None else clone(self.before)
+            ),
+            "recalibrate": next_answer,
+            "curves": last_answer,
+        }
 
-    def main(self, grid:Grid) -> None:
+    def main(self, grid: Grid) -> None:
         "All questions."
-        self.recorder = Recorder(grid, list(self.federation.sites), DECLARED | VALIDATED, self.tell, lambda: self.over)
+        self.recorder = Recorder(
+            grid, list(self.federation.sites), DECLARED | VALIDATED, self.tell, lambda: self.over
+        )
         models = {"model": self.learner} | ({} if self.before is None else {"before": self.before})
         arrays = {f"{k}.{name}": v for k, m in models.items() for name, v in m.exported().items()}
-        config = {"plan": self.plan.to_json(), "encoding": self.learner.encoding_.to_json()} | ({} if self.before is None else {"before": self.before.encoding_.to_json()})
+        config = {"plan": self.plan.to_json(), "encoding": self.learner.encoding_.to_json()} | (
+            {} if self.before is None else {"before": self.before.encoding_.to_json()}
+        )
         self.first = self._ask("query.validate", arrays, **config)
-        sums = np.sum([a["index"] for a in self.first if "index" in a and np.isfinite(a["index"]).all()] or [np.full(3, np.nan)], axis=0)
-        if not np.isfinite(sums).all(): return
+        sums = np.sum(
+            [a["index"] for a in self.first if "index" in a and np.isfinite(a["index"]).all()]
+            or [np.full(3, np.nan)],
+            axis=0,
+        )
+        if not np.isfinite(sums).all():
+            return
         self.knots, binary = knots_from(sums), self.plan.kind == "binary"
-        for what, p in (("slope", 1 + binary), ("shape", 2 + binary), *([("constant", 1)] if binary else [])): self.fits[what] = climb(partial(self._terms, what), p)
+        for what, p in (
+            ("slope", 1 + binary),
+            ("shape", 2 + binary),
+            *([("constant", 1)] if binary else []),
+        ):
+            self.fits[what] = climb(partial(self._terms, what), p)
         self.last = self._ask("query.curves", {"beta": self.fits["shape"][0], "knots": self.knots})
 
-    def _ask(self, kind:str, arrays:dict[str, np.ndarray], **config:Any) -> list[dict[str, np.ndarray]]:
+    def _ask(
+        self, kind: str, arrays: dict[str, np.ndarray], **config: Any
+    ) -> list[dict[str, np.ndarray]]:
         "The answers of all sites, in site order."
         replies = self.recorder.ask(kind, arrays, **config)
         self.n = [int(cast(Any, m.content)["metrics"]["num-examples"]) for m in replies]
         return [from_record(cast(Any, m.content)["arrays"]) for m in replies]
 
-    def _terms(self, what:str, beta:np.ndarray) -> Terms:
+    def _terms(self, what: str, beta: np.ndarray) -> Terms:
         "The terms of one regression, added up over the sites."
         answers = self._ask("query.recalibrate", {"beta": beta, "knots": self.knots}, what=what)
-        return float(sum(a["loglik"][0] for a in answers)), np.sum([a["gradient"] for a in answers], axis=0), np.sum([a["hessian"] for a in answers], axis=0)
+        return (
+            float(sum(a["loglik"][0] for a in answers)),
+            np.sum([a["gradient"] for a in answers], axis=0),
+            np.sum([a["hessian"] for a in answers], axis=0),
+        )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #8bb3bba4
 Z = 1.959963984540054  # 95 % of a bell curve lie within so many standard deviations
 
-def ratios(parts:np.ndarray, wholes:np.ndarray) -> np.ndarray:
+
+def ratios(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
     "part/whole of each site, then of all that answered together; NaN where nothing is known, shape (sites + 1,)."
     known = np.isfinite(parts) & np.isfinite(wholes)
     part, whole = (np.append(np.where(known, v, 0.0), v[known].sum()) for v in (parts, wholes))
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
-def stacked(answers:Sequence[dict[str, np.ndarray]], name:str, shape:tuple[int, ...]) -> np.ndarray:
+# %% ../../nbs/library/federation/09_validation.ipynb #d0a685b6
+def stacked(
+    answers: Sequence[dict[str, np.ndarray]], name: str, shape: tuple[int, ...]
+) -> np.ndarray:
     "One record of all sites; NaN where a site did not give it, shape (sites, ...)."
-    return np.array([a[name] if name in a and a[name].shape == shape else np.full(shape, np.nan) for a in answers]).reshape(len(answers), *shape)
+    return np.array(
+        [
+            a[name] if name in a and a[name].shape == shape else np.full(shape, np.nan)
+            for a in answers
+        ]
+    ).reshape(len(answers), *shape)
 
 # %% ../../nbs/library/federation/09_validation.ipynb #f66b7ad0
 @dataclass(frozen=True)
 class Figure:
-    "One metric at one time: a value for each site and, last, within; with standard errors on the scale of the value where there are any."
+    """One metric at one time: a value for each site and, last, within; with standard errors on the
+    scale of the value where there are any.
+    """
+
     metric: str
-    values: np.ndarray             # shape (sites + 1,)
+    values: np.ndarray  # shape (sites + 1,)
     time: float = float("nan")
     errors: np.ndarray | None = None
 
-def ranking_figures(job:Any) -> list[Figure]:
+# %% ../../nbs/library/federation/09_validation.ipynb #4b42d232
+def ranking_figures(job: Any) -> list[Figure]:
     "Concordance, and the area under the curve at each time."
     pairs, at = stacked(job.first, "pairs", (2, 2)), (job.plan.horizon, *job.plan.times)
-    if job.plan.kind == "binary": return [Figure("auc", ratios(pairs[:, 0, 0], pairs[:, 0, 1]))]
+    if job.plan.kind == "binary":
+        return [Figure("auc", ratios(pairs[:, 0, 0], pairs[:, 0, 1]))]
     auc = stacked(job.first, "auc", (2, len(at)))
-    whole = [Figure(m, ratios(pairs[:, k, 0], pairs[:, k, 1])) for k, m in enumerate(("harrell_c", "uno_c"))]
+    whole = [
+        Figure(m, ratios(pairs[:, k, 0], pairs[:, k, 1]))
+        for k, m in enumerate(("harrell_c", "uno_c"))
+    ]
     return whole + [Figure("auc_t", ratios(auc[:, 0, k], auc[:, 1, k]), t) for k, t in once(at)]
 
-def once(at:Sequence[float]) -> list[tuple[int, float]]:
+# %% ../../nbs/library/federation/09_validation.ipynb #11ef4e7e
+def once(at: Sequence[float]) -> list[tuple[int, float]]:
     "Place and value of each time, in ascending order; the horizon stands first and may be among the others again."
-    return sorted(((k, t) for k, t in enumerate(at) if k == 0 or t != at[0]), key=lambda pair: pair[1])
+    return sorted(
+        ((k, t) for k, t in enumerate(at) if k == 0 or t != at[0]), key=lambda pair: pair[1]
+    )
 
-def error_figures(job:Any) -> list[Figure]:
+# %% ../../nbs/library/federation/09_validation.ipynb #ea19533c
+def error_figures(job: Any) -> list[Figure]:
     "Brier score at each time, and its mean over the times."
     at, n = (job.plan.horizon, *job.plan.times), np.array(job.n, float)
     sums = stacked(job.first, "brier", (len(at),))
-    if job.plan.kind == "binary": return [Figure("brier", ratios(sums[:, 0], n))]
+    if job.plan.kind == "binary":
+        return [Figure("brier", ratios(sums[:, 0], n))]
     found = [Figure("brier", ratios(sums[:, k], n), t) for k, t in once(at)]
-    return found + ([Figure("ibs", ratios(stacked(job.first, "ibs", (1,))[:, 0], n))] if len(at) > 2 else [])
+    return found + (
+        [Figure("ibs", ratios(stacked(job.first, "ibs", (1,))[:, 0], n))] if len(at) > 2 else []
+    )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #8b1e174f
-def fit_figures(job:Any) -> list[Figure]:
+def fit_figures(job: Any) -> list[Figure]:
     "Calibration slope and intercept, with their standard errors."
     own, seen = stacked(job.first, "slope", (2,)), stacked(job.first, "expected", (2,))
     beta, covariance = job.fits.get("slope", (np.full(1, np.nan), np.full((1, 1), np.nan)))
-    slope = Figure("slope", np.append(own[:, 0], beta[-1]), errors=np.append(own[:, 1], np.sqrt(covariance[-1, -1])))
+    slope = Figure(
+        "slope",
+        np.append(own[:, 0], beta[-1]),
+        errors=np.append(own[:, 1], np.sqrt(covariance[-1, -1])),
+    )
     if job.plan.kind == "binary":
-        own, (beta, covariance) = stacked(job.first, "constant", (2,)), job.fits.get("constant", (np.full(1, np.nan), np.full((1, 1), np.nan)))
+        own, (beta, covariance) = (
+            stacked(job.first, "constant", (2,)),
+            job.fits.get("constant", (np.full(1, np.nan), np.full((1, 1), np.nan))),
+        )
         both = np.vstack([own, [beta[0], np.sqrt(covariance[0, 0])]])
-    else: both = np.array([calibration_intercept(*s) for s in (*seen, np.nansum(seen, axis=0))])
+    else:
+        both = np.array([calibration_intercept(*s) for s in (*seen, np.nansum(seen, axis=0))])
     return [slope, Figure("intercept", both[:, 0], errors=both[:, 1])]
 
-def distance_figures(job:Any) -> list[Figure]:
+# %% ../../nbs/library/federation/09_validation.ipynb #846f7e64
+def distance_figures(job: Any) -> list[Figure]:
     "Mean, median and 90th percentile of the distance from the calibration curve."
-    told = [(a["distance_starts"]/len(DISTANCE), a["distance_patients"], a["distance"]) for a in job.last] or [(np.empty(0),)*3]*len(job.n)
+    told = [
+        (a["distance_starts"] / len(DISTANCE), a["distance_patients"], a["distance"])
+        for a in job.last
+    ] or [(np.empty(0),) * 3] * len(job.n)
     together = [np.concatenate([t[k] for t in told]) for k in range(3)]
     each = np.array([_of_distances(*t) for t in (*told, together)])
     return [Figure(m, each[:, k]) for k, m in enumerate(("ici", "e50", "e90"))]
 
-def _of_distances(starts:np.ndarray, patients:np.ndarray, sums:np.ndarray) -> list[float]:
-    "Mean, median and 90th percentile of patients counted in groups; inside a group they are taken as evenly spread about its mean."
-    if not len(starts): return [np.nan]*3
-    ends = np.maximum(2*sums/patients - starts, starts + 1e-9)
+# %% ../../nbs/library/federation/09_validation.ipynb #9f595440
+def _of_distances(starts: np.ndarray, patients: np.ndarray, sums: np.ndarray) -> list[float]:
+    """Mean, median and 90th percentile of patients counted in groups; inside a group they are taken as
+    evenly spread about its mean.
+    """
+    if not len(starts):
+        return [np.nan] * 3
+    ends = np.maximum(2 * sums / patients - starts, starts + 1e-9)
     at = np.unique(np.concatenate([starts, ends]))
-    upto = (patients*np.clip((at[:, None] - starts)/(ends - starts), 0, 1)).sum(axis=1)/patients.sum()
-    return [float(sums.sum()/patients.sum()), *(float(np.interp(q, upto, at)) for q in (.5, .9))]
+    upto = (patients * np.clip((at[:, None] - starts) / (ends - starts), 0, 1)).sum(
+        axis=1
+    ) / patients.sum()
+    return [
+        float(sums.sum() / patients.sum()),
+        *(float(np.interp(q, upto, at)) for q in (0.5, 0.9)),
+    ]
 
 # %% ../../nbs/library/federation/09_validation.ipynb #d2611a64
-def move_figures(job:Any) -> list[Figure]:
+def move_figures(job: Any) -> list[Figure]:
     "Net reclassification against the other model."
-    if job.before is None: return []
+    if job.before is None:
+        return []
     sums = stacked(job.first, "moved", (2, 3))
     each = pd.DataFrame([net_reclassification(s) for s in (*sums, np.nansum(sums, axis=0))])
     return [Figure(str(m), each[m].to_numpy()) for m in each]
 
+# %% ../../nbs/library/federation/09_validation.ipynb #902371b9
 METRICS: dict[str, Any] = {
-    **dict.fromkeys(("harrell_c", "uno_c", "auc_t", "auc"), ranking_figures), **dict.fromkeys(("brier", "ibs"), error_figures),
-    **dict.fromkeys(("slope", "intercept"), fit_figures), **dict.fromkeys(("ici", "e50", "e90"), distance_figures),
+    **dict.fromkeys(("harrell_c", "uno_c", "auc_t", "auc"), ranking_figures),
+    **dict.fromkeys(("brier", "ibs"), error_figures),
+    **dict.fromkeys(("slope", "intercept"), fit_figures),
+    **dict.fromkeys(("ici", "e50", "e90"), distance_figures),
     **dict.fromkeys(("nri_events", "nri_nonevents", "nri"), move_figures),
 }
 
 COLUMNS = ["metric", "time", "tested_on", "value", "low", "high", "n", "hospitals"]
 
-def figure_table(job:Any, metrics:Sequence[str]) -> pd.DataFrame:
-    "One row for each metric, time and place: tested_on (a site, or \"within\"), value, low, high, n, hospitals (how many gave what the value is made of, and n their test patients)."
-    figures = [f for make in dict.fromkeys(METRICS[m] for m in metrics) for f in make(job) if f.metric in metrics]
+
+def figure_table(job: Any, metrics: Sequence[str]) -> pd.DataFrame:
+    'One row for each metric, time and place: tested_on (a site, or "within"), value, low, high, n, hospitals (how many gave what the value is made of, and n their test patients).'
+    figures = [
+        f
+        for make in dict.fromkeys(METRICS[m] for m in metrics)
+        for f in make(job)
+        if f.metric in metrics
+    ]
     where, rows = [*job.federation.sites, "within"], list[tuple[Any, ...]]()
     for f in figures:
         told = np.isfinite(f.values[:-1])
-        n, hospitals = [*job.n, int(np.array(job.n)[told].sum())], [*told.astype(int), int(told.sum())]
-        rows += [(f.metric, f.time, where[i], f.values[i], *((np.nan, np.nan) if f.errors is None else f.values[i] + Z*f.errors[i]*np.array([-1, 1])), n[i], hospitals[i]) for i in range(len(where))]
+        n, hospitals = (
+            [*job.n, int(np.array(job.n)[told].sum())],
+            [*told.astype(int), int(told.sum())],
+        )
+        rows += [
+            (
+                f.metric,
+                f.time,
+                where[i],
+                f.values[i],
+                *(
+                    (np.nan, np.nan)
+                    if f.errors is None
+                    else f.values[i] + Z * f.errors[i] * np.array([-1, 1])
+                ),
+                n[i],
+                hospitals[i],
+            )
+            for i in range(len(where))
+        ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 # %% ../../nbs/library/federation/09_validation.ipynb #12dca13b
-def group_tables(job:Any) -> dict[str, pd.DataFrame]:
-    "Calibration in groups: of each site that gave its groups, and of all of these together as far as they were followed to the horizon."
+def group_tables(job: Any) -> dict[str, pd.DataFrame]:
+    """Calibration in groups: of each site that gave its groups, and of all of these together as far as
+    they were followed to the horizon.
+    """
     sums = stacked(job.first, "groups", (4, job.plan.groups))
     known = np.isfinite(sums[:, 0]).all(axis=1)
     found = {name: group_table(s) for name, s, k in zip(job.federation.sites, sums, known) if k}
     return found | ({"within": group_table(add_groups(sums[known]))} if known.any() else {})
 
-def smooth_tables(job:Any) -> dict[str, pd.DataFrame]:
-    "The smooth calibration curve, predicted against observed risk, of each site and on average over them, where nearly all predictions lie."
-    (beta, _), knots, kind = job.fits.get("shape", (np.full(1, np.nan), None)), job.knots, job.plan.kind
-    if np.isnan(beta).any() or not job.last: return {}
-    spread = (knots[2] - knots[1])/1.2815515655446004
-    x = np.linspace(knots[1] - 2*spread, knots[1] + 2*spread, 61)
-    if kind == "binary": return {"within": pd.DataFrame({"predicted": expit(x), "observed": expit(np.column_stack([np.ones(len(x)), spline(x, knots)]) @ beta)})}
-    hazard = {name: float(a["baseline"][0]) for name, a in zip(job.federation.sites, job.last) if np.isfinite(a["baseline"][0])}
-    each = {name: -np.expm1(-h*np.exp(spline(x, knots) @ beta)) for name, h in hazard.items()}
+# %% ../../nbs/library/federation/09_validation.ipynb #a900832d
+def smooth_tables(job: Any) -> dict[str, pd.DataFrame]:
+    """The smooth calibration curve, predicted against observed risk, of each site and on average over
+    them, where nearly all predictions lie.
+    """
+    (beta, _), knots, kind = (
+        job.fits.get("shape", (np.full(1, np.nan), None)),
+        job.knots,
+        job.plan.kind,
+    )
+    if np.isnan(beta).any() or not job.last:
+        return {}
+    spread = (knots[2] - knots[1]) / 1.2815515655446004
+    x = np.linspace(knots[1] - 2 * spread, knots[1] + 2 * spread, 61)
+    if kind == "binary":
+        return {
+            "within": pd.DataFrame(
+                {
+                    "predicted": expit(x),
+                    "observed": expit(np.column_stack([np.ones(len(x)), spline(x, knots)]) @ beta),
+                }
+            )
+        }
+    hazard = {
+        name: float(a["baseline"][0])
+        for name, a in zip(job.federation.sites, job.last)
+        if np.isfinite(a["baseline"][0])
+    }
+    each = {name: -np.expm1(-h * np.exp(spline(x, knots) @ beta)) for name, h in hazard.items()}
     weights = [n for name, n in zip(job.federation.sites, job.n) if name in hazard]
     each["within"] = np.average(list(each.values()), axis=0, weights=weights)
-    return {name: pd.DataFrame({"predicted": -np.expm1(-np.exp(x)), "observed": o}) for name, o in each.items()}
+    return {
+        name: pd.DataFrame({"predicted": -np.expm1(-np.exp(x)), "observed": o})
+        for name, o in each.items()
+    }
 
 # %% ../../nbs/library/federation/09_validation.ipynb #c4738304
-def decision_tables(job:Any) -> dict[str, pd.DataFrame]:
-    "Decision curves: of each site where it told, and of all together where the hospitals of at least half of the patients did (`told`); the others' alarms are read between their thresholds."
+def decision_tables(job: Any) -> dict[str, pd.DataFrame]:
+    """Decision curves: of each site where it told, and of all together where the hospitals of at least
+    half of the patients did (`told`); the others' alarms are read between their thresholds.
+    """
     cut = np.asarray(job.plan.thresholds, float)
     told, whole = stacked(job.first, "alarms", (2, len(cut))), stacked(job.first, "whole", (2,))
     known = np.isfinite(whole).all(axis=1)
     filled = np.array([between(cut, t, w) for t, w in zip(told, whole)])
-    exact = np.isfinite(told).all(axis=1)*np.array(job.n)[:, None]/max(sum(n for n, k in zip(job.n, known) if k), 1)
-    found = {name: where_told(curve_table(cut, f, w), np.isfinite(t).all(axis=0)*1.0) for name, f, w, t, k in zip(job.federation.sites, filled, whole, told, known) if k}
-    return found | ({"within": where_told(curve_table(cut, filled[known].sum(axis=0), whole[known].sum(axis=0)), exact[known].sum(axis=0))} if known.any() else {})
+    exact = (
+        np.isfinite(told).all(axis=1)
+        * np.array(job.n)[:, None]
+        / max(sum(n for n, k in zip(job.n, known) if k), 1)
+    )
+    found = {
+        name: where_told(curve_table(cut, f, w), np.isfinite(t).all(axis=0) * 1.0)
+        for name, f, w, t, k in zip(job.federation.sites, filled, whole, told, known)
+        if k
+    }
+    return found | (
+        {
+            "within": where_told(
+                curve_table(cut, filled[known].sum(axis=0), whole[known].sum(axis=0)),
+                exact[known].sum(axis=0),
+            )
+        }
+        if known.any()
+        else {}
+    )
 
-def where_told(table:pd.DataFrame, told:np.ndarray) -> pd.DataFrame:
+# %% ../../nbs/library/federation/09_validation.ipynb #d0b6742a
+def where_told(table: pd.DataFrame, told: np.ndarray) -> pd.DataFrame:
     "A decision curve with nothing where the hospitals of fewer than half of the patients answered at the threshold."
     table.loc[told < 0.5, ["model", "true", "false"]] = np.nan
     return table.assign(told=told)
 
-def between(thresholds:np.ndarray, told:np.ndarray, whole:np.ndarray) -> np.ndarray:
-    "True and false alarms at every threshold: as told, or on a straight line between those told; all patients at 0, nobody at 1."
+# %% ../../nbs/library/federation/09_validation.ipynb #6818ae23
+def between(thresholds: np.ndarray, told: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """True and false alarms at every threshold: as told, or on a straight line between those told; all
+    patients at 0, nobody at 1.
+    """
     known = np.isfinite(told).all(axis=0)
     x = np.concatenate([[0.0], thresholds[known], [1.0]])
-    return np.array([np.interp(thresholds, x, np.concatenate([[w], t[known], [0.0]])) for t, w in zip(told, whole)])
+    return np.array(
+        [
+            np.interp(thresholds, x, np.concatenate([[w], t[known], [0.0]]))
+            for t, w in zip(told, whole)
+        ]
+    )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #9577d937
 def joined_curve(
-    parts:Sequence[tuple[float, np.ndarray, np.ndarray]],  # of each hospital: patients, times, share alive there
+    parts: Sequence[
+        tuple[float, np.ndarray, np.ndarray]
+    ],  # of each hospital: patients, times, share alive there
 ) -> tuple[np.ndarray, np.ndarray]:  # times, share alive
     "One curve of several hospitals' patients."
-    used = [(n, np.append(0.0, t), -np.log(np.append(1.0, np.maximum(s, 1e-9)))) for n, t, s in parts if len(t)]
-    if not used: return np.zeros(1), np.ones(1)
+    used = [
+        (n, np.append(0.0, t), -np.log(np.append(1.0, np.maximum(s, 1e-9))))
+        for n, t, s in parts
+        if len(t)
+    ]
+    if not used:
+        return np.zeros(1), np.ones(1)
     times = np.unique(np.concatenate([[0.0], *(t for _, t, _ in used)]))
     hazards = np.array([np.interp(times, t, h) for _, t, h in used])
-    left = np.array([n*np.exp(-h[:-1])*(times[1:] <= t[-1]) for (n, t, _), h in zip(used, hazards)])
-    steps = (left*np.diff(hazards, axis=1)).sum(axis=0)/np.maximum(left.sum(axis=0), 1e-12)
+    left = np.array(
+        [n * np.exp(-h[:-1]) * (times[1:] <= t[-1]) for (n, t, _), h in zip(used, hazards)]
+    )
+    steps = (left * np.diff(hazards, axis=1)).sum(axis=0) / np.maximum(left.sum(axis=0), 1e-12)
     return times, np.exp(-np.append(0.0, np.cumsum(steps)))
 
-def risk_group_curves(job:Any) -> pd.DataFrame:
+# %% ../../nbs/library/federation/09_validation.ipynb #dc7cf8c5
+def risk_group_curves(job: Any) -> pd.DataFrame:
     "Kaplan-Meier curves of the risk groups: tested_on, group, n, time, alive."
-    rows, parts = list[tuple[Any, ...]](), dict[int, list[tuple[float, np.ndarray, np.ndarray]]]({g: [] for g in range(3)})
+    rows, parts = (
+        list[tuple[Any, ...]](),
+        dict[int, list[tuple[float, np.ndarray, np.ndarray]]]({g: [] for g in range(3)}),
+    )
     for name, a in zip(job.federation.sites, job.last):
         cuts = np.cumsum(a["curve_lengths"].astype(int))[:-1]
-        for g, (n, t, s) in enumerate(zip(a["group_patients"], np.split(a["curve_times"], cuts), np.split(a["curve_alive"], cuts))):
-            if n: parts[g].append((n, t, s)); rows += [(name, GROUPS[g], int(n), *point) for point in zip([0.0, *t], [1.0, *s])]
+        for g, (n, t, s) in enumerate(
+            zip(
+                a["group_patients"],
+                np.split(a["curve_times"], cuts),
+                np.split(a["curve_alive"], cuts),
+            )
+        ):
+            if n:
+                parts[g].append((n, t, s))
+                rows += [(name, GROUPS[g], int(n), *point) for point in zip([0.0, *t], [1.0, *s])]
     for g, told in parts.items():
-        rows += [("within", GROUPS[g], int(sum(n for n, _, _ in told)), *point) for point in (zip(*joined_curve(told)) if told else ())]
+        rows += [
+            ("within", GROUPS[g], int(sum(n for n, _, _ in told)), *point)
+            for point in (zip(*joined_curve(told)) if told else ())
+        ]
     return pd.DataFrame(rows, columns=["tested_on", "group", "n", "time", "alive"])
 
 # %% ../../nbs/library/federation/09_validation.ipynb #540bf38d
-RECORDS = {"pairs": "ranking", "auc": "the area under the curve", "slope": "calibration", "groups": "the calibration plot", "alarms": "the decision curve", "moved": "reclassification"}
+RECORDS = {
+    "pairs": "ranking",
+    "auc": "the area under the curve",
+    "slope": "calibration",
+    "groups": "the calibration plot",
+    "alarms": "the decision curve",
+    "moved": "reclassification",
+}
+
 
 @dataclass(frozen=True)
 class Validation:
     "How good a model is at each hospital, from sums only."
-    table: pd.DataFrame                     # metric, time, tested_on (a site, "within"; in a simulation "all"), value, low, high, n, hospitals
-    groups: dict[str, pd.DataFrame]         # calibration in groups, by site and "within": predicted, observed, low, high, n
-    smooth: dict[str, pd.DataFrame]         # the smooth calibration curve: predicted, observed risk
-    decisions: dict[str, pd.DataFrame]      # net benefit by threshold: model, everybody, nobody, true, false, told
-    curves: pd.DataFrame                    # risk groups: tested_on, group, n, time, alive
-    withheld: dict[str, tuple[str, ...]]    # what was asked -> hospitals with too few patients to tell
-    disclosed: pd.DataFrame                 # every kind of value that left a site
+
+    # metric, time, tested_on (a site, "within"; in a simulation "all"), value, low, high, n,
+    # hospitals
+    table: pd.DataFrame
+    groups: dict[
+        str, pd.DataFrame
+    ]  # calibration in groups, by site and "within": predicted, observed, low, high, n
+    smooth: dict[str, pd.DataFrame]  # the smooth calibration curve: predicted, observed risk
+    decisions: dict[
+        str, pd.DataFrame
+    ]  # net benefit by threshold: model, everybody, nobody, true, false, told
+    curves: pd.DataFrame  # risk groups: tested_on, group, n, time, alive
+    withheld: dict[
+        str, tuple[str, ...]
+    ]  # what was asked -> hospitals with too few patients to tell
+    disclosed: pd.DataFrame  # every kind of value that left a site
     history: pd.DataFrame
     plan: Plan
     model: str
@@ -577,11 +973,17 @@ class Validation:
     seconds: float
     notes: tuple[str, ...] = ()
 
-    def value(self, metric:str, tested_on:str="within", time:float|None=None) -> pd.Series:
+    def value(self, metric: str, tested_on: str = "within", time: float | None = None) -> pd.Series:
         "One row of the table: value, low, high, n, hospitals; without a time that of the horizon."
         rows = self.table[(self.table.metric == metric) & (self.table.tested_on == tested_on)]
-        if rows.time.notna().any(): rows = rows[np.isclose(rows.time, self.plan.horizon if time is None else time)]
-        if rows.empty: raise KeyError(f"no {metric!r} on {tested_on!r}; there are {', '.join(sorted(set(self.table.metric)))} on {', '.join(dict.fromkeys(self.table.tested_on))}")
+        if rows.time.notna().any():
+            rows = rows[np.isclose(rows.time, self.plan.horizon if time is None else time)]
+        if rows.empty:
+            raise KeyError(
+                f"no {metric!r} on {tested_on!r}; there are "
+                f"{', '.join(sorted(set(self.table.metric)))} on "
+                f"{', '.join(dict.fromkeys(self.table.tested_on))}"
+            )
         return rows.iloc[0]
 
     @property
@@ -592,156 +994,360 @@ class Validation:
     def summary(self) -> pd.DataFrame:
         "One row a place, one column a metric, at the horizon."
         here = self.table[self.table.time.isna() | np.isclose(self.table.time, self.plan.horizon)]
-        wide = here.pivot_table(index="tested_on", columns="metric", values="value", sort=False, dropna=False, aggfunc="first")
-        return wide.loc[list(dict.fromkeys(here.tested_on)), list(dict.fromkeys(here.metric))].rename(index={"all": "all (simulation only)"}).rename_axis(columns=None)
+        wide = here.pivot_table(
+            index="tested_on",
+            columns="metric",
+            values="value",
+            sort=False,
+            dropna=False,
+            aggfunc="first",
+        )
+        return (
+            wide.loc[list(dict.fromkeys(here.tested_on)), list(dict.fromkeys(here.metric))]
+            .rename(index={"all": "all (simulation only)"})
+            .rename_axis(columns=None)
+        )
 
-    def plot_calibration(self, tested_on:str="within") -> Picture:
+    def plot_calibration(self, tested_on: str = "within") -> Picture:
         "Predicted against observed risk: groups and smooth curve."
         when = "" if self.plan.kind == "binary" else f" within {self.horizon_in_words}"
-        return calibration_curve_picture(self.groups.get(tested_on), self.smooth.get(tested_on), when, f"Does the promise hold? {self.model}, {_place(tested_on)}")
+        return calibration_curve_picture(
+            self.groups.get(tested_on),
+            self.smooth.get(tested_on),
+            when,
+            f"Does the promise hold? {self.model}, {_place(tested_on)}",
+        )
 
-    def plot_decisions(self, tested_on:str="within") -> Picture:
+    def plot_decisions(self, tested_on: str = "within") -> Picture:
         "Net benefit over thresholds."
-        return decision_picture(self._of(self.decisions, tested_on), f"Is it worth acting on? {self.model}, {_place(tested_on)}")
+        return decision_picture(
+            self._of(self.decisions, tested_on),
+            f"Is it worth acting on? {self.model}, {_place(tested_on)}",
+        )
 
-    def plot_groups(self, tested_on:str="within") -> Picture:
+    def plot_groups(self, tested_on: str = "within") -> Picture:
         "Kaplan-Meier curves of the risk groups."
         mine = self.curves[self.curves.tested_on == tested_on]
-        if mine.empty: raise KeyError(f"no curves of risk groups on {tested_on!r}: no survival outcome, or fewer than {self.plan.min_cell} patients in a group")
-        return risk_groups_picture(mine, self.plan.horizon, self.unit, f"Risk groups of {self.model}, {_place(tested_on)}")
+        if mine.empty:
+            raise KeyError(
+                f"no curves of risk groups on {tested_on!r}: no survival outcome, or fewer than "
+                f"{self.plan.min_cell} patients in a group"
+            )
+        return risk_groups_picture(
+            mine, self.plan.horizon, self.unit, f"Risk groups of {self.model}, {_place(tested_on)}"
+        )
 
-    def _of(self, tables:dict[str, pd.DataFrame], tested_on:str) -> pd.DataFrame:
+    def _of(self, tables: dict[str, pd.DataFrame], tested_on: str) -> pd.DataFrame:
         "A table of a place, or what there is."
-        if tested_on not in tables: raise KeyError(f"nothing on {tested_on!r}; there is {', '.join(tables) or 'nothing: too few patients everywhere'}")
+        if tested_on not in tables:
+            raise KeyError(
+                f"nothing on {tested_on!r}; there is {', '.join(tables) or 'nothing: too few patients everywhere'}"
+            )
         return tables[tested_on]
 
     def in_words(self) -> list[str]:
         "What was found, in a few plain sentences."
         return validation_in_words(self)
 
-    def __repr__(self) -> str: return "\n".join(self.in_words())
+    def __repr__(self) -> str:
+        return "\n".join(self.in_words())
 
-    def _repr_html_(self) -> str: return f"{self.summary().round(3).to_html(na_rep='')}<ul>{''.join(f'<li>{html.escape(s)}</li>' for s in self.in_words())}</ul>"
+    def _repr_html_(self) -> str:
+        return f"{self.summary().round(3).to_html(na_rep='')}<ul>{''.join(f'<li>{html.escape(s)}</li>' for s in self.in_words())}</ul>"
 
-def _place(tested_on:str) -> str:
+# %% ../../nbs/library/federation/09_validation.ipynb #b8d0b085
+def _place(tested_on: str) -> str:
     "Where the patients are, in words."
     return "all hospitals" if tested_on == "within" else tested_on
 
 # %% ../../nbs/library/federation/09_validation.ipynb #2d9c33c6
-def validation_in_words(v:Validation) -> list[str]:
+def validation_in_words(v: Validation) -> list[str]:
     "Ranking, calibration, decisions, and what was left out."
-    found = {m: v.value(m) for m in ("harrell_c", "auc", "slope", "intercept", "ici") if (v.table.metric == m).any()}
+    found = {
+        m: v.value(m)
+        for m in ("harrell_c", "auc", "slope", "intercept", "ici")
+        if (v.table.metric == m).any()
+    }
     each = v.table[~v.table.tested_on.isin(["within", "all"])].drop_duplicates("tested_on")
-    said = [f"{v.model} on the test patients of {len(each)} hospitals of {v.cohort} ({each.n.sum():,} patients)."]
+    said = [
+        f"{v.model} on the test patients of {len(each)} hospitals of {v.cohort} ({each.n.sum():,} patients)."
+    ]
     for m in ("harrell_c", "auc"):
-        if m in found and np.isfinite(found[m]["value"]): said.append(f"It puts {100*found[m]['value']:.0f} of 100 pairs of patients of the same hospital in the right order.")
-    if "slope" in found and np.isfinite(found["slope"]["value"]): said.append(f"Calibration slope {_with_interval(found['slope'])}: {slope_in_words(found['slope'])}.")
-    if "intercept" in found and np.isfinite(found["intercept"]["value"]) and v.plan.kind == "survival":
-        said.append(f"For every 100 events expected up to {v.horizon_in_words}, {100*np.exp(found['intercept']['value']):.0f} were seen (95 % interval {100*np.exp(found['intercept'].low):.0f} to {100*np.exp(found['intercept'].high):.0f}).")
-    if "ici" in found and np.isfinite(found["ici"]["value"]): said.append(f"A predicted risk is {100*found['ici']['value']:.1f} percentage points from the observed one on average (ICI).")
-    said += [f"Too few patients for {what}: {', '.join(sites) if len(sites) <= 5 else f'{len(sites)} of {len(each)} hospitals'}." for what, sites in v.withheld.items()]
+        if m in found and np.isfinite(found[m]["value"]):
+            said.append(
+                f"It puts {100 * found[m]['value']:.0f} of 100 pairs of patients of the same "
+                "hospital in the right order."
+            )
+    if "slope" in found and np.isfinite(found["slope"]["value"]):
+        said.append(
+            f"Calibration slope {_with_interval(found['slope'])}: {slope_in_words(found['slope'])}."
+        )
+    if (
+        "intercept" in found
+        and np.isfinite(found["intercept"]["value"])
+        and v.plan.kind == "survival"
+    ):
+        said.append(
+            f"For every 100 events expected up to {v.horizon_in_words}, "
+            f"{100 * np.exp(found['intercept']['value']):.0f} were seen (95 % interval "
+            f"{100 * np.exp(found['intercept'].low):.0f} to "
+            f"{100 * np.exp(found['intercept'].high):.0f})."
+        )
+    if "ici" in found and np.isfinite(found["ici"]["value"]):
+        said.append(
+            f"A predicted risk is {100 * found['ici']['value']:.1f} percentage points from "
+            "the observed one on average (ICI)."
+        )
+    said += [
+        f"Too few patients for {what}: "
+        f"{', '.join(sites) if len(sites) <= 5 else f'{len(sites)} of {len(each)} hospitals'}."
+        for what, sites in v.withheld.items()
+    ]
     return [*said, *v.notes]
 
-def _with_interval(row:pd.Series) -> str:
+# %% ../../nbs/library/federation/09_validation.ipynb #e146160b
+def _with_interval(row: pd.Series) -> str:
     "A value with its interval."
     return f"{row['value']:.2f} (95 % interval {row.low:.2f} to {row.high:.2f})"
 
-def slope_in_words(row:pd.Series) -> str:
+# %% ../../nbs/library/federation/09_validation.ipynb #eee1d5fd
+def slope_in_words(row: pd.Series) -> str:
     "What the interval of the slope lets one say."
-    return "the predictions are too extreme" if row.high < 1 else "the predictions are too timid" if row.low > 1 else "no sign that predictions are too extreme or too timid"
+    return (
+        "the predictions are too extreme"
+        if row.high < 1
+        else "the predictions are too timid"
+        if row.low > 1
+        else "no sign that predictions are too extreme or too timid"
+    )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #b701f3cf
-def all_together(job:Any, sites:Sequence[Site]) -> pd.DataFrame:
+def all_together(job: Any, sites: Sequence[Site]) -> pd.DataFrame:
     "Concordance and area under the curve over all pairs of test patients."
     exams = [exam_of(s, job.learner, job.plan) for s in sites if len(s.test_rows)]
-    time, event, risk = (np.concatenate([getattr(e, name) for e in exams]) for name in ("time", "event", "risk"))
-    curve = censoring_curve(*map(np.concatenate, zip(*[time_and_event(s.table(s.train_rows)[1]) for s in sites])))
-    harrell, uno = (comparable_pairs(time, event, weight=w).within(risk) for w in (None, uno_weights(time, event, curve)))
-    if job.plan.kind == "binary": rows = [("auc", np.nan, harrell)]
+    time, event, risk = (
+        np.concatenate([getattr(e, name) for e in exams]) for name in ("time", "event", "risk")
+    )
+    curve = censoring_curve(
+        *map(np.concatenate, zip(*[time_and_event(s.table(s.train_rows)[1]) for s in sites]))
+    )
+    harrell, uno = (
+        comparable_pairs(time, event, weight=w).within(risk)
+        for w in (None, uno_weights(time, event, curve))
+    )
+    if job.plan.kind == "binary":
+        rows = [("auc", np.nan, harrell)]
     else:
         at = (job.plan.horizon, *job.plan.times)
         right, pairs = auc_sums(time, event, risk, np.array(at), curve)
-        rows = [("harrell_c", np.nan, harrell), ("uno_c", np.nan, uno), *(("auc_t", t, ratios(right, pairs)[k]) for k, t in once(at))]
-    return pd.DataFrame([(m, t, "all", v, np.nan, np.nan, len(time), len(exams)) for m, t, v in rows], columns=COLUMNS)
+        rows = [
+            ("harrell_c", np.nan, harrell),
+            ("uno_c", np.nan, uno),
+            *(("auc_t", t, ratios(right, pairs)[k]) for k, t in once(at)),
+        ]
+    return pd.DataFrame(
+        [(m, t, "all", v, np.nan, np.nan, len(time), len(exams)) for m, t, v in rows],
+        columns=COLUMNS,
+    )
 
 # %% ../../nbs/library/federation/09_validation.ipynb #b34f8f2d
-def usual_horizon(cohort:Cohort) -> float:
+def usual_horizon(cohort: Cohort) -> float:
     "The median time of an event, to two significant digits."
     return float(f"{np.median(cohort.time[cohort.event > 0]):.2g}")
 
-def plan_of(federation:Federation, horizon:float|None, times:Sequence[float]|None, thresholds:Sequence[float], groups:int, cuts:Sequence[float], min_cell:int) -> Plan:
+# %% ../../nbs/library/federation/09_validation.ipynb #5cddb61b
+def plan_of(
+    federation: Federation,
+    horizon: float | None,
+    times: Sequence[float] | None,
+    thresholds: Sequence[float],
+    groups: int,
+    cuts: Sequence[float],
+    min_cell: int,
+) -> Plan:
     "What is asked, checked."
     cohort = federation.cohort
-    if cohort.kind == "binary" and (horizon is not None or times is not None): raise ValueError("horizon and times are for a survival outcome; the outcome here is yes or no")
-    h = 0.5 if cohort.kind == "binary" else usual_horizon(cohort) if horizon is None else float(horizon)
-    at = () if cohort.kind == "binary" else tuple(float(f"{t:.3g}") for t in h*np.arange(1, 6)/5) if times is None else tuple(float(t) for t in times)
+    if cohort.kind == "binary" and (horizon is not None or times is not None):
+        raise ValueError(
+            "horizon and times are for a survival outcome; the outcome here is yes or no"
+        )
+    h = (
+        0.5
+        if cohort.kind == "binary"
+        else usual_horizon(cohort)
+        if horizon is None
+        else float(horizon)
+    )
+    at = (
+        ()
+        if cohort.kind == "binary"
+        else tuple(float(f"{t:.3g}") for t in h * np.arange(1, 6) / 5)
+        if times is None
+        else tuple(float(t) for t in times)
+    )
     last = cohort.time.max() if cohort.kind == "survival" else 1.0
-    if not 0 < h < last: raise ValueError(f"horizon={horizon!r}: expected a time inside the follow-up, above 0 and below {last:g}")
-    if list(at) != sorted(set(at)) or any(not 0 < t < last for t in at): raise ValueError(f"times={times!r}: expected times in ascending order, above 0 and below {last:g}")
-    if len(at) > MOST: raise ValueError(f"times: {len(at)} of them; expected at most {MOST}, so that the answers cannot single out a patient")
+    if not 0 < h < last:
+        raise ValueError(
+            f"horizon={horizon!r}: expected a time inside the follow-up, above 0 and below {last:g}"
+        )
+    if list(at) != sorted(set(at)) or any(not 0 < t < last for t in at):
+        raise ValueError(
+            f"times={times!r}: expected times in ascending order, above 0 and below {last:g}"
+        )
+    if len(at) > MOST:
+        raise ValueError(
+            f"times: {len(at)} of them; expected at most {MOST}, so that the answers cannot single out a patient"
+        )
     for name, values in (("thresholds", thresholds), ("cuts", cuts)):
-        if list(values) != sorted(set(values)) or any(not 0 < p < 1 for p in values): raise ValueError(f"{name}={list(values)!r}: expected risks in ascending order, between 0 and 1")
+        if list(values) != sorted(set(values)) or any(not 0 < p < 1 for p in values):
+            raise ValueError(
+                f"{name}={list(values)!r}: expected risks in ascending order, between 0 and 1"
+            )
     for name, value, least in (("groups", groups, 1), ("min_cell", min_cell, FLOOR)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least: raise ValueError(f"{name}={value!r}: expected a whole number from {least} up")
-    return Plan(cohort.kind, h, at, tuple(map(float, thresholds)), int(groups), tuple(map(float, cuts)), int(min_cell))
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name}={value!r}: expected a whole number from {least} up")
+    return Plan(
+        cohort.kind,
+        h,
+        at,
+        tuple(map(float, thresholds)),
+        int(groups),
+        tuple(map(float, cuts)),
+        int(min_cell),
+    )
 
-def model_of(model:Learner|Run, name:str, federation:Federation) -> Learner:
+# %% ../../nbs/library/federation/09_validation.ipynb #4f6634f8
+def model_of(model: Learner | Run, name: str, federation: Federation) -> Learner:
     "The fitted learner of a run, or the learner itself."
     learner = model.learner if isinstance(model, Run) else model
-    if not isinstance(learner, Learner): raise ValueError(f"{name}={model!r}: expected a fitted learner, or a run of federate()")
-    if not hasattr(learner, "encoding_"): raise LearnerError(f"{name}={learner!r} is not fitted yet: pass what federate() returned")
-    if learner.kind != federation.cohort.kind: raise ValueError(f"{name}: {type(learner).__name__} predicts a {learner.kind} outcome; that of {federation.cohort.name} is {federation.cohort.kind}")
+    if not isinstance(learner, Learner):
+        raise ValueError(f"{name}={model!r}: expected a fitted learner, or a run of federate()")
+    if not hasattr(learner, "encoding_"):
+        raise LearnerError(f"{name}={learner!r} is not fitted yet: pass what federate() returned")
+    if learner.kind != federation.cohort.kind:
+        raise ValueError(
+            f"{name}: {type(learner).__name__} predicts a {learner.kind} outcome; that of "
+            f"{federation.cohort.name} is {federation.cohort.kind}"
+        )
     return learner
 
 # %% ../../nbs/library/federation/09_validation.ipynb #97677dca
 def validate(
-    federation:Federation,               # whose test rows to use
-    model:Learner|Run,                   # trained anywhere
-    against:Learner|Run|None=None,       # another trained model (of a clinical score alone, say), for the reclassification
-    horizon:float|None=None,             # of calibration and decisions; None: the median time of an event
-    times:Sequence[float]|None=None,     # of the area under the curve and the Brier score; None: five up to the horizon
-    metrics:Sequence[str]|None=None,     # which to show; None: all that suit the outcome
-    thresholds:Sequence[float]=THRESHOLDS,  # of risk, for the decision curve
-    groups:int=5,                        # of the calibration plot
-    cuts:Sequence[float]=(),             # of risk, between the groups of the reclassification; none: every change counts
-    min_cell:int=5,                      # fewest patients behind a number that leaves a hospital
-    engine:str="inprocess",              # "inprocess" or "ray"
-    seed:int=0,
-    simulation:bool=False,               # also compare patients of different hospitals, which needs all predictions in one place
-    progress:bool|Listener=True,
+    federation: Federation,  # whose test rows to use
+    model: Learner | Run,  # trained anywhere
+    against: Learner
+    | Run
+    | None = None,  # another trained model (of a clinical score alone, say), for the reclassification
+    horizon: float | None = None,  # of calibration and decisions; None: the median time of an event
+    times: Sequence[float]
+    | None = None,  # of the area under the curve and the Brier score; None: five up to the horizon
+    metrics: Sequence[str] | None = None,  # which to show; None: all that suit the outcome
+    thresholds: Sequence[float] = THRESHOLDS,  # of risk, for the decision curve
+    groups: int = 5,  # of the calibration plot
+    cuts: Sequence[
+        float
+    ] = (),  # of risk, between the groups of the reclassification; none: every change counts
+    min_cell: int = 5,  # fewest patients behind a number that leaves a hospital
+    engine: str = "inprocess",  # "inprocess" or "ray"
+    seed: int = 0,
+    simulation: bool = False,  # also compare patients of different hospitals, which needs all predictions in one place
+    progress: bool | Listener = True,
 ) -> Validation:
     "Try a trained model at every hospital; only sums leave."
-    if not len(federation.test_rows): raise FederationError("there are no test rows to validate on: make the federation with test_share=0.2, or test='column'")
-    if engine not in ENGINES: raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
-    learner, before = model_of(model, "model", federation), None if against is None else model_of(against, "against", federation)
-    plan, wanted = plan_of(federation, horizon, times, thresholds, groups, cuts, min_cell), wanted_metrics(metrics, federation.cohort.kind, before is not None)
+    if not len(federation.test_rows):
+        raise FederationError(
+            "there are no test rows to validate on: make the federation with test_share=0.2, or test='column'"
+        )
+    if engine not in ENGINES:
+        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    learner, before = (
+        model_of(model, "model", federation),
+        None if against is None else model_of(against, "against", federation),
+    )
+    plan, wanted = (
+        plan_of(federation, horizon, times, thresholds, groups, cuts, min_cell),
+        wanted_metrics(metrics, federation.cohort.kind, before is not None),
+    )
     start = clock.perf_counter()
-    with listening(progress, "validating", " questions", lambda step: not step.site and step.phase != "waiting") as tell:
+    with listening(
+        progress, "validating", " questions", lambda step: not step.site and step.phase != "waiting"
+    ) as tell:
         job = Validating(federation, learner, plan, before, tell)
-        with _my_turn(tell): _run_job(cast(Any, job), engine, list(federation.sites.values()), seed)
+        with _my_turn(tell):
+            _run_job(cast(Any, job), engine, list(federation.sites.values()), seed)
     table = figure_table(job, wanted)
-    if simulation: table = pd.concat([table, all_together(job, list(federation.sites.values())).query("metric in @wanted")], ignore_index=True)
-    return Validation(table, group_tables(job), smooth_tables(job), decision_tables(job), risk_group_curves(job), too_few(job), job.recorder.ledger.frame(), job.recorder.history(),
-                      plan, type(learner).__name__, federation.cohort.name, getattr(federation.cohort.outcome, "unit", ""), engine, clock.perf_counter() - start, _notes(job))
+    if simulation:
+        table = pd.concat(
+            [table, all_together(job, list(federation.sites.values())).query("metric in @wanted")],
+            ignore_index=True,
+        )
+    return Validation(
+        table,
+        group_tables(job),
+        smooth_tables(job),
+        decision_tables(job),
+        risk_group_curves(job),
+        too_few(job),
+        job.recorder.ledger.frame(),
+        job.recorder.history(),
+        plan,
+        type(learner).__name__,
+        federation.cohort.name,
+        getattr(federation.cohort.outcome, "unit", ""),
+        engine,
+        clock.perf_counter() - start,
+        _notes(job),
+    )
 
-def wanted_metrics(metrics:Sequence[str]|None, kind:str, compared:bool) -> list[str]:
+# %% ../../nbs/library/federation/09_validation.ipynb #6a5fe341
+def wanted_metrics(metrics: Sequence[str] | None, kind: str, compared: bool) -> list[str]:
     "The metrics asked for, or all that suit the outcome."
-    fitting = [m for m in METRICS if (m not in ("harrell_c", "uno_c", "auc_t", "ibs") if kind == "binary" else m != "auc") and (compared or not m.startswith("nri"))]
+    fitting = [
+        m
+        for m in METRICS
+        if (m not in ("harrell_c", "uno_c", "auc_t", "ibs") if kind == "binary" else m != "auc")
+        and (compared or not m.startswith("nri"))
+    ]
     unknown = [m for m in metrics or () if m not in fitting]
-    if unknown: raise ValueError(f"metrics={list(metrics or ())!r}: expected some of {', '.join(fitting)}" + ("" if compared else "; reclassification needs another model, against=..."))
+    if unknown:
+        raise ValueError(
+            f"metrics={list(metrics or ())!r}: expected some of {', '.join(fitting)}"
+            + ("" if compared else "; reclassification needs another model, against=...")
+        )
     return list(metrics or fitting)
 
-def too_few(job:Any) -> dict[str, tuple[str, ...]]:
+# %% ../../nbs/library/federation/09_validation.ipynb #a474796a
+def too_few(job: Any) -> dict[str, tuple[str, ...]]:
     "Hospitals that withheld an answer, by what was asked."
-    asked = {"pairs", "auc"} if not _probabilities(job) else set(RECORDS) - (set() if job.before else {"moved"})
-    gave = {record: [record in a and not np.isnan(a[record]).all() for a in job.first] for record in asked}
-    silent = {what: tuple(name for name, told in zip(job.federation.sites, gave[record]) if not told) for record, what in RECORDS.items() if record in asked}
+    asked = (
+        {"pairs", "auc"}
+        if not _probabilities(job)
+        else set(RECORDS) - (set() if job.before else {"moved"})
+    )
+    gave = {
+        record: [record in a and not np.isnan(a[record]).all() for a in job.first]
+        for record in asked
+    }
+    silent = {
+        what: tuple(name for name, told in zip(job.federation.sites, gave[record]) if not told)
+        for record, what in RECORDS.items()
+        if record in asked
+    }
     return {what: sites for what, sites in silent.items() if sites}
 
-def _probabilities(job:Any) -> bool:
+# %% ../../nbs/library/federation/09_validation.ipynb #490529ee
+def _probabilities(job: Any) -> bool:
     "True if any hospital could predict probabilities."
     return any("brier" in a for a in job.first)
 
-def _notes(job:Any) -> tuple[str, ...]:
+# %% ../../nbs/library/federation/09_validation.ipynb #fab96e38
+def _notes(job: Any) -> tuple[str, ...]:
     "What the reader should know."
-    return () if _probabilities(job) else ("There are no probabilities to judge: no hospital released a baseline hazard, or none has enough test patients.",)
+    return (
+        ()
+        if _probabilities(job)
+        else (
+            "There are no probabilities to judge: no hospital released a baseline hazard, "
+            "or none has enough test patients.",
+        )
+    )

@@ -39,27 +39,37 @@ class CertificateError(ValueError):
         "In a notebook the words are enough."
         return [str(self)]
 
+# %% ../../nbs/library/learn/11_certificate.ipynb #bceaaf37
 BRAND, TITLE = "GENOMED WORKBENCH", "Certificate of self-study"
 PLAINLY = "This is a self-assessment."
-WHY = ("It is no examination and no accreditation, and it earns no credit points. The exercises checked themselves on the trainee’s own computer; "
-       "nobody watched, and nobody verified who solved them.")
+WHY = (
+    "It is no examination and no accreditation, and it earns no credit points. The "
+    "exercises checked themselves on the trainee’s own computer; "
+    "nobody watched, and nobody verified who solved them."
+)
+
 
 @dataclass(frozen=True)
 class Certificate:
     "A completed series of one trainee."
-    name: str                          # as it was typed
+
+    name: str  # as it was typed
     series: int
-    standings: tuple[Standing, ...]    # its lessons
-    day: date                          # of completion: when the last lesson was worked on
-    version: str                       # of the package
+    standings: tuple[Standing, ...]  # its lessons
+    day: date  # of completion: when the last lesson was worked on
+    version: str  # of the package
 
     @property
     def summary(self) -> str:
         "What was done, in a sentence."
         ones = self.standings
         right, asked = (sum(s.answers[i] for s in ones) for i in (0, 1))
-        return (f"{len(ones)} lessons, {sum(s.exercises for s in ones)} of {sum(s.exercises for s in ones)} exercises solved, {right} of {asked} quiz questions answered rightly "
-                f"({sum(s.first for s in ones)} at the first try), {_hours(sum(s.minutes for s in ones))} at work")
+        return (
+            f"{len(ones)} lessons, {sum(s.exercises for s in ones)} of "
+            f"{sum(s.exercises for s in ones)} exercises solved, {right} of {asked} quiz "
+            "questions answered rightly "
+            f"({sum(s.first for s in ones)} at the first try), {_hours(sum(s.minutes for s in ones))} at work"
+        )
 
     @property
     def head(self) -> str:
@@ -69,53 +79,102 @@ class Certificate:
     @property
     def foot(self) -> str:
         "The day, the version, and the rule."
-        return (f"Completed on {in_full(self.day)}  ·  lessons of version {self.version}  ·  complete means: every exercise solved, "
-                f"every quiz at {QUIZ_MARK:.0%} or above")
+        return (
+            f"Completed on {in_full(self.day)}  ·  lessons of version {self.version}  ·  "
+            "complete means: every exercise solved, "
+            f"every quiz at {QUIZ_MARK:.0%} or above"
+        )
 
-    def __repr__(self) -> str: return f"{TITLE}: {self.name}, {self.head}. {self.summary}. {in_full(self.day)}. {PLAINLY} {WHY}"
+    def __repr__(self) -> str:
+        return f"{TITLE}: {self.name}, {self.head}. {self.summary}. {in_full(self.day)}. {PLAINLY} {WHY}"
 
-    def _repr_html_(self) -> str: return as_page(self, whole=False)
+    def _repr_html_(self) -> str:
+        return as_page(self, whole=False)
 
-    def save(self, path:str|Path) -> Path:
+    def save(self, path: str | Path) -> Path:
         "Write it as .html (to print: A4, landscape) or as .png."
         path = Path(path).expanduser()
-        if path.suffix.lower() == ".html": return write_text_atomically(path, as_page(self))
-        if path.suffix.lower() == ".png": return write_bytes_atomically(path, as_picture(self))
-        raise CertificateError(f"{path.name}: a certificate is saved as .html or as .png; expected such as certificate.html.")
+        if path.suffix.lower() == ".html":
+            return write_text_atomically(path, as_page(self))
+        if path.suffix.lower() == ".png":
+            return write_bytes_atomically(path, as_picture(self))
+        raise CertificateError(
+            f"{path.name}: a certificate is saved as .html or as .png; expected such as certificate.html."
+        )
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
+# %% ../../nbs/library/learn/11_certificate.ipynb #c934ac9f
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 
-def in_full(day:date) -> str:
+
+def in_full(day: date) -> str:
     "A day in English words, whatever the computer's language."
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
-def _hours(minutes:float) -> str:
+# %% ../../nbs/library/learn/11_certificate.ipynb #521b4ec9
+def _hours(minutes: float) -> str:
     "A duration in words."
     hours, rest = divmod(round(minutes), 60)
-    return " ".join([*([f"{hours} h"] if hours else []), *([f"{rest} min"] if rest or not hours else [])])
+    return " ".join(
+        [*([f"{hours} h"] if hours else []), *([f"{rest} min"] if rest or not hours else [])]
+    )
 
-def about_lesson(s:Standing) -> tuple[str, str]:
+# %% ../../nbs/library/learn/11_certificate.ipynb #a10d0695
+def about_lesson(s: Standing) -> tuple[str, str]:
     "The title of a lesson, and how it went."
     right, asked = s.answers
-    return s.lesson.title, f"{s.solved} of {s.exercises} exercises  ·  quiz {right} of {asked}  ·  {_hours(s.minutes)}"
+    return (
+        s.lesson.title,
+        f"{s.solved} of {s.exercises} exercises  ·  quiz {right} of {asked}  ·  {_hours(s.minutes)}",
+    )
 
 # %% ../../nbs/library/learn/11_certificate.ipynb #4913afd3
 def certificate(
-    series:int=1,
-    name:str="",                    # as it shall stand on the page
-    progress:Progress|None=None,    # found by itself
+    series: int = 1,
+    name: str = "",  # as it shall stand on the page
+    progress: Progress | None = None,  # found by itself
 ) -> Certificate:
     "A certificate of a completed series; where something is missing, it says what."
     mine = progress or Progress.here()
-    ones = [standing(lesson, mine) for lesson in lessons().values() if lesson.about.series == series]
-    if not ones: raise CertificateError(f"There is no series {series!r} with lessons. There are: {', '.join(f'{n} ({SERIES[n]})' for n in sorted({one.about.series for one in lessons().values()}))}.")
+    ones = [
+        standing(lesson, mine) for lesson in lessons().values() if lesson.about.series == series
+    ]
+    if not ones:
+        raise CertificateError(
+            f"There is no series {series!r} with lessons. There are: "
+            f"{', '.join(f'{n} ({SERIES[n]})' for n in sorted({one.about.series for one in lessons().values()}))}."
+        )
     if missing := [f"  {s.lesson.title}: {what}" for s in ones for what in s.missing]:
-        where = "" if mine.kept else "\nProgress is not kept in this folder: open your lessons with the command genomed lab."
-        raise CertificateError("\n".join([f"Series {series} is not complete yet. Still to do:", *missing]) + where)
-    if not str(name).strip(): raise CertificateError(f'Whose certificate is it? Give your name: gw.certificate({series}, name="Ada Lovelace").')
-    return Certificate(" ".join(str(name).split()), series, tuple(ones), max(map(_day, ones)), own_version())
+        where = (
+            ""
+            if mine.kept
+            else "\nProgress is not kept in this folder: open your lessons with the command genomed lab."
+        )
+        raise CertificateError(
+            "\n".join([f"Series {series} is not complete yet. Still to do:", *missing]) + where
+        )
+    if not str(name).strip():
+        raise CertificateError(
+            f'Whose certificate is it? Give your name: gw.certificate({series}, name="Ada Lovelace").'
+        )
+    return Certificate(
+        " ".join(str(name).split()), series, tuple(ones), max(map(_day, ones)), own_version()
+    )
 
-def _day(s:Standing) -> date:
+# %% ../../nbs/library/learn/11_certificate.ipynb #2a8d4986
+def _day(s: Standing) -> date:
     "The day, here, on which a lesson was worked on last."
     return datetime.fromisoformat(s.last).astimezone().date() if s.last else date.today()
 
@@ -150,34 +209,68 @@ WHOLE = """<!DOCTYPE html>
 """
 ROOMY = 4  # up to so many lessons, the page has room for what each was about
 
+
 def as_page(
-    it:Certificate,
-    whole:bool=True,  # False: the sheet alone, to stand in a notebook
+    it: Certificate,
+    whole: bool = True,  # False: the sheet alone, to stand in a notebook
 ) -> str:
     "The certificate as HTML."
     say = html.escape
-    size, columns = min(3.5, 100/len(it.name)), len(it.standings) if len(it.standings) <= ROOMY else 3
+    size, columns = (
+        min(3.5, 100 / len(it.name)),
+        len(it.standings) if len(it.standings) <= ROOMY else 3,
+    )
     look = LOOK.replace("FEDERATED", ARM_COLOURS["federated"]).replace("COLUMNS", str(columns))
     stripes = "".join(f'<i style="background: {colour}"></i>' for colour in stripe_colours())
-    sheet = (f'<style>{look}</style><article class="genomed-certificate" aria-label="{TITLE}"><div class="sheet"><p class="brand">{BRAND}</p><div class="stripes" aria-hidden="true">{stripes}</div>'
-             f'<h2>{TITLE}</h2><p class="name" dir="auto" style="font-size: {size:.2f}cqw">{say(it.name)}</p><p>has worked through</p><p class="series">{say(it.head)}</p><p>{say(it.summary)}</p>'
-             f'<ol>{"".join(_lesson_html(s, len(it.standings) <= ROOMY) for s in it.standings)}</ol>'
-             f'<div class="bottom"><p class="plainly"><strong>{PLAINLY}</strong> {WHY}</p><p>{say(it.foot)}</p></div></div></article>')
-    return WHOLE.format(title=f"{TITLE}: {say(it.name)}", sheet=sheet.replace("<h2>", "<h1>").replace("</h2>", "</h1>").replace(" h2 {", " h1 {")) if whole else sheet
+    sheet = (
+        f'<style>{look}</style><article class="genomed-certificate" '
+        f'aria-label="{TITLE}"><div class="sheet"><p class="brand">{BRAND}</p><div '
+        f'class="stripes" aria-hidden="true">{stripes}</div>'
+        f'<h2>{TITLE}</h2><p class="name" dir="auto" style="font-size: '
+        f'{size:.2f}cqw">{say(it.name)}</p><p>has worked through</p><p '
+        f'class="series">{say(it.head)}</p><p>{say(it.summary)}</p>'
+        f"<ol>{''.join(_lesson_html(s, len(it.standings) <= ROOMY) for s in it.standings)}</ol>"
+        f'<div class="bottom"><p class="plainly"><strong>{PLAINLY}</strong> '
+        f"{WHY}</p><p>{say(it.foot)}</p></div></div></article>"
+    )
+    return (
+        WHOLE.format(
+            title=f"{TITLE}: {say(it.name)}",
+            sheet=sheet.replace("<h2>", "<h1>").replace("</h2>", "</h1>").replace(" h2 {", " h1 {"),
+        )
+        if whole
+        else sheet
+    )
 
+# %% ../../nbs/library/learn/11_certificate.ipynb #fa65d585
 def stripe_colours() -> list[str]:
     "The colours of the project's pictures."
     return [ARM_COLOURS[arm] for arm in ("isolated", "federated", "pooled")]
 
-def _lesson_html(s:Standing, roomy:bool) -> str:
+# %% ../../nbs/library/learn/11_certificate.ipynb #626b0a6c
+def _lesson_html(s: Standing, roomy: bool) -> str:
     "One lesson on the page."
     title, how = about_lesson(s)
-    points = "".join(f"<li>{html.escape(o)}</li>" for o in s.lesson.about.objectives) if roomy else ""
-    return f'<li><b>{html.escape(title)}</b><span class="how">{html.escape(how)}</span>{f"<ul>{points}</ul>" if points else ""}</li>'
+    points = (
+        "".join(f"<li>{html.escape(o)}</li>" for o in s.lesson.about.objectives) if roomy else ""
+    )
+    return (
+        f"<li><b>{html.escape(title)}</b><span "
+        f'class="how">{html.escape(how)}</span>{f"<ul>{points}</ul>" if points else ""}</li>'
+    )
 
 # %% ../../nbs/library/learn/11_certificate.ipynb #66bb1bde
 WIDTH, HEIGHT, DPI = 11.69, 8.27, 200  # inches of A4 in landscape
-SANS, SERIF, INK, QUIET, PAPER, RULE, WARN = "DejaVu Sans", "DejaVu Serif", "#1b2733", "#4a5560", "#fffdf8", "#c9bfa5", "#8f3f00"
+SANS, SERIF, INK, QUIET, PAPER, RULE, WARN = (
+    "DejaVu Sans",
+    "DejaVu Serif",
+    "#1b2733",
+    "#4a5560",
+    "#fffdf8",
+    "#c9bfa5",
+    "#8f3f00",
+)
+
 
 class Sheet:
     "An empty A4 page; lengths are shares of its width, as on the HTML page, and heights are counted from the top."
@@ -185,77 +278,164 @@ class Sheet:
     def __init__(self) -> None:
         self.figure = Figure(figsize=(WIDTH, HEIGHT), facecolor=PAPER)
         self.canvas = FigureCanvasAgg(self.figure)
-        self.tall = HEIGHT/WIDTH
+        self.tall = HEIGHT / WIDTH
 
-    def box(self, x:float, y:float, wide:float, high:float, **look:Any) -> None:
+    def box(self, x: float, y: float, wide: float, high: float, **look: Any) -> None:
         "A rectangle, its upper left corner at x, y."
-        self.figure.add_artist(Rectangle((x, 1 - (y + high)/self.tall), wide, high/self.tall, transform=self.figure.transFigure, **look))
+        self.figure.add_artist(
+            Rectangle(
+                (x, 1 - (y + high) / self.tall),
+                wide,
+                high / self.tall,
+                transform=self.figure.transFigure,
+                **look,
+            )
+        )
 
-    def rule(self, x:float, y:float, wide:float, colour:str, thick:float) -> None:
+    def rule(self, x: float, y: float, wide: float, colour: str, thick: float) -> None:
         "A line across."
-        self.figure.add_artist(Line2D([x, x + wide], [1 - y/self.tall]*2, color=colour, lw=thick*WIDTH*72, solid_capstyle="butt"))
+        self.figure.add_artist(
+            Line2D(
+                [x, x + wide],
+                [1 - y / self.tall] * 2,
+                color=colour,
+                lw=thick * WIDTH * 72,
+                solid_capstyle="butt",
+            )
+        )
 
-    def font(self, size:float, family:str=SANS, weight:str="normal", slanted:bool=False) -> FontProperties:
+    def font(
+        self, size: float, family: str = SANS, weight: str = "normal", slanted: bool = False
+    ) -> FontProperties:
         "A font; the size as a share of the width."
-        return FontProperties(family=[family, *fallbacks()], size=size*WIDTH*72, weight=weight, style="italic" if slanted else "normal")
+        return FontProperties(
+            family=[family, *fallbacks()],
+            size=size * WIDTH * 72,
+            weight=weight,
+            style="italic" if slanted else "normal",
+        )
 
-    def wide(self, text:str, font:FontProperties) -> float:
+    def wide(self, text: str, font: FontProperties) -> float:
         "How wide a text is."
-        return self.canvas.get_renderer().get_text_width_height_descent(text, font, ismath=False)[0]/self.figure.bbox.width
+        return (
+            self.canvas.get_renderer().get_text_width_height_descent(text, font, ismath=False)[0]
+            / self.figure.bbox.width
+        )
 
-    def write(self, x:float, y:float, text:str, font:FontProperties, colour:str=INK, align:str="left") -> None:
+    def write(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        font: FontProperties,
+        colour: str = INK,
+        align: str = "left",
+    ) -> None:
         "One line, its base at y."
-        self.figure.text(x, 1 - y/self.tall, text, fontproperties=font, color=colour, ha=align, va="baseline", parse_math=False)
+        self.figure.text(
+            x,
+            1 - y / self.tall,
+            text,
+            fontproperties=font,
+            color=colour,
+            ha=align,
+            va="baseline",
+            parse_math=False,
+        )
 
-    def lines(self, text:str, font:FontProperties, room:float) -> list[str]:
+    def lines(self, text: str, font: FontProperties, room: float) -> list[str]:
         "A text broken so that each line fits."
         found = [""]
         for word in text.split():
             longer = f"{found[-1]} {word}".strip()
-            if found[-1] and self.wide(longer, font) > 0.98*room: found.append(word)
-            else: found[-1] = longer
+            if found[-1] and self.wide(longer, font) > 0.98 * room:
+                found.append(word)
+            else:
+                found[-1] = longer
         return found
 
-    def paragraph(self, x:float, y:float, text:str, font:FontProperties, room:float, leading:float, colour:str=INK, align:str="left") -> float:
+    def paragraph(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        font: FontProperties,
+        room: float,
+        leading: float,
+        colour: str = INK,
+        align: str = "left",
+    ) -> float:
         "Several lines; the base of the line after the last."
         for line in self.lines(text, font, room):
             self.write(x, y, line, font, colour, align)
             y += leading
         return y
 
-    def fitted(self, text:str, room:float, size:float, **more:Any) -> FontProperties:
+    def fitted(self, text: str, room: float, size: float, **more: Any) -> FontProperties:
         "The largest font, up to a size, in which a text fits one line."
-        return self.font(size*min(1.0, room/max(self.wide(text, self.font(size, **more)), 1e-9)), **more)
+        return self.font(
+            size * min(1.0, room / max(self.wide(text, self.font(size, **more)), 1e-9)), **more
+        )
 
-    def png(self, dpi:int=DPI) -> bytes:
+    def png(self, dpi: int = DPI) -> bytes:
         "The page as a picture."
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, metadata={"Title": TITLE, "Comment": f"{PLAINLY} {WHY}"})
+        self.figure.savefig(
+            buffer,
+            format="png",
+            dpi=dpi,
+            facecolor=PAPER,
+            metadata={"Title": TITLE, "Comment": f"{PLAINLY} {WHY}"},
+        )
         return buffer.getvalue()
 
 # %% ../../nbs/library/learn/11_certificate.ipynb #699a20de
-FALLBACKS = ("Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI")
+FALLBACKS = (
+    "Noto Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "Arial Unicode MS",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Nirmala UI",
+)
+
 
 def fallbacks() -> list[str]:
     "Fonts with more letters, as far as this computer has them."
     from matplotlib.font_manager import fontManager
+
     here = {entry.name for entry in fontManager.ttflist}
     return [family for family in FALLBACKS if family in here]
 
-def letters_missing(text:str) -> list[str]:
+# %% ../../nbs/library/learn/11_certificate.ipynb #00c1a002
+def letters_missing(text: str) -> list[str]:
     "Letters that no font at hand can draw."
     known: set[int] = set()
-    for family in (SERIF, *fallbacks()): known |= set(get_font(findfont(family)).get_charmap())
-    return [letter for letter in dict.fromkeys(text) if not letter.isspace() and ord(letter) not in known]
+    for family in (SERIF, *fallbacks()):
+        known |= set(get_font(findfont(family)).get_charmap())
+    return [
+        letter
+        for letter in dict.fromkeys(text)
+        if not letter.isspace() and ord(letter) not in known
+    ]
 
 # %% ../../nbs/library/learn/11_certificate.ipynb #f6eeb47d
 def as_picture(
-    it:Certificate,
-    dpi:int=DPI,  # dots per inch of A4
+    it: Certificate,
+    dpi: int = DPI,  # dots per inch of A4
 ) -> bytes:
     "The certificate as PNG."
     if lacking := letters_missing(it.name):
-        raise CertificateError(f"No font on this computer can draw {' '.join(lacking)} in a picture. Save the certificate as .html instead: the browser has more letters, and can print it.")
+        raise CertificateError(
+            f"No font on this computer can draw {' '.join(lacking)} in a picture. Save the "
+            "certificate as .html instead: the browser has more letters, and can print it."
+        )
     sheet = Sheet()
     _frame(sheet)
     y = _opening(sheet, it)
@@ -263,34 +443,81 @@ def as_picture(
     _closing(sheet, it)
     return sheet.png(dpi)
 
-def _frame(sheet:Sheet) -> None:
+# %% ../../nbs/library/learn/11_certificate.ipynb #419bde8d
+def _frame(sheet: Sheet) -> None:
     "The double border."
     blue = ARM_COLOURS["federated"]
     for inset, thick in ((0.015, 0.0018), (0.0195, 0.0007)):
-        sheet.box(inset, inset, 1 - 2*inset, sheet.tall - 2*inset, fill=False, edgecolor=blue, linewidth=thick*WIDTH*72)
+        sheet.box(
+            inset,
+            inset,
+            1 - 2 * inset,
+            sheet.tall - 2 * inset,
+            fill=False,
+            edgecolor=blue,
+            linewidth=thick * WIDTH * 72,
+        )
 
-def _opening(sheet:Sheet, it:Certificate) -> float:
+# %% ../../nbs/library/learn/11_certificate.ipynb #cdbc22ca
+def _opening(sheet: Sheet, it: Certificate) -> float:
     "Title, name, series, summary; where the lessons begin."
-    sheet.write(0.5, 0.063, " ".join(BRAND), sheet.font(0.0118, weight="bold"), ARM_COLOURS["federated"], "center")
-    for i, colour in enumerate(stripe_colours()): sheet.box(0.44 + 0.04*i, 0.072, 0.04, 0.0032, facecolor=colour, edgecolor="none")
+    sheet.write(
+        0.5,
+        0.063,
+        " ".join(BRAND),
+        sheet.font(0.0118, weight="bold"),
+        ARM_COLOURS["federated"],
+        "center",
+    )
+    for i, colour in enumerate(stripe_colours()):
+        sheet.box(0.44 + 0.04 * i, 0.072, 0.04, 0.0032, facecolor=colour, edgecolor="none")
     sheet.write(0.5, 0.129, TITLE, sheet.font(0.040, SERIF), INK, "center")
-    sheet.write(0.5, 0.190, it.name, sheet.fitted(it.name, 0.62, 0.035, family=SERIF, slanted=True), INK, "center")
+    sheet.write(
+        0.5,
+        0.190,
+        it.name,
+        sheet.fitted(it.name, 0.62, 0.035, family=SERIF, slanted=True),
+        INK,
+        "center",
+    )
     sheet.rule(0.19, 0.204, 0.62, RULE, 0.001)
     sheet.write(0.5, 0.228, "has worked through", sheet.font(0.0135), INK, "center")
-    sheet.write(0.5, 0.259, it.head, sheet.fitted(it.head, 0.84, 0.021, family=SERIF, weight="bold"), INK, "center")
-    return sheet.paragraph(0.5, 0.284, it.summary, sheet.fitted(it.summary, 0.86, 0.0135), 0.88, 0.018, INK, "center") + 0.004
+    sheet.write(
+        0.5,
+        0.259,
+        it.head,
+        sheet.fitted(it.head, 0.84, 0.021, family=SERIF, weight="bold"),
+        INK,
+        "center",
+    )
+    return (
+        sheet.paragraph(
+            0.5,
+            0.284,
+            it.summary,
+            sheet.fitted(it.summary, 0.86, 0.0135),
+            0.88,
+            0.018,
+            INK,
+            "center",
+        )
+        + 0.004
+    )
 
-def _places(count:int, columns:int) -> Iterator[tuple[int, int]]:
+# %% ../../nbs/library/learn/11_certificate.ipynb #142fcd52
+def _places(count: int, columns: int) -> Iterator[tuple[int, int]]:
     "Row and column of each lesson."
-    for i in range(count): yield divmod(i, columns)
+    for i in range(count):
+        yield divmod(i, columns)
 
-def _lessons(sheet:Sheet, it:Certificate, top:float) -> None:
+# %% ../../nbs/library/learn/11_certificate.ipynb #4de4af59
+def _lessons(sheet: Sheet, it: Certificate, top: float) -> None:
     "One column a lesson, with what it was about where there is room."
     roomy, count = len(it.standings) <= ROOMY, len(it.standings)
     columns, gap = (count if roomy else 3), 0.024
-    wide, high = (0.872 - gap*(columns - 1))/columns, 0.28/math.ceil(count/columns)
+    wide, high = (0.872 - gap * (columns - 1)) / columns, 0.28 / math.ceil(count / columns)
     for s, (row, column) in zip(it.standings, _places(count, columns)):
-        x, y = 0.064 + column*(wide + gap), top + row*high
+        x, y = 0.064 + column * (wide + gap), top + row * high
         sheet.rule(x, y, wide, ARM_COLOURS["federated"], 0.0025)
         title, how = about_lesson(s)
         y = sheet.paragraph(x, y + 0.0195, title, sheet.font(0.0127, weight="bold"), wide, 0.0175)
@@ -299,12 +526,15 @@ def _lessons(sheet:Sheet, it:Certificate, top:float) -> None:
             sheet.write(x, y, "•", sheet.font(0.0110))
             y = sheet.paragraph(x + 0.013, y, point, sheet.font(0.0110), wide - 0.013, 0.0155)
 
-def _closing(sheet:Sheet, it:Certificate) -> None:
+# %% ../../nbs/library/learn/11_certificate.ipynb #a1bf2862
+def _closing(sheet: Sheet, it: Certificate) -> None:
     "What the page is not, in a frame; the day and the rule below."
     font, room = sheet.font(0.0116), 0.80
-    high = 0.0165*(1 + len(sheet.lines(WHY, font, room))) + 0.011
+    high = 0.0165 * (1 + len(sheet.lines(WHY, font, room))) + 0.011
     top = sheet.tall - 0.062 - high
-    sheet.box(0.08, top, 0.84, high, fill=False, edgecolor=WARN, linewidth=0.0012*WIDTH*72)
+    sheet.box(0.08, top, 0.84, high, fill=False, edgecolor=WARN, linewidth=0.0012 * WIDTH * 72)
     sheet.write(0.5, top + 0.018, PLAINLY, sheet.font(0.0116, weight="bold"), INK, "center")
     sheet.paragraph(0.5, top + 0.0345, WHY, font, room, 0.0165, INK, "center")
-    sheet.write(0.5, sheet.tall - 0.041, it.foot, sheet.fitted(it.foot, 0.86, 0.0104), INK, "center")
+    sheet.write(
+        0.5, sheet.tall - 0.041, it.foot, sheet.fitted(it.foot, 0.86, 0.0104), INK, "center"
+    )

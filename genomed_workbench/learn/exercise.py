@@ -23,173 +23,316 @@ import pandas as pd
 from .lesson import LessonError
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #07db17da
-def kind_of(value:Any) -> str:
+def kind_of(value: Any) -> str:
     "What an answer is, in words."
-    if value is None: return "nothing (None)"
-    if isinstance(value, (bool, np.bool_)): return "True or False"
-    if isinstance(value, Number): return "a number"
-    if isinstance(value, str): return "text"
-    if isinstance(value, (pd.DataFrame,)): return "a table"
-    if isinstance(value, (list, tuple, np.ndarray, pd.Series, pd.Index)): return "a list"
-    if isinstance(value, (set, frozenset)): return "a set"
-    if isinstance(value, Mapping): return "a dictionary"
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, (bool, np.bool_)):
+        return "True or False"
+    if isinstance(value, Number):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, (pd.DataFrame,)):
+        return "a table"
+    if isinstance(value, (list, tuple, np.ndarray, pd.Series, pd.Index)):
+        return "a list"
+    if isinstance(value, (set, frozenset)):
+        return "a set"
+    if isinstance(value, Mapping):
+        return "a dictionary"
     return "a function" if callable(value) else f"a {type(value).__name__}"
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #316fad00
 def same(
-    given:Any,
-    right:Any,
-    within:float|None=None,  # absolute tolerance of numbers; None: 1e-6, relative
+    given: Any,
+    right: Any,
+    within: float | None = None,  # absolute tolerance of numbers; None: 1e-6, relative
 ) -> bool:
     "True if two answers are the same."
-    if kind_of(given) != kind_of(right): return False
-    if isinstance(right, (bool, np.bool_)) or right is None: return bool(given == right)
-    if isinstance(right, Number): return _close(given, right, within)
-    if isinstance(right, str): return given.strip().casefold() == right.strip().casefold()
-    if isinstance(right, pd.DataFrame): return list(given.columns) == list(right.columns) and same(given.to_numpy().ravel(), right.to_numpy().ravel(), within)
-    if isinstance(right, Mapping): return set(given) == set(right) and all(same(given[k], right[k], within) for k in right)
-    if isinstance(right, (set, frozenset)): return set(given) == set(right)
-    if kind_of(right) == "a list": return len(given) == len(right) and all(same(a, b, within) for a, b in zip(_plain(_in_order(given, right)), _plain(right)))
+    if kind_of(given) != kind_of(right):
+        return False
+    if isinstance(right, (bool, np.bool_)) or right is None:
+        return bool(given == right)
+    if isinstance(right, Number):
+        return _close(given, right, within)
+    if isinstance(right, str):
+        return given.strip().casefold() == right.strip().casefold()
+    if isinstance(right, pd.DataFrame):
+        return list(given.columns) == list(right.columns) and same(
+            given.to_numpy().ravel(), right.to_numpy().ravel(), within
+        )
+    if isinstance(right, Mapping):
+        return set(given) == set(right) and all(same(given[k], right[k], within) for k in right)
+    if isinstance(right, (set, frozenset)):
+        return set(given) == set(right)
+    if kind_of(right) == "a list":
+        return len(given) == len(right) and all(
+            same(a, b, within) for a, b in zip(_plain(_in_order(given, right)), _plain(right))
+        )
     return bool(given == right)
 
-def _in_order(given:Any, right:Any) -> Any:
+# %% ../../nbs/library/learn/02_exercise.ipynb #075d26e6
+def _in_order(given: Any, right: Any) -> Any:
     "A Series with the rows of the right one, in its order; anything else as it is."
-    if not (isinstance(given, pd.Series) and isinstance(right, pd.Series) and given.index.is_unique and right.index.is_unique): return given
+    if not (
+        isinstance(given, pd.Series)
+        and isinstance(right, pd.Series)
+        and given.index.is_unique
+        and right.index.is_unique
+    ):
+        return given
     return given.reindex(right.index) if set(given.index) == set(right.index) else given
 
-def _plain(values:Any) -> list[Any]:
+# %% ../../nbs/library/learn/02_exercise.ipynb #790a3628
+def _plain(values: Any) -> list[Any]:
     "Any kind of list as a list."
     return list(values.tolist() if hasattr(values, "tolist") else values)
 
-def _close(given:Any, right:Any, within:float|None) -> bool:
+# %% ../../nbs/library/learn/02_exercise.ipynb #15fd5f03
+def _close(given: Any, right: Any, within: float | None) -> bool:
     "Two numbers, as near as asked."
-    if isinstance(given, complex) or isinstance(right, complex): return given == right
-    if math.isnan(right) or math.isnan(given): return math.isnan(right) and math.isnan(given)
+    if isinstance(given, complex) or isinstance(right, complex):
+        return given == right
+    if math.isnan(right) or math.isnan(given):
+        return math.isnan(right) and math.isnan(given)
     return math.isclose(given, right, rel_tol=0 if within else 1e-6, abs_tol=within or 1e-12)
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #2982150e
-CHANCE: tuple[Any, ...] = (0, None, True, False, [], "")  # what a variable may hold without a thought
+CHANCE: tuple[Any, ...] = (
+    0,
+    None,
+    True,
+    False,
+    [],
+    "",
+)  # what a variable may hold without a thought
+
 
 @dataclass(frozen=True)
 class Verdict:
     "Whether an answer is right, and what to say."
+
     passed: bool
     message: str
     answered: bool = True  # False where nothing was there to judge
 
+# %% ../../nbs/library/learn/02_exercise.ipynb #a9cdf896
 @dataclass(frozen=True)
 class Key:
     "How the answer to an exercise is judged."
+
     name: str
-    right: Callable[..., Any]                            # () -> the right answer; of a function exercise: the right function
-    wrong: Mapping[str, Callable[..., Any]]              # message -> a wrong answer that people give, computed in the same way
+    right: Callable[..., Any]  # () -> the right answer; of a function exercise: the right function
+    wrong: Mapping[
+        str, Callable[..., Any]
+    ]  # message -> a wrong answer that people give, computed in the same way
     hints: Sequence[str]
-    wrong_if: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)  # message -> does it fit this answer?
-    within: float | None = None                          # absolute tolerance of numbers
-    inputs: Callable[[np.random.Generator], tuple[Any, ...]] | None = None       # function exercises: fresh arguments
+    wrong_if: Mapping[str, Callable[[Any], bool]] = field(
+        default_factory=dict
+    )  # message -> does it fit this answer?
+    within: float | None = None  # absolute tolerance of numbers
+    inputs: Callable[[np.random.Generator], tuple[Any, ...]] | None = (
+        None  # function exercises: fresh arguments
+    )
     because: str = ""
     trials: int = 30
 
     def __post_init__(self) -> None:
-        if len(self.wrong) + len(self.wrong_if) < 2: raise LessonError(f"exercise {self.name!r}: expected at least two wrong answers with a message of their own (wrong=, wrong_if=).")
-        if len(self.hints) < 2: raise LessonError(f"exercise {self.name!r}: expected at least two hints, in steps.")
+        if len(self.wrong) + len(self.wrong_if) < 2:
+            raise LessonError(
+                f"exercise {self.name!r}: expected at least two wrong answers with a message of "
+                "their own (wrong=, wrong_if=)."
+            )
+        if len(self.hints) < 2:
+            raise LessonError(f"exercise {self.name!r}: expected at least two hints, in steps.")
 
     def judge(
         self,
-        given:Any,   # the trainee's answer
-        seed:int=0,  # of the fresh arguments
+        given: Any,  # the trainee's answer
+        seed: int = 0,  # of the fresh arguments
     ) -> Verdict:
         "Judge an answer."
-        if given is ...: return Verdict(False, "Nothing to check yet: replace the three dots, run that cell, then run this one again.", False)
-        return self._judge_value(given) if self.inputs is None else self._judge_function(given, seed)
+        if given is ...:
+            return Verdict(
+                False,
+                "Nothing to check yet: replace the three dots, run that cell, then run this one again.",
+                False,
+            )
+        return (
+            self._judge_value(given) if self.inputs is None else self._judge_function(given, seed)
+        )
 
-    def _judge_value(self, given:Any) -> Verdict:
+    def _judge_value(self, given: Any) -> Verdict:
         "Judge a value."
         right = self.right()
-        if any(same(right, v) for v in CHANCE): raise LessonError(f"exercise {self.name!r}: the right answer is {right!r}, which anybody might leave behind by chance. Ask for something else.")
-        if same(given, right, self.within): return Verdict(True, self.because)
+        if any(same(right, v) for v in CHANCE):
+            raise LessonError(
+                f"exercise {self.name!r}: the right answer is {right!r}, which anybody might "
+                "leave behind by chance. Ask for something else."
+            )
+        if same(given, right, self.within):
+            return Verdict(True, self.because)
         for message, value in self.wrong.items():
-            if same(given, value(), self.within): return Verdict(False, message)
+            if same(given, value(), self.within):
+                return Verdict(False, message)
         for message, fits in self.wrong_if.items():
-            if kind_of(given) == kind_of(right) and fits(given): return Verdict(False, message)
+            if kind_of(given) == kind_of(right) and fits(given):
+                return Verdict(False, message)
         return Verdict(False, what_is_odd(given, right, self.within))
 
-    def _judge_function(self, given:Any, seed:int) -> Verdict:
+    def _judge_function(self, given: Any, seed: int) -> Verdict:
         "Judge a function on fresh arguments."
-        if not inspect.isfunction(given): return Verdict(False, f"Expected a function, found {kind_of(given)}. Keep the line that starts with def, and write below it.")
+        if not inspect.isfunction(given):
+            return Verdict(
+                False,
+                f"Expected a function, found {kind_of(given)}. Keep the line that starts with def, and write below it.",
+            )
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed])
         trials = [self.inputs(rng) for _ in range(self.trials)] if self.inputs else []
         right = [self.right(*copy.deepcopy(args)) for args in trials]
         found = []
         for args in trials:
-            try: found.append(_copied(given(*copy.deepcopy(args))))
-            except Exception as error: return Verdict(False, f"Your function stops with {type(error).__name__}: {error}. It was called with {_shown(given, args)}.")
+            try:
+                found.append(_copied(given(*copy.deepcopy(args))))
+            except Exception as error:
+                return Verdict(
+                    False,
+                    f"Your function stops with {type(error).__name__}: {error}. It was called with "
+                    f"{_shown(given, args)}.",
+                )
         bad = [i for i, (a, b) in enumerate(zip(found, right)) if not same(a, b, self.within)]
-        if not bad: return Verdict(True, self.because)
-        if all(v is None or v is ... for v in found): return Verdict(False, "Your function gives nothing back: is there a line that starts with return?", found[0] is not None)
+        if not bad:
+            return Verdict(True, self.because)
+        if all(v is None or v is ... for v in found):
+            return Verdict(
+                False,
+                "Your function gives nothing back: is there a line that starts with return?",
+                found[0] is not None,
+            )
         for message, wrong in self.wrong.items():
-            if all(same(a, wrong(*copy.deepcopy(args)), self.within) for a, args in zip(found, trials)): return Verdict(False, message)
+            if all(
+                same(a, wrong(*copy.deepcopy(args)), self.within) for a, args in zip(found, trials)
+            ):
+                return Verdict(False, message)
         i = bad[0]
-        return Verdict(False, f"With {_shown(given, trials[i])} your function gives {_short(found[i])}; right is {_short(right[i])}. It is right in {len(trials) - len(bad)} of {len(trials)} trials.")
+        return Verdict(
+            False,
+            f"With {_shown(given, trials[i])} your function gives {_short(found[i])}; right "
+            f"is {_short(right[i])}. It is right in {len(trials) - len(bad)} of "
+            f"{len(trials)} trials.",
+        )
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #8741af13
-def _copied(value:Any) -> Any:
+def _copied(value: Any) -> Any:
     "A copy: a function may give the same array back each time, with new numbers in it."
-    try: return copy.deepcopy(value)
-    except Exception: return value  # a generator, say
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value  # a generator, say
 
-def _short(value:Any) -> str:
+# %% ../../nbs/library/learn/02_exercise.ipynb #f783eef8
+def _short(value: Any) -> str:
     "A value in a few characters."
-    if isinstance(value, (float, np.floating)): return f"{value:.4g}"
-    if kind_of(value) == "a list": return f"[{', '.join(_short(v) for v in _plain(value)[:12])}{', ...' if len(value) > 12 else ''}]"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.4g}"
+    if kind_of(value) == "a list":
+        return f"[{', '.join(_short(v) for v in _plain(value)[:12])}{', ...' if len(value) > 12 else ''}]"
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
 
-def _shown(function:Callable[..., Any], args:tuple[Any, ...]) -> str:
+# %% ../../nbs/library/learn/02_exercise.ipynb #a7ec4270
+def _shown(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
     "The arguments of a trial with their names."
-    names = [p for p in inspect.signature(function).parameters][:len(args)]
-    return ", ".join(f"{n} = {_short(a)}" for n, a in zip(names if len(names) == len(args) else [f"argument {i + 1}" for i in range(len(args))], args))
+    names = [p for p in inspect.signature(function).parameters][: len(args)]
+    return ", ".join(
+        f"{n} = {_short(a)}"
+        for n, a in zip(
+            names if len(names) == len(args) else [f"argument {i + 1}" for i in range(len(args))],
+            args,
+        )
+    )
 
-def what_is_odd(given:Any, right:Any, within:float|None) -> str:
+# %% ../../nbs/library/learn/02_exercise.ipynb #5c9ae9d9
+def what_is_odd(given: Any, right: Any, within: float | None) -> str:
     "What can be said of a wrong answer that nobody foresaw."
-    if kind_of(given) != kind_of(right): return f"Expected {kind_of(right)}, found {kind_of(given)}."
-    if kind_of(right) == "a number" and not isinstance(given, complex) and not isinstance(right, complex):
-        if math.isnan(given): return "Your answer is not a number (NaN): something was divided by nothing, or a value was missing."
-        if same(given, 100*right, 100*within if within else None): return "This is the percentage. Asked was the share, a number between 0 and 1."
-        if same(given, right/100, within/100 if within else None): return "This is the share. Asked was the percentage, a number between 0 and 100."
-        if same(given, -right, within): return "Right, but for the sign."
-        if same(given, 1 - right, within): return "This is the other part: one minus it would be right. Read the question once more."
-        if math.isclose(given, right, rel_tol=0.05): return "Very near. Have you rounded on the way? Keep all digits until the end."
+    if kind_of(given) != kind_of(right):
+        return f"Expected {kind_of(right)}, found {kind_of(given)}."
+    if (
+        kind_of(right) == "a number"
+        and not isinstance(given, complex)
+        and not isinstance(right, complex)
+    ):
+        if math.isnan(given):
+            return "Your answer is not a number (NaN): something was divided by nothing, or a value was missing."
+        if same(given, 100 * right, 100 * within if within else None):
+            return "This is the percentage. Asked was the share, a number between 0 and 1."
+        if same(given, right / 100, within / 100 if within else None):
+            return "This is the share. Asked was the percentage, a number between 0 and 100."
+        if same(given, -right, within):
+            return "Right, but for the sign."
+        if same(given, 1 - right, within):
+            return (
+                "This is the other part: one minus it would be right. Read the question once more."
+            )
+        if math.isclose(given, right, rel_tol=0.05):
+            return "Very near. Have you rounded on the way? Keep all digits until the end."
         return f"Not yet: {'too large' if given > right else 'too small'}."
-    if kind_of(right) in ("a list", "a set", "a dictionary") and len(given) != len(right): return f"Expected {len(right)} entries, found {len(given)}."
-    if kind_of(right) == "a list": return f"{sum(same(a, b, within) for a, b in zip(_plain(_in_order(given, right)), _plain(right)))} of {len(right)} entries are right, in their places."
+    if kind_of(right) in ("a list", "a set", "a dictionary") and len(given) != len(right):
+        return f"Expected {len(right)} entries, found {len(given)}."
+    if kind_of(right) == "a list":
+        return (
+            f"{sum(same(a, b, within) for a, b in zip(_plain(_in_order(given, right)), _plain(right)))} "
+            f"of {len(right)} entries are right, in their places."
+        )
     return "Not yet."
 
 # %% ../../nbs/library/learn/02_exercise.ipynb #bc46714e
-def with_code(text:str) -> str:
+def with_code(text: str) -> str:
     "Text as HTML; what stands between backticks is code."
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
+# %% ../../nbs/library/learn/02_exercise.ipynb #563d4779
 @dataclass(frozen=True)
 class Checked:
     "The result of a check, shown below the cell."
+
     exercise: str
     passed: bool
     message: str
     hints: tuple[str, ...] = ()  # in steps
-    solution: str = ""           # code
+    solution: str = ""  # code
 
-    def __repr__(self) -> str: return f"{'Right.' if self.passed else 'Not yet.'} {self.message}".strip()
+    def __repr__(self) -> str:
+        return f"{'Right.' if self.passed else 'Not yet.'} {self.message}".strip()
 
     def _repr_html_(self) -> str:
-        sign, word, colour = ("&#10003;", "Right.", "#00664b") if self.passed else ("&#10007;", "Not yet.", "#8f3f00")
-        return (f'<div role="status" style="border-left: 5px solid {colour}; padding: .4em .9em; margin: .3em 0; max-width: 48em">'
-                f'<strong style="color: {colour}; background: #fff; padding: 0 .3em"><span aria-hidden="true">{sign}</span> {word}</strong> {with_code(self.message)}{self._steps()}</div>')
+        sign, word, colour = (
+            ("&#10003;", "Right.", "#00664b")
+            if self.passed
+            else ("&#10007;", "Not yet.", "#8f3f00")
+        )
+        return (
+            f'<div role="status" style="border-left: 5px solid {colour}; padding: .4em '
+            '.9em; margin: .3em 0; max-width: 48em">'
+            f'<strong style="color: {colour}; background: #fff; padding: 0 .3em"><span '
+            f'aria-hidden="true">{sign}</span> {word}</strong> '
+            f"{with_code(self.message)}{self._steps()}</div>"
+        )
 
     def _steps(self) -> str:
         "Hints inside one another, the solution innermost."
-        last = f"<details><summary>Show a solution</summary><pre style='margin: .4em 0'><code>{html.escape(self.solution)}</code></pre></details>" if self.solution else ""
-        if self.passed: return last.replace("Show a solution", "Compare with a solution")
+        last = (
+            "<details><summary>Show a solution</summary><pre style='margin: .4em "
+            f"0'><code>{html.escape(self.solution)}</code></pre></details>"
+            if self.solution
+            else ""
+        )
+        if self.passed:
+            return last.replace("Show a solution", "Compare with a solution")
         for number, hint in reversed(list(enumerate(self.hints, 1))):
-            last = f"<details><summary>Hint {number} of {len(self.hints)}</summary><p style='margin: .3em 0'>{with_code(hint)}</p>{last}</details>"
+            last = (
+                f"<details><summary>Hint {number} of {len(self.hints)}</summary><p "
+                f"style='margin: .3em 0'>{with_code(hint)}</p>{last}</details>"
+            )
         return last

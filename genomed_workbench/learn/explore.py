@@ -16,9 +16,11 @@ import ipywidgets as widgets
 # %% ../../nbs/library/learn/04_explore.ipynb #86e90557
 WIDE = {"description_width": "initial"}
 
+
 @dataclass(frozen=True)
 class Slider:
     "A number between two ends; with a box beside it to type the number."
+
     label: str
     low: float
     high: float
@@ -29,48 +31,76 @@ class Slider:
     def control(self) -> tuple[Any, Any]:
         "What is shown, and the widget that holds the value."
         whole = all(float(v).is_integer() for v in (self.low, self.high, self.step, self.value))
-        limits = {"min": self.low, "max": self.high, "step": self.step, "value": self.value, "style": WIDE}
+        limits = {
+            "min": self.low,
+            "max": self.high,
+            "step": self.step,
+            "value": self.value,
+            "style": WIDE,
+        }
         label = f"{self.label} ({self.unit})" if self.unit else self.label
-        slider = (widgets.IntSlider if whole else widgets.FloatSlider)(description=label, continuous_update=False, layout={"width": "36rem", "max_width": "100%"}, **limits)
-        box = (widgets.BoundedIntText if whole else widgets.BoundedFloatText)(description="or type a number", layout={"width": "13rem"}, **limits)
+        slider = (widgets.IntSlider if whole else widgets.FloatSlider)(
+            description=label,
+            continuous_update=False,
+            layout={"width": "36rem", "max_width": "100%"},
+            **limits,
+        )
+        box = (widgets.BoundedIntText if whole else widgets.BoundedFloatText)(
+            description="or type a number", layout={"width": "13rem"}, **limits
+        )
         widgets.link((slider, "value"), (box, "value"))
         return widgets.HBox([slider, box], layout={"flex_flow": "row wrap"}), slider
 
+# %% ../../nbs/library/learn/04_explore.ipynb #891ccbf3
 @dataclass(frozen=True)
 class Choice:
     "One of several."
+
     label: str
     options: Mapping[str, Any]  # what is read -> the value
-    value: Any = None           # the first one unless told
+    value: Any = None  # the first one unless told
 
     def control(self) -> tuple[Any, Any]:
         "What is shown, and the widget that holds the value."
-        menu = widgets.Dropdown(options=list(self.options.items()), value=next(iter(self.options.values())) if self.value is None else self.value,
-                                description=self.label, style=WIDE, layout={"width": "36rem", "max_width": "100%"})
+        menu = widgets.Dropdown(
+            options=list(self.options.items()),
+            value=next(iter(self.options.values())) if self.value is None else self.value,
+            description=self.label,
+            style=WIDE,
+            layout={"width": "36rem", "max_width": "100%"},
+        )
         return menu, menu
 
+# %% ../../nbs/library/learn/04_explore.ipynb #06f14959
 @dataclass(frozen=True)
 class Switch:
     "Yes or no."
+
     label: str
     value: bool = False
 
     def control(self) -> tuple[Any, Any]:
         "What is shown, and the widget that holds the value."
-        box = widgets.Checkbox(self.value, description=self.label, indent=False, style=WIDE, layout={"width": "auto"})
+        box = widgets.Checkbox(
+            self.value, description=self.label, indent=False, style=WIDE, layout={"width": "auto"}
+        )
         return box, box
 
 # %% ../../nbs/library/learn/04_explore.ipynb #917f8abb
 class Explorer:
     "Controls, words and a picture that follow each other."
 
-    def __init__(self, draw:Callable[..., Any], controls:Mapping[str, Slider|Choice|Switch]):
+    def __init__(self, draw: Callable[..., Any], controls: Mapping[str, Slider | Choice | Switch]):
         self.draw = draw
         made = {name: control.control() for name, control in controls.items()}
-        self.shown, self.inputs = [s for s, _ in made.values()], {name: w for name, (_, w) in made.items()}
+        self.shown, self.inputs = (
+            [s for s, _ in made.values()],
+            {name: w for name, (_, w) in made.items()},
+        )
         self.words, self.picture = widgets.HTML(), widgets.HTML()
         self.result: Any = None
-        for one in self.inputs.values(): one.observe(self._moved, "value")
+        for one in self.inputs.values():
+            one.observe(self._moved, "value")
         self._show()
 
     @property
@@ -78,45 +108,66 @@ class Explorer:
         "The present values by name."
         return {name: w.value for name, w in self.inputs.items()}
 
-    def _moved(self, change:Any) -> None:
+    def _moved(self, change: Any) -> None:
         self.words.value = "<p role='status'>Drawing &hellip;</p>"
-        try: self._show()
+        try:
+            self._show()
         except Exception as error:
-            self.words.value = f"<p role='status'><strong>This could not be drawn.</strong> {html.escape(f'{type(error).__name__}: {error}')}</p>"
+            self.words.value = (
+                "<p role='status'><strong>This could not be drawn.</strong> "
+                f"{html.escape(f'{type(error).__name__}: {error}')}</p>"
+            )
 
     def _show(self) -> None:
         "Draw for the present values."
         self.result = self.draw(**self.values)
         self.picture.value = _as_html(self.result)
         said = getattr(self.result, "alt", "")
-        self.words.value = f"<p role='status' style='font-size: 1.05em; line-height: 1.45; max-width: 52em'>{html.escape(said)}</p>" if said else ""
+        self.words.value = (
+            f"<p role='status' style='font-size: 1.05em; line-height: 1.45; max-width: 52em'>{html.escape(said)}</p>"
+            if said
+            else ""
+        )
 
     def widget(self) -> Any:
         "Everything, one below the other."
         return widgets.VBox([*self.shown, self.words, self.picture]).add_class("genomed-explore")
 
-    def _repr_mimebundle_(self, **options:Any) -> dict[str, Any]:
-        return {**self.widget()._repr_mimebundle_(), "text/html": self.static(), "text/plain": repr(self)}
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        return {
+            **self.widget()._repr_mimebundle_(),
+            "text/html": self.static(),
+            "text/plain": repr(self),
+        }
 
     def static(self) -> str:
         "The present picture and words, for where no kernel runs."
         settings = ", ".join(f"{w.description}: {_read(w)}" for w in self.inputs.values())
-        return f"<div><p><em>Run the lesson in JupyterLab to move this. Shown: {html.escape(settings)}.</em></p><p>{html.escape(getattr(self.result, 'alt', ''))}</p>{_as_html(self.result)}</div>"
+        return (
+            "<div><p><em>Run the lesson in JupyterLab to move this. Shown: "
+            f"{html.escape(settings)}.</em></p><p>{html.escape(getattr(self.result, 'alt', ''))}</p>{_as_html(self.result)}</div>"
+        )
 
-    def __repr__(self) -> str: return str(getattr(self.result, "alt", "") or self.values)
+    def __repr__(self) -> str:
+        return str(getattr(self.result, "alt", "") or self.values)
 
-def _as_html(result:Any) -> str:
+# %% ../../nbs/library/learn/04_explore.ipynb #b7f736e6
+def _as_html(result: Any) -> str:
     "Whatever was drawn, as HTML."
     said = getattr(result, "_repr_html_", None)
     return said() if said else f"<pre>{html.escape(str(result))}</pre>"
 
-def _read(widget:Any) -> str:
+# %% ../../nbs/library/learn/04_explore.ipynb #38499c31
+def _read(widget: Any) -> str:
     "What a control reads at present."
     return str(getattr(widget, "label", None) or widget.value)
 
+# %% ../../nbs/library/learn/04_explore.ipynb #f605691d
 def explore(
-    draw:Callable[..., Any],           # gets the values by name; gives a Picture, or anything that shows itself
-    **controls:Slider|Choice|Switch,   # one a value
+    draw: Callable[
+        ..., Any
+    ],  # gets the values by name; gives a Picture, or anything that shows itself
+    **controls: Slider | Choice | Switch,  # one a value
 ) -> Explorer:
     "A picture that moves."
     return Explorer(draw, controls)

@@ -31,224 +31,338 @@ from .progress import Progress, ProgressError
 class FolderError(ValueError):
     "A folder that cannot be prepared for lessons."
 
+# %% ../../nbs/library/learn/09_folder.ipynb #2b0a66dc
 def packaged() -> dict[str, bytes]:
     "Everything a trainee's folder should hold: path in the folder -> content."
     source = lesson_folder()
-    paths = sorted(p for kind in ("*.ipynb", "*.csv") for p in source.rglob(kind) if not _aside(p.relative_to(source)))
+    paths = sorted(
+        p
+        for kind in ("*.ipynb", "*.csv")
+        for p in source.rglob(kind)
+        if not _aside(p.relative_to(source))
+    )
     return {p.relative_to(source).as_posix(): copy_of(p) for p in paths}
 
-def _aside(path:Path) -> bool:
+# %% ../../nbs/library/learn/09_folder.ipynb #73458c74
+def _aside(path: Path) -> bool:
     "True for what is no lesson: checkpoints of an editor, assets."
     return any(part.startswith((".", "_")) for part in path.parts)
 
-def copy_of(source:Path) -> bytes:
+# %% ../../nbs/library/learn/09_folder.ipynb #3e74f052
+def copy_of(source: Path) -> bytes:
     "A packaged file as the trainee gets it; the same bytes as long as the lesson is the same."
-    if source.suffix != ".ipynb": return source.read_bytes()
+    if source.suffix != ".ipynb":
+        return source.read_bytes()
     notebook = nbformat.read(source, as_version=4)
-    if is_lesson(notebook): return _as_bytes(with_tooltips(trainee_copy(read_lesson(source))))
+    if is_lesson(notebook):
+        return _as_bytes(with_tooltips(trainee_copy(read_lesson(source))))
     for cell in notebook.cells:
-        if cell.cell_type == "code": cell.outputs, cell.execution_count = [], None
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     return _as_bytes(notebook)
 
-def _as_bytes(notebook:nbformat.NotebookNode) -> bytes:
+# %% ../../nbs/library/learn/09_folder.ipynb #def0cc63
+def _as_bytes(notebook: nbformat.NotebookNode) -> bytes:
     "A notebook as it is written."
     return (nbformat.writes(notebook, version=4) + "\n").encode("utf-8")
 
-def digest(content:bytes) -> str:
+# %% ../../nbs/library/learn/09_folder.ipynb #8f58c310
+def digest(content: bytes) -> str:
     "SHA-256 in hexadecimal digits."
     return hashlib.sha256(content).hexdigest()
 
 # %% ../../nbs/library/learn/09_folder.ipynb #a5a58bd5
 MANIFEST, LOCK, FORMAT = ".genomed/copies.json", ".genomed/lock", 1
 
+
 @dataclass
 class Manifest:
     "What we wrote into a folder."
-    copies: dict[str, dict[str, str]] = field(default_factory=dict)  # path -> sha256 and version of what we wrote; offered and beside: sha256 and name of the newest version put beside it
-    version: str = ""                                                # of the package that wrote it last
-    newer: str = ""                                                  # that version, if it is newer than what we can read
+
+    copies: dict[str, dict[str, str]] = field(
+        default_factory=dict
+        # path -> sha256 and version of what we wrote; offered and beside: sha256 and name of the
+        # newest version put beside it
+    )
+    version: str = ""  # of the package that wrote it last
+    newer: str = ""  # that version, if it is newer than what we can read
     broken: bool = False
 
-    def wrote(self, path:str) -> str:
+    def wrote(self, path: str) -> str:
         "SHA-256 of what we wrote there last, or nothing."
         return self.copies.get(path, {}).get("sha256", "")
 
-    def offered(self, path:str) -> str:
+    def offered(self, path: str) -> str:
         "SHA-256 of the version that was put beside it last, or nothing."
         return self.copies.get(path, {}).get("offered", "")
 
-    def put(self, path:str, content:bytes) -> None:
+    def put(self, path: str, content: bytes) -> None:
         "Remember what lies there now: ours, and nothing newer beside it."
         known = self.copies.get(path, {})
-        if known.get("sha256") != digest(content) or "offered" in known: self.copies[path] = {"sha256": digest(content), "version": own_version()}
+        if known.get("sha256") != digest(content) or "offered" in known:
+            self.copies[path] = {"sha256": digest(content), "version": own_version()}
 
-    def offer(self, path:str, content:bytes, name:str) -> None:
+    def offer(self, path: str, content: bytes, name: str) -> None:
         "Remember that a new version was put beside a file of the trainee's."
         self.copies[path] = self.copies.get(path, {}) | {"offered": digest(content), "beside": name}
 
-def read_manifest(folder:Path) -> Manifest:
+# %% ../../nbs/library/learn/09_folder.ipynb #f6af9bb6
+def read_manifest(folder: Path) -> Manifest:
     "What the manifest of a folder says."
-    try: said = json.loads((folder/MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError: return Manifest()
-    except (OSError, ValueError): return Manifest(broken=True)
-    if not isinstance(said, dict) or not isinstance(said.get("format"), int): return Manifest(broken=True)
-    if said["format"] > FORMAT: return Manifest(newer=str(said.get("version", "a newer one")))
+    try:
+        said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, ValueError):
+        return Manifest(broken=True)
+    if not isinstance(said, dict) or not isinstance(said.get("format"), int):
+        return Manifest(broken=True)
+    if said["format"] > FORMAT:
+        return Manifest(newer=str(said.get("version", "a newer one")))
     copies = said.get("copies")
-    if not isinstance(copies, dict): return Manifest(broken=True)
-    return Manifest({path: one for path, one in copies.items() if _entry(one)}, str(said.get("version", "")))
+    if not isinstance(copies, dict):
+        return Manifest(broken=True)
+    return Manifest(
+        {path: one for path, one in copies.items() if _entry(one)}, str(said.get("version", ""))
+    )
 
-def _entry(one:Any) -> bool:
+# %% ../../nbs/library/learn/09_folder.ipynb #b42b3860
+def _entry(one: Any) -> bool:
     "True if an entry has the form we write."
     return isinstance(one, dict) and all(isinstance(value, str) for value in one.values())
 
-def write_manifest(folder:Path, manifest:Manifest) -> None:
+# %% ../../nbs/library/learn/09_folder.ipynb #7f8aaaa4
+def write_manifest(folder: Path, manifest: Manifest) -> None:
     "Write it, if it says anything new."
-    text = json.dumps({"format": FORMAT, "version": own_version(), "copies": manifest.copies}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    path = folder/MANIFEST
-    if not path.is_file() or path.read_bytes() != text.encode(): write_text_atomically(path, text)
+    text = (
+        json.dumps(
+            {"format": FORMAT, "version": own_version(), "copies": manifest.copies},
+            indent=1,
+            sort_keys=True,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
+    path = folder / MANIFEST
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text_atomically(path, text)
 
 # %% ../../nbs/library/learn/09_folder.ipynb #28267829
 NEW, BACK, RENEWED, SAME, KEPT = "new", "back", "renewed", "same", "kept"
 
+
 def verdict(
-    folder:Path,
-    path:str,           # in the folder
-    content:bytes,      # what the package has
-    manifest:Manifest,
-) -> str:               # NEW: not there; BACK: it was deleted; RENEWED: ours, and not the present one; SAME: the present one; KEPT: the trainee's
+    folder: Path,
+    path: str,  # in the folder
+    content: bytes,  # what the package has
+    manifest: Manifest,
+    # NEW: not there; BACK: it was deleted; RENEWED: ours, and not the present one; SAME: the
+    # present one; KEPT: the trainee's
+) -> str:
     "What is to be done with one file."
-    target, wrote = folder/path, manifest.wrote(path)
-    if not os.path.lexists(target): return BACK if wrote else NEW
+    target, wrote = folder / path, manifest.wrote(path)
+    if not os.path.lexists(target):
+        return BACK if wrote else NEW
     lies = found(target)
-    if lies == digest(content): return SAME
+    if lies == digest(content):
+        return SAME
     return RENEWED if lies and lies == wrote else KEPT
 
-def found(path:Path) -> str:
+# %% ../../nbs/library/learn/09_folder.ipynb #c0c19d08
+def found(path: Path) -> str:
     "SHA-256 of a file; nothing for a link, a folder, or what cannot be read."
-    if path.is_symlink() or not path.is_file(): return ""
-    try: return digest(path.read_bytes())
-    except OSError: return ""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    try:
+        return digest(path.read_bytes())
+    except OSError:
+        return ""
 
 # %% ../../nbs/library/learn/09_folder.ipynb #449267ba
-def names_beside(path:str) -> Iterator[str]:
+def names_beside(path: str) -> Iterator[str]:
     "Names for a new version beside a file, the best one first."
     whole, label = PurePosixPath(path), f"new {own_version()}"
     yield str(whole.with_name(f"{whole.stem} ({label}){whole.suffix}"))
-    for number in range(2, 1000): yield str(whole.with_name(f"{whole.stem} ({label}, {number}){whole.suffix}"))
+    for number in range(2, 1000):
+        yield str(whole.with_name(f"{whole.stem} ({label}, {number}){whole.suffix}"))
 
+# %% ../../nbs/library/learn/09_folder.ipynb #aa011472
 def place_beside(
-    folder:Path,
-    path:str,
-    content:bytes,
-    manifest:Manifest,
-) -> str|None:  # where the new version was put; None if nothing is to be offered
+    folder: Path,
+    path: str,
+    content: bytes,
+    manifest: Manifest,
+) -> str | None:  # where the new version was put; None if nothing is to be offered
     "Put the packaged version beside a file that is the trainee's."
     mine = digest(content)
-    if mine in (manifest.wrote(path), manifest.offered(path)): return None
+    if mine in (manifest.wrote(path), manifest.offered(path)):
+        return None
     for name in names_beside(path):
         done = verdict(folder, name, content, manifest)
-        if done == KEPT: continue
-        if done != SAME: write_bytes_atomically(folder/name, content)
+        if done == KEPT:
+            continue
+        if done != SAME:
+            write_bytes_atomically(folder / name, content)
         manifest.put(name, content)
         manifest.offer(path, content, name)
         return name if done != SAME else None
-    raise FolderError(f"{folder/path}: there are a thousand versions beside it. Move some of them elsewhere.")
+    raise FolderError(
+        f"{folder / path}: there are a thousand versions beside it. Move some of them elsewhere."
+    )
 
 # %% ../../nbs/library/learn/09_folder.ipynb #6f5a669a
 @dataclass
 class Prepared:
     "What was done to a trainee's folder."
+
     folder: Path
-    new: list[str] = field(default_factory=list)           # files that were not there
-    back: list[str] = field(default_factory=list)          # files that had been deleted, and are there again
-    renewed: list[str] = field(default_factory=list)       # untouched files, brought up to date
-    same: list[str] = field(default_factory=list)          # untouched files that are up to date
-    kept: list[str] = field(default_factory=list)          # the trainee's, left as they are
-    beside: dict[str, str] = field(default_factory=dict)   # the trainee's -> where the new version lies now
-    notes: list[str] = field(default_factory=list)         # what else there is to say
-    start: str = "start.ipynb"                             # the notebook to open
+    new: list[str] = field(default_factory=list)  # files that were not there
+    back: list[str] = field(
+        default_factory=list
+    )  # files that had been deleted, and are there again
+    renewed: list[str] = field(default_factory=list)  # untouched files, brought up to date
+    same: list[str] = field(default_factory=list)  # untouched files that are up to date
+    kept: list[str] = field(default_factory=list)  # the trainee's, left as they are
+    beside: dict[str, str] = field(
+        default_factory=dict
+    )  # the trainee's -> where the new version lies now
+    notes: list[str] = field(default_factory=list)  # what else there is to say
+    start: str = "start.ipynb"  # the notebook to open
 
     def in_words(self) -> list[str]:
         "A few lines that say it."
-        said = [("new", self.new), ("here again", self.back), ("brought up to date", self.renewed), ("new version beside yours", list(self.beside.values())),
-                ("yours, left as they are", self.kept)]
+        said = [
+            ("new", self.new),
+            ("here again", self.back),
+            ("brought up to date", self.renewed),
+            ("new version beside yours", list(self.beside.values())),
+            ("yours, left as they are", self.kept),
+        ]
         return [*(f"{what}: {_few(paths)}" for what, paths in said if paths), *self.notes]
 
-def _few(paths:list[str]) -> str:
+# %% ../../nbs/library/learn/09_folder.ipynb #dc15a4f9
+def _few(paths: list[str]) -> str:
     "At most eight names."
     return ", ".join(paths[:8]) + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
 
 # %% ../../nbs/library/learn/09_folder.ipynb #ace7989b
 def prepare_folder(
-    folder:str|Path,  # made if it is not there
-) -> Prepared:        # what was done
+    folder: str | Path,  # made if it is not there
+) -> Prepared:  # what was done
     "Put the lessons into a trainee's folder; what was touched there stays as it is."
     place = _checked(Path(folder))
     try:
-        (place/MANIFEST).parent.mkdir(exist_ok=True)
-        with FileLock(place/LOCK, timeout=60): return _fill(place)
-    except Timeout: raise FolderError(f"{place}: another `genomed lab` has been preparing this folder for a minute. Wait for it to end, then try again.") from None
-    except OSError as error: raise FolderError(_in_words(place, error)) from error
+        (place / MANIFEST).parent.mkdir(exist_ok=True)
+        with FileLock(place / LOCK, timeout=60):
+            return _fill(place)
+    except Timeout:
+        raise FolderError(
+            f"{place}: another `genomed lab` has been preparing this folder for a minute. "
+            "Wait for it to end, then try again."
+        ) from None
+    except OSError as error:
+        raise FolderError(_in_words(place, error)) from error
 
-def _checked(folder:Path) -> Path:
+# %% ../../nbs/library/learn/09_folder.ipynb #c85bb785
+def _checked(folder: Path) -> Path:
     "A folder that may hold a trainee's copies; links on the way to it are followed, links inside it are not."
     place = folder.expanduser().resolve()
     over = next(p for p in (place, *place.parents) if p.exists())
-    if not over.is_dir(): raise FolderError(f"{over} is a file; expected a folder for the lessons. Choose another name.")
+    if not over.is_dir():
+        raise FolderError(
+            f"{over} is a file; expected a folder for the lessons. Choose another name."
+        )
     if place.is_relative_to(lesson_folder().resolve()):
-        raise FolderError(f"{place} holds the sources of the lessons, with their solutions. Choose another folder for your copies.")
-    try: place.mkdir(parents=True, exist_ok=True)
-    except OSError as error: raise FolderError(_in_words(place, error)) from error
-    own = place/PurePosixPath(MANIFEST).parts[0]
-    if own.is_symlink() or (own.exists() and not own.is_dir()): raise FolderError(f"{own} is {'a link' if own.is_symlink() else 'a file'}; expected a folder of ours. Move it elsewhere.")
+        raise FolderError(
+            f"{place} holds the sources of the lessons, with their solutions. Choose another folder for your copies."
+        )
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(_in_words(place, error)) from error
+    own = place / PurePosixPath(MANIFEST).parts[0]
+    if own.is_symlink() or (own.exists() and not own.is_dir()):
+        raise FolderError(
+            f"{own} is {'a link' if own.is_symlink() else 'a file'}; expected a folder of ours. Move it elsewhere."
+        )
     return place
 
-def _in_words(folder:Path, error:OSError) -> str:
+# %% ../../nbs/library/learn/09_folder.ipynb #783d1b4a
+def _in_words(folder: Path, error: OSError) -> str:
     "What the file system refused, and what to do."
-    advice = {errno.ENOSPC: "The disk is full: free some space, then try again.", errno.EDQUOT: "Your share of the disk is used up: free some space, then try again.",
-              errno.EROFS: "Nothing can be written there: choose another folder.", errno.EACCES: "You may not write there: choose another folder."}
+    advice = {
+        errno.ENOSPC: "The disk is full: free some space, then try again.",
+        errno.EDQUOT: "Your share of the disk is used up: free some space, then try again.",
+        errno.EROFS: "Nothing can be written there: choose another folder.",
+        errno.EACCES: "You may not write there: choose another folder.",
+    }
     said = advice.get(error.errno or 0, "Choose another folder, or mend this and try again.")
-    return f"{folder}: the lessons could not be put there ({error.strerror or error}). {said} No file of yours was changed."
+    return (
+        f"{folder}: the lessons could not be put there ({error.strerror or error}). "
+        f"{said} No file of yours was changed."
+    )
 
 # %% ../../nbs/library/learn/09_folder.ipynb #d1ad50df
-def _fill(folder:Path) -> Prepared:
+def _fill(folder: Path) -> Prepared:
     "Prepare a folder that nobody else prepares at the moment."
     manifest, done = read_manifest(folder), Prepared(folder)
     if manifest.newer:
-        done.notes.append(f"This folder was prepared by a newer Genomed Workbench ({manifest.newer}); everything in it is left as it is. Update with: pip install -U genomed-workbench")
+        done.notes.append(
+            f"This folder was prepared by a newer Genomed Workbench ({manifest.newer}); "
+            "everything in it is left as it is. Update with: pip install -U "
+            "genomed-workbench"
+        )
         return done
-    if manifest.broken: done.notes.append("The list of what was put here could not be read, so every file that differs from ours counts as yours.")
-    for path, content in packaged().items(): _one(path, content, manifest, done)
+    if manifest.broken:
+        done.notes.append(
+            "The list of what was put here could not be read, so every file that differs from ours counts as yours."
+        )
+    for path, content in packaged().items():
+        _one(path, content, manifest, done)
     write_manifest(folder, manifest)
     done.start = version_beside(folder, "start.ipynb", manifest) or "start.ipynb"
     _begin_progress(folder, done)
     return done
 
-def _one(path:str, content:bytes, manifest:Manifest, done:Prepared) -> None:
+# %% ../../nbs/library/learn/09_folder.ipynb #24a090f4
+def _one(path: str, content: bytes, manifest: Manifest, done: Prepared) -> None:
     "Bring one file up to date, or leave it alone."
     if _leads_out(done.folder, path):
-        done.notes.append(f"{path}: {PurePosixPath(path).parts[0]} is not a folder in here but a link or a file of yours, so nothing was put there.")
+        done.notes.append(
+            f"{path}: {PurePosixPath(path).parts[0]} is not a folder in here but a link or "
+            "a file of yours, so nothing was put there."
+        )
         return
     what = verdict(done.folder, path, content, manifest)
-    if what in (NEW, BACK, RENEWED): write_bytes_atomically(done.folder/path, content)
-    if what != KEPT: manifest.put(path, content)
-    elif name := place_beside(done.folder, path, content, manifest): done.beside[path] = name
-    {NEW: done.new, BACK: done.back, RENEWED: done.renewed, SAME: done.same, KEPT: done.kept}[what].append(path)
+    if what in (NEW, BACK, RENEWED):
+        write_bytes_atomically(done.folder / path, content)
+    if what != KEPT:
+        manifest.put(path, content)
+    elif name := place_beside(done.folder, path, content, manifest):
+        done.beside[path] = name
+    {NEW: done.new, BACK: done.back, RENEWED: done.renewed, SAME: done.same, KEPT: done.kept}[
+        what
+    ].append(path)
 
-def _leads_out(folder:Path, path:str) -> bool:
+# %% ../../nbs/library/learn/09_folder.ipynb #a5bfd2e5
+def _leads_out(folder: Path, path: str) -> bool:
     "True if a link, or something that is no folder, stands where a folder of the path would be."
-    above = [folder/p for p in PurePosixPath(path).parents][:-1]
+    above = [folder / p for p in PurePosixPath(path).parents][:-1]
     return any(p.is_symlink() or (p.exists() and not p.is_dir()) for p in above)
 
-def version_beside(folder:Path, path:str, manifest:Manifest) -> str:
+# %% ../../nbs/library/learn/09_folder.ipynb #268123dd
+def version_beside(folder: Path, path: str, manifest: Manifest) -> str:
     "Where the new version lies that was put beside a touched file; nothing if there is none."
     beside = manifest.copies.get(path, {}).get("beside", "")
-    return beside if beside and (folder/beside).is_file() else ""
+    return beside if beside and (folder / beside).is_file() else ""
 
-def _begin_progress(folder:Path, done:Prepared) -> None:
+# %% ../../nbs/library/learn/09_folder.ipynb #e1006176
+def _begin_progress(folder: Path, done: Prepared) -> None:
     "The file in which progress is kept; one that is there stays."
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        try: Progress.create(folder)
-        except ProgressError as error: done.notes.append(str(error))
+        try:
+            Progress.create(folder)
+        except ProgressError as error:
+            done.notes.append(str(error))
     done.notes += [str(one.message) for one in heard]

@@ -27,11 +27,13 @@ from .prose import as_html, as_text
 # %% ../../nbs/library/learn/06_glossary.ipynb #40435091
 PRECISELY = "**Precisely:**"
 
+
 @dataclass(frozen=True)
 class Term:
     "A term of the glossary."
+
     name: str
-    plain: str    # Markdown, for everybody
+    plain: str  # Markdown, for everybody
     precise: str  # Markdown, with formula and source
 
     @property
@@ -45,119 +47,201 @@ class Term:
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #522f7313
 def term_of(
-    text:str,  # a cell of the glossary
+    text: str,  # a cell of the glossary
 ) -> Term:
     "Read one term."
     parts = [part.strip() for part in text.strip().split("\n\n")]
     name = parts[0].removeprefix("## ").strip()
-    if not parts[0].startswith("## ") or len(parts) != 3 or not parts[2].startswith(PRECISELY) or parts[1].startswith(PRECISELY):
-        raise LessonError(f"glossary, {name!r}: expected a heading '## term', a paragraph in plain words and a paragraph that starts with '{PRECISELY}', with empty lines between them.")
+    if (
+        not parts[0].startswith("## ")
+        or len(parts) != 3
+        or not parts[2].startswith(PRECISELY)
+        or parts[1].startswith(PRECISELY)
+    ):
+        raise LessonError(
+            f"glossary, {name!r}: expected a heading '## term', a paragraph in plain words "
+            f"and a paragraph that starts with '{PRECISELY}', with empty lines between them."
+        )
     return Term(name, parts[1], parts[2].removeprefix(PRECISELY).strip())
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #8c5d9cdb
 def terms() -> dict[str, Term]:
     "All terms by name, in their order."
-    path = lesson_folder()/"glossary.ipynb"
-    if not path.exists(): raise LessonError("The glossary is missing beside the lessons. Install genomed-workbench again.")
+    path = lesson_folder() / "glossary.ipynb"
+    if not path.exists():
+        raise LessonError(
+            "The glossary is missing beside the lessons. Install genomed-workbench again."
+        )
     return dict(_terms(path, path.stat().st_mtime_ns))
 
+# %% ../../nbs/library/learn/06_glossary.ipynb #9f01389a
 @cache
-def _terms(path:Path, changed:int) -> dict[str, Term]:
+def _terms(path: Path, changed: int) -> dict[str, Term]:
     "The terms of a glossary; read again when it has changed."
-    found = [term_of(cell.source) for cell in nbformat.read(path, as_version=4).cells if cell.source.startswith("## ")]
+    found = [
+        term_of(cell.source)
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.source.startswith("## ")
+    ]
     return {term.name: term for term in found}
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #4839ceb2
-LINK = re.compile(r'(?<!!)\[(?P<words>[^\]]+)\]\((?P<path>[^()\s"]*glossary\.ipynb)(?:#(?P<anchor>[^()\s"]*))?(?P<title>\s+"[^"]*")?\)')
+LINK = re.compile(
+    r'(?<!!)\[(?P<words>[^\]]+)\]\((?P<path>[^()\s"]*glossary\.ipynb)(?:#(?P<anchor>[^()\s"]*))?(?P<title>\s+"[^"]*")?\)'
+)
 
-def glossary_links(notebook:NotebookNode) -> Iterator[re.Match[str]]:
+
+def glossary_links(notebook: NotebookNode) -> Iterator[re.Match[str]]:
     "All links to the glossary, in text and in code that writes text."
-    for cell in notebook.cells: yield from LINK.finditer(cell.source)
+    for cell in notebook.cells:
+        yield from LINK.finditer(cell.source)
 
-def used_in(term:str) -> list[str]:
+# %% ../../nbs/library/learn/06_glossary.ipynb #3bf6924b
+def used_in(term: str) -> list[str]:
     "The lessons, by id, that link to a term."
     anchor = _known(term).anchor
-    return [id for id, lesson in lessons().items() if any(link["anchor"] == anchor for link in glossary_links(lesson.notebook))]
+    return [
+        id
+        for id, lesson in lessons().items()
+        if any(link["anchor"] == anchor for link in glossary_links(lesson.notebook))
+    ]
 
-def _known(term:str) -> Term:
+# %% ../../nbs/library/learn/06_glossary.ipynb #3f03a850
+def _known(term: str) -> Term:
     "A term of the glossary, or an error that names its neighbours."
     known = terms()
-    if term in known: return known[term]
+    if term in known:
+        return known[term]
     near = [name for name in known if name.casefold()[:3] == term.casefold()[:3]]
-    raise LessonError(f"The glossary has no term {term!r}. {'Near it' if near else 'There are'}: {', '.join(near or known)}.")
+    raise LessonError(
+        f"The glossary has no term {term!r}. {'Near it' if near else 'There are'}: {', '.join(near or known)}."
+    )
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #26362781
 def glossary() -> pd.DataFrame:
     "All terms: plain words, precise words, anchor, and the lessons that use them."
-    rows = [{"term": t.name, "plain": t.plain, "precise": t.precise, "anchor": t.anchor, "used_in": used_in(t.name)} for t in terms().values()]
+    rows = [
+        {
+            "term": t.name,
+            "plain": t.plain,
+            "precise": t.precise,
+            "anchor": t.anchor,
+            "used_in": used_in(t.name),
+        }
+        for t in terms().values()
+    ]
     return pd.DataFrame(rows).set_index("term")
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #716a3980
-def broken_links(lesson:Lesson) -> list[str]:
+def broken_links(lesson: Lesson) -> list[str]:
     "Links to the glossary that lead nowhere, in words."
-    anchors, right = {term.anchor for term in terms().values()}, lesson_folder()/"glossary.ipynb"
+    anchors, right = {term.anchor for term in terms().values()}, lesson_folder() / "glossary.ipynb"
     said = []
     for link in glossary_links(lesson.notebook):
         where = f"{lesson.path.name}: the link {link[0]}"
-        if (lesson.path.parent/link["path"]).resolve() != right.resolve(): said.append(f"{where} points to {link['path']}; from this lesson the glossary is at {_way(lesson.path, right)}.")
-        elif link["anchor"] not in anchors: said.append(f"{where} asks for {link['anchor']!r}, which the glossary does not have.")
+        if (lesson.path.parent / link["path"]).resolve() != right.resolve():
+            said.append(
+                f"{where} points to {link['path']}; from this lesson the glossary is at {_way(lesson.path, right)}."
+            )
+        elif link["anchor"] not in anchors:
+            said.append(f"{where} asks for {link['anchor']!r}, which the glossary does not have.")
     return said
 
-def _way(lesson:Path, right:Path) -> str:
+# %% ../../nbs/library/learn/06_glossary.ipynb #5f9eb82d
+def _way(lesson: Path, right: Path) -> str:
     "The way from a lesson to the glossary."
-    inside = lesson.resolve().parent.relative_to(right.resolve().parent) if lesson.resolve().is_relative_to(right.resolve().parent) else Path()
-    return "../"*len(inside.parts) + right.name
+    inside = (
+        lesson.resolve().parent.relative_to(right.resolve().parent)
+        if lesson.resolve().is_relative_to(right.resolve().parent)
+        else Path()
+    )
+    return "../" * len(inside.parts) + right.name
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #af8e8681
-def with_tooltips(notebook:NotebookNode) -> NotebookNode:
+def with_tooltips(notebook: NotebookNode) -> NotebookNode:
     "A copy in which every link to the glossary carries the plain words as its title."
-    plain, book = {term.anchor: as_text(term.plain).replace('"', "'") for term in terms().values()}, copy.deepcopy(notebook)
-    def titled(link:re.Match[str]) -> str:
-        if link["anchor"] not in plain or link["title"]: return link[0]
+    plain, book = (
+        {term.anchor: as_text(term.plain).replace('"', "'") for term in terms().values()},
+        copy.deepcopy(notebook),
+    )
+
+    def titled(link: re.Match[str]) -> str:
+        if link["anchor"] not in plain or link["title"]:
+            return link[0]
         return f'[{link["words"]}]({link["path"]}#{link["anchor"]} "{plain[link["anchor"]]}")'
+
     for cell in book.cells:
-        if cell.cell_type == "markdown": cell.source = LINK.sub(titled, cell.source)
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(titled, cell.source)
     return book
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #02acd107
 def search(
-    words:str,        # part of a term, or of its explanation
-) -> list[Term]:      # best first
+    words: str,  # part of a term, or of its explanation
+) -> list[Term]:  # best first
     "Terms whose name starts with the words, then those that contain them, then those explained with them."
     sought = words.strip().casefold()
-    def rank(term:Term) -> int:
+
+    def rank(term: Term) -> int:
         name = term.name.casefold()
-        return 0 if name == sought else 1 if name.startswith(sought) else 2 if sought in name else 3 if sought in as_text(term.plain).casefold() else 4
+        return (
+            0
+            if name == sought
+            else 1
+            if name.startswith(sought)
+            else 2
+            if sought in name
+            else 3
+            if sought in as_text(term.plain).casefold()
+            else 4
+        )
+
     return sorted((t for t in terms().values() if rank(t) < 4), key=rank)
 
 # %% ../../nbs/library/learn/06_glossary.ipynb #f1986c4d
 class LookUp:
     "The glossary with a box to search in it."
 
-    def __init__(self, words:str="", most:int=6):
+    def __init__(self, words: str = "", most: int = 6):
         self.words, self.most = words, most
 
-    def found(self, words:str) -> str:
+    def found(self, words: str) -> str:
         "The terms that fit, as a piece of a page."
         hits = search(words)
-        more = f"<p>{len(hits) - self.most} more fit; type a little more.</p>" if len(hits) > self.most else ""
-        return f"<div role='status'>{_listed(hits[:self.most]) if hits else '<p>No term fits.</p>'}{more}</div>"
+        more = (
+            f"<p>{len(hits) - self.most} more fit; type a little more.</p>"
+            if len(hits) > self.most
+            else ""
+        )
+        return f"<div role='status'>{_listed(hits[: self.most]) if hits else '<p>No term fits.</p>'}{more}</div>"
 
     def widget(self) -> Any:
         "A labelled box and what fits to its words."
-        box = widgets.Text(self.words, description="Search the glossary", placeholder="a term, or a word", style={"description_width": "initial"}, layout={"width": "26em"})
+        box = widgets.Text(
+            self.words,
+            description="Search the glossary",
+            placeholder="a term, or a word",
+            style={"description_width": "initial"},
+            layout={"width": "26em"},
+        )
         shown = widgets.HTML(self.found(self.words))
         box.observe(lambda change: setattr(shown, "value", self.found(change["new"])), "value")
         return widgets.VBox([box, shown]).add_class("genomed-glossary")
 
-    def _repr_mimebundle_(self, **options:Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         fits = search(self.words)
-        return {**self.widget()._repr_mimebundle_(), "text/html": _listed(fits), "text/plain": "\n".join(f"{t.name}: {as_text(t.plain)}" for t in fits)}
+        return {
+            **self.widget()._repr_mimebundle_(),
+            "text/html": _listed(fits),
+            "text/plain": "\n".join(f"{t.name}: {as_text(t.plain)}" for t in fits),
+        }
 
-def _listed(found:list[Term]) -> str:
+# %% ../../nbs/library/learn/06_glossary.ipynb #4d8f92d0
+def _listed(found: list[Term]) -> str:
     "Terms as a list of definitions."
     return f"<dl style='max-width: 48em; line-height: 1.45'>{''.join(term.html() for term in found)}</dl>"
 
-def look_up(words:str="") -> LookUp:
+# %% ../../nbs/library/learn/06_glossary.ipynb #c4447e40
+def look_up(words: str = "") -> LookUp:
     "Search the glossary."
     return LookUp(words)

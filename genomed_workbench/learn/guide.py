@@ -22,43 +22,92 @@ from ..data.registry import card_of, cohorts
 from ..data.storage import write_text_atomically
 from ..data.version import own_version
 from ..evaluation.report import HEAD, STYLE
-from .lesson import SERIES, Exercise, Lesson, LessonError, Teach, lessons, read_lesson
+from genomed_workbench.learn.lesson import (
+    SERIES,
+    Exercise,
+    Lesson,
+    LessonError,
+    Teach,
+    lessons,
+    read_lesson,
+)
 from .prose import as_html, as_line
-from .slides import Asked, asked_or_error, clock, code_html, code_style, quiz_cells, slides_of, spent
+from genomed_workbench.learn.slides import (
+    Asked,
+    asked_or_error,
+    clock,
+    code_html,
+    code_style,
+    quiz_cells,
+    slides_of,
+    spent,
+)
 
 # %% ../../nbs/library/learn/08_guide.ipynb #5be1648c
 @dataclass(frozen=True)
 class Told:
     "What the check of an exercise says."
+
     wrong: tuple[tuple[str, str], ...]  # message, and the code of the answer that gets it
     hints: tuple[str, ...]
     because: str
 
+# %% ../../nbs/library/learn/08_guide.ipynb #31eaaff0
 def told(
-    source:str,  # a key's cell
-    name:str,    # of the exercise
-    where:str="this cell",
+    source: str,  # a key's cell
+    name: str,  # of the exercise
+    where: str = "this cell",
 ) -> Told:
     "Read the messages and hints of a key."
-    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "key" and n.args and getattr(n.args[0], "value", None) == name]
-    if not calls: raise LessonError(f"{where}: the exercise {name!r} has no answer key, lesson.key({name!r}, ...).")
+    calls = [
+        n
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.Call)
+        and getattr(n.func, "attr", "") == "key"
+        and n.args
+        and getattr(n.args[0], "value", None) == name
+    ]
+    if not calls:
+        raise LessonError(
+            f"{where}: the exercise {name!r} has no answer key, lesson.key({name!r}, ...)."
+        )
     given = {k.arg: k.value for k in calls[0].keywords}
-    wrong = [(f"{where}, key of {name!r}", pair) for kind in ("wrong", "wrong_if") for pair in _pairs(given.get(kind))]
+    wrong = [
+        (f"{where}, key of {name!r}", pair)
+        for kind in ("wrong", "wrong_if")
+        for pair in _pairs(given.get(kind))
+    ]
     hints = given.get("hints")
-    return Told(tuple((_literal(message, at), _answer_code(answer)) for at, (message, answer) in wrong),
-                tuple(_literal(hint, f"{where}, key of {name!r}") for hint in (hints.elts if isinstance(hints, (ast.List, ast.Tuple)) else ())),
-                _literal(given["because"], f"{where}, key of {name!r}") if "because" in given else "")
+    return Told(
+        tuple((_literal(message, at), _answer_code(answer)) for at, (message, answer) in wrong),
+        tuple(
+            _literal(hint, f"{where}, key of {name!r}")
+            for hint in (hints.elts if isinstance(hints, (ast.List, ast.Tuple)) else ())
+        ),
+        _literal(given["because"], f"{where}, key of {name!r}") if "because" in given else "",
+    )
 
-def _pairs(node:ast.expr|None) -> list[tuple[ast.expr, ast.expr]]:
+# %% ../../nbs/library/learn/08_guide.ipynb #31ac9a1b
+def _pairs(node: ast.expr | None) -> list[tuple[ast.expr, ast.expr]]:
     "Message and answer of each wrong answer."
-    return [(k, v) for k, v in zip(node.keys, node.values) if k is not None] if isinstance(node, ast.Dict) else []
+    return (
+        [(k, v) for k, v in zip(node.keys, node.values) if k is not None]
+        if isinstance(node, ast.Dict)
+        else []
+    )
 
-def _literal(node:ast.expr, where:str) -> str:
+# %% ../../nbs/library/learn/08_guide.ipynb #166710cd
+def _literal(node: ast.expr, where: str) -> str:
     "A text that stands there as it is."
-    if isinstance(node, ast.Constant) and isinstance(node.value, str): return node.value
-    raise LessonError(f"{where}: expected a plain text in quotes, found {ast.unparse(node)}. The guide lists it without running the lesson.")
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    raise LessonError(
+        f"{where}: expected a plain text in quotes, found {ast.unparse(node)}. The "
+        "guide lists it without running the lesson."
+    )
 
-def _answer_code(node:ast.expr) -> str:
+# %% ../../nbs/library/learn/08_guide.ipynb #66738577
+def _answer_code(node: ast.expr) -> str:
     "The code of a wrong answer."
     return ast.unparse(node.body if isinstance(node, ast.Lambda) else node)
 
@@ -66,6 +115,7 @@ def _answer_code(node:ast.expr) -> str:
 @dataclass(frozen=True)
 class Timed:
     "One section with its place on the clock."
+
     remark: Teach
     begins: int
     slides: tuple[int, ...]  # their numbers, from 1
@@ -80,37 +130,64 @@ class Timed:
         "From when to when."
         return f"{clock(self.begins)} to {clock(self.begins + self.remark.minutes)}"
 
-def timetable(lesson:Lesson) -> list[Timed]:
+# %% ../../nbs/library/learn/08_guide.ipynb #2bba9936
+def timetable(lesson: Lesson) -> list[Timed]:
     "The sections with minutes and clock, or an error where the minutes do not add up."
     remarks, total = by_section(lesson), sum(remark.minutes for remark in lesson.teach)
     if total != lesson.about.minutes:
-        parts = ", ".join(f"{remark.section or 'opening'} {remark.minutes}" for remark in remarks) or "none"
-        raise LessonError(f"{lesson.path.name}: the lesson says {lesson.about.minutes} minutes, its sections add up to {total} ({parts}). Mend the minutes in its 'teach' cells.")
+        parts = (
+            ", ".join(f"{remark.section or 'opening'} {remark.minutes}" for remark in remarks)
+            or "none"
+        )
+        raise LessonError(
+            f"{lesson.path.name}: the lesson says {lesson.about.minutes} minutes, its "
+            f"sections add up to {total} ({parts}). Mend the minutes in its 'teach' cells."
+        )
     numbers: dict[str, list[int]] = {}
-    for number, slide in enumerate(slides_of(lesson), 1): numbers.setdefault(slide.section, []).append(number)
+    for number, slide in enumerate(slides_of(lesson), 1):
+        numbers.setdefault(slide.section, []).append(number)
     starts = [sum(remark.minutes for remark in remarks[:i]) for i in range(len(remarks))]
-    return [Timed(remark, start, tuple(numbers.get(remark.section, ()))) for remark, start in zip(remarks, starts)]
+    return [
+        Timed(remark, start, tuple(numbers.get(remark.section, ())))
+        for remark, start in zip(remarks, starts)
+    ]
 
-def by_section(lesson:Lesson) -> list[Teach]:
+# %% ../../nbs/library/learn/08_guide.ipynb #b7de4516
+def by_section(lesson: Lesson) -> list[Teach]:
     "One remark a section, in order; several cells of a section are put together."
     found: dict[str, Teach] = {}
     for new in lesson.teach:
         old = found.get(new.section, Teach(new.section, 0))
-        found[new.section] = Teach(new.section, old.minutes + new.minutes, old.say + new.say, old.mistakes + new.mistakes)
-    if lost := [e.name for e in lesson.exercises.values() if e.section not in found] + [f"quiz in {section!r}" for section in quizzes(lesson) if section not in found]:
-        raise LessonError(f"{lesson.path.name}: {', '.join(lost)} stands in a section without a 'teach' cell. Add one with its minutes, below the section's first text.")
+        found[new.section] = Teach(
+            new.section, old.minutes + new.minutes, old.say + new.say, old.mistakes + new.mistakes
+        )
+    if lost := [e.name for e in lesson.exercises.values() if e.section not in found] + [
+        f"quiz in {section!r}" for section in quizzes(lesson) if section not in found
+    ]:
+        raise LessonError(
+            f"{lesson.path.name}: {', '.join(lost)} stands in a section without a 'teach' "
+            "cell. Add one with its minutes, below the section's first text."
+        )
     return list(found.values())
 
-def in_words(numbers:tuple[int, ...]) -> str:
+# %% ../../nbs/library/learn/08_guide.ipynb #a29e7ddd
+def in_words(numbers: tuple[int, ...]) -> str:
     "Slide numbers as a range."
-    return "" if not numbers else f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return (
+        ""
+        if not numbers
+        else f"{numbers[0]}"
+        if len(numbers) == 1
+        else f"{numbers[0]} to {numbers[-1]}"
+    )
 
 # %% ../../nbs/library/learn/08_guide.ipynb #a3b07b11
 @dataclass(frozen=True)
 class Task:
     "An exercise as the guide prints it."
+
     exercise: Exercise
-    text: str   # HTML, the task in words
+    text: str  # HTML, the task in words
     told: Told
 
     @property
@@ -118,42 +195,84 @@ class Task:
         "What the trainee is given, and a solution, as HTML."
         return code_html(self.exercise.stub), code_html(self.exercise.solution)
 
-def tasks(lesson:Lesson) -> Iterator[Task]:
+# %% ../../nbs/library/learn/08_guide.ipynb #c67079ff
+def tasks(lesson: Lesson) -> Iterator[Task]:
     "All exercises with the text above them and what their checks say."
-    words, keys, exercises = "", lesson.keys, {exercise.source: exercise for exercise in lesson.exercises.values()}
+    words, keys, exercises = (
+        "",
+        lesson.keys,
+        {exercise.source: exercise for exercise in lesson.exercises.values()},
+    )
     for cell in lesson.notebook.cells:
-        if cell.cell_type == "markdown": words = re.sub(r"\A.*(?=^### )", "", cell.source, flags=re.DOTALL | re.MULTILINE)
+        if cell.cell_type == "markdown":
+            words = re.sub(r"\A.*(?=^### )", "", cell.source, flags=re.DOTALL | re.MULTILINE)
         if cell.source in exercises:
             exercise = exercises[cell.source]
-            yield Task(exercise, re.sub(r"<(/?)h[1-6][^>]*>", r"<\1h4>", as_html(words)), told(keys.get(exercise.name, ""), exercise.name, lesson.path.name))
+            yield Task(
+                exercise,
+                re.sub(r"<(/?)h[1-6][^>]*>", r"<\1h4>", as_html(words)),
+                told(keys.get(exercise.name, ""), exercise.name, lesson.path.name),
+            )
 
-def quizzes(lesson:Lesson) -> dict[str, list[Asked]]:
+# %% ../../nbs/library/learn/08_guide.ipynb #0441257c
+def quizzes(lesson: Lesson) -> dict[str, list[Asked]]:
     "The questions of every quiz by the section it stands in."
     shown = {id(cell): name for name, cell in quiz_cells(lesson).items()}
-    return {section: asked_or_error(lesson, cell) for section, cell in lesson.sections() if id(cell) in shown}
+    return {
+        section: asked_or_error(lesson, cell)
+        for section, cell in lesson.sections()
+        if id(cell) in shown
+    }
 
 # %% ../../nbs/library/learn/08_guide.ipynb #c1507b73
-def loaded(lesson:Lesson) -> list[str]:
+def loaded(lesson: Lesson) -> list[str]:
     "The cohorts that a lesson names, each with a word on it."
-    known, source = cohorts(), "\n".join(cell.source for cell in lesson.notebook.cells if cell.cell_type == "code")
+    known, source = (
+        cohorts(),
+        "\n".join(cell.source for cell in lesson.notebook.cells if cell.cell_type == "code"),
+    )
     named = [name for name in known.index if f'"{name}"' in source or f"'{name}'" in source]
-    return [f"{name} (virtual, drawn on the spot)" if card_of(name)["loader"]["kind"] == "virtual" else f"{name} ({known['real or virtual'][name]}, {known.n[name]} patients)" for name in named]
+    return [
+        f"{name} (virtual, drawn on the spot)"
+        if card_of(name)["loader"]["kind"] == "virtual"
+        else f"{name} ({known['real or virtual'][name]}, {known.n[name]} patients)"
+        for name in named
+    ]
 
-FALLS_BACK = " Where the packages with real patients are not installed, the lesson falls back on made-up ones and says so; its numbers then differ from those on the slides."
+# %% ../../nbs/library/learn/08_guide.ipynb #663b44f0
+FALLS_BACK = (
+    " Where the packages with real patients are not installed, the lesson falls "
+    "back on made-up ones and says so; its numbers then differ from those on the "
+    "slides."
+)
 
-def checklist(lesson:Lesson) -> list[str]:
+
+def checklist(lesson: Lesson) -> list[str]:
     "What to look at before the trainees come, as HTML."
     id, data = lesson.id, loaded(lesson)
-    needs = [f"<em>{html.escape(lessons()[n].title)}</em>" if n in lessons() else html.escape(n) for n in lesson.about.needs]
+    needs = [
+        f"<em>{html.escape(lessons()[n].title)}</em>" if n in lessons() else html.escape(n)
+        for n in lesson.about.needs
+    ]
     return [
-        'Every computer: <code>pip install "genomed-workbench[real]"</code>, then <code>genomed lab</code>. The start notebook checks kernel, widgets and data in five lines; all of them should be green. The first start is the slowest, so do it before.',
-        f"Your own computer: run the lesson {html.escape(lesson.title)} from top to bottom the day before, and move every control once.",
-        f"Data: {html.escape('; '.join(data)) if data else 'the lesson loads none, it makes its own patients'}.{FALLS_BACK if any('(real' in one for one in data) else ''}",
+        'Every computer: <code>pip install "genomed-workbench[real]"</code>, then '
+        "<code>genomed lab</code>. The start notebook checks kernel, widgets and data "
+        "in five lines; all of them should be green. The first start is the slowest, "
+        "so do it before.",
+        f"Your own computer: run the lesson {html.escape(lesson.title)} from top to "
+        "bottom the day before, and move every control once.",
+        "Data: "
+        f"{html.escape('; '.join(data)) if data else 'the lesson loads none, it makes its own patients'}.{FALLS_BACK if any('(real' in one for one in data) else ''}",
         f"Trainees should know: {'; '.join(needs) if needs else 'nothing beforehand'}.",
-        f"Slides: <code>genomed lessons slides {html.escape(id)}</code> writes one file. Open it in any browser, no network needed. F: full screen, S: your notes in a window of their own, T: your notes on the slide, ?: all keys. Allow the file to open a window.",
-        "Projector: can the last row read the axis labels of the largest figure? If not, move closer or switch off the lights above it.",
+        f"Slides: <code>genomed lessons slides {html.escape(id)}</code> writes one "
+        "file. Open it in any browser, no network needed. F: full screen, S: your "
+        "notes in a window of their own, T: your notes on the slide, ?: all keys. "
+        "Allow the file to open a window.",
+        "Projector: can the last row read the axis labels of the largest figure? If "
+        "not, move closer or switch off the lights above it.",
         "Network: not needed once everything is installed. Nothing in the lesson asks another host.",
-        "Say at the beginning that checks and quizzes are for the trainee alone: nothing is sent to anybody."]
+        "Say at the beginning that checks and quizzes are for the trainee alone: nothing is sent to anybody.",
+    ]
 
 # %% ../../nbs/library/learn/08_guide.ipynb #7da3ff77
 MORE_STYLE = """
@@ -167,7 +286,9 @@ td.text, th.text { white-space: normal; } dfn { font-style: normal; border-botto
 """
 
 # %% ../../nbs/library/learn/08_guide.ipynb #68d6e5f9
-PAGE = HEAD + """<body>
+PAGE = (
+    HEAD
+    + """<body>
 <header>
 <p class="soft">Instructor's guide. Not for trainees: it holds every solution.</p>
 <h1>{{ lesson.title }}</h1>
@@ -209,19 +330,33 @@ PAGE = HEAD + """<body>
 </body>
 </html>
 """
+)
 
 # %% ../../nbs/library/learn/08_guide.ipynb #6acb05db
 def write_guide(
-    which:str|Path,          # an id such as "1.1", or the path of a lesson's notebook
-    out:str|Path|None=None,  # the file to write; by default guide-1.1.html in the present folder
-) -> Path:                   # where it was written
+    which: str | Path,  # an id such as "1.1", or the path of a lesson's notebook
+    out: str
+    | Path
+    | None = None,  # the file to write; by default guide-1.1.html in the present folder
+) -> Path:  # where it was written
     "Write the instructor's page of a lesson as one HTML file."
     lesson = read_lesson(which)
     asked = quizzes(lesson)
     printer = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     printer.filters["line"] = lambda text: Markup(as_line(text))
     page = printer.from_string(PAGE.lstrip()).render(
-        heading=f"{lesson.title}: instructor's guide", lesson=lesson, series=SERIES[lesson.about.series], parts=timetable(lesson), tasks=list(tasks(lesson)), quizzes=asked, questions=sum(map(len, asked.values())),
-        checklist=checklist(lesson), made=date.today().isoformat(), version=own_version(), in_words=in_words, spent=spent,
-        style=Markup(STYLE + code_style() + MORE_STYLE))
+        heading=f"{lesson.title}: instructor's guide",
+        lesson=lesson,
+        series=SERIES[lesson.about.series],
+        parts=timetable(lesson),
+        tasks=list(tasks(lesson)),
+        quizzes=asked,
+        questions=sum(map(len, asked.values())),
+        checklist=checklist(lesson),
+        made=date.today().isoformat(),
+        version=own_version(),
+        in_words=in_words,
+        spent=spent,
+        style=Markup(STYLE + code_style() + MORE_STYLE),
+    )
     return write_text_atomically(out or f"guide-{lesson.id}.html", page)

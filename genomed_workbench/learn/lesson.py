@@ -29,25 +29,34 @@ class LessonError(ValueError):
 def lesson_folder() -> Path:
     "The folder that holds the lessons' source notebooks."
     package = Path(str(resources.files("genomed_workbench")))
-    for place in (package/"lessons", package.parent/"nbs"/"webinars"):
-        if any(place.glob("*.ipynb")): return place
-    raise LessonError("The lessons are missing from the installation. Install genomed-workbench again.")
+    for place in (package / "lessons", package.parent / "nbs" / "webinars"):
+        if any(place.glob("*.ipynb")):
+            return place
+    raise LessonError(
+        "The lessons are missing from the installation. Install genomed-workbench again."
+    )
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #8286c6a4
-SERIES = {0: "Start here", 1: "AI in hematology: foundations", 2: "Federated hematology in practice"}
+SERIES = {
+    0: "Start here",
+    1: "AI in hematology: foundations",
+    2: "Federated hematology in practice",
+}
 TOPICS = ("bring", "federate", "train", "compare", "protect", "share", "trust", "deploy", "learn")
+
 
 @dataclass(frozen=True)
 class About:
     "What a lesson says of itself."
+
     title: str
     question: str
     objectives: tuple[str, ...]  # three to five, each starting with a verb
     minutes: int
     series: int
     number: int
-    needs: tuple[str, ...]       # lessons by id, or a sentence
-    topics: tuple[str, ...]      # which steps of the project's question it serves
+    needs: tuple[str, ...]  # lessons by id, or a sentence
+    topics: tuple[str, ...]  # which steps of the project's question it serves
 
     @property
     def id(self) -> str:
@@ -55,105 +64,157 @@ class About:
         return f"{self.series}.{self.number}" if self.series else str(self.number)
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #0e11f7c7
-def series_title(series:int) -> str:
+def series_title(series: int) -> str:
     "A series with its number; what one starts with has none."
     return f"Series {series}: {SERIES[series]}" if series else SERIES[series]
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #0127c8b3
 def about_of(
-    text:str,   # the raw cell
-    where:str,  # the notebook, for messages
+    text: str,  # the raw cell
+    where: str,  # the notebook, for messages
 ) -> About:
     "Read and check what a lesson says of itself."
-    try: said = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error: raise LessonError(f"{where}: the cell tagged 'lesson' is no valid TOML ({error}).") from None
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LessonError(
+            f"{where}: the cell tagged 'lesson' is no valid TOML ({error})."
+        ) from None
     known = {f.name for f in fields(About)}
-    if wrong := [*(f"{k} is missing" for k in sorted(known - set(said))), *(f"{k} is not known" for k in sorted(set(said) - known))]:
+    if wrong := [
+        *(f"{k} is missing" for k in sorted(known - set(said))),
+        *(f"{k} is not known" for k in sorted(set(said) - known)),
+    ]:
         raise LessonError(f"{where}: in the cell tagged 'lesson', {', '.join(wrong)}.")
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
     about = About(**given)
-    if not 3 <= len(about.objectives) <= 5: raise LessonError(f"{where}: {len(about.objectives)} objectives; expected three to five.")
-    if not isinstance(about.minutes, int) or about.minutes < 1: raise LessonError(f"{where}: minutes = {about.minutes!r}; expected a whole number above zero.")
-    if about.series not in SERIES: raise LessonError(f"{where}: series = {about.series!r}; expected one of {', '.join(map(str, SERIES))}.")
-    if strange := [t for t in about.topics if t not in TOPICS]: raise LessonError(f"{where}: topic {strange[0]!r}; expected some of {', '.join(TOPICS)}.")
+    if not 3 <= len(about.objectives) <= 5:
+        raise LessonError(f"{where}: {len(about.objectives)} objectives; expected three to five.")
+    if not isinstance(about.minutes, int) or about.minutes < 1:
+        raise LessonError(
+            f"{where}: minutes = {about.minutes!r}; expected a whole number above zero."
+        )
+    if about.series not in SERIES:
+        raise LessonError(
+            f"{where}: series = {about.series!r}; expected one of {', '.join(map(str, SERIES))}."
+        )
+    if strange := [t for t in about.topics if t not in TOPICS]:
+        raise LessonError(f"{where}: topic {strange[0]!r}; expected some of {', '.join(TOPICS)}.")
     return about
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #b67a715a
 BEGIN, END, BLANK = "# solution", "# end", "...  # your answer"
 
+
 def solution_lines(
-    source:str,  # an exercise cell
-    where:str="this cell",
+    source: str,  # an exercise cell
+    where: str = "this cell",
 ) -> tuple[int, int]:  # line numbers of the two marks, from 0
     "Where the solution stands in an exercise."
-    marks = [(i, line.strip()) for i, line in enumerate(source.splitlines()) if line.strip() in (BEGIN, END)]
-    if [m for _, m in marks] != [BEGIN, END]: raise LessonError(f"{where}: expected one line '{BEGIN}' and, below it, one line '{END}'; found {[m for _, m in marks] or 'neither'}.")
+    marks = [
+        (i, line.strip())
+        for i, line in enumerate(source.splitlines())
+        if line.strip() in (BEGIN, END)
+    ]
+    if [m for _, m in marks] != [BEGIN, END]:
+        raise LessonError(
+            f"{where}: expected one line '{BEGIN}' and, below it, one line '{END}'; found "
+            f"{[m for _, m in marks] or 'neither'}."
+        )
     return marks[0][0], marks[1][0]
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #7f67ef24
 def answer_name(
-    source:str,  # an exercise cell
-    where:str="this cell",
-) -> str:        # the variable or function that is the answer
+    source: str,  # an exercise cell
+    where: str = "this cell",
+) -> str:  # the variable or function that is the answer
     "The last name that the solution assigns or defines at the top level."
     first, last = solution_lines(source, where)
     return _name_of(_answer(source, first, last, where))
 
-def _answer(source:str, first:int, last:int, where:str) -> ast.stmt:
+# %% ../../nbs/library/learn/00_lesson.ipynb #174f72d7
+def _answer(source: str, first: int, last: int, where: str) -> ast.stmt:
     "The last statement between the marks, or around them, that leaves a name behind."
-    named = [s for s in ast.parse(source).body if _name_of(s) and s.lineno <= last and (s.end_lineno or s.lineno) > first]
-    if not named: raise LessonError(f"{where}: the solution assigns no name and defines no function.")
+    named = [
+        s
+        for s in ast.parse(source).body
+        if _name_of(s) and s.lineno <= last and (s.end_lineno or s.lineno) > first
+    ]
+    if not named:
+        raise LessonError(f"{where}: the solution assigns no name and defines no function.")
     return named[-1]
 
-def _name_of(statement:ast.stmt) -> str:
+# %% ../../nbs/library/learn/00_lesson.ipynb #5dbdea1b
+def _name_of(statement: ast.stmt) -> str:
     "The name that a statement leaves behind, or nothing."
-    if isinstance(statement, ast.FunctionDef): return statement.name
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None) if isinstance(statement, ast.AnnAssign) else None
+    if isinstance(statement, ast.FunctionDef):
+        return statement.name
+    target = (
+        statement.targets[0]
+        if isinstance(statement, ast.Assign)
+        else getattr(statement, "target", None)
+        if isinstance(statement, ast.AnnAssign)
+        else None
+    )
     return target.id if isinstance(target, ast.Name) else ""
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #4200f5bd
 def stub(
-    source:str,  # an exercise cell
-    where:str="this cell",
-) -> str:        # the same cell with the solution taken out
+    source: str,  # an exercise cell
+    where: str = "this cell",
+) -> str:  # the same cell with the solution taken out
     "What the trainee gets: everything around the solution, and a blank in its place."
     lines = source.splitlines()
     first, last = solution_lines(source, where)
-    indent = lines[first][:len(lines[first]) - len(lines[first].lstrip())]
+    indent = lines[first][: len(lines[first]) - len(lines[first].lstrip())]
     blank = [indent + BLANK] if indent else _head(lines, _answer(source, first, last, where))
-    return "\n".join([*lines[:first], *blank, *lines[last + 1:]]).strip("\n")
+    return "\n".join([*lines[:first], *blank, *lines[last + 1 :]]).strip("\n")
 
-def _head(lines:list[str], answer:ast.stmt) -> list[str]:
+# %% ../../nbs/library/learn/00_lesson.ipynb #ef4213c3
+def _head(lines: list[str], answer: ast.stmt) -> list[str]:
     "The name with three dots, or the head of the function with its docstring."
-    if not isinstance(answer, ast.FunctionDef): return [f"{_name_of(answer)} = {BLANK}"]
-    body, begin = answer.body[0], min([answer.lineno, *(d.lineno for d in answer.decorator_list)]) - 1
-    if body.lineno == answer.lineno: return [lines[begin][:body.col_offset].rstrip(), f"    {BLANK}"]
-    return [*lines[begin:body.end_lineno if ast.get_docstring(answer) else body.lineno - 1], f"    {BLANK}"]
+    if not isinstance(answer, ast.FunctionDef):
+        return [f"{_name_of(answer)} = {BLANK}"]
+    body, begin = (
+        answer.body[0],
+        min([answer.lineno, *(d.lineno for d in answer.decorator_list)]) - 1,
+    )
+    if body.lineno == answer.lineno:
+        return [lines[begin][: body.col_offset].rstrip(), f"    {BLANK}"]
+    return [
+        *lines[begin : body.end_lineno if ast.get_docstring(answer) else body.lineno - 1],
+        f"    {BLANK}",
+    ]
 
-def solution(source:str) -> str:
+# %% ../../nbs/library/learn/00_lesson.ipynb #4451ef11
+def solution(source: str) -> str:
     "The solution alone, as code."
     first, last = solution_lines(source)
-    return "\n".join(source.splitlines()[first + 1:last])
+    return "\n".join(source.splitlines()[first + 1 : last])
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #c70c86fd
-def tags(cell:NotebookNode) -> list[str]:
+def tags(cell: NotebookNode) -> list[str]:
     "The tags of a cell."
     return list(cell.metadata.get("tags", []))
 
+# %% ../../nbs/library/learn/00_lesson.ipynb #bc09e935
 @dataclass(frozen=True)
 class Teach:
     "What the instructor should know of one section."
-    section: str                       # its heading
+
+    section: str  # its heading
     minutes: int
     say: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
 
+# %% ../../nbs/library/learn/00_lesson.ipynb #0dade6e8
 @dataclass(frozen=True)
 class Exercise:
     "An exercise as its source gives it."
+
     name: str
-    source: str   # the whole cell, solution and all
-    answer: str   # the name that is judged
+    source: str  # the whole cell, solution and all
+    answer: str  # the name that is judged
     section: str  # the heading it stands below
 
     @property
@@ -170,6 +231,7 @@ class Exercise:
 @dataclass(frozen=True)
 class Lesson:
     "A lesson as its source notebook gives it."
+
     about: About
     path: Path
     notebook: NotebookNode = field(repr=False)
@@ -188,7 +250,15 @@ class Lesson:
         "Every cell with the heading (## ...) it stands below."
         heading = ""
         for cell in self.notebook.cells:
-            if cell.cell_type == "markdown": heading = next((line[3:].strip() for line in reversed(cell.source.splitlines()) if line.startswith("## ")), heading)
+            if cell.cell_type == "markdown":
+                heading = next(
+                    (
+                        line[3:].strip()
+                        for line in reversed(cell.source.splitlines())
+                        if line.startswith("## ")
+                    ),
+                    heading,
+                )
             yield heading, cell
 
     @property
@@ -196,9 +266,17 @@ class Lesson:
         "All exercises by name, in order."
         found: dict[str, Exercise] = {}
         for section, cell in self.sections():
-            for name in (t.removeprefix("exercise:") for t in tags(cell) if t.startswith("exercise:")):
-                if name in found: raise LessonError(f"{self.path.name}: two exercises are called {name!r}.")
-                found[name] = Exercise(name, cell.source, answer_name(cell.source, f"{self.path.name}, exercise {name!r}"), section)
+            for name in (
+                t.removeprefix("exercise:") for t in tags(cell) if t.startswith("exercise:")
+            ):
+                if name in found:
+                    raise LessonError(f"{self.path.name}: two exercises are called {name!r}.")
+                found[name] = Exercise(
+                    name,
+                    cell.source,
+                    answer_name(cell.source, f"{self.path.name}, exercise {name!r}"),
+                    section,
+                )
         return found
 
     @property
@@ -206,99 +284,198 @@ class Lesson:
         "The source of every answer key, of exercises and quizzes, by name."
         found: dict[str, str] = {}
         for cell in self.notebook.cells:
-            if "key" in tags(cell): found.update({name: cell.source for _, name in _calls(cell.source, ("key", "questions"))})
+            if "key" in tags(cell):
+                found.update(
+                    {name: cell.source for _, name in _calls(cell.source, ("key", "questions"))}
+                )
         return found
 
     @property
     def quizzes(self) -> tuple[str, ...]:
         "The names of its quizzes."
-        return tuple(name for cell in self.notebook.cells if "key" in tags(cell) for _, name in _calls(cell.source, ("questions",)))
+        return tuple(
+            name
+            for cell in self.notebook.cells
+            if "key" in tags(cell)
+            for _, name in _calls(cell.source, ("questions",))
+        )
 
     @property
     def teach(self) -> tuple[Teach, ...]:
         "The instructor's remarks, section by section."
-        return tuple(_teach(section, cell.source, self.path.name) for section, cell in self.sections() if "teach" in tags(cell))
+        return tuple(
+            _teach(section, cell.source, self.path.name)
+            for section, cell in self.sections()
+            if "teach" in tags(cell)
+        )
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #0d1c6f1e
-def _calls(source:str, methods:tuple[str, ...]) -> list[tuple[str, str]]:
-    "Calls such as lesson.key(\"name\", ...): the method and the name, in order."
-    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in methods and n.args]
-    return [(c.func.attr, c.args[0].value) for c in calls if isinstance(c.func, ast.Attribute) and isinstance(c.args[0], ast.Constant) and isinstance(c.args[0].value, str)]
+def _calls(source: str, methods: tuple[str, ...]) -> list[tuple[str, str]]:
+    'Calls such as lesson.key("name", ...): the method and the name, in order.'
+    calls = [
+        n
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.Call)
+        and isinstance(n.func, ast.Attribute)
+        and n.func.attr in methods
+        and n.args
+    ]
+    return [
+        (c.func.attr, c.args[0].value)
+        for c in calls
+        if isinstance(c.func, ast.Attribute)
+        and isinstance(c.args[0], ast.Constant)
+        and isinstance(c.args[0].value, str)
+    ]
 
-def _teach(section:str, text:str, where:str) -> Teach:
+# %% ../../nbs/library/learn/00_lesson.ipynb #15be3e45
+def _teach(section: str, text: str, where: str) -> Teach:
     "The instructor's remarks of one section."
-    try: said = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error: raise LessonError(f"{where}: a cell tagged 'teach', below {section!r}, is no valid TOML ({error}).") from None
-    if strange := set(said) - {"minutes", "say", "mistakes"}: raise LessonError(f"{where}: a cell tagged 'teach', below {section!r}, says {', '.join(sorted(strange))}; expected minutes, say, mistakes.")
-    if not isinstance(said.get("minutes"), int): raise LessonError(f"{where}: a cell tagged 'teach', below {section!r}, gives no minutes; expected a whole number.")
-    return Teach(section, said["minutes"], tuple(said.get("say", ())), tuple(said.get("mistakes", ())))
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LessonError(
+            f"{where}: a cell tagged 'teach', below {section!r}, is no valid TOML ({error})."
+        ) from None
+    if strange := set(said) - {"minutes", "say", "mistakes"}:
+        raise LessonError(
+            f"{where}: a cell tagged 'teach', below {section!r}, says "
+            f"{', '.join(sorted(strange))}; expected minutes, say, mistakes."
+        )
+    if not isinstance(said.get("minutes"), int):
+        raise LessonError(
+            f"{where}: a cell tagged 'teach', below {section!r}, gives no minutes; expected a whole number."
+        )
+    return Teach(
+        section, said["minutes"], tuple(said.get("say", ())), tuple(said.get("mistakes", ()))
+    )
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #1a99df0e
-def is_lesson(notebook:NotebookNode) -> bool:
+def is_lesson(notebook: NotebookNode) -> bool:
     "True if a notebook says of itself that it is a lesson."
-    return bool(notebook.cells) and notebook.cells[0].cell_type == "raw" and "lesson" in tags(notebook.cells[0])
+    return (
+        bool(notebook.cells)
+        and notebook.cells[0].cell_type == "raw"
+        and "lesson" in tags(notebook.cells[0])
+    )
 
+# %% ../../nbs/library/learn/00_lesson.ipynb #0f8c857d
 def read_lesson(
-    which:str|Path,  # an id such as 1.1, or the path of a source notebook
+    which: str | Path,  # an id such as 1.1, or the path of a source notebook
 ) -> Lesson:
     "Read one lesson."
-    if isinstance(which, Path) or str(which).endswith(".ipynb"): return _read(Path(which))
+    if isinstance(which, Path) or str(which).endswith(".ipynb"):
+        return _read(Path(which))
     known = lessons()
-    if str(which) not in known: raise LessonError(f"There is no lesson {str(which)!r}. There are: {', '.join(f'{i} ({lesson.about.title})' for i, lesson in known.items())}.")
+    if str(which) not in known:
+        raise LessonError(
+            f"There is no lesson {str(which)!r}. There are: "
+            f"{', '.join(f'{i} ({lesson.about.title})' for i, lesson in known.items())}."
+        )
     return known[str(which)]
 
-def _read(path:Path) -> Lesson:
+# %% ../../nbs/library/learn/00_lesson.ipynb #2a9bea20
+def _read(path: Path) -> Lesson:
     "Read a source notebook."
-    try: notebook = nbformat.read(path, as_version=4)
-    except OSError as error: raise LessonError(f"{path}: {error.strerror}.") from None
-    except (ValueError, nbformat.ValidationError) as error: raise LessonError(f"{path}: this is no notebook ({str(error).splitlines()[0]}).") from None
-    if not is_lesson(notebook): raise LessonError(f"{path}: no lesson; its first cell is not a raw cell tagged 'lesson'.")
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except OSError as error:
+        raise LessonError(f"{path}: {error.strerror}.") from None
+    except (ValueError, nbformat.ValidationError) as error:
+        raise LessonError(f"{path}: this is no notebook ({str(error).splitlines()[0]}).") from None
+    if not is_lesson(notebook):
+        raise LessonError(f"{path}: no lesson; its first cell is not a raw cell tagged 'lesson'.")
     return Lesson(about_of(notebook.cells[0].source, path.name), path, notebook)
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #20f2aeab
 def lessons() -> dict[str, Lesson]:
     "All lessons by id, in their order."
-    paths = sorted(p for p in lesson_folder().rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    paths = sorted(
+        p for p in lesson_folder().rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
+    )
     found = [lesson for lesson in (_read_once(p, p.stat().st_mtime_ns) for p in paths) if lesson]
-    return {lesson.id: lesson for lesson in sorted(found, key=lambda one: (one.about.series, one.about.number))}
+    return {
+        lesson.id: lesson
+        for lesson in sorted(found, key=lambda one: (one.about.series, one.about.number))
+    }
 
+# %% ../../nbs/library/learn/00_lesson.ipynb #b94ffc21
 @cache
-def _read_once(path:Path, changed:int) -> Lesson|None:
+def _read_once(path: Path, changed: int) -> Lesson | None:
     "A notebook, if it is a lesson; read again when it has changed."
     return _read(path) if is_lesson(nbformat.read(path, as_version=4)) else None
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #e9005f7c
-def header(lesson:Lesson) -> str:
+def header(lesson: Lesson) -> str:
     "Title, question, objectives, time and needs as Markdown."
     about, exercises = lesson.about, len(lesson.exercises)
-    parts = [f"{about.minutes} minutes", *([f"{exercises} exercises that check themselves"] if exercises else []), *(["a quiz"] if lesson.quizzes else [])]
-    return "\n".join([f"# {lesson.title}", f"> {about.question}", "", "**You will be able to**", "", *(f"- {o}" for o in about.objectives), "",
-                      f"**Time:** {', '.join(parts)}.  ", f"**You need:** {_needs(about)}.  ", f"**Series:** {SERIES[about.series]}."])
+    parts = [
+        f"{about.minutes} minutes",
+        *([f"{exercises} exercises that check themselves"] if exercises else []),
+        *(["a quiz"] if lesson.quizzes else []),
+    ]
+    return "\n".join(
+        [
+            f"# {lesson.title}",
+            f"> {about.question}",
+            "",
+            "**You will be able to**",
+            "",
+            *(f"- {o}" for o in about.objectives),
+            "",
+            f"**Time:** {', '.join(parts)}.  ",
+            f"**You need:** {_needs(about)}.  ",
+            f"**Series:** {SERIES[about.series]}.",
+        ]
+    )
 
-def _needs(about:About) -> str:
+# %% ../../nbs/library/learn/00_lesson.ipynb #ae66d0cb
+def _needs(about: About) -> str:
     "What one needs, lessons by their titles."
-    titles = {i: one.title for i, one in lessons().items()} if any(n[:1].isdigit() for n in about.needs) else {}
-    return "; ".join(f"lesson *{titles.get(n, n)}*" if n[:1].isdigit() else n.rstrip(".") for n in about.needs) or "nothing"
+    titles = (
+        {i: one.title for i, one in lessons().items()}
+        if any(n[:1].isdigit() for n in about.needs)
+        else {}
+    )
+    return (
+        "; ".join(
+            f"lesson *{titles.get(n, n)}*" if n[:1].isdigit() else n.rstrip(".")
+            for n in about.needs
+        )
+        or "nothing"
+    )
 
 # %% ../../nbs/library/learn/00_lesson.ipynb #253eced6
 def trainee_copy(
-    lesson:Lesson,
-    version:str="",  # of the package, noted in the copy
+    lesson: Lesson,
+    version: str = "",  # of the package, noted in the copy
 ) -> NotebookNode:
     "The notebook that a trainee works in."
     book = copy.deepcopy(lesson.notebook)
-    book.cells = [cell for cell in (_for_trainee(lesson, c) for c in book.cells) if cell is not None]
-    book.metadata = NotebookNode(kernelspec=book.metadata.get("kernelspec", {"display_name": "Python 3", "language": "python", "name": "python3"}),
-                                 genomed=NotebookNode(lesson=lesson.id, version=version))
+    book.cells = [
+        cell for cell in (_for_trainee(lesson, c) for c in book.cells) if cell is not None
+    ]
+    book.metadata = NotebookNode(
+        kernelspec=book.metadata.get(
+            "kernelspec", {"display_name": "Python 3", "language": "python", "name": "python3"}
+        ),
+        genomed=NotebookNode(lesson=lesson.id, version=version),
+    )
     return book
 
-def _for_trainee(lesson:Lesson, cell:NotebookNode) -> NotebookNode|None:
+# %% ../../nbs/library/learn/00_lesson.ipynb #d9b6f1bd
+def _for_trainee(lesson: Lesson, cell: NotebookNode) -> NotebookNode | None:
     "One cell as the trainee gets it; None where it is left out."
     marks = tags(cell)
-    if "lesson" in marks: return nbformat.v4.new_markdown_cell(header(lesson), id=cell.id)
-    if "teach" in marks or "key" in marks: return None
-    if cell.cell_type != "code": return cell
+    if "lesson" in marks:
+        return nbformat.v4.new_markdown_cell(header(lesson), id=cell.id)
+    if "teach" in marks or "key" in marks:
+        return None
+    if cell.cell_type != "code":
+        return cell
     cell.outputs, cell.execution_count = [], None
-    if any(t.startswith("exercise:") for t in marks): cell.source = stub(cell.source, lesson.path.name)
-    if "hide-input" in marks: cell.metadata["jupyter"] = {"source_hidden": True}
+    if any(t.startswith("exercise:") for t in marks):
+        cell.source = stub(cell.source, lesson.path.name)
+    if "hide-input" in marks:
+        cell.metadata["jupyter"] = {"source_hidden": True}
     return cell

@@ -23,9 +23,11 @@ from ..data.storage import write_text_atomically
 FILE, VERSION, MAKER = "progress.json", 1, "genomed-workbench"
 PAUSE = 600  # seconds without a sign of life after which nobody was working
 
+
 class ProgressError(ValueError):
     "A progress file that this version cannot change."
 
+# %% ../../nbs/library/learn/01_progress.ipynb #64668575
 class ProgressWarning(UserWarning):
     "Progress could not be kept."
 
@@ -34,22 +36,33 @@ def now() -> str:
     "The present moment, to the second, in UTC."
     return datetime.now(UTC).isoformat(timespec="seconds")
 
-def seconds_between(earlier:str, later:str) -> float:
+# %% ../../nbs/library/learn/01_progress.ipynb #823604f0
+def seconds_between(earlier: str, later: str) -> float:
     "Seconds from one moment to another."
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 # %% ../../nbs/library/learn/01_progress.ipynb #6f6683d5
 def find_progress(
-    start:Path|None=None,  # where to look first; the present folder unless told
-) -> Path|None:
+    start: Path | None = None,  # where to look first; the present folder unless told
+) -> Path | None:
     "The progress file of the folder that one works in, or None outside of such a folder."
     here = (start or Path.cwd()).resolve()
-    return next((p for p in (folder/FILE for folder in (here, *here.parents[:2])) if p.is_file() and _is_ours(p)), None)
+    return next(
+        (
+            p
+            for p in (folder / FILE for folder in (here, *here.parents[:2]))
+            if p.is_file() and _is_ours(p)
+        ),
+        None,
+    )
 
-def _is_ours(path:Path) -> bool:
+# %% ../../nbs/library/learn/01_progress.ipynb #65878bbe
+def _is_ours(path: Path) -> bool:
     "True if we made the file; one that cannot be read counts as ours if it stands beside our manifest."
-    try: said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError): return (path.parent/".genomed").is_dir()
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return (path.parent / ".genomed").is_dir()
     return isinstance(said, dict) and said.get("made_by") == MAKER
 
 # %% ../../nbs/library/learn/01_progress.ipynb #dba3a4e8
@@ -57,18 +70,29 @@ def empty() -> dict[str, Any]:
     "A progress file with nothing done."
     return {"made_by": MAKER, "version": VERSION, "started": now(), "lessons": {}}
 
-def read_progress(path:Path) -> dict[str, Any]:
+# %% ../../nbs/library/learn/01_progress.ipynb #fc5b612b
+def read_progress(path: Path) -> dict[str, Any]:
     "What the file says; one that cannot be read is put aside first."
-    try: said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError: return empty()
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return empty()
     except ValueError:
         aside = _put_aside(path)
-        warnings.warn(f"{path} could not be read; it now lies beside as {aside.name}, and progress starts anew.", ProgressWarning, stacklevel=3)
+        warnings.warn(
+            f"{path} could not be read; it now lies beside as {aside.name}, and progress starts anew.",
+            ProgressWarning,
+            stacklevel=3,
+        )
         return empty()
-    if not isinstance(said, dict) or not isinstance(said.get("lessons"), dict): raise ProgressError(f"{path}: this is no progress file of ours; expected an object with 'lessons'. Move it elsewhere.")
+    if not isinstance(said, dict) or not isinstance(said.get("lessons"), dict):
+        raise ProgressError(
+            f"{path}: this is no progress file of ours; expected an object with 'lessons'. Move it elsewhere."
+        )
     return said
 
-def _put_aside(path:Path) -> Path:
+# %% ../../nbs/library/learn/01_progress.ipynb #6b581b16
+def _put_aside(path: Path) -> Path:
     "Rename a file to a name that is free."
     names = (path.with_name(f"{path.stem}.broken-{i}{path.suffix}") for i in range(1, 10_000))
     aside = next(p for p in names if not p.exists())
@@ -79,7 +103,7 @@ def _put_aside(path:Path) -> Path:
 class Progress:
     "The progress of one trainee: in a file, or in memory where there is no folder for it."
 
-    def __init__(self, path:Path|None=None):
+    def __init__(self, path: Path | None = None):
         self.path, self._memory = path, empty()
 
     @classmethod
@@ -88,9 +112,9 @@ class Progress:
         return cls(find_progress())
 
     @classmethod
-    def create(cls, folder:Path) -> "Progress":
+    def create(cls, folder: Path) -> "Progress":
         "The progress of a folder; one that is there already is kept."
-        mine = cls(Path(folder)/FILE)
+        mine = cls(Path(folder) / FILE)
         mine.change(lambda said: None)
         return mine
 
@@ -103,60 +127,84 @@ class Progress:
         "Everything that is known."
         return self._memory if self.path is None else read_progress(self.path)
 
-    def change(self, how:Callable[[dict[str, Any]], None]) -> None:
+    def change(self, how: Callable[[dict[str, Any]], None]) -> None:
         "Change what is known: read, change and write under a lock."
-        if self.path is None: return how(self._memory)
-        with FileLock(self.path.parent/".progress.lock", timeout=20):
+        if self.path is None:
+            return how(self._memory)
+        with FileLock(self.path.parent / ".progress.lock", timeout=20):
             said = read_progress(self.path)
-            if said.get("version", 0) > VERSION: raise ProgressError(f"{self.path} was written by a newer version of the workbench and is left as it is. Update with: pip install -U genomed-workbench")
+            if said.get("version", 0) > VERSION:
+                raise ProgressError(
+                    f"{self.path} was written by a newer version of the workbench and is left as it "
+                    "is. Update with: pip install -U genomed-workbench"
+                )
             before = json.dumps(said)
             how(said)
-            if json.dumps(said) != before or not self.path.exists(): write_text_atomically(self.path.resolve(), json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+            if json.dumps(said) != before or not self.path.exists():
+                write_text_atomically(
+                    self.path.resolve(), json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+                )
 
-    def note(self, lesson:str, how:Callable[[dict[str, Any]], None]) -> bool:
+    def note(self, lesson: str, how: Callable[[dict[str, Any]], None]) -> bool:
         "Change what is known of a lesson, and count the minutes; False (with a warning) where it could not be kept."
-        def both(said:dict[str, Any]) -> None:
-            mine = said["lessons"].setdefault(lesson, {"opened": now(), "seconds": 0.0, "exercises": {}, "quizzes": {}})
+
+        def both(said: dict[str, Any]) -> None:
+            mine = said["lessons"].setdefault(
+                lesson, {"opened": now(), "seconds": 0.0, "exercises": {}, "quizzes": {}}
+            )
             gap = seconds_between(mine.get("last", now()), now())
-            if 0 < gap <= PAUSE: mine["seconds"] = mine.get("seconds", 0.0) + gap
+            if 0 < gap <= PAUSE:
+                mine["seconds"] = mine.get("seconds", 0.0) + gap
             mine["last"] = now()
             how(mine)
-        try: self.change(both)
+
+        try:
+            self.change(both)
         except (OSError, Timeout, ProgressError) as error:
-            warnings.warn(f"Your progress could not be kept: {error}", ProgressWarning, stacklevel=3)
+            warnings.warn(
+                f"Your progress could not be kept: {error}", ProgressWarning, stacklevel=3
+            )
             return False
         return True
 
-    def opened(self, lesson:str) -> bool:
+    def opened(self, lesson: str) -> bool:
         "A lesson was opened."
         return self.note(lesson, lambda mine: None)
 
-    def tried(self, lesson:str, exercise:str, passed:bool) -> bool:
+    def tried(self, lesson: str, exercise: str, passed: bool) -> bool:
         "An exercise was checked; once passed, it stays passed."
-        def how(mine:dict[str, Any]) -> None:
+
+        def how(mine: dict[str, Any]) -> None:
             one = mine.setdefault("exercises", {}).setdefault(exercise, {"tries": 0})
             one["tries"] += 1
-            if passed: one.setdefault("passed", now())
+            if passed:
+                one.setdefault("passed", now())
+
         return self.note(lesson, how)
 
-    def answered(self, lesson:str, quiz:str, question:int, of:int, right:bool) -> bool:
+    def answered(self, lesson: str, quiz: str, question: int, of: int, right: bool) -> bool:
         "A question of a quiz was answered; once right, it stays right."
-        def how(mine:dict[str, Any]) -> None:
+
+        def how(mine: dict[str, Any]) -> None:
             one = mine.setdefault("quizzes", {}).setdefault(quiz, {"questions": {}})
             one["of"] = of
             it = one["questions"].setdefault(str(question), {"tries": 0, "right": False})
             it["tries"] += 1
-            if right and not it["right"]: it.update(right=True, first=it["tries"] == 1)
+            if right and not it["right"]:
+                it.update(right=True, first=it["tries"] == 1)
+
         return self.note(lesson, how)
 
-    def tries(self, lesson:str, exercise:str) -> int:
+    def tries(self, lesson: str, exercise: str) -> int:
         "How often an exercise was checked."
         return self.lesson(lesson)["exercises"].get(exercise, {}).get("tries", 0)
 
-    def solved(self, lesson:str) -> set[str]:
+    def solved(self, lesson: str) -> set[str]:
         "The exercises of a lesson that were passed, by name."
         return {name for name, one in self.lesson(lesson)["exercises"].items() if "passed" in one}
 
-    def lesson(self, lesson:str) -> dict[str, Any]:
+    def lesson(self, lesson: str) -> dict[str, Any]:
         "What is known of a lesson: opened, last, seconds, exercises, quizzes."
-        return {"seconds": 0.0, "exercises": {}, "quizzes": {}} | self.read()["lessons"].get(lesson, {})
+        return {"seconds": 0.0, "exercises": {}, "quizzes": {}} | self.read()["lessons"].get(
+            lesson, {}
+        )

@@ -17,29 +17,42 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 class Prose(IPythonRenderer):
     "Markdown of a lesson as HTML; formulas as MathML."
 
-    def __init__(self) -> None: super().__init__(escape=False, exclude_anchor_links=True)
+    def __init__(self) -> None:
+        super().__init__(escape=False, exclude_anchor_links=True)
 
-    def inline_math(self, body:str) -> str: return convert(html.unescape(body))
+    def inline_math(self, body: str) -> str:
+        return convert(html.unescape(body))
 
-    def block_math(self, body:str) -> str: return convert(html.unescape(body), display="block")
+    def block_math(self, body: str) -> str:
+        return convert(html.unescape(body), display="block")
 
-    def latex_environment(self, name:str, body:str) -> str: return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
+    def latex_environment(self, name: str, body: str) -> str:
+        return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
-    def link(self, text:str, url:str, title:str|None=None) -> str:
-        if url.startswith(("https://", "http://")): return str(super().link(text, url, title)).replace("<a ", '<a target="_blank" rel="noopener" ', 1)
-        return f'<dfn title="{html.escape(html.unescape(title), quote=True)}">{text}</dfn>' if title else text
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        if url.startswith(("https://", "http://")):
+            return str(super().link(text, url, title)).replace(
+                "<a ", '<a target="_blank" rel="noopener" ', 1
+            )
+        return (
+            f'<dfn title="{html.escape(html.unescape(title), quote=True)}">{text}</dfn>'
+            if title
+            else text
+        )
 
 # %% ../../nbs/library/learn/05_prose.ipynb #6a350786
 def as_html(
-    markdown:Any,  # of one cell or paragraph
-) -> str:          # a piece of a page
+    markdown: Any,  # of one cell or paragraph
+) -> str:  # a piece of a page
     "Markdown as HTML that loads nothing."
     return MarkdownWithMath(renderer=Prose()).render(str(markdown)).strip()
 
-def as_line(markdown:str) -> str:
+# %% ../../nbs/library/learn/05_prose.ipynb #ab0a0e49
+def as_line(markdown: str) -> str:
     "One paragraph of Markdown as HTML without the paragraph around it; a number at its start begins no list."
     return re.sub(r"</?h6[^>]*>", "", as_html(f"###### {' '.join(markdown.split())}")).strip()
 
-def as_text(markdown:str) -> str:
+# %% ../../nbs/library/learn/05_prose.ipynb #c6d10bf3
+def as_text(markdown: str) -> str:
     "One paragraph of Markdown as plain text."
     return html.unescape(re.sub(r"<[^>]+>", "", as_html(markdown))).strip()

@@ -20,76 +20,125 @@ from .lesson import LessonError
 @dataclass(frozen=True)
 class Feedback:
     "What is said to an answer; `right` is None where nothing was answered."
+
     right: bool | None
     lines: tuple[str, ...]
 
     def html(self) -> str:
         "As a status text."
-        word, colour = {True: ("Right.", "#00664b"), False: ("Not yet.", "#8f3f00"), None: ("", "inherit")}[self.right]
-        head = f'<strong style="color: {colour}; background: #fff; padding: 0 .2em">{word}</strong> ' if word else ""
-        return f'<div role="status" style="margin: .2em 0 .6em; line-height: 1.45">{head}{"<br>".join(html.escape(line) for line in self.lines)}</div>'
+        word, colour = {
+            True: ("Right.", "#00664b"),
+            False: ("Not yet.", "#8f3f00"),
+            None: ("", "inherit"),
+        }[self.right]
+        head = (
+            f'<strong style="color: {colour}; background: #fff; padding: 0 .2em">{word}</strong> '
+            if word
+            else ""
+        )
+        return (
+            '<div role="status" style="margin: .2em 0 .6em; line-height: '
+            f'1.45">{head}{"<br>".join(html.escape(line) for line in self.lines)}</div>'
+        )
 
 # %% ../../nbs/library/learn/03_quiz.ipynb #d01ad500
 @dataclass(frozen=True)
 class One:
     "A question with one right option."
+
     text: str
     options: Mapping[str, str]  # option -> what is said to who chooses it
     right: str
 
-    def __post_init__(self) -> None: _checked(self.text, self.options, [self.right])
+    def __post_init__(self) -> None:
+        _checked(self.text, self.options, [self.right])
 
-    def judge(self, chosen:str|None) -> Feedback:
+    def judge(self, chosen: str | None) -> Feedback:
         "What is said to the option that was chosen."
-        if chosen is None: return Feedback(None, ("Choose one of the answers first.",))
+        if chosen is None:
+            return Feedback(None, ("Choose one of the answers first.",))
         return Feedback(chosen == self.right, (self.options[chosen],))
 
-    def control(self, name:str) -> tuple[Any, Callable[[], Any]]:
+    def control(self, name: str) -> tuple[Any, Callable[[], Any]]:
         "The widget, and what reads the answer from it."
-        radio = widgets.RadioButtons(options=list(self.options), value=None, description=name, style=WIDE, layout=FULL)
+        radio = widgets.RadioButtons(
+            options=list(self.options), value=None, description=name, style=WIDE, layout=FULL
+        )
         return radio, lambda: radio.value
 
     def static(self) -> str:
         "Every option with its feedback folded below it."
         return _unfolding(self.options, [self.right])
 
+# %% ../../nbs/library/learn/03_quiz.ipynb #87c2754d
 WIDE, FULL = {"description_width": "initial"}, {"width": "auto", "max_width": "56em"}
 
-def _checked(text:str, options:Mapping[str, str], right:Iterable[str]) -> None:
+
+def _checked(text: str, options: Mapping[str, str], right: Iterable[str]) -> None:
     "A question is complete: every option has a word of feedback, and the right ones are among them."
-    if len(options) < 2: raise LessonError(f"question {text!r}: expected at least two options.")
-    if silent := [o for o, said in options.items() if not said.strip()]: raise LessonError(f"question {text!r}: option {silent[0]!r} has no feedback.")
-    if strange := [o for o in right if o not in options]: raise LessonError(f"question {text!r}: the right answer {strange[0]!r} is no option.")
+    if len(options) < 2:
+        raise LessonError(f"question {text!r}: expected at least two options.")
+    if silent := [o for o, said in options.items() if not said.strip()]:
+        raise LessonError(f"question {text!r}: option {silent[0]!r} has no feedback.")
+    if strange := [o for o in right if o not in options]:
+        raise LessonError(f"question {text!r}: the right answer {strange[0]!r} is no option.")
 
-def _unfolding(options:Mapping[str, str], right:Sequence[str]) -> str:
+# %% ../../nbs/library/learn/03_quiz.ipynb #93c5b607
+def _unfolding(options: Mapping[str, str], right: Sequence[str]) -> str:
     "Every option with its feedback folded below it."
-    return "".join(_folded(o, f"{'Right.' if o in right else 'Not this one.'} {said}") for o, said in options.items())
+    return "".join(
+        _folded(o, f"{'Right.' if o in right else 'Not this one.'} {said}")
+        for o, said in options.items()
+    )
 
-def _folded(head:str, body:str) -> str:
+# %% ../../nbs/library/learn/03_quiz.ipynb #a37252d0
+def _folded(head: str, body: str) -> str:
     "A line that unfolds."
-    return f"<details style='margin: .2em 0 .2em 1em'><summary>{html.escape(head)}</summary><p style='margin: .2em 0 .4em 1.2em'>{html.escape(body)}</p></details>"
+    return (
+        "<details style='margin: .2em 0 .2em "
+        f"1em'><summary>{html.escape(head)}</summary><p style='margin: .2em 0 .4em "
+        f"1.2em'>{html.escape(body)}</p></details>"
+    )
 
 # %% ../../nbs/library/learn/03_quiz.ipynb #e851de83
 @dataclass(frozen=True)
 class Many:
     "A question with several right options, at least one."
+
     text: str
     options: Mapping[str, str]
     right: Sequence[str]
 
-    def __post_init__(self) -> None: _checked(self.text, self.options, self.right)
+    def __post_init__(self) -> None:
+        _checked(self.text, self.options, self.right)
 
-    def judge(self, chosen:Sequence[str]) -> Feedback:
+    def judge(self, chosen: Sequence[str]) -> Feedback:
         "What is said to the options that were chosen, and how many are missing."
-        if not chosen: return Feedback(None, ("Choose at least one answer first.",))
+        if not chosen:
+            return Feedback(None, ("Choose at least one answer first.",))
         missing = [o for o in self.right if o not in chosen]
         lines = [f"{'✓' if o in self.right else '✗'} {o} {self.options[o]}" for o in chosen]
-        return Feedback(set(chosen) == set(self.right), (*lines, *([f"{len(missing)} more {'is' if len(missing) == 1 else 'are'} right."] if missing else [])))
+        return Feedback(
+            set(chosen) == set(self.right),
+            (
+                *lines,
+                *(
+                    [f"{len(missing)} more {'is' if len(missing) == 1 else 'are'} right."]
+                    if missing
+                    else []
+                ),
+            ),
+        )
 
-    def control(self, name:str) -> tuple[Any, Callable[[], Any]]:
+    def control(self, name: str) -> tuple[Any, Callable[[], Any]]:
         "The widget, and what reads the answer from it."
-        boxes = [widgets.Checkbox(False, description=o, indent=False, style=WIDE, layout=FULL) for o in self.options]
-        return widgets.VBox([widgets.HTML(f"<em>{html.escape(name)}: several may be right</em>"), *boxes]), lambda: [b.description for b in boxes if b.value]
+        boxes = [
+            widgets.Checkbox(False, description=o, indent=False, style=WIDE, layout=FULL)
+            for o in self.options
+        ]
+        return widgets.VBox(
+            [widgets.HTML(f"<em>{html.escape(name)}: several may be right</em>"), *boxes]
+        ), lambda: [b.description for b in boxes if b.value]
 
     def static(self) -> str:
         "Every option with its feedback folded below it."
@@ -99,31 +148,53 @@ class Many:
 @dataclass(frozen=True)
 class Number:
     "A question whose answer is a number."
+
     text: str
     right: Callable[[], float]
     within: float
     unit: str = ""
-    wrong: Mapping[str, Callable[[], float]] = field(default_factory=dict)  # message -> a wrong answer that people give
+    wrong: Mapping[str, Callable[[], float]] = field(
+        default_factory=dict
+    )  # message -> a wrong answer that people give
     because: str = ""
 
-    def judge(self, given:str|float|None) -> Feedback:
+    def judge(self, given: str | float | None) -> Feedback:
         "What is said to the number that was typed."
-        if given is None or str(given).strip() == "": return Feedback(None, ("Type a number first.",))
-        try: value = float(str(given).strip().replace(",", "."))
-        except ValueError: return Feedback(None, (f"{given!r} is no number; expected such as 0.75.",))
+        if given is None or str(given).strip() == "":
+            return Feedback(None, ("Type a number first.",))
+        try:
+            value = float(str(given).strip().replace(",", "."))
+        except ValueError:
+            return Feedback(None, (f"{given!r} is no number; expected such as 0.75.",))
         right = float(self.right())
-        if same(value, right, self.within): return Feedback(True, (self.because or f"It is {right:.4g} {self.unit}".strip() + ".",))
-        said = next((message for message, wrong in self.wrong.items() if same(value, float(wrong()), self.within)), None)
+        if same(value, right, self.within):
+            return Feedback(True, (self.because or f"It is {right:.4g} {self.unit}".strip() + ".",))
+        said = next(
+            (
+                message
+                for message, wrong in self.wrong.items()
+                if same(value, float(wrong()), self.within)
+            ),
+            None,
+        )
         return Feedback(False, (said or what_is_odd(value, right, self.within),))
 
-    def control(self, name:str) -> tuple[Any, Callable[[], Any]]:
+    def control(self, name: str) -> tuple[Any, Callable[[], Any]]:
         "The widget, and what reads the answer from it."
-        box = widgets.Text(description=f"{name}, {self.unit}" if self.unit else name, placeholder="a number", style=WIDE, layout={"width": "26em"})
+        box = widgets.Text(
+            description=f"{name}, {self.unit}" if self.unit else name,
+            placeholder="a number",
+            style=WIDE,
+            layout={"width": "26em"},
+        )
         return box, lambda: box.value
 
     def static(self) -> str:
         "The answer, folded."
-        return _folded("Show the answer", f"{float(self.right()):.4g} {self.unit}".strip() + f". {self.because}")
+        return _folded(
+            "Show the answer",
+            f"{float(self.right()):.4g} {self.unit}".strip() + f". {self.because}",
+        )
 
 # %% ../../nbs/library/learn/03_quiz.ipynb #c3687b84
 Question = One | Many | Number
@@ -140,18 +211,30 @@ LOOK = """<style>
 .genomed-quiz .widget-button { margin: .4em 0 .2em }
 </style>"""
 
+
 class Quiz:
     "Questions, one below the other."
 
-    def __init__(self, name:str, questions:Sequence[Question], told:Callable[[int, bool], None]|None=None):
-        self.name, self.questions, self.told = name, list(questions), told or (lambda number, right: None)
+    def __init__(
+        self,
+        name: str,
+        questions: Sequence[Question],
+        told: Callable[[int, bool], None] | None = None,
+    ):
+        self.name, self.questions, self.told = (
+            name,
+            list(questions),
+            told or (lambda number, right: None),
+        )
         self.right: set[int] = set()
 
-    def answer(self, number:int, given:Any) -> Feedback:
+    def answer(self, number: int, given: Any) -> Feedback:
         "Judge the answer to one question (from 0) and remember it."
         said = self.questions[number].judge(given)
-        if said.right is not None: self.told(number, said.right)
-        if said.right: self.right.add(number)
+        if said.right is not None:
+            self.told(number, said.right)
+        if said.right:
+            self.right.add(number)
         return said
 
     @property
@@ -163,27 +246,64 @@ class Quiz:
     def widget(self) -> Any:
         "All questions with their controls."
         score = widgets.HTML(self._score_html())
-        return widgets.VBox([widgets.HTML(LOOK), *(self._question(i, q, score) for i, q in enumerate(self.questions)), score]).add_class("genomed-quiz")
+        return widgets.VBox(
+            [
+                widgets.HTML(LOOK),
+                *(self._question(i, q, score) for i, q in enumerate(self.questions)),
+                score,
+            ]
+        ).add_class("genomed-quiz")
 
-    def _question(self, i:int, question:Question, score:Any) -> Any:
+    def _question(self, i: int, question: Question, score: Any) -> Any:
         "One question: text, control, button, feedback."
         name = f"Question {i + 1} of {len(self.questions)}"
         control, read = question.control("Your answer" if isinstance(question, Number) else name)
-        button, said = widgets.Button(description="Check my answer", tooltip=f"Check my answer to question {i + 1}", layout={"width": "auto", "align_self": "flex-start"}), widgets.HTML()
-        def check(_:Any) -> None:
+        button, said = (
+            widgets.Button(
+                description="Check my answer",
+                tooltip=f"Check my answer to question {i + 1}",
+                layout={"width": "auto", "align_self": "flex-start"},
+            ),
+            widgets.HTML(),
+        )
+
+        def check(_: Any) -> None:
             said.value = self.answer(i, read()).html()
             score.value = self._score_html()
-        button.on_click(check)
-        return widgets.VBox([widgets.HTML(f"<p style='margin: .6em 0 .2em; line-height: 1.4; max-width: 48em'><strong>{i + 1}. {html.escape(question.text)}</strong></p>"), control, button, said])
 
-    def _score_html(self) -> str: return f"<p role='status'><strong>{html.escape(self.score)}</strong></p>"
+        button.on_click(check)
+        return widgets.VBox(
+            [
+                widgets.HTML(
+                    "<p style='margin: .6em 0 .2em; line-height: 1.4; max-width: "
+                    f"48em'><strong>{i + 1}. {html.escape(question.text)}</strong></p>"
+                ),
+                control,
+                button,
+                said,
+            ]
+        )
+
+    def _score_html(self) -> str:
+        return f"<p role='status'><strong>{html.escape(self.score)}</strong></p>"
 
     def static(self) -> str:
         "The quiz as text whose answers unfold."
-        rows = [f"<li style='margin: .5em 0'><strong>{html.escape(q.text)}</strong>{q.static()}</li>" for q in self.questions]
-        return f"<div><p>Answer for yourself, then unfold what you chose. (Run the lesson in JupyterLab to have your answers checked.)</p><ol>{''.join(rows)}</ol></div>"
+        rows = [
+            f"<li style='margin: .5em 0'><strong>{html.escape(q.text)}</strong>{q.static()}</li>"
+            for q in self.questions
+        ]
+        return (
+            "<div><p>Answer for yourself, then unfold what you chose. (Run the lesson in "
+            f"JupyterLab to have your answers checked.)</p><ol>{''.join(rows)}</ol></div>"
+        )
 
-    def _repr_mimebundle_(self, **options:Any) -> dict[str, Any]:
-        return {**self.widget()._repr_mimebundle_(), "text/html": self.static(), "text/plain": repr(self)}
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        return {
+            **self.widget()._repr_mimebundle_(),
+            "text/html": self.static(),
+            "text/plain": repr(self),
+        }
 
-    def __repr__(self) -> str: return f"Quiz {self.name!r}: {self.score}"
+    def __repr__(self) -> str:
+        return f"Quiz {self.name!r}: {self.score}"

@@ -19,88 +19,140 @@ from .quiz import Question, Quiz
 class Session:
     "A lesson at work."
 
-    def __init__(self, source:Lesson, namespace:Mapping[str, Any], progress:Progress):
+    def __init__(self, source: Lesson, namespace: Mapping[str, Any], progress: Progress):
         self.source, self.namespace, self.progress = source, namespace, progress
         self._keys: dict[str, Key] = {}
         self._quizzes: dict[str, tuple[Question, ...]] = {}
 
-    def key(self, name:str, **how:Any) -> None:
+    def key(self, name: str, **how: Any) -> None:
         "Say how an exercise is judged; see `Key`. For lesson authors."
-        if name not in self.source.exercises: raise LessonError(f"{self.source.path.name}: there is no exercise {name!r}. There are: {', '.join(self.source.exercises)}.")
+        if name not in self.source.exercises:
+            raise LessonError(
+                f"{self.source.path.name}: there is no exercise {name!r}. There are: "
+                f"{', '.join(self.source.exercises)}."
+            )
         self._keys[name] = Key(name, **how)
 
-    def questions(self, name:str, *questions:Question) -> None:
+    def questions(self, name: str, *questions: Question) -> None:
         "Say what a quiz asks. For lesson authors."
         self._quizzes[name] = questions
 
     def check(
         self,
-        name:str,    # of the exercise
-    ) -> Checked:    # shown below the cell
+        name: str,  # of the exercise
+    ) -> Checked:  # shown below the cell
         "Is my answer right, and if not, why not?"
         exercise = self.source.exercises.get(name)
-        if exercise is None: return Checked(name, False, self._unknown("exercise", name))
-        if exercise.answer not in self.namespace: return Checked(name, False, f"There is no {exercise.answer} yet: fill in the cell above, run it, then run this one again.")
+        if exercise is None:
+            return Checked(name, False, self._unknown("exercise", name))
+        if exercise.answer not in self.namespace:
+            return Checked(
+                name,
+                False,
+                f"There is no {exercise.answer} yet: fill in the cell above, run it, then run this one again.",
+            )
         given = self.namespace[exercise.answer]
         try:
             key = self._key(name)
             verdict = key.judge(given, self.progress.tries(self.source.id, name))
-        except LessonError: raise
-        except NameError as missing: return Checked(name, False, f"The check needs {missing.name}, which is not there yet: run the cells above first (menu Run, Run All Above Selected Cell).")
+        except LessonError:
+            raise
+        except NameError as missing:
+            return Checked(
+                name,
+                False,
+                f"The check needs {missing.name}, which is not there yet: run the cells above "
+                "first (menu Run, Run All Above Selected Cell).",
+            )
         except Exception as error:
-            return Checked(name, False, f"The check stopped with {type(error).__name__}: {error}. Is something above not as it was? Run the cells above once more.")
-        if verdict.answered: self.progress.tried(self.source.id, name, verdict.passed)
+            return Checked(
+                name,
+                False,
+                f"The check stopped with {type(error).__name__}: {error}. Is something above "
+                "not as it was? Run the cells above once more.",
+            )
+        if verdict.answered:
+            self.progress.tried(self.source.id, name, verdict.passed)
         return Checked(name, verdict.passed, verdict.message, tuple(key.hints), exercise.solution)
 
-    def _key(self, name:str) -> Key:
+    def _key(self, name: str) -> Key:
         "The key from this notebook, or out of the packaged lesson."
         return self._keys[name] if name in self._keys else self._packaged(name)._keys[name]
 
-    def _packaged(self, name:str) -> "Session":
+    def _packaged(self, name: str) -> "Session":
         "Run a key cell of the packaged lesson beside the trainee's variables, without touching them."
         there = Session(self.source, self.namespace, Progress())
-        exec(compile(self.source.keys[name], f"<key of {name}>", "exec"), {**self.namespace, "lesson": there})
+        exec(
+            compile(self.source.keys[name], f"<key of {name}>", "exec"),
+            {**self.namespace, "lesson": there},
+        )
         return there
 
     def quiz(
         self,
-        name:str,   # of the quiz
-    ) -> Quiz|str:
+        name: str,  # of the quiz
+    ) -> Quiz | str:
         "Ask the questions of a quiz."
-        if name not in self.source.quizzes: return self._unknown("quiz", name)
-        questions = self._quizzes[name] if name in self._quizzes else self._packaged(name)._quizzes[name]
-        def told(number:int, right:bool) -> None: self.progress.answered(self.source.id, name, number, len(questions), right)
+        if name not in self.source.quizzes:
+            return self._unknown("quiz", name)
+        questions = (
+            self._quizzes[name] if name in self._quizzes else self._packaged(name)._quizzes[name]
+        )
+
+        def told(number: int, right: bool) -> None:
+            self.progress.answered(self.source.id, name, number, len(questions), right)
+
         return Quiz(name, questions, told)
 
-    def _unknown(self, what:str, name:str) -> str:
+    def _unknown(self, what: str, name: str) -> str:
         "What to say of a name that the packaged lesson does not know."
-        return f"The installed lesson {self.source.id} has no {what} {name!r}. If this notebook came with another version, `genomed lab` puts the present one beside it."
+        return (
+            f"The installed lesson {self.source.id} has no {what} {name!r}. If this "
+            "notebook came with another version, `genomed lab` puts the present one beside "
+            "it."
+        )
 
     def _done(self) -> str:
         "What was done so far, in words."
         exercises = self.source.exercises
         passed = len(self.progress.solved(self.source.id) & set(exercises))
-        kept = "" if self.progress.kept else " Progress is not kept here; start with the command genomed lab to keep it."
+        kept = (
+            ""
+            if self.progress.kept
+            else " Progress is not kept here; start with the command genomed lab to keep it."
+        )
         return f"Lesson {self.source.title}: {passed} of {len(exercises)} exercises solved.{kept}"
 
-    def __repr__(self) -> str: return self._done()
+    def __repr__(self) -> str:
+        return self._done()
 
-    def _repr_html_(self) -> str: return f"<p>{html.escape(self._done())}</p>"
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._done())}</p>"
 
 # %% ../../nbs/library/learn/05_session.ipynb #2020f1db
 def lesson(
-    id:str,                                # such as "1.1"
-    namespace:Mapping[str, Any]|None=None, # the notebook's variables; found by itself
-    progress:Progress|None=None,           # found by itself
+    id: str,  # such as "1.1"
+    namespace: Mapping[str, Any] | None = None,  # the notebook's variables; found by itself
+    progress: Progress | None = None,  # found by itself
 ) -> Session:
     "Open a lesson in its notebook."
-    session = Session(read_lesson(id), _notebook() if namespace is None else namespace, progress or Progress.here())
-    if session.progress.kept: session.progress.opened(session.source.id)
+    session = Session(
+        read_lesson(id),
+        _notebook() if namespace is None else namespace,
+        progress or Progress.here(),
+    )
+    if session.progress.kept:
+        session.progress.opened(session.source.id)
     return session
 
+# %% ../../nbs/library/learn/05_session.ipynb #f6a31184
 def _notebook() -> Mapping[str, Any]:
     "The variables of the notebook that we are called from."
     from IPython.core.getipython import get_ipython
+
     shell = get_ipython()
-    if shell is None: raise LessonError("A lesson runs in a notebook: open it in JupyterLab, with the command genomed lab.")
+    if shell is None:
+        raise LessonError(
+            "A lesson runs in a notebook: open it in JupyterLab, with the command genomed lab."
+        )
     return shell.user_ns

@@ -24,148 +24,250 @@ from pygments.lexers import PythonLexer
 
 from ..data.storage import write_text_atomically
 from .glossary import with_tooltips
-from .lesson import SERIES, Lesson, LessonError, Teach, lesson_folder, read_lesson, solution, stub, tags
+from genomed_workbench.learn.lesson import (
+    SERIES,
+    Lesson,
+    LessonError,
+    Teach,
+    lesson_folder,
+    read_lesson,
+    solution,
+    stub,
+    tags,
+)
 from .prose import as_html, as_line
 
 # %% ../../nbs/library/learn/07_slides.ipynb #53115317
-def code_html(source:str) -> str:
+def code_html(source: str) -> str:
     "Python code in colours."
     return highlight(source, PythonLexer(), HtmlFormatter(nowrap=False, cssclass="code"))
 
+# %% ../../nbs/library/learn/07_slides.ipynb #f82cd664
 def code_style() -> str:
     "Colours of code that stand out enough from a tinted ground."
-    return HtmlFormatter(style="default", cssclass="code").get_style_defs() + ".code .c, .code .c1 { color: #2a5f5f } .code .nb, .code .k { color: #006b00 } .code .nd, .code .ow { color: #8a1acc }"
+    return (
+        HtmlFormatter(style="default", cssclass="code").get_style_defs()
+        + ".code .c, .code .c1 { color: #2a5f5f } .code .nb, .code .k { color: #006b00 } "
+        ".code .nd, .code .ow { color: #8a1acc }"
+    )
 
-def output_html(output:NotebookNode) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #2c1f3f91
+def output_html(output: NotebookNode) -> str:
     "What a stored output shows on a slide; pictures without the words around them."
     data = output.get("data", {})
-    if output.output_type == "stream": return f"<pre>{html.escape(output.text)}</pre>" if output.name == "stdout" else ""
-    if "text/html" in data: return "".join(pictures(data["text/html"])) or data["text/html"]
-    if "text/markdown" in data: return as_html(data["text/markdown"])
+    if output.output_type == "stream":
+        return f"<pre>{html.escape(output.text)}</pre>" if output.name == "stdout" else ""
+    if "text/html" in data:
+        return "".join(pictures(data["text/html"])) or data["text/html"]
+    if "text/markdown" in data:
+        return as_html(data["text/markdown"])
     return f"<pre>{html.escape(data['text/plain'])}</pre>" if "text/plain" in data else ""
 
-def pictures(page:str) -> list[str]:
+# %% ../../nbs/library/learn/07_slides.ipynb #2e959fcf
+def pictures(page: str) -> list[str]:
     "The pictures of a piece of a page, each with its text alternative and nothing else."
     found = BeautifulSoup(page, "html.parser").find_all("img")
-    return [f'<img alt="{html.escape(str(img.get("alt", "")), quote=True)}" src="{img["src"]}">' for img in found]
+    return [
+        f'<img alt="{html.escape(str(img.get("alt", "")), quote=True)}" src="{img["src"]}">'
+        for img in found
+    ]
 
 # %% ../../nbs/library/learn/07_slides.ipynb #3e8a218e
 def cell_html(
-    lesson:Lesson,
-    cell:NotebookNode,
+    lesson: Lesson,
+    cell: NotebookNode,
 ) -> str:
     "One cell on a slide."
     marks = tags(cell)
-    if cell.cell_type == "markdown": return re.sub(r"<details.*?</details>", "", as_html(cell.source), flags=re.DOTALL)
+    if cell.cell_type == "markdown":
+        return re.sub(r"<details.*?</details>", "", as_html(cell.source), flags=re.DOTALL)
     if any(mark.startswith("exercise:") for mark in marks):
-        return code_html(stub(cell.source)) + f'<div class="fragment"><p class="label">A solution</p>{code_html(solution(cell.source))}</div>'
+        return (
+            code_html(stub(cell.source))
+            + f'<div class="fragment"><p class="label">A solution</p>{code_html(solution(cell.source))}</div>'
+        )
     shown = "".join(map(output_html, stored_outputs(lesson, cell)))
     return (code_html(cell.source) if "slide-code" in marks else "") + shown
 
-def stored_outputs(lesson:Lesson, cell:NotebookNode) -> list[NotebookNode]:
+# %% ../../nbs/library/learn/07_slides.ipynb #a19db83f
+def stored_outputs(lesson: Lesson, cell: NotebookNode) -> list[NotebookNode]:
     "The outputs of a cell, or an error where it was never run."
     if not cell.outputs and "slide-code" not in tags(cell):
-        raise LessonError(f"{lesson.path.name}: the cell that starts with {cell.source.splitlines()[0]!r} has no stored output to show. Run the notebook and store its outputs: make run-notebooks.")
+        raise LessonError(
+            f"{lesson.path.name}: the cell that starts with {cell.source.splitlines()[0]!r} "
+            "has no stored output to show. Run the notebook and store its outputs: make "
+            "run-notebooks."
+        )
     return list(cell.outputs)
 
 # %% ../../nbs/library/learn/07_slides.ipynb #32eccef1
 @dataclass(frozen=True)
 class Asked:
     "A question of a quiz as it was stored."
+
     text: str
-    options: tuple[tuple[str, bool, str], ...]  # option, whether it is right, what is said to it; one without words for a number
+    options: tuple[
+        tuple[str, bool, str], ...
+    ]  # option, whether it is right, what is said to it; one without words for a number
 
     @property
     def numeric(self) -> bool:
         "True where a number is asked for."
         return len(self.options) == 1
 
+# %% ../../nbs/library/learn/07_slides.ipynb #4d20c4b2
 def asked(
-    cell:NotebookNode,  # with the stored quiz
+    cell: NotebookNode,  # with the stored quiz
 ) -> list[Asked]:
     "The questions of a stored quiz with their answers."
     found = []
     for page in (output.get("data", {}).get("text/html", "") for output in cell.outputs):
         for item in BeautifulSoup(page, "html.parser").select("ol > li"):
-            answers = [(d.summary.get_text(" ", strip=True), d.p.get_text(" ", strip=True)) for d in item.find_all("details") if d.summary and d.p]
-            found.append(Asked(item.strong.get_text(" ", strip=True) if item.strong else "", tuple(_option(*answer, len(answers) == 1) for answer in answers)))
+            answers = [
+                (d.summary.get_text(" ", strip=True), d.p.get_text(" ", strip=True))
+                for d in item.find_all("details")
+                if d.summary and d.p
+            ]
+            found.append(
+                Asked(
+                    item.strong.get_text(" ", strip=True) if item.strong else "",
+                    tuple(_option(*answer, len(answers) == 1) for answer in answers),
+                )
+            )
     return found
 
-def _option(head:str, said:str, alone:bool) -> tuple[str, bool, str]:
+# %% ../../nbs/library/learn/07_slides.ipynb #2d5a4b4d
+def _option(head: str, said: str, alone: bool) -> tuple[str, bool, str]:
     "An option, whether it is right, and its feedback."
     right = said.startswith("Right.") or alone
-    return ("" if alone else head, right, said.removeprefix("Right.").removeprefix("Not this one.").strip())
+    return (
+        "" if alone else head,
+        right,
+        said.removeprefix("Right.").removeprefix("Not this one.").strip(),
+    )
 
-def quiz_cells(lesson:Lesson) -> dict[str, NotebookNode]:
+# %% ../../nbs/library/learn/07_slides.ipynb #cfe583a3
+def quiz_cells(lesson: Lesson) -> dict[str, NotebookNode]:
     "The cells that show the quizzes, by the quiz's name."
-    calls = ((re.search(r"lesson\.quiz\(\s*[\"']([^\"']+)", cell.source), cell) for cell in lesson.notebook.cells if cell.cell_type == "code")
+    calls = (
+        (re.search(r"lesson\.quiz\(\s*[\"']([^\"']+)", cell.source), cell)
+        for cell in lesson.notebook.cells
+        if cell.cell_type == "code"
+    )
     return {found[1]: cell for found, cell in calls if found}
 
 # %% ../../nbs/library/learn/07_slides.ipynb #5a33464a
 @dataclass(frozen=True)
 class Slide:
     "One slide."
+
     title: str
-    body: str     # HTML
-    notes: str    # HTML, for the speaker
+    body: str  # HTML
+    notes: str  # HTML, for the speaker
     section: str = ""
     kind: str = ""
 
-def slides_of(lesson:Lesson) -> list[Slide]:
+# %% ../../nbs/library/learn/07_slides.ipynb #273f6af1
+def slides_of(lesson: Lesson) -> list[Slide]:
     "All slides of a lesson, title and objectives first."
     told, groups = dataclasses.replace(lesson, notebook=with_tooltips(lesson.notebook)), []
     for section, cell in told.sections():
-        if "slide" in tags(cell): groups.append((section, [cell]))
+        if "slide" in tags(cell):
+            groups.append((section, [cell]))
         elif "slide-part" in tags(cell):
-            if not groups: raise LessonError(f"{lesson.path.name}: a cell tagged 'slide-part' stands before the first one tagged 'slide'.")
+            if not groups:
+                raise LessonError(
+                    f"{lesson.path.name}: a cell tagged 'slide-part' stands before the first one tagged 'slide'."
+                )
             groups[-1][1].append(cell)
     planned = plan(lesson)
-    return [*opening(lesson), *(slide for section, cells in groups for slide in _slides(told, section, cells, planned))]
+    return [
+        *opening(lesson),
+        *(slide for section, cells in groups for slide in _slides(told, section, cells, planned)),
+    ]
 
-def _slides(lesson:Lesson, section:str, cells:list[NotebookNode], planned:dict[str, str]) -> list[Slide]:
+# %% ../../nbs/library/learn/07_slides.ipynb #7fa49a03
+def _slides(
+    lesson: Lesson, section: str, cells: list[NotebookNode], planned: dict[str, str]
+) -> list[Slide]:
     "The slides that one group of cells makes: one, and one more for each question of a quiz."
     quizzes = {id(cell) for cell in quiz_cells(lesson).values()}
     parts = [cell_html(lesson, cell) for cell in cells if id(cell) not in quizzes]
     title, parts[:1] = _split(parts[0], as_line(section)) if parts else ("", [])
     remarks = planned.get(section, "")
-    questions = [question for cell in cells if id(cell) in quizzes for question in asked_or_error(lesson, cell)]
-    shown = [Slide(title, body, remarks + _seen(body), section) for body in map("".join, shares(parts)) if body.strip()]
-    return [*shown, *(Slide(f"Question {i} of {len(questions)}", question_html(q), answers_html(q) + remarks, section, "ask") for i, q in enumerate(questions, 1))]
+    questions = [
+        question
+        for cell in cells
+        if id(cell) in quizzes
+        for question in asked_or_error(lesson, cell)
+    ]
+    shown = [
+        Slide(title, body, remarks + _seen(body), section)
+        for body in map("".join, shares(parts))
+        if body.strip()
+    ]
+    return [
+        *shown,
+        *(
+            Slide(
+                f"Question {i} of {len(questions)}",
+                question_html(q),
+                answers_html(q) + remarks,
+                section,
+                "ask",
+            )
+            for i, q in enumerate(questions, 1)
+        ),
+    ]
 
+# %% ../../nbs/library/learn/07_slides.ipynb #83c69130
 def shares(
-    parts:list[str],  # pieces of a page
-    most:int=320,     # letters beside a picture
+    parts: list[str],  # pieces of a page
+    most: int = 320,  # letters beside a picture
 ) -> list[list[str]]:
     "The parts of a slide, or of two or three where a picture would have to shrink for the words around it."
     first = next((i for i, part in enumerate(parts) if "<img" in part), None)
-    if first is None or _letters(parts) <= most: return [parts]
-    begins = first if _letters(parts[:first]) > most/3 else 0
+    if first is None or _letters(parts) <= most:
+        return [parts]
+    begins = first if _letters(parts[:first]) > most / 3 else 0
     ends = first + 1 if _letters(parts[begins:]) > most else len(parts)
     return [share for share in (parts[:begins], parts[begins:ends], parts[ends:]) if share]
 
-def _letters(parts:list[str]) -> int:
+# %% ../../nbs/library/learn/07_slides.ipynb #9e5e786b
+def _letters(parts: list[str]) -> int:
     "The length of what is to be read."
     return len(BeautifulSoup("".join(parts), "html.parser").get_text())
 
-def asked_or_error(lesson:Lesson, cell:NotebookNode) -> list[Asked]:
+# %% ../../nbs/library/learn/07_slides.ipynb #2d278bcf
+def asked_or_error(lesson: Lesson, cell: NotebookNode) -> list[Asked]:
     "The questions of a quiz that must have been stored."
     found = asked(cell)
-    if not found: raise LessonError(f"{lesson.path.name}: the output of {cell.source!r} holds no question. Run the notebook and store its outputs: make run-notebooks.")
+    if not found:
+        raise LessonError(
+            f"{lesson.path.name}: the output of {cell.source!r} holds no question. Run the "
+            "notebook and store its outputs: make run-notebooks."
+        )
     return found
 
-def _split(body:str, section:str) -> tuple[str, list[str]]:
+# %% ../../nbs/library/learn/07_slides.ipynb #055d9bea
+def _split(body: str, section: str) -> tuple[str, list[str]]:
     "The first heading of a slide (or its section's), and the rest with smaller headings."
     heading = re.match(r"\s*<h[1-6][^>]*>(.*?)</h[1-6]>", body, flags=re.DOTALL)
-    title, rest = (heading[1], body[heading.end():]) if heading else (section, body)
+    title, rest = (heading[1], body[heading.end() :]) if heading else (section, body)
     return title, [re.sub(r"<(/?)h[1-6][^>]*>", r"<\1h3>", rest)]
 
-def _seen(body:str) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #03d3966e
+def _seen(body: str) -> str:
     "What the pictures show, in words, for the speaker."
-    alts = [str(img["alt"]) for img in BeautifulSoup(body, "html.parser").find_all("img") if img.get("alt")]
+    alts = [
+        str(img["alt"])
+        for img in BeautifulSoup(body, "html.parser").find_all("img")
+        if img.get("alt")
+    ]
     return "".join(f"<p><strong>The picture:</strong> {html.escape(alt)}</p>" for alt in alts)
 
 # %% ../../nbs/library/learn/07_slides.ipynb #5b3dcffd
-def plan(lesson:Lesson) -> dict[str, str]:
+def plan(lesson: Lesson) -> dict[str, str]:
     "The speaker's notes of each section, with the minutes when it begins and ends."
     begins, notes = 0, dict[str, str]()
     for remark in lesson.teach:
@@ -173,38 +275,73 @@ def plan(lesson:Lesson) -> dict[str, str]:
         begins += remark.minutes
     return notes
 
-def teach_html(remark:Teach, begins:int) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #8bfb9477
+def teach_html(remark: Teach, begins: int) -> str:
     "The instructor's remarks of one section."
     parts = [("Say", remark.say), ("Often mistaken", remark.mistakes)]
-    lists = "".join(f"<p><strong>{head}</strong></p><ul>{''.join(f'<li>{as_line(line)}</li>' for line in lines)}</ul>" for head, lines in parts if lines)
-    return f'<p class="planned">{as_line(remark.section)}: {spent(remark.minutes)}, {clock(begins)} to {clock(begins + remark.minutes)}</p>{lists}'
+    lists = "".join(
+        f"<p><strong>{head}</strong></p><ul>{''.join(f'<li>{as_line(line)}</li>' for line in lines)}</ul>"
+        for head, lines in parts
+        if lines
+    )
+    return (
+        f'<p class="planned">{as_line(remark.section)}: {spent(remark.minutes)}, '
+        f"{clock(begins)} to {clock(begins + remark.minutes)}</p>{lists}"
+    )
 
-def spent(minutes:int) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #6a88d188
+def spent(minutes: int) -> str:
     "A number of minutes in words."
     return f"{minutes} minute{'s' if minutes != 1 else ''}"
 
-def clock(minutes:int) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #5e5c71e0
+def clock(minutes: int) -> str:
     "Minutes since the beginning as hours and minutes."
-    return f"{minutes//60}:{minutes%60:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}"
 
-def question_html(question:Asked) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #bd63e7de
+def question_html(question: Asked) -> str:
     "A question to discuss; the answer one step later."
     right = [(option, said) for option, is_right, said in question.options if is_right]
-    options = "" if question.numeric else f"<ul class='options'>{''.join(f'<li>{html.escape(option)}</li>' for option, _, _ in question.options)}</ul>"
-    answers = "".join(f"<p>{f'<strong>{html.escape(option)}</strong><br>' if option else ''}{html.escape(said)}</p>" for option, said in right)
+    options = (
+        ""
+        if question.numeric
+        else "<ul "
+        f"class='options'>{''.join(f'<li>{html.escape(option)}</li>' for option, _, _ in question.options)}</ul>"
+    )
+    answers = "".join(
+        f"<p>{f'<strong>{html.escape(option)}</strong><br>' if option else ''}{html.escape(said)}</p>"
+        for option, said in right
+    )
     return f"<p class='asked'>{html.escape(question.text)}</p>{options}<div class='fragment answer'>{answers}</div>"
 
-def answers_html(question:Asked) -> str:
+# %% ../../nbs/library/learn/07_slides.ipynb #4e55a03f
+def answers_html(question: Asked) -> str:
     "What is said to every option, for the speaker."
-    lines = [f"<li><strong>{html.escape(option)}</strong> {'Right.' if right else 'Wrong.'} {html.escape(said)}</li>" for option, right, said in question.options]
+    lines = [
+        f"<li><strong>{html.escape(option)}</strong> {'Right.' if right else 'Wrong.'} {html.escape(said)}</li>"
+        for option, right, said in question.options
+    ]
     return f"<ul>{''.join(lines)}</ul>"
 
-def opening(lesson:Lesson) -> list[Slide]:
+# %% ../../nbs/library/learn/07_slides.ipynb #432caf6c
+def opening(lesson: Lesson) -> list[Slide]:
     "The title slide and the one with the objectives."
-    about, keys = lesson.about, "<p>Keys: arrows or space go on, S opens these notes in a window of their own, T shows them on the slide, F full screen, O overview, B black, ? all keys.</p>"
-    title = f"<p class='question'>{html.escape(about.question)}</p><p class='soft'>{html.escape(SERIES[about.series])} &middot; {about.minutes} minutes</p>"
+    about, keys = (
+        lesson.about,
+        "<p>Keys: arrows or space go on, S opens these notes in a window of their own, "
+        "T shows them on the slide, F full screen, O overview, B black, ? all keys.</p>",
+    )
+    title = (
+        f"<p class='question'>{html.escape(about.question)}</p><p "
+        f"class='soft'>{html.escape(SERIES[about.series])} &middot; {about.minutes} "
+        "minutes</p>"
+    )
     goals = f"<ul class='goals'>{''.join(f'<li>{html.escape(goal)}</li>' for goal in about.objectives)}</ul>"
-    return [Slide(html.escape(about.title), title, keys, kind="title"), Slide("You will be able to", goals, "")]
+    return [
+        Slide(html.escape(about.title), title, keys, kind="title"),
+        Slide("You will be able to", goals, ""),
+    ]
 
 # %% ../../nbs/library/learn/07_slides.ipynb #964bd59b
 STYLE = """
@@ -337,18 +474,35 @@ DECK = """
 </html>
 """
 
+
 def write_slides(
-    which:str|Path,          # an id such as "1.1", or the path of a lesson's notebook
-    out:str|Path|None=None,  # the file to write; by default slides-1.1.html in the present folder
-) -> Path:                   # where it was written
+    which: str | Path,  # an id such as "1.1", or the path of a lesson's notebook
+    out: str
+    | Path
+    | None = None,  # the file to write; by default slides-1.1.html in the present folder
+) -> Path:  # where it was written
     "Write a lesson's slides as one HTML file that needs no network."
-    lesson, kit = read_lesson(which), lesson_folder()/"_slides"
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(DECK.lstrip()).render(
-        title=lesson.title, slides=slides_of(lesson), style=Markup(STYLE), script=Markup(SCRIPT), code_css=Markup(code_style()),
-        reveal_css=_part(kit/"reveal.css"), reveal_js=_part(kit/"reveal.js"))
+    lesson, kit = read_lesson(which), lesson_folder() / "_slides"
+    page = (
+        Environment(autoescape=True, undefined=StrictUndefined)
+        .from_string(DECK.lstrip())
+        .render(
+            title=lesson.title,
+            slides=slides_of(lesson),
+            style=Markup(STYLE),
+            script=Markup(SCRIPT),
+            code_css=Markup(code_style()),
+            reveal_css=_part(kit / "reveal.css"),
+            reveal_js=_part(kit / "reveal.js"),
+        )
+    )
     return write_text_atomically(out or f"slides-{lesson.id}.html", page)
 
-def _part(path:Path) -> Markup:
+# %% ../../nbs/library/learn/07_slides.ipynb #11829b9d
+def _part(path: Path) -> Markup:
     "A file that travels with the lessons, as it is."
-    if not path.exists(): raise LessonError(f"{path.name} is missing beside the lessons. Install genomed-workbench again.")
+    if not path.exists():
+        raise LessonError(
+            f"{path.name} is missing beside the lessons. Install genomed-workbench again."
+        )
     return Markup(re.sub(r"\n//# sourceMappingURL=.*", "", path.read_text(encoding="utf-8")))

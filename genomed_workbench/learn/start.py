@@ -39,13 +39,15 @@ from ..learners.cox import CoxPH
 @dataclass(frozen=True)
 class Line:
     "One line of the check."
+
     name: str
     works: bool | None  # None: cannot be told here
-    said: str           # a sentence; with what to do if it does not work
+    said: str  # a sentence; with what to do if it does not work
 
+# %% ../../nbs/library/learn/10_start.ipynb #c877bcc6
 def looked(
-    name:str,
-    look:Callable[[], tuple[bool|None, str]],
+    name: str,
+    look: Callable[[], tuple[bool | None, str]],
 ) -> Line:
     "Look at one thing; whatever goes wrong becomes the line."
     try:
@@ -53,7 +55,13 @@ def looked(
             warnings.simplefilter("ignore")
             return Line(name, *look())
     except Exception as error:
-        return Line(name, False, f"This stopped with {type(error).__name__}: {error} Install the workbench again (pip install --force-reinstall genomed-workbench), then choose Restart Kernel in the menu Kernel.")
+        return Line(
+            name,
+            False,
+            f"This stopped with {type(error).__name__}: {error} Install the workbench again "
+            "(pip install --force-reinstall genomed-workbench), then choose Restart Kernel "
+            "in the menu Kernel.",
+        )
 
 # %% ../../nbs/library/learn/10_start.ipynb #bdec32d4
 def python_line() -> tuple[bool, str]:
@@ -61,8 +69,16 @@ def python_line() -> tuple[bool, str]:
     here, progress = own_version(), Progress.here()
     wrote = read_manifest(progress.path.parent).version if progress.path else ""
     if wrote and wrote != here:
-        return False, f"This notebook runs version {here} of the workbench, but the lessons beside it are of version {wrote}. Close JupyterLab and start it again with the command genomed lab."
-    return True, f"Python {platform.python_version()} runs here, with version {here} of the workbench."
+        return (
+            False,
+            f"This notebook runs version {here} of the workbench, but the lessons beside it "
+            f"are of version {wrote}. Close JupyterLab and start it again with the command "
+            "genomed lab.",
+        )
+    return (
+        True,
+        f"Python {platform.python_version()} runs here, with version {here} of the workbench.",
+    )
 
 # %% ../../nbs/library/learn/10_start.ipynb #1f2fe0be
 def data_line() -> tuple[bool, str]:
@@ -70,21 +86,43 @@ def data_line() -> tuple[bool, str]:
     made_up, listed = load_cohort("made-up-aml"), cohorts()
     real = listed.index[(listed["real or virtual"] == "real") & (listed.available == "yes")]
     if not len(real):
-        return True, (f"{made_up.n} made-up patients can be loaded. Every lesson works with them, and says that they are made up. "
-                      'For real ones: pip install "genomed-workbench[real]", then Restart Kernel in the menu Kernel.')
+        return True, (
+            f"{made_up.n} made-up patients can be loaded. Every lesson works with them, and "
+            "says that they are made up. "
+            'For real ones: pip install "genomed-workbench[real]", then Restart Kernel in the menu Kernel.'
+        )
     cohort = load_cohort(real[0])
-    return True, f"{cohort.n:,} real patients can be loaded ({cohort.name}), and {made_up.n} made-up ones."
+    return (
+        True,
+        f"{cohort.n:,} real patients can be loaded ({cohort.name}), and {made_up.n} made-up ones.",
+    )
 
 # %% ../../nbs/library/learn/10_start.ipynb #b18f9f3c
-def folder_line() -> tuple[bool|None, str]:
+def folder_line() -> tuple[bool | None, str]:
     "Whether work and progress are kept here."
     progress = Progress.here()
-    if progress.path is None: return None, "Progress is not kept here, because this is no folder for lessons. The command genomed lab makes one and opens it."
+    if progress.path is None:
+        return (
+            None,
+            "Progress is not kept here, because this is no folder for lessons. The command "
+            "genomed lab makes one and opens it.",
+        )
     folder = progress.path.parent
     try:
-        with tempfile.TemporaryFile(dir=folder): solved = sum(one.solved for one in standings(progress).values())
-    except OSError as error: return False, f"Nothing can be written into the folder {folder.name} ({error.strerror}), so your work would be lost. Start again with genomed lab --folder and a folder of your own."
-    return True, f"Your work is kept in the folder {folder.name}; {solved} exercise{'s are' if solved != 1 else ' is'} solved so far."
+        with tempfile.TemporaryFile(dir=folder):
+            solved = sum(one.solved for one in standings(progress).values())
+    except OSError as error:
+        return (
+            False,
+            f"Nothing can be written into the folder {folder.name} ({error.strerror}), so "
+            "your work would be lost. Start again with genomed lab --folder and a folder "
+            "of your own.",
+        )
+    return (
+        True,
+        f"Your work is kept in the folder {folder.name}; {solved} "
+        f"exercise{'s are' if solved != 1 else ' is'} solved so far.",
+    )
 
 # %% ../../nbs/library/learn/10_start.ipynb #14c573a3
 def run_line() -> tuple[bool, str]:
@@ -92,51 +130,103 @@ def run_line() -> tuple[bool, str]:
     federation = Federation.by_site(load_cohort("made-up-aml"), small="keep")
     begin = time.perf_counter()
     run = federate(federation, CoxPH(penalty=0.01), progress=False)
-    return True, f"{len(federation.sites)} made-up hospitals trained a model together: {run.rounds} rounds in {time.perf_counter() - begin:.2f} seconds."
+    return (
+        True,
+        f"{len(federation.sites)} made-up hospitals trained a model together: "
+        f"{run.rounds} rounds in {time.perf_counter() - begin:.2f} seconds.",
+    )
 
 # %% ../../nbs/library/learn/10_start.ipynb #bea02bda
-def widgets_line() -> tuple[bool|None, str]:
+def widgets_line() -> tuple[bool | None, str]:
     "Whether the parts that sliders need are installed; the browser has the last word."
     for needed in (Requirement(r) for r in requires("ipywidgets") or []):
-        if needed.name.replace("_", "-") != "jupyterlab-widgets": continue
-        try: found = version(needed.name)
-        except PackageNotFoundError: found = "none"
+        if needed.name.replace("_", "-") != "jupyterlab-widgets":
+            continue
+        try:
+            found = version(needed.name)
+        except PackageNotFoundError:
+            found = "none"
         if found == "none" or not needed.specifier.contains(found, prereleases=True):
-            return False, (f"Sliders need the package {needed}; installed is {found}. Mend it with: pip install --upgrade ipywidgets jupyterlab_widgets. Then start JupyterLab again.")
-    return None, f"What sliders and buttons need is installed (ipywidgets {version('ipywidgets')}). Whether your browser shows them is seen when this runs in JupyterLab."
+            return False, (
+                f"Sliders need the package {needed}; installed is {found}. Mend it with: pip "
+                "install --upgrade ipywidgets jupyterlab_widgets. Then start JupyterLab again."
+            )
+    return (
+        None,
+        "What sliders and buttons need is installed (ipywidgets "
+        f"{version('ipywidgets')}). Whether your browser shows them is seen when this "
+        "runs in JupyterLab.",
+    )
 
-ASKED, SILENT = "Asking your browser whether it can show sliders and buttons …", (
-    "Your browser has not answered, so sliders may not move. Reload the page (F5) and run this cell again. If that does not help: pip install --upgrade ipywidgets jupyterlab_widgets, then start JupyterLab again.")
-WAITS = (0.1, 0.3, 0.7, 1.5, 3.0, 6.0)  # seconds after which the browser is asked, once more each time
+# %% ../../nbs/library/learn/10_start.ipynb #c7cc8e02
+ASKED, SILENT = (
+    "Asking your browser whether it can show sliders and buttons …",
+    (
+        "Your browser has not answered, so sliders may not move. Reload the page (F5) "
+        "and run this cell again. If that does not help: pip install --upgrade "
+        "ipywidgets jupyterlab_widgets, then start JupyterLab again."
+    ),
+)
+WAITS = (
+    0.1,
+    0.3,
+    0.7,
+    1.5,
+    3.0,
+    6.0,
+)  # seconds after which the browser is asked, once more each time
+
 
 def ask_browser(
-    told:Callable[[bool|None, str], None],  # hears what there is to say, now and later
-) -> Any:                                   # the hidden control, to be shown
+    told: Callable[[bool | None, str], None],  # hears what there is to say, now and later
+) -> Any:  # the hidden control, to be shown
     "Ask the browser for a sign of life."
     sign, begin = widgets.Play(interval=10, max=3, layout={"display": "none"}), time.perf_counter()
-    if getattr(get_ipython(), "kernel", None) is None: return sign
+    if getattr(get_ipython(), "kernel", None) is None:
+        return sign
     loop = asyncio.get_event_loop()
-    def heard(change:Any) -> None:
+
+    def heard(change: Any) -> None:
         sign.unobserve(heard, "value")
         sign.playing = False
-        told(True, f"Sliders and buttons work: your browser answered in {time.perf_counter() - begin:.1f} seconds.")
+        told(
+            True,
+            f"Sliders and buttons work: your browser answered in {time.perf_counter() - begin:.1f} seconds.",
+        )
+
     def poke() -> None:
-        if sign.value == 0: sign.playing = False
-        if sign.value == 0: sign.playing = True
+        if sign.value == 0:
+            sign.playing = False
+        if sign.value == 0:
+            sign.playing = True
+
     sign.observe(heard, "value")
-    for wait in WAITS: loop.call_later(wait, poke)
+    for wait in WAITS:
+        loop.call_later(wait, poke)
     loop.call_later(WAITS[-1] + 3, lambda: told(False, SILENT) if sign.value == 0 else None)
     told(None, ASKED)
     return sign
 
 # %% ../../nbs/library/learn/10_start.ipynb #5413ff87
-LOOKS: dict[str, Callable[[], tuple[bool|None, str]]] = {"Python": python_line, "Things to move": widgets_line, "Patients": data_line, "Your work": folder_line, "A federation": run_line}
-MARKS = {True: ("✓", "works", "#00664b"), False: ("✗", "does not work", "#8f3f00"), None: ("?", "cannot be told here", "#555555")}
+LOOKS: dict[str, Callable[[], tuple[bool | None, str]]] = {
+    "Python": python_line,
+    "Things to move": widgets_line,
+    "Patients": data_line,
+    "Your work": folder_line,
+    "A federation": run_line,
+}
+MARKS = {
+    True: ("✓", "works", "#00664b"),
+    False: ("✗", "does not work", "#8f3f00"),
+    None: ("?", "cannot be told here", "#555555"),
+}
+
 
 class Setup:
     "What the check found."
 
-    def __init__(self, lines:list[Line]): self.lines = lines
+    def __init__(self, lines: list[Line]):
+        self.lines = lines
 
     @property
     def works(self) -> bool:
@@ -146,34 +236,68 @@ class Setup:
     @property
     def answer(self) -> str:
         "The check in one sentence."
-        broken, open_ = ([line.name for line in self.lines if line.works is one] for one in (False, None))
-        if broken: return f"Something needs mending: {', '.join(broken)}. The line says how."
-        return f"Everything that can be told works. Open: {', '.join(open_)}." if open_ else "Everything works. You can begin."
+        broken, open_ = (
+            [line.name for line in self.lines if line.works is one] for one in (False, None)
+        )
+        if broken:
+            return f"Something needs mending: {', '.join(broken)}. The line says how."
+        return (
+            f"Everything that can be told works. Open: {', '.join(open_)}."
+            if open_
+            else "Everything works. You can begin."
+        )
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<li style='margin: .25em 0; padding-left: 1.6em; text-indent: -1.6em; list-style: none'>{_mark(line.works)} <strong>{html.escape(line.name)}.</strong> {html.escape(line.said)}</li>" for line in self.lines)
-        return f"<div role='status' style='max-width: 52em; line-height: 1.45'><p><strong>{html.escape(self.answer)}</strong></p><ul style='margin: 0; padding: 0'>{rows}</ul></div>"
+        rows = "".join(
+            "<li style='margin: .25em 0; padding-left: 1.6em; text-indent: -1.6em; "
+            f"list-style: none'>{_mark(line.works)} "
+            f"<strong>{html.escape(line.name)}.</strong> {html.escape(line.said)}</li>"
+            for line in self.lines
+        )
+        return (
+            "<div role='status' style='max-width: 52em; line-height: "
+            f"1.45'><p><strong>{html.escape(self.answer)}</strong></p><ul style='margin: 0; "
+            f"padding: 0'>{rows}</ul></div>"
+        )
 
     def widget(self) -> Any:
         "The same, with the browser's answer as soon as it is there."
         shown = widgets.HTML(self._repr_html_()).add_class("genomed-setup")
-        def told(works:bool|None, said:str) -> None:
-            self.lines = [Line(line.name, works, said) if line.name == "Things to move" else line for line in self.lines]
+
+        def told(works: bool | None, said: str) -> None:
+            self.lines = [
+                Line(line.name, works, said) if line.name == "Things to move" else line
+                for line in self.lines
+            ]
             shown.value = self._repr_html_()
-        parts_are_there = next(line.works for line in self.lines if line.name == "Things to move") is not False
+
+        parts_are_there = (
+            next(line.works for line in self.lines if line.name == "Things to move") is not False
+        )
         return widgets.VBox([shown, ask_browser(told)] if parts_are_there else [shown])
 
-    def _repr_mimebundle_(self, **options:Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         static = {"text/html": self._repr_html_(), "text/plain": repr(self)}
         return {**self.widget()._repr_mimebundle_(), **static}
 
-    def __repr__(self) -> str: return "\n".join([self.answer, *(f"{MARKS[line.works][0]} {line.name}. {line.said}" for line in self.lines)])
+    def __repr__(self) -> str:
+        return "\n".join(
+            [
+                self.answer,
+                *(f"{MARKS[line.works][0]} {line.name}. {line.said}" for line in self.lines),
+            ]
+        )
 
-def _mark(works:bool|None) -> str:
+# %% ../../nbs/library/learn/10_start.ipynb #b2b4a132
+def _mark(works: bool | None) -> str:
     "A mark that is also a word."
     sign, word, colour = MARKS[works]
-    return f"<span role='img' aria-label='{word}' style='color: {colour}; background: #fff; padding: 0 .25em; font-weight: bold'>{sign}</span>"
+    return (
+        f"<span role='img' aria-label='{word}' style='color: {colour}; background: "
+        f"#fff; padding: 0 .25em; font-weight: bold'>{sign}</span>"
+    )
 
+# %% ../../nbs/library/learn/10_start.ipynb #3588aa58
 def check_setup() -> Setup:
     "Does everything work here? Five lines, each with what to do if it does not."
     return Setup([looked(name, look) for name, look in LOOKS.items()])
@@ -181,16 +305,20 @@ def check_setup() -> Setup:
 # %% ../../nbs/library/learn/10_start.ipynb #8713691f
 QUIZ_MARK = 0.6  # share of a quiz's questions answered rightly
 
+
 @dataclass(frozen=True)
 class Standing:
     "How far one lesson has come."
+
     lesson: Lesson
-    solved: int                                                        # exercises
-    quizzes: dict[str, tuple[int, int]] = field(default_factory=dict)  # quiz -> questions right, questions; of 0: not begun
-    first: int = 0                                                     # questions right at the first try
-    minutes: float = 0.0                                               # spent
-    last: str = ""                                                     # when it was last worked on
-    next: str = ""                                                     # the first exercise that is not solved
+    solved: int  # exercises
+    quizzes: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # quiz -> questions right, questions; of 0: not begun
+    first: int = 0  # questions right at the first try
+    minutes: float = 0.0  # spent
+    last: str = ""  # when it was last worked on
+    next: str = ""  # the first exercise that is not solved
 
     @property
     def exercises(self) -> int:
@@ -200,21 +328,36 @@ class Standing:
     @property
     def answers(self) -> tuple[int, int]:
         "Questions answered rightly, and questions, of all quizzes that were begun."
-        return sum(right for right, _ in self.quizzes.values()), sum(of for _, of in self.quizzes.values())
+        return sum(right for right, _ in self.quizzes.values()), sum(
+            of for _, of in self.quizzes.values()
+        )
 
     @property
     def score(self) -> float:
         "Share of the questions answered rightly, of the quizzes that were begun; NaN if none was."
         right, asked = self.answers
-        return right/asked if asked else float("nan")
+        return right / asked if asked else float("nan")
 
     @property
     def missing(self) -> list[str]:
         "What is still to be done, in words."
         left = self.exercises - self.solved
-        low = [(name, right, of) for name, (right, of) in self.quizzes.items() if right < QUIZ_MARK*of or not of]
-        return [*([f"{left} exercise{'s' * (left > 1)} to solve (the next one: {self.next})"] if left else []),
-                *(f"the quiz “{name}”: {f'{right} of {of} right' if of else 'not begun'}, {QUIZ_MARK:.0%} needed" for name, right, of in low)]
+        low = [
+            (name, right, of)
+            for name, (right, of) in self.quizzes.items()
+            if right < QUIZ_MARK * of or not of
+        ]
+        return [
+            *(
+                [f"{left} exercise{'s' * (left > 1)} to solve (the next one: {self.next})"]
+                if left
+                else []
+            ),
+            *(
+                f"the quiz “{name}”: {f'{right} of {of} right' if of else 'not begun'}, {QUIZ_MARK:.0%} needed"
+                for name, right, of in low
+            ),
+        ]
 
     @property
     def done(self) -> bool:
@@ -222,16 +365,36 @@ class Standing:
         return not self.missing
 
 # %% ../../nbs/library/learn/10_start.ipynb #fdc4ac77
-def standing(lesson:Lesson, progress:Progress) -> Standing:
+def standing(lesson: Lesson, progress: Progress) -> Standing:
     "How far a lesson has come, as its present version counts."
     known, solved = progress.lesson(lesson.id), progress.solved(lesson.id)
     open_ = [name for name in lesson.exercises if name not in solved]
     asked = {name: known["quizzes"].get(name, {}) for name in lesson.quizzes}
-    answers = [one for quiz in asked.values() for one in quiz.get("questions", {}).values() if one.get("right")]
-    scores = {name: (sum(bool(one.get("right")) for one in quiz.get("questions", {}).values()), int(quiz.get("of", 0))) for name, quiz in asked.items()}
-    return Standing(lesson, len(lesson.exercises) - len(open_), scores, sum(bool(one.get("first")) for one in answers), known["seconds"]/60, known.get("last", ""), next(iter(open_), ""))
+    answers = [
+        one
+        for quiz in asked.values()
+        for one in quiz.get("questions", {}).values()
+        if one.get("right")
+    ]
+    scores = {
+        name: (
+            sum(bool(one.get("right")) for one in quiz.get("questions", {}).values()),
+            int(quiz.get("of", 0)),
+        )
+        for name, quiz in asked.items()
+    }
+    return Standing(
+        lesson,
+        len(lesson.exercises) - len(open_),
+        scores,
+        sum(bool(one.get("first")) for one in answers),
+        known["seconds"] / 60,
+        known.get("last", ""),
+        next(iter(open_), ""),
+    )
 
-def standings(progress:Progress) -> dict[str, Standing]:
+# %% ../../nbs/library/learn/10_start.ipynb #ee1ec0b3
+def standings(progress: Progress) -> dict[str, Standing]:
     "How far all lessons have come, by id."
     return {i: standing(lesson, progress) for i, lesson in lessons().items()}
 
@@ -239,17 +402,31 @@ def standings(progress:Progress) -> dict[str, Standing]:
 class Panel:
     "What a trainee has done, and where to go on."
 
-    def __init__(self, progress:Progress): self.progress, self.standings = progress, standings(progress)
+    def __init__(self, progress: Progress):
+        self.progress, self.standings = progress, standings(progress)
 
     @property
     def table(self) -> pd.DataFrame:
         "One row a lesson."
-        rows = [{"lesson": i, "title": s.lesson.about.title, "series": s.lesson.about.series, "solved": s.solved, "exercises": s.exercises, "quiz": s.score,
-                 "minutes": round(s.minutes, 1), "planned": s.lesson.about.minutes, "done": s.done, "last": s.last} for i, s in self.standings.items()]
+        rows = [
+            {
+                "lesson": i,
+                "title": s.lesson.about.title,
+                "series": s.lesson.about.series,
+                "solved": s.solved,
+                "exercises": s.exercises,
+                "quiz": s.score,
+                "minutes": round(s.minutes, 1),
+                "planned": s.lesson.about.minutes,
+                "done": s.done,
+                "last": s.last,
+            }
+            for i, s in self.standings.items()
+        ]
         return pd.DataFrame(rows).set_index("lesson")
 
     @property
-    def next(self) -> Standing|None:
+    def next(self) -> Standing | None:
         "Where to go on: the lesson worked on last if something is missing there, else the first that is not done."
         latest = sorted((s for s in self.standings.values() if s.last), key=lambda s: s.last)[-1:]
         return next((s for s in [*latest, *self.standings.values()] if not s.done), None)
@@ -258,93 +435,175 @@ class Panel:
     def answer(self) -> str:
         "The panel in a sentence or two."
         every, at = list(self.standings.values()), self.next
-        solved = f"{sum(s.solved for s in every)} of {sum(s.exercises for s in every)} exercises solved, {sum(s.done for s in every)} of {len(every)} lessons done."
-        if at is None: return f"{solved} You have finished everything there is."
-        section = f", section “{at.lesson.exercises[at.next].section}”" if at.last and at.next else ""
-        return f"{solved} {'Go on with' if at.last else 'Next' if any(s.last for s in every) else 'Begin with'}: {at.lesson.title}{section}."
+        solved = (
+            f"{sum(s.solved for s in every)} of {sum(s.exercises for s in every)} exercises "
+            f"solved, {sum(s.done for s in every)} of {len(every)} lessons done."
+        )
+        if at is None:
+            return f"{solved} You have finished everything there is."
+        section = (
+            f", section “{at.lesson.exercises[at.next].section}”" if at.last and at.next else ""
+        )
+        return (
+            f"{solved} "
+            f"{'Go on with' if at.last else 'Next' if any(s.last for s in every) else 'Begin with'}: "
+            f"{at.lesson.title}{section}."
+        )
 
     def __repr__(self) -> str:
-        rows = [f"{s.lesson.title}: {_of(s.solved, s.exercises)} exercises, quiz {_percent(s.score)}, {s.minutes:.0f} of {s.lesson.about.minutes} minutes{', done' if s.done else ''}" for s in self.standings.values()]
+        rows = [
+            f"{s.lesson.title}: {_of(s.solved, s.exercises)} exercises, quiz "
+            f"{_percent(s.score)}, {s.minutes:.0f} of {s.lesson.about.minutes} "
+            f"minutes{', done' if s.done else ''}"
+            for s in self.standings.values()
+        ]
         return "\n".join([self.answer, *rows])
 
     def _repr_html_(self) -> str:
-        kept = "" if self.progress.kept else "<p>Progress is not kept here. The command <code>genomed lab</code> makes a folder in which it is.</p>"
-        head = "".join(f"<th scope='col' style='text-align: left; padding: .35em .8em'>{name}</th>" for name in ("Lesson", "Exercises solved", "Quiz", "Minutes", "Next step"))
-        body = "".join(self._series(number) for number in dict.fromkeys(s.lesson.about.series for s in self.standings.values()))
-        return (f"<div style='max-width: 64em; line-height: 1.45'><p role='status'><strong>{html.escape(self.answer)}</strong></p>{self._go_on()}{kept}"
-                f"<table style='border-collapse: collapse; font-size: 1em'><caption style='text-align: left; padding: .3em 0'>Your lessons</caption><thead><tr>{head}</tr></thead>{body}</table></div>")
+        kept = (
+            ""
+            if self.progress.kept
+            else "<p>Progress is not kept here. The command <code>genomed lab</code> makes a folder in which it is.</p>"
+        )
+        head = "".join(
+            f"<th scope='col' style='text-align: left; padding: .35em .8em'>{name}</th>"
+            for name in ("Lesson", "Exercises solved", "Quiz", "Minutes", "Next step")
+        )
+        body = "".join(
+            self._series(number)
+            for number in dict.fromkeys(s.lesson.about.series for s in self.standings.values())
+        )
+        return (
+            "<div style='max-width: 64em; line-height: 1.45'><p "
+            f"role='status'><strong>{html.escape(self.answer)}</strong></p>{self._go_on()}{kept}"
+            "<table style='border-collapse: collapse; font-size: 1em'><caption "
+            "style='text-align: left; padding: .3em 0'>Your "
+            f"lessons</caption><thead><tr>{head}</tr></thead>{body}</table></div>"
+        )
 
-    def _series(self, number:int) -> str:
+    def _series(self, number: int) -> str:
         "The rows of one series, with its total below."
         ones = [s for s in self.standings.values() if s.lesson.about.series == number]
-        total = "" if len(ones) < 2 else _row("Together", _of(sum(s.solved for s in ones), sum(s.exercises for s in ones)), f"{sum(s.done for s in ones)} of {len(ones)} lessons done",
-                                              f"{sum(s.minutes for s in ones):.0f} of {sum(s.lesson.about.minutes for s in ones)}", _reward(number, ones), bold=True)
-        return (f"<tbody><tr><th colspan='5' scope='rowgroup' style='text-align: left; padding: .9em .8em .3em'>{html.escape(series_title(number))}</th></tr>{''.join(map(self._lesson, ones))}{total}</tbody>")
+        total = (
+            ""
+            if len(ones) < 2
+            else _row(
+                "Together",
+                _of(sum(s.solved for s in ones), sum(s.exercises for s in ones)),
+                f"{sum(s.done for s in ones)} of {len(ones)} lessons done",
+                f"{sum(s.minutes for s in ones):.0f} of {sum(s.lesson.about.minutes for s in ones)}",
+                _reward(number, ones),
+                bold=True,
+            )
+        )
+        return (
+            "<tbody><tr><th colspan='5' scope='rowgroup' style='text-align: left; padding: "
+            ".9em .8em "
+            f".3em'>{html.escape(series_title(number))}</th></tr>{''.join(map(self._lesson, ones))}{total}</tbody>"
+        )
 
-    def _lesson(self, s:Standing) -> str:
+    def _lesson(self, s: Standing) -> str:
         "The row of one lesson."
         step = "done" if s.done else "go on" if s.last else "begin"
         linked = step if s.done else self._link(s, step, f"{step}: {s.lesson.title}", at=s.next)
-        return _row(self._link(s, s.lesson.title) + self._newer(s), _of(s.solved, s.exercises), _percent(s.score), f"{s.minutes:.0f} of {s.lesson.about.minutes}", linked)
+        return _row(
+            self._link(s, s.lesson.title) + self._newer(s),
+            _of(s.solved, s.exercises),
+            _percent(s.score),
+            f"{s.minutes:.0f} of {s.lesson.about.minutes}",
+            linked,
+        )
 
     def _go_on(self) -> str:
         "A large link to where one left off."
-        if self.next is None or self._path(self.next) is None: return ""
+        if self.next is None or self._path(self.next) is None:
+            return ""
         words = f"{'Go on' if self.next.last else 'Begin'}: {self.next.lesson.title}"
         return f"<p style='font-size: 1.15em'>{self._link(self.next, f'{words} →', at=self.next.next)}</p>"
 
-    def _path(self, s:Standing) -> str|None:
+    def _path(self, s: Standing) -> str | None:
         "The trainee's copy of a lesson, seen from here; None where there is none."
-        if self.progress.path is None: return None
-        copy = self.progress.path.parent/_copy(s.lesson)
-        return Path(os.path.relpath(copy, Path.cwd().resolve())).as_posix() if copy.is_file() else None
+        if self.progress.path is None:
+            return None
+        copy = self.progress.path.parent / _copy(s.lesson)
+        return (
+            Path(os.path.relpath(copy, Path.cwd().resolve())).as_posix() if copy.is_file() else None
+        )
 
-    def _link(self, s:Standing, words:str, name:str="", at:str="") -> str:
+    def _link(self, s: Standing, words: str, name: str = "", at: str = "") -> str:
         "A link to a lesson; to the task of an exercise if one is named."
         path, cell = self._path(s), task_cell(s.lesson, at) if s.last else ""
-        if path is None: return html.escape(words)
+        if path is None:
+            return html.escape(words)
         goes = html.escape(f"{path}#cell-id={cell}" if cell else path, quote=True)
         named = f' aria-label="{html.escape(name, quote=True)}"' if name else ""
         return f'<a href="{goes}"{named}>{html.escape(words)}</a>'
 
-    def _newer(self, s:Standing) -> str:
+    def _newer(self, s: Standing) -> str:
         "A link to a new version that lies beside the trainee's own copy."
-        if self.progress.path is None: return ""
+        if self.progress.path is None:
+            return ""
         folder = self.progress.path.parent
         beside = version_beside(folder, _copy(s.lesson), read_manifest(folder))
-        if not beside: return ""
-        goes = html.escape(Path(os.path.relpath(folder/beside, Path.cwd().resolve())).as_posix(), quote=True)
-        return f' (<a href="{goes}" aria-label="new version of {html.escape(s.lesson.title, quote=True)}">new version</a>)'
+        if not beside:
+            return ""
+        goes = html.escape(
+            Path(os.path.relpath(folder / beside, Path.cwd().resolve())).as_posix(), quote=True
+        )
+        return (
+            f' (<a href="{goes}" aria-label="new version of '
+            f'{html.escape(s.lesson.title, quote=True)}">new version</a>)'
+        )
 
 # %% ../../nbs/library/learn/10_start.ipynb #99006d36
 def task_cell(
-    lesson:Lesson,
-    exercise:str,  # by name
-) -> str:          # the id of a cell; nothing if there is no such exercise
+    lesson: Lesson,
+    exercise: str,  # by name
+) -> str:  # the id of a cell; nothing if there is no such exercise
     "The cell that sets the task of an exercise, for a link to it."
     told = ""
     for cell in lesson.notebook.cells:
-        if cell.cell_type == "markdown": told = cell.id
-        if f"exercise:{exercise}" in tags(cell): return told
+        if cell.cell_type == "markdown":
+            told = cell.id
+        if f"exercise:{exercise}" in tags(cell):
+            return told
     return ""
 
-def _copy(lesson:Lesson) -> str:
+# %% ../../nbs/library/learn/10_start.ipynb #feef6e27
+def _copy(lesson: Lesson) -> str:
     "Where the copy of a lesson lies in a trainee's folder."
     return lesson.path.relative_to(lesson_folder()).as_posix()
 
-def _of(part:int, whole:int) -> str: return f"{part} of {whole}"
+# %% ../../nbs/library/learn/10_start.ipynb #e951f5d3
+def _of(part: int, whole: int) -> str:
+    return f"{part} of {whole}"
 
-def _percent(share:float) -> str: return f"{share:.0%}" if share == share else "not begun"
+# %% ../../nbs/library/learn/10_start.ipynb #f6aaa0bf
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share == share else "not begun"
 
-def _row(title:str, *cells:str, bold:bool=False) -> str:
+# %% ../../nbs/library/learn/10_start.ipynb #009e5554
+def _row(title: str, *cells: str, bold: bool = False) -> str:
     "One row of the panel; the title is its heading."
-    look = f"padding: .35em .8em; text-align: left; border-top: 1px solid #88888855; font-weight: {'bold' if bold else 'normal'}"
-    return f"<tr><th scope='row' style='{look}'>{title}</th>{''.join(f'<td style={look!r}>{cell}</td>' for cell in cells)}</tr>"
+    look = (
+        "padding: .35em .8em; text-align: left; border-top: 1px solid #88888855; "
+        f"font-weight: {'bold' if bold else 'normal'}"
+    )
+    return (
+        "<tr><th scope='row' "
+        f"style='{look}'>{title}</th>{''.join(f'<td style={look!r}>{cell}</td>' for cell in cells)}</tr>"
+    )
 
-def _reward(number:int, ones:list[Standing]) -> str:
+# %% ../../nbs/library/learn/10_start.ipynb #2a8286af
+def _reward(number: int, ones: list[Standing]) -> str:
     "What the end of a series brings."
-    return f"<code>gw.certificate({number}, name=\"...\")</code>" if number and all(s.done for s in ones) else ""
+    return (
+        f'<code>gw.certificate({number}, name="...")</code>'
+        if number and all(s.done for s in ones)
+        else ""
+    )
 
+# %% ../../nbs/library/learn/10_start.ipynb #0370501e
 def progress() -> Panel:
     "What I have done so far, and where to go on."
     return Panel(Progress.here())

@@ -20,7 +20,7 @@ class SurvivalBlock(Block):
     "A site's training rows in order of descending time."
 
     @classmethod
-    def of(cls, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Self:
+    def of(cls, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> Self:
         "Sort once."
         rows = np.argsort(-y["time"], kind="stable")
         return cls(np.ascontiguousarray(Z[rows]), y[rows], None if fold is None else fold[rows])
@@ -28,94 +28,157 @@ class SurvivalBlock(Block):
     @property
     def order(self) -> RiskOrder:
         "Who is at risk when."
-        if "order" not in self.parts: self.parts["order"] = RiskOrder.of(self.y["time"], self.y["event"])
+        if "order" not in self.parts:
+            self.parts["order"] = RiskOrder.of(self.y["time"], self.y["event"])
         return self.parts["order"]
 
 # %% ../../nbs/library/learners/03_baseline.ipynb #7073687f
 def survival(
-    risk:np.ndarray,        # log hazard ratio of each patient, shape (n,)
-    cumulative:np.ndarray,  # cumulative baseline hazard, shape (n, m)
-) -> np.ndarray:            # shape (n, m)
+    risk: np.ndarray,  # log hazard ratio of each patient, shape (n,)
+    cumulative: np.ndarray,  # cumulative baseline hazard, shape (n, m)
+) -> np.ndarray:  # shape (n, m)
     "exp(-e^risk * hazard), without a detour over infinity for extreme patients."
-    with np.errstate(divide="ignore", over="ignore"): return np.exp(-np.exp(risk[:, None] + np.log(cumulative)))
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.exp(-np.exp(risk[:, None] + np.log(cumulative)))
 
 # %% ../../nbs/library/learners/03_baseline.ipynb #37bcdbb2
 class ProportionalHazards(SurvivalLearner):
-    "A learner of log hazard ratios, with a baseline hazard for each hospital; a subclass asks `released_baseline` of its sites and gives the answers to `own_baselines`."
+    """A learner of log hazard ratios, with a baseline hazard for each hospital; a subclass asks
+    `released_baseline` of its sites and gives the answers to `own_baselines`.
+    """
+
     declares: ClassVar[dict[str, str]] = {
         "knots": "round times between which the baseline is released",
         "baseline": "cumulative baseline hazard at the knots",
         "events": "events between the knots",
     }
-    min_cell: int = 5              # fewest patients behind a released number of the baseline
+    min_cell: int = 5  # fewest patients behind a released number of the baseline
     disclosure: str = "protected"  # "simulation" releases single patients' times
     ties: str = "efron"
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> SurvivalBlock:
+    def prepare(
+        self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None
+    ) -> SurvivalBlock:
         "Sort by descending time, once."
         return SurvivalBlock.of(Z, y, fold)
 
-    def released_baseline(self, block:SurvivalBlock, risk:np.ndarray) -> dict[str, Released]:
-        "A site's own baseline hazard, in groups of at least `min_cell` events; `risk` is the log hazard ratio of the block's rows, shape (n,)."
+    def released_baseline(self, block: SurvivalBlock, risk: np.ndarray) -> dict[str, Released]:
+        """A site's own baseline hazard, in groups of at least `min_cell` events; `risk` is the log
+        hazard ratio of the block's rows, shape (n,).
+        """
         cell = 1 if self.disclosure == "simulation" else self.min_cell
         knots, hazard, events = grouped_baseline(risk, block.order, cell, self.ties)
         few = int(events.min(initial=block.n))
-        return {"knots": Released(knots, few), "baseline": Released(hazard, few), "events": Released(events.astype(float), few)}
+        return {
+            "knots": Released(knots, few),
+            "baseline": Released(hazard, few),
+            "events": Released(events.astype(float), few),
+        }
 
-    def own_baselines(self, answers:Answers, sites:Sequence[str]) -> None:
+    def own_baselines(self, answers: Answers, sites: Sequence[str]) -> None:
         "One baseline a site, and the average hazard of all; a site with fewer events than `min_cell` has none."
-        self.average_ = average_hazard([(a["knots"], a["baseline"], a["events"]) for a in answers], self.stepwise())
-        self.baselines_ = {s: (a["knots"], a["baseline"]) for s, a in zip(sites, answers) if len(a["knots"])}
+        self.average_ = average_hazard(
+            [(a["knots"], a["baseline"], a["events"]) for a in answers], self.stepwise()
+        )
+        self.baselines_ = {
+            s: (a["knots"], a["baseline"]) for s, a in zip(sites, answers) if len(a["knots"])
+        }
         events = np.array([a["events"].sum() for a in answers if len(a["knots"])])
-        self.baseline_weights_ = dict(zip(self.baselines_, events/events.sum() if len(events) else events))
+        self.baseline_weights_ = dict(
+            zip(self.baselines_, events / events.sum() if len(events) else events)
+        )
 
     def stepwise(self) -> bool:
         "True where the baseline is known at every event, so that it rises in steps."
         return self.disclosure == "simulation"
 
-    def survival_for(self, X:pd.DataFrame, times:Sequence[float], sites:np.ndarray) -> np.ndarray:
-        "Each patient with the baseline of their own hospital, or the average one where it has none, shape (n, m); NaN where no hospital has one."
-        if not self.baselines_: return np.full((len(X), len(times)), np.nan)
-        if "all" in self.baselines_: return self.predict_survival(X, times).to_numpy()
+    def survival_for(
+        self, X: pd.DataFrame, times: Sequence[float], sites: np.ndarray
+    ) -> np.ndarray:
+        """Each patient with the baseline of their own hospital, or the average one where it has none,
+        shape (n, m); NaN where no hospital has one.
+        """
+        if not self.baselines_:
+            return np.full((len(X), len(times)), np.nan)
+        if "all" in self.baselines_:
+            return self.predict_survival(X, times).to_numpy()
         own, out = np.isin(sites, list(self.baselines_)), np.empty((len(X), len(times)))
-        if own.any(): out[own] = self.predict_survival(X[own], times, site=np.asarray(sites)[own]).to_numpy()
-        if (~own).any(): out[~own] = self.predict_survival(X[~own], times, baseline="average").to_numpy()
+        if own.any():
+            out[own] = self.predict_survival(X[own], times, site=np.asarray(sites)[own]).to_numpy()
+        if (~own).any():
+            out[~own] = self.predict_survival(X[~own], times, baseline="average").to_numpy()
         return out
 
-    def predict_survival(self,
-        X:Any,                    # raw columns, shape (n, columns)
-        times:Sequence[float],    # in the unit of time, shape (m,)
-        site:Any=None,            # the hospital of all rows, or of each row
-        baseline:str|None=None,   # "average" over the hospitals, for a patient of none of them
-    ) -> pd.DataFrame:            # probability of being event-free, rows as X, columns = times
-        "Survival probabilities. Between knots the hazard is constant; after a hospital's last knot it is the average hospital's, after the last of all the curve stays flat."
+    def predict_survival(
+        self,
+        X: Any,  # raw columns, shape (n, columns)
+        times: Sequence[float],  # in the unit of time, shape (m,)
+        site: Any = None,  # the hospital of all rows, or of each row
+        baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
+    ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
+        """Survival probabilities. Between knots the hazard is constant; after a hospital's last knot
+        it is the average hospital's, after the last of all the curve stays flat.
+        """
         risk, t = self.predict(X), np.asarray(times, float)
         names = self._which_baseline(site, baseline, len(risk))
-        if names is None: S = survival(risk, np.broadcast_to(self._average(t), (len(risk), len(t))))
-        else: S = survival(self.risk_for(X, np.array(names)), np.array([self._cumulative(s, t) for s in names]).reshape(len(risk), len(t)))
-        return pd.DataFrame(S, index=X.index if isinstance(X, pd.DataFrame) else None, columns=pd.Index(times, name="time"))
+        if names is None:
+            S = survival(risk, np.broadcast_to(self._average(t), (len(risk), len(t))))
+        else:
+            S = survival(
+                self.risk_for(X, np.array(names)),
+                np.array([self._cumulative(s, t) for s in names]).reshape(len(risk), len(t)),
+            )
+        return pd.DataFrame(
+            S,
+            index=X.index if isinstance(X, pd.DataFrame) else None,
+            columns=pd.Index(times, name="time"),
+        )
 
-    def _cumulative(self, site:str, t:np.ndarray) -> np.ndarray:
-        "Cumulative baseline hazard of one site at `t`: steps where every event is released, straight lines between round knots, the average hazard after the last."
+    def _cumulative(self, site: str, t: np.ndarray) -> np.ndarray:
+        """Cumulative baseline hazard of one site at `t`: steps where every event is released, straight
+        lines between round knots, the average hazard after the last.
+        """
         knots, hazard = self.baselines_[site]
-        if self.stepwise(): return np.append(0.0, hazard)[np.searchsorted(knots, t, side="right")]
-        return np.interp(t, np.append(0.0, knots), np.append(0.0, hazard)) + self._average(np.maximum(t, knots[-1])) - self._average(knots[-1:])
+        if self.stepwise():
+            return np.append(0.0, hazard)[np.searchsorted(knots, t, side="right")]
+        return (
+            np.interp(t, np.append(0.0, knots), np.append(0.0, hazard))
+            + self._average(np.maximum(t, knots[-1]))
+            - self._average(knots[-1:])
+        )
 
-    def _average(self, t:np.ndarray) -> np.ndarray:
+    def _average(self, t: np.ndarray) -> np.ndarray:
         "Cumulative baseline hazard of the average hospital at `t`."
         knots, hazard = self.average_
-        if self.stepwise(): return np.append(0.0, hazard)[np.searchsorted(knots, t, side="right")]
+        if self.stepwise():
+            return np.append(0.0, hazard)[np.searchsorted(knots, t, side="right")]
         return np.interp(t, np.append(0.0, knots), np.append(0.0, hazard))
 
-    def _which_baseline(self, site:Any, baseline:str|None, n:int) -> list[str]|None:
+    def _which_baseline(self, site: Any, baseline: str | None, n: int) -> list[str] | None:
         "The baseline of each row, or None for the average."
-        if baseline not in (None, "average"): raise ValueError(f"baseline={baseline!r}: expected 'average', or leave it out and name the site")
-        if not self.baselines_: raise ValueError(f"no hospital released a baseline: too few events, fewer than min_cell={self.min_cell} at each")
-        if baseline == "average": return None
-        if list(self.baselines_) == ["all"]: return ["all"]*n
-        if site is None: raise ValueError(f"every hospital has its own baseline: pass site=... (one of {', '.join(self.baselines_)}), or baseline='average'")
+        if baseline not in (None, "average"):
+            raise ValueError(
+                f"baseline={baseline!r}: expected 'average', or leave it out and name the site"
+            )
+        if not self.baselines_:
+            raise ValueError(
+                f"no hospital released a baseline: too few events, fewer than min_cell={self.min_cell} at each"
+            )
+        if baseline == "average":
+            return None
+        if list(self.baselines_) == ["all"]:
+            return ["all"] * n
+        if site is None:
+            raise ValueError(
+                "every hospital has its own baseline: pass site=... (one of "
+                f"{', '.join(self.baselines_)}), or baseline='average'"
+            )
         names = [str(s) for s in np.broadcast_to(np.asarray(site, dtype=object), (n,))]
         unknown = sorted(set(names) - set(self.baselines_))
-        if unknown: raise ValueError(f"no baseline for {', '.join(unknown)}: not among the training sites, or too few events there to release one. "
-                                     f"Known: {', '.join(self.baselines_)}. For a patient of another hospital pass baseline='average'.")
+        if unknown:
+            raise ValueError(
+                f"no baseline for {', '.join(unknown)}: not among the training sites, or too "
+                "few events there to release one. "
+                f"Known: {', '.join(self.baselines_)}. For a patient of another hospital pass baseline='average'."
+            )
         return names

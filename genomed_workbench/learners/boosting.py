@@ -26,27 +26,43 @@ from flwr.serverapp.strategy import FedXgbBagging, FedXgbCyclic, Strategy
 from .baseline import ProportionalHazards, SurvivalBlock
 from .cox import CoxBlock, CoxPH
 from .encoding import Encoding
-from .learner import Answers, Ask, DisclosureError, LearnerError, Released, total
-from .newton import NewtonLearner, NewtonSearch, Search, SearchStrategy, run_search, stratified_folds
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    DisclosureError,
+    LearnerError,
+    Released,
+    total,
+)
+from genomed_workbench.learners.newton import (
+    NewtonLearner,
+    NewtonSearch,
+    Search,
+    SearchStrategy,
+    run_search,
+    stratified_folds,
+)
 from ..statistics.cox import RiskOrder, group_sums, risk_sums
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #28af50c5
-STEPS = 0.25*np.sinh(0.12*np.arange(-35, 36))  # in standard deviations from the mean
+STEPS = 0.25 * np.sinh(0.12 * np.arange(-35, 36))  # in standard deviations from the mean
+
 
 def on_steps(
-    Z:np.ndarray,   # standardised features, shape (n, p)
-) -> np.ndarray:    # 0 .. 71, shape (n, p)
+    Z: np.ndarray,  # standardised features, shape (n, p)
+) -> np.ndarray:  # 0 .. 71, shape (n, p)
     "The step of the public ladder that each value falls into."
     return np.searchsorted(STEPS, Z, side="right").astype(np.uint8)
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #881934a4
 def held_in(
-    steps:np.ndarray,  # shape (n, p)
-    least:int,         # fewest patients on either side of a cut
-) -> np.ndarray:       # shape (n, p)
+    steps: np.ndarray,  # shape (n, p)
+    least: int,  # fewest patients on either side of a cut
+) -> np.ndarray:  # shape (n, p)
     "Extreme patients moved to the step of the `least`-th lowest and highest."
     n = len(steps)
-    if n < 2*least: return np.zeros_like(steps)
+    if n < 2 * least:
+        return np.zeros_like(steps)
     ordered = np.sort(steps, axis=0)
     low, high = ordered[least - 1], ordered[n - least]
     return np.clip(steps, low, np.maximum(low, high))
@@ -55,93 +71,159 @@ def held_in(
 @dataclass(frozen=True)
 class Trees:
     "Trees of one depth d, all of the same size."
+
     feature: np.ndarray  # asked about, shape (T, 2^d - 1)
-    cut: np.ndarray      # step from which the answer is yes, 0 where there is no question, shape (T, 2^d - 1)
-    value: np.ndarray    # added to the log hazard ratio, shape (T, 2^d)
+    cut: (
+        np.ndarray
+    )  # step from which the answer is yes, 0 where there is no question, shape (T, 2^d - 1)
+    value: np.ndarray  # added to the log hazard ratio, shape (T, 2^d)
 
     @classmethod
-    def none(cls, depth:int) -> Self:
+    def none(cls, depth: int) -> Self:
         "No tree."
-        return cls(np.zeros((0, 2**depth - 1), np.int16), np.zeros((0, 2**depth - 1), np.uint8), np.zeros((0, 2**depth), np.float32))
+        return cls(
+            np.zeros((0, 2**depth - 1), np.int16),
+            np.zeros((0, 2**depth - 1), np.uint8),
+            np.zeros((0, 2**depth), np.float32),
+        )
 
-    def __len__(self) -> int: return len(self.value)
+    def __len__(self) -> int:
+        return len(self.value)
 
     @property
     def depth(self) -> int:
         "Questions from the root to a value."
         return self.value.shape[1].bit_length() - 1
 
-    def __add__(self, other:"Trees") -> "Trees":
+    def __add__(self, other: "Trees") -> "Trees":
         deep = max(self.depth, other.depth)
         a, b = self.deeper(deep), other.deeper(deep)
-        return Trees(*(np.concatenate([getattr(a, k), getattr(b, k)]) for k in ("feature", "cut", "value")))
+        return Trees(
+            *(np.concatenate([getattr(a, k), getattr(b, k)]) for k in ("feature", "cut", "value"))
+        )
 
-    def __getitem__(self, which:slice) -> "Trees": return Trees(self.feature[which], self.cut[which], self.value[which])
+    def __getitem__(self, which: slice) -> "Trees":
+        return Trees(self.feature[which], self.cut[which], self.value[which])
 
-    def deeper(self, depth:int) -> "Trees":
+    def deeper(self, depth: int) -> "Trees":
         "The same trees with room for more questions."
-        if depth == self.depth: return self
-        out, step = Trees.none(depth), 2**(depth - self.depth)
+        if depth == self.depth:
+            return self
+        out, step = Trees.none(depth), 2 ** (depth - self.depth)
         value = np.zeros((len(self), 2**depth), np.float32)
-        value[:, step - 1::step] = self.value
+        value[:, step - 1 :: step] = self.value
         wide = ((0, 0), (0, out.cut.shape[1] - self.cut.shape[1]))
         return Trees(np.pad(self.feature, wide), np.pad(self.cut, wide), value)
 
-    def each(self,
-        steps:np.ndarray,  # shape (n, p)
-    ) -> np.ndarray:       # shape (n, T)
+    def each(
+        self,
+        steps: np.ndarray,  # shape (n, p)
+    ) -> np.ndarray:  # shape (n, T)
         "What each tree says of each patient."
         tree, row = np.arange(len(self))[None], np.arange(len(steps))[:, None]
         at = np.zeros((len(steps), len(self)), np.intp)
-        for _ in range(self.depth): at = 2*at + 1 + (steps[row, self.feature[tree, at]] >= self.cut[tree, at])
+        for _ in range(self.depth):
+            at = 2 * at + 1 + (steps[row, self.feature[tree, at]] >= self.cut[tree, at])
         return self.value[tree, at - self.cut.shape[1]]
 
-    def upto(self,
-        steps:np.ndarray,       # shape (n, p)
-        start:np.ndarray,       # where the first tree begins, shape (n,)
-        counts:Any,             # numbers of trees, shape (m,)
-    ) -> np.ndarray:            # shape (n, m)
-        "The sum of the first trees, for several numbers of trees; added one by one, so that it does not matter in how many goes."
-        wanted, room = np.asarray(counts, int), max(1, 4_000_000//(len(self) + 1))  # patients at a time: a table of patients by trees may be large
-        parts = [np.cumsum(np.column_stack([start[i:i + room], self.each(steps[i:i + room])]), axis=1)[:, wanted] for i in range(0, len(steps), room)]
+    def upto(
+        self,
+        steps: np.ndarray,  # shape (n, p)
+        start: np.ndarray,  # where the first tree begins, shape (n,)
+        counts: Any,  # numbers of trees, shape (m,)
+    ) -> np.ndarray:  # shape (n, m)
+        """The sum of the first trees, for several numbers of trees; added one by one, so that it does
+        not matter in how many goes.
+        """
+        wanted, room = (
+            np.asarray(counts, int),
+            max(1, 4_000_000 // (len(self) + 1)),
+        )  # patients at a time: a table of patients by trees may be large
+        parts = [
+            np.cumsum(
+                np.column_stack([start[i : i + room], self.each(steps[i : i + room])]), axis=1
+            )[:, wanted]
+            for i in range(0, len(steps), room)
+        ]
         return np.concatenate([np.zeros((0, len(wanted))), *parts])
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #e0c26859
-def _as_json(trees:Trees, t:int, features:int) -> dict[str, Any]:
+def _as_json(trees: Trees, t: int, features: int) -> dict[str, Any]:
     "One tree as XGBoost writes it, without what only training needs."
-    nodes: list[tuple[int, int, float, int, int]] = []  # left, right, threshold or value, feature, parent
+    nodes: list[
+        tuple[int, int, float, int, int]
+    ] = []  # left, right, threshold or value, feature, parent
     todo, half = [(0, -1)], trees.cut.shape[1]
     where: list[int] = []
     while todo:
         at, parent = todo.pop(0)
-        if parent >= 0: nodes[parent] = (len(nodes), *nodes[parent][1:]) if at % 2 else (nodes[parent][0], len(nodes), *nodes[parent][2:])
+        if parent >= 0:
+            nodes[parent] = (
+                (len(nodes), *nodes[parent][1:])
+                if at % 2
+                else (nodes[parent][0], len(nodes), *nodes[parent][2:])
+            )
         asks = at < half and trees.cut[t, at]
-        if asks: todo += [(2*at + 1, len(nodes)), (2*at + 2, len(nodes))]
+        if asks:
+            todo += [(2 * at + 1, len(nodes)), (2 * at + 2, len(nodes))]
         end = at
-        while not asks and end < half: end = 2*end + 2
-        nodes.append((-1, -1, float(trees.cut[t, at]), int(trees.feature[t, at]), parent) if asks else (-1, -1, float(trees.value[t, end - half]), 0, parent))
+        while not asks and end < half:
+            end = 2 * end + 2
+        nodes.append(
+            (-1, -1, float(trees.cut[t, at]), int(trees.feature[t, at]), parent)
+            if asks
+            else (-1, -1, float(trees.value[t, end - half]), 0, parent)
+        )
         where.append(at)
     left, right, condition, split, parents = (list(column) for column in zip(*nodes))
-    empty, nothing = [0]*len(nodes), [0.0]*len(nodes)
-    return {"base_weights": nothing, "categories": [], "categories_nodes": [], "categories_segments": [], "categories_sizes": [], "default_left": empty,
-            "id": t, "left_children": left, "loss_changes": nothing, "parents": [2147483647 if p < 0 else p for p in parents], "right_children": right,
-            "split_conditions": condition, "split_indices": split, "split_type": empty, "sum_hessian": nothing,
-            "tree_param": {"num_deleted": "0", "num_feature": str(features), "num_nodes": str(len(nodes)), "size_leaf_vector": "1"}}
+    empty, nothing = [0] * len(nodes), [0.0] * len(nodes)
+    return {
+        "base_weights": nothing,
+        "categories": [],
+        "categories_nodes": [],
+        "categories_segments": [],
+        "categories_sizes": [],
+        "default_left": empty,
+        "id": t,
+        "left_children": left,
+        "loss_changes": nothing,
+        "parents": [2147483647 if p < 0 else p for p in parents],
+        "right_children": right,
+        "split_conditions": condition,
+        "split_indices": split,
+        "split_type": empty,
+        "sum_hessian": nothing,
+        "tree_param": {
+            "num_deleted": "0",
+            "num_feature": str(features),
+            "num_nodes": str(len(nodes)),
+            "size_leaf_vector": "1",
+        },
+    }
 
-def _from_json(trees:Sequence[dict[str, Any]], depth:int) -> Trees:
+# %% ../../nbs/library/learners/13_boosting.ipynb #2492bc06
+def _from_json(trees: Sequence[dict[str, Any]], depth: int) -> Trees:
     "Trees as tables."
     half = 2**depth - 1
-    feature, cut, value = np.zeros((len(trees), half), np.int16), np.zeros((len(trees), half), np.uint8), np.zeros((len(trees), half + 1), np.float32)
+    feature, cut, value = (
+        np.zeros((len(trees), half), np.int16),
+        np.zeros((len(trees), half), np.uint8),
+        np.zeros((len(trees), half + 1), np.float32),
+    )
     for t, tree in enumerate(trees):
-        left, right, condition, split = (tree[k] for k in ("left_children", "right_children", "split_conditions", "split_indices"))
+        left, right, condition, split = (
+            tree[k]
+            for k in ("left_children", "right_children", "split_conditions", "split_indices")
+        )
         todo = [(0, 0)]
         while todo:
             node, at = todo.pop()
             if left[node] >= 0:
                 feature[t, at], cut[t, at] = split[node], int(condition[node])
-                todo += [(left[node], 2*at + 1), (right[node], 2*at + 2)]
+                todo += [(left[node], 2 * at + 1), (right[node], 2 * at + 2)]
             else:
-                while at < half: at = 2*at + 2
+                while at < half:
+                    at = 2 * at + 2
                 value[t, at - half] = condition[node]
     return Trees(feature, cut, value)
 
@@ -149,49 +231,96 @@ def _from_json(trees:Sequence[dict[str, Any]], depth:int) -> Trees:
 @dataclass(frozen=True)
 class Start:
     "What the trees are added to: a constant and a linear predictor."
-    beta: np.ndarray    # of the standardised features, shape (p,)
-    base: float = 0.0   # log of a time for AFT, 0 for Cox
 
-    def margin(self, Z:np.ndarray) -> np.ndarray:
+    beta: np.ndarray  # of the standardised features, shape (p,)
+    base: float = 0.0  # log of a time for AFT, 0 for Cox
+
+    def margin(self, Z: np.ndarray) -> np.ndarray:
         "Where the first tree begins, shape (n,)."
         return self.base + Z @ self.beta if self.beta.any() else np.full(len(Z), self.base)
 
+# %% ../../nbs/library/learners/13_boosting.ipynb #59bbd944
 def as_model(
-    trees:Trees,
-    start:Start,
-    objective:dict[str, Any],  # as XGBoost writes it
-    together:int,              # trees that were grown together
+    trees: Trees,
+    start: Start,
+    objective: dict[str, Any],  # as XGBoost writes it
+    together: int,  # trees that were grown together
 ) -> bytes:
     "The bytes of an XGBoost model."
     count, features = len(trees), len(start.beta)
     counts = {"num_parallel_tree": str(together), "num_trees": str(count)}
-    model = {"cats": {"enc": [], "feature_segments": [], "sorted_idx": []}, "gbtree_model_param": counts, "iteration_indptr": list(range(0, count + 1, together)),
-             "tree_info": [0]*count, "trees": [_as_json(trees, t, features) for t in range(count)]}
-    params = {"base_score": f"[{float(np.exp(start.base))!r}]", "boost_from_average": "0", "num_class": "0", "num_feature": str(features), "num_target": "1"}
-    attributes = {"start": base64.b64encode(np.append(start.beta, start.base).tobytes()).decode(), "depth": str(trees.depth)}
-    learner = {"attributes": attributes, "feature_names": [], "feature_types": [], "gradient_booster": {"model": model, "name": "gbtree"}, "learner_model_param": params, "objective": objective}
+    model = {
+        "cats": {"enc": [], "feature_segments": [], "sorted_idx": []},
+        "gbtree_model_param": counts,
+        "iteration_indptr": list(range(0, count + 1, together)),
+        "tree_info": [0] * count,
+        "trees": [_as_json(trees, t, features) for t in range(count)],
+    }
+    params = {
+        "base_score": f"[{float(np.exp(start.base))!r}]",
+        "boost_from_average": "0",
+        "num_class": "0",
+        "num_feature": str(features),
+        "num_target": "1",
+    }
+    attributes = {
+        "start": base64.b64encode(np.append(start.beta, start.base).tobytes()).decode(),
+        "depth": str(trees.depth),
+    }
+    learner = {
+        "attributes": attributes,
+        "feature_names": [],
+        "feature_types": [],
+        "gradient_booster": {"model": model, "name": "gbtree"},
+        "learner_model_param": params,
+        "objective": objective,
+    }
     return json.dumps({"learner": learner, "version": [3, 2, 0]}).encode()
 
+# %% ../../nbs/library/learners/13_boosting.ipynb #7e35da47
 @lru_cache(maxsize=2)
 def of_model(
-    model:bytes,
+    model: bytes,
 ) -> tuple[Trees, Start]:
     "Trees and their beginning out of the bytes of a model; the same bytes are read once."
     learner = json.loads(model)["learner"]
     start = np.frombuffer(base64.b64decode(learner["attributes"]["start"]), float)
-    return _from_json(learner["gradient_booster"]["model"]["trees"], int(learner["attributes"]["depth"])), Start(start[:-1], float(start[-1]))
+    return _from_json(
+        learner["gradient_booster"]["model"]["trees"], int(learner["attributes"]["depth"])
+    ), Start(start[:-1], float(start[-1]))
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #16cfe4c5
 def settled(
-    tree:dict[str, Any],  # as XGBoost wrote it
-    steps:np.ndarray,     # of the patients it was grown on, shape (n, p)
-    depth:int,
-    rate:float,           # learning rate: XGBoost writes the weights of questions without it
-    least:int,            # fewest patients at a leaf
-) -> tuple[Trees, int]:   # the tree, and the fewest patients at any of its leaves
+    tree: dict[str, Any],  # as XGBoost wrote it
+    steps: np.ndarray,  # of the patients it was grown on, shape (n, p)
+    depth: int,
+    rate: float,  # learning rate: XGBoost writes the weights of questions without it
+    least: int,  # fewest patients at a leaf
+) -> tuple[Trees, int]:  # the tree, and the fewest patients at any of its leaves
     "A tree without small leaves."
-    left, right, condition, split, weight = (tree[k] for k in ("left_children", "right_children", "split_conditions", "split_indices", "base_weights"))
-    out, few = Trees(*(np.zeros((1, size), t) for size, t in ((2**depth - 1, np.int16), (2**depth - 1, np.uint8), (2**depth, np.float32)))), len(steps)
+    left, right, condition, split, weight = (
+        tree[k]
+        for k in (
+            "left_children",
+            "right_children",
+            "split_conditions",
+            "split_indices",
+            "base_weights",
+        )
+    )
+    out, few = (
+        Trees(
+            *(
+                np.zeros((1, size), t)
+                for size, t in (
+                    (2**depth - 1, np.int16),
+                    (2**depth - 1, np.uint8),
+                    (2**depth, np.float32),
+                )
+            )
+        ),
+        len(steps),
+    )
     todo = [(0, 0, np.arange(len(steps)))]
     while todo:
         node, at, rows = todo.pop()
@@ -199,112 +328,161 @@ def settled(
             yes = steps[rows, split[node]] >= condition[node]
             if min(yes.sum(), (~yes).sum()) >= least:
                 out.feature[0, at], out.cut[0, at] = split[node], int(condition[node])
-                todo += [(left[node], 2*at + 1, rows[~yes]), (right[node], 2*at + 2, rows[yes])]
+                todo += [(left[node], 2 * at + 1, rows[~yes]), (right[node], 2 * at + 2, rows[yes])]
                 continue
-        while at < 2**depth - 1: at = 2*at + 2
-        out.value[0, at - (2**depth - 1)] = condition[node] if left[node] < 0 else rate*weight[node]
+        while at < 2**depth - 1:
+            at = 2 * at + 2
+        out.value[0, at - (2**depth - 1)] = (
+            condition[node] if left[node] < 0 else rate * weight[node]
+        )
         few = min(few, len(rows))
     return out, few
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #71e842e2
 def xgboost_module() -> Any:
     "XGBoost, or what to install."
-    try: import xgboost
-    except ImportError as e: raise ImportError("BoostedSurvival grows its trees with XGBoost, which is not installed. Install it with: pip install \"genomed-workbench[boost]\"") from e
+    try:
+        import xgboost
+    except ImportError as e:
+        raise ImportError(
+            "BoostedSurvival grows its trees with XGBoost, which is not installed. Install "
+            'it with: pip install "genomed-workbench[boost]"'
+        ) from e
     return xgboost
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #8f951b58
 def cox_likelihood(
-    margin:np.ndarray,  # log hazard ratios in the sorted order, one model a column, shape (n, m)
-    order:RiskOrder,
-) -> np.ndarray:        # shape (m,)
+    margin: np.ndarray,  # log hazard ratios in the sorted order, one model a column, shape (n, m)
+    order: RiskOrder,
+) -> np.ndarray:  # shape (m,)
     "Breslow's partial log-likelihood of one hospital (doi:10.2307/2529620)."
-    if not len(order.deaths): return np.zeros(margin.shape[1])
+    if not len(order.deaths):
+        return np.zeros(margin.shape[1])
     shift = margin.max(axis=0)
     at_risk = np.log(risk_sums(np.exp(margin - shift), order)) + shift
-    return (group_sums(margin, order) - order.tied[:, None]*at_risk).sum(axis=0)
+    return (group_sums(margin, order) - order.tied[:, None] * at_risk).sum(axis=0)
 
+# %% ../../nbs/library/learners/13_boosting.ipynb #0bf8a54d
 def aft_likelihood(
-    margin:np.ndarray,  # log of a time, shape (n, m)
-    y:np.ndarray,       # structured (event, time), shape (n,)
-    scale:float,        # sigma
-) -> np.ndarray:        # shape (m,)
+    margin: np.ndarray,  # log of a time, shape (n, m)
+    y: np.ndarray,  # structured (event, time), shape (n,)
+    scale: float,  # sigma
+) -> np.ndarray:  # shape (m,)
     "Log-likelihood of a Weibull model of time, without terms that no model changes."
-    z = (np.log(y["time"])[:, None] - margin)/scale
-    return (y["event"][:, None]*z - np.exp(np.minimum(z, 500))).sum(axis=0)
+    z = (np.log(y["time"])[:, None] - margin) / scale
+    return (y["event"][:, None] * z - np.exp(np.minimum(z, 500))).sum(axis=0)
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #1bc72635
 @dataclass
 class Candidate:
     "A model in the making."
+
     start: Start
     depth: int
-    fold: int                   # left out, -1 for none
-    events: float               # of the patients it learns from, at all hospitals
+    fold: int  # left out, -1 for none
+    events: float  # of the patients it learns from, at all hospitals
     trees: Trees = field(init=False)
 
-    def __post_init__(self) -> None: self.trees = Trees.none(self.depth)
+    def __post_init__(self) -> None:
+        self.trees = Trees.none(self.depth)
 
-def as_state(candidates:Sequence[Candidate]) -> dict[str, np.ndarray]:
+# %% ../../nbs/library/learners/13_boosting.ipynb #7d95dc40
+def as_state(candidates: Sequence[Candidate]) -> dict[str, np.ndarray]:
     "What the hospitals need to know of some candidates."
     deep = max(c.depth for c in candidates)
     trees = [c.trees.deeper(deep) for c in candidates]
     return {k: np.stack([getattr(t, k) for t in trees]) for k in ("feature", "cut", "value")} | {
-        "depth": np.array([c.depth for c in candidates]), "fold": np.array([c.fold for c in candidates]), "events": np.array([c.events for c in candidates]),
-        "beta": np.stack([c.start.beta for c in candidates]), "base": np.array([c.start.base for c in candidates])}
+        "depth": np.array([c.depth for c in candidates]),
+        "fold": np.array([c.fold for c in candidates]),
+        "events": np.array([c.events for c in candidates]),
+        "beta": np.stack([c.start.beta for c in candidates]),
+        "base": np.array([c.start.base for c in candidates]),
+    }
 
-def of_state(state:dict[str, np.ndarray]) -> list[Candidate]:
+# %% ../../nbs/library/learners/13_boosting.ipynb #d82d38c3
+def of_state(state: dict[str, np.ndarray]) -> list[Candidate]:
     "The candidates in a message."
-    out = [Candidate(Start(b, float(base)), int(d), int(f), float(e)) for b, base, d, f, e in zip(*(state[k] for k in ("beta", "base", "depth", "fold", "events")))]
-    for k, c in enumerate(out): c.trees = Trees(state["feature"][k], state["cut"][k], state["value"][k])
+    out = [
+        Candidate(Start(b, float(base)), int(d), int(f), float(e))
+        for b, base, d, f, e in zip(
+            *(state[k] for k in ("beta", "base", "depth", "fold", "events"))
+        )
+    ]
+    for k, c in enumerate(out):
+        c.trees = Trees(state["feature"][k], state["cut"][k], state["value"][k])
     return out
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #5f877c76
 class CyclicTrees(FedXgbCyclic):
     "Flower's cyclic strategy, which would ask a hospital to evaluate each round even where no evaluation is wanted."
 
-    def configure_evaluate(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "Nobody."
         return []
 
+# %% ../../nbs/library/learners/13_boosting.ipynb #4beb4a9c
 class BaggedTrees(FedXgbBagging):
     "Flower's bagging, byte for byte the same model; the growing model is read once a round, not once a reply."
 
-    def aggregate_train(self, server_round:int, replies:Iterable[Message]) -> tuple[ArrayRecord|None, MetricRecord|None]:
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         "Put the replies' trees behind each other, then behind those there are."
         answers = [m for m in replies if m.has_content()]
-        before, self.current_bst = cast(bytes, self.current_bst), as_model(Trees.none(1), Start(np.zeros(0)), {}, 1)
+        before, self.current_bst = (
+            cast(bytes, self.current_bst),
+            as_model(Trees.none(1), Start(np.zeros(0)), {}, 1),
+        )
         arrays, metrics = super().aggregate_train(server_round, answers)
-        if arrays is None: return None, metrics
+        if arrays is None:
+            return None, metrics
         self.current_bst = aggregated(before, self.current_bst, len(answers))
         return ArrayRecord([np.frombuffer(self.current_bst, np.uint8)]), metrics
 
-def aggregated(before:bytes, new:bytes, replies:int) -> bytes:
+# %% ../../nbs/library/learners/13_boosting.ipynb #8372d5d2
+def aggregated(before: bytes, new: bytes, replies: int) -> bytes:
     "A model with the trees of another behind its own; `replies` steps were put together in the other."
-    model, more = json.loads(before), json.loads(new)["learner"]["gradient_booster"]["model"]["trees"]
+    model, more = (
+        json.loads(before),
+        json.loads(new)["learner"]["gradient_booster"]["model"]["trees"],
+    )
     mine = model["learner"]["gradient_booster"]["model"]
-    first, step = len(mine["trees"]), len(more)//replies
-    for t, tree in enumerate(more): tree["id"] = first + t
+    first, step = len(mine["trees"]), len(more) // replies
+    for t, tree in enumerate(more):
+        tree["id"] = first + t
     mine["gbtree_model_param"]["num_trees"] = str(first + len(more))
-    mine["iteration_indptr"] += [mine["iteration_indptr"][-1] + step*(k + 1) for k in range(replies)]
+    mine["iteration_indptr"] += [
+        mine["iteration_indptr"][-1] + step * (k + 1) for k in range(replies)
+    ]
     mine["trees"] += more
-    mine["tree_info"] += [0]*len(more)
+    mine["tree_info"] += [0] * len(more)
     return bytes(json.dumps(model), "utf-8")
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #83fb45c1
 LOOK = 5  # rounds between two looks at the validation score
 
+
 class BoostingSearch(Search):
     "Rounds of boosting, until the validation score has not risen for a while."
+
     question = "grow"
 
-    def __init__(self,
-        learner:"BoostedSurvival",
-        candidates:Sequence[Candidate],
-        rounds:int,
-        ask:Ask|None=None,   # asks for the score of patients left out; None: all rounds are wanted
+    def __init__(
+        self,
+        learner: "BoostedSurvival",
+        candidates: Sequence[Candidate],
+        rounds: int,
+        ask: Ask
+        | None = None,  # asks for the score of patients left out; None: all rounds are wanted
     ):
-        self.learner, self.candidates, self.max_rounds, self.ask = learner, list(candidates), rounds, ask
+        self.learner, self.candidates, self.max_rounds, self.ask = (
+            learner,
+            list(candidates),
+            rounds,
+            ask,
+        )
         self.counts, self.scores = [0], np.zeros((len(self.candidates), 0))
 
     @property
@@ -319,32 +497,42 @@ class BoostingSearch(Search):
 
     def _settled(self) -> bool:
         "True where the best score was seen too long ago; looked up every fifth round, and at the end."
-        if self.ask is None: return False
-        if self.rounds and self.scores.shape[1] <= self.rounds and self.rounds % LOOK == 0: self.look()
+        if self.ask is None:
+            return False
+        if self.rounds and self.scores.shape[1] <= self.rounds and self.rounds % LOOK == 0:
+            self.look()
         best = self.scores.sum(axis=0).argmax() if self.scores.size else 0
         return bool(self.scores.shape[1] > self.learner.patience + best)
 
     def look(self) -> np.ndarray:
         "The score of each candidate after each round (round 0: before the first), shape (K, rounds + 1)."
         ask = cast(Ask, self.ask)
-        self.scores = total(ask("score", as_state(self.candidates) | {"counts": np.array(self.counts)}), "held_out")
+        self.scores = total(
+            ask("score", as_state(self.candidates) | {"counts": np.array(self.counts)}), "held_out"
+        )
         return self.scores
 
     def state(self) -> dict[str, np.ndarray]:
         "All trees so far."
         return as_state(self.candidates) | {"server-round": np.array([self.rounds + 1.0])}
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "The hospitals' new trees go behind those there are, hospital by hospital."
         for k, c in enumerate(self.candidates):
-            for a in answers: c.trees = c.trees + Trees(a["feature"][k], a["cut"][k], a["value"][k])
+            for a in answers:
+                c.trees = c.trees + Trees(a["feature"][k], a["cut"][k], a["value"][k])
             c.trees = _cropped(c.trees, c.depth)
         self.counts.append(len(self.candidates[0].trees))
 
     def weights(self) -> dict[str, np.ndarray]:
         "A model of no trees, under the name that Flower's strategies look for."
         c = self.candidates[0]
-        return {"0": np.frombuffer(as_model(c.trees, c.start, self.learner.objective_json(), self.learner.local_trees), np.uint8)}
+        return {
+            "0": np.frombuffer(
+                as_model(c.trees, c.start, self.learner.objective_json(), self.learner.local_trees),
+                np.uint8,
+            )
+        }
 
     def config(self) -> dict[str, float | list[float]]:
         "What the hospitals need to know beside the model."
@@ -352,32 +540,50 @@ class BoostingSearch(Search):
 
     def strategy(self) -> Strategy:
         "Flower's own; several candidates at once have no such strategy."
-        if len(self.candidates) > 1: return SearchStrategy(self)
-        if self.learner.aggregation == "cyclic": return CyclicTrees(fraction_evaluate=0.0)
+        if len(self.candidates) > 1:
+            return SearchStrategy(self)
+        if self.learner.aggregation == "cyclic":
+            return CyclicTrees(fraction_evaluate=0.0)
         return BaggedTrees(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
 
-    def judge(self, server_round:int, weights:dict[str, np.ndarray]) -> bool:
+    def judge(self, server_round: int, weights: dict[str, np.ndarray]) -> bool:
         "Take the model of the round over, and say whether it was the last."
-        if not server_round: return False
+        if not server_round:
+            return False
         self.candidates[0].trees = self._received(weights)
         self.counts.append(len(self.candidates[0].trees))
         return self.done
 
-    def _received(self, weights:dict[str, np.ndarray]) -> Trees:
+    def _received(self, weights: dict[str, np.ndarray]) -> Trees:
         "The trees of a model that a strategy put together, if it is one that puts models together."
         step, before = self.learner.local_trees, self.counts[-1]
-        try: trees = of_model(weights["0"].tobytes())[0]
-        except (ValueError, KeyError): raise LearnerError("the strategy averaged the bytes of the trees, which gives no trees; use FedXgbBagging, or FedXgbCyclic with aggregation='cyclic'") from None
+        try:
+            trees = of_model(weights["0"].tobytes())[0]
+        except (ValueError, KeyError):
+            raise LearnerError(
+                "the strategy averaged the bytes of the trees, which gives no trees; use "
+                "FedXgbBagging, or FedXgbCyclic with aggregation='cyclic'"
+            ) from None
         new, cyclic = len(trees) - before, self.learner.aggregation == "cyclic"
         if new <= 0 or new % step or (cyclic and new != step):
-            raise LearnerError(f"aggregation={self.learner.aggregation!r} does not suit this strategy: {new} trees came where {step if cyclic else f'a multiple of {step}'} were expected. FedXgbBagging wants aggregation='bagging', FedXgbCyclic aggregation='cyclic'")
+            raise LearnerError(
+                f"aggregation={self.learner.aggregation!r} does not suit this strategy: {new} "
+                f"trees came where {step if cyclic else f'a multiple of {step}'} were expected. "
+                "FedXgbBagging wants aggregation='bagging', FedXgbCyclic aggregation='cyclic'"
+            )
         return trees
 
-def _cropped(trees:Trees, depth:int) -> Trees:
+# %% ../../nbs/library/learners/13_boosting.ipynb #1b246d33
+def _cropped(trees: Trees, depth: int) -> Trees:
     "Trees without the room they do not use."
-    if trees.depth == depth: return trees
-    step = 2**(trees.depth - depth)
-    return Trees(trees.feature[:, :2**depth - 1], trees.cut[:, :2**depth - 1], trees.value[:, step - 1::step])
+    if trees.depth == depth:
+        return trees
+    step = 2 ** (trees.depth - depth)
+    return Trees(
+        trees.feature[:, : 2**depth - 1],
+        trees.cut[:, : 2**depth - 1],
+        trees.value[:, step - 1 :: step],
+    )
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #99a912f9
 class BoostedSurvival(ProportionalHazards):
@@ -386,133 +592,279 @@ class BoostedSurvival(ProportionalHazards):
     `predict` gives log hazard ratios against the training mean, `predict_survival` probabilities from a baseline for each hospital.
     Training needs the extra `boost`; a trained model predicts without it.
     """
-    declares: ClassVar[dict[str, str]] = NewtonLearner.declares | ProportionalHazards.declares | {
-        "0": "trees grown at the site, as XGBoost writes them: features, public steps, values at the leaves",
-        "feature": "features that the site's trees ask about",
-        "cut": "steps of the public ladder from which the answer is yes",
-        "value": "values at the leaves of the site's trees",
-        "totals": "events, follow-up time and number of training rows",
-        "loss": "minus the log-likelihood per patient, of the model received",
-        "risk_sum": "sum of the risk over the site's training rows",
-    }
 
-    def __init__(self,
-        objective:str="cox",         # "cox": risk sets inside a hospital; "aft": a Weibull model of time
-        trees:int=100,               # most steps of boosting
-        depth:int=3,                 # questions in a row
-        depths:Sequence[int]|None=None,  # among which `tune` chooses; None: `depth` stays, and only the number of trees is chosen
-        learning_rate:float=0.1,
-        leaf_penalty:float=1.0,      # ridge on the values at the leaves, XGBoost's lambda
-        columns:float=0.3,           # share of the features that each tree may use
-        rows:float=0.5,              # share of the patients that each tree is grown on
-        local_trees:int=5,           # steps at a hospital between two exchanges
-        aggregation:str="bagging",   # "bagging": all hospitals in each round; "cyclic": one after the other
-        validation:float=0.2,        # share of the training rows that choose the number of trees; 0: all trees
-        patience:int=5,              # rounds without a better validation score before training stops
-        start_penalty:float|None=None,  # begin at a Cox model with this ridge, so that trees add what lines cannot say; None: begin at nothing
-        scale:float=1.0,             # sigma of the time model (objective "aft"); 1: exponential
-        min_leaf:int=5,              # fewest patients at a leaf
-        min_cell:int=5,              # fewest patients behind a released number
-        disclosure:str="protected",  # "simulation" allows leaves of fewer than `min_cell` patients
-        seed:int=0,
+    declares: ClassVar[dict[str, str]] = (
+        NewtonLearner.declares
+        | ProportionalHazards.declares
+        | {
+            "0": "trees grown at the site, as XGBoost writes them: features, public steps, values at the leaves",
+            "feature": "features that the site's trees ask about",
+            "cut": "steps of the public ladder from which the answer is yes",
+            "value": "values at the leaves of the site's trees",
+            "totals": "events, follow-up time and number of training rows",
+            "loss": "minus the log-likelihood per patient, of the model received",
+            "risk_sum": "sum of the risk over the site's training rows",
+        }
+    )
+
+    def __init__(
+        self,
+        objective: str = "cox",  # "cox": risk sets inside a hospital; "aft": a Weibull model of time
+        trees: int = 100,  # most steps of boosting
+        depth: int = 3,  # questions in a row
+        depths: Sequence[int]
+        | None = None,  # among which `tune` chooses; None: `depth` stays, and only the number of trees is chosen
+        learning_rate: float = 0.1,
+        leaf_penalty: float = 1.0,  # ridge on the values at the leaves, XGBoost's lambda
+        columns: float = 0.3,  # share of the features that each tree may use
+        rows: float = 0.5,  # share of the patients that each tree is grown on
+        local_trees: int = 5,  # steps at a hospital between two exchanges
+        aggregation: str = "bagging",  # "bagging": all hospitals in each round; "cyclic": one after the other
+        validation: float = 0.2,  # share of the training rows that choose the number of trees; 0: all trees
+        patience: int = 5,  # rounds without a better validation score before training stops
+        start_penalty: float
+        # begin at a Cox model with this ridge, so that trees add what lines cannot say; None: begin
+        # at nothing
+        | None = None,
+        scale: float = 1.0,  # sigma of the time model (objective "aft"); 1: exponential
+        min_leaf: int = 5,  # fewest patients at a leaf
+        min_cell: int = 5,  # fewest patients behind a released number
+        disclosure: str = "protected",  # "simulation" allows leaves of fewer than `min_cell` patients
+        seed: int = 0,
     ):
-        self.objective, self.trees, self.depth, self.depths, self.learning_rate, self.leaf_penalty, self.columns, self.rows = objective, trees, depth, depths, learning_rate, leaf_penalty, columns, rows
-        self.local_trees, self.aggregation, self.validation, self.patience, self.start_penalty = local_trees, aggregation, validation, patience, start_penalty
-        self.scale, self.min_leaf, self.min_cell, self.disclosure, self.seed = scale, min_leaf, min_cell, disclosure, seed
+        (
+            self.objective,
+            self.trees,
+            self.depth,
+            self.depths,
+            self.learning_rate,
+            self.leaf_penalty,
+            self.columns,
+            self.rows,
+        ) = objective, trees, depth, depths, learning_rate, leaf_penalty, columns, rows
+        self.local_trees, self.aggregation, self.validation, self.patience, self.start_penalty = (
+            local_trees,
+            aggregation,
+            validation,
+            patience,
+            start_penalty,
+        )
+        self.scale, self.min_leaf, self.min_cell, self.disclosure, self.seed = (
+            scale,
+            min_leaf,
+            min_cell,
+            disclosure,
+            seed,
+        )
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
-        for name, value, known in (("objective", self.objective, ("cox", "aft")), ("aggregation", self.aggregation, ("bagging", "cyclic")), ("disclosure", self.disclosure, ("protected", "simulation"))):
-            if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
-        for name, least, most in (("trees", 1, 10_000), ("depth", 1, 8), ("local_trees", 1, 1000), ("patience", 1, 1000), ("min_leaf", 1, 10**9), ("rows", 0.05, 1), ("columns", 0.01, 1), ("learning_rate", 1e-6, 1), ("validation", 0, 0.5), ("leaf_penalty", 0, 1e12), ("scale", 1e-3, 1e3)):
-            if not least <= getattr(self, name) <= most: raise ValueError(f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}")
+        for name, value, known in (
+            ("objective", self.objective, ("cox", "aft")),
+            ("aggregation", self.aggregation, ("bagging", "cyclic")),
+            ("disclosure", self.disclosure, ("protected", "simulation")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
+        for name, least, most in (
+            ("trees", 1, 10_000),
+            ("depth", 1, 8),
+            ("local_trees", 1, 1000),
+            ("patience", 1, 1000),
+            ("min_leaf", 1, 10**9),
+            ("rows", 0.05, 1),
+            ("columns", 0.01, 1),
+            ("learning_rate", 1e-6, 1),
+            ("validation", 0, 0.5),
+            ("leaf_penalty", 0, 1e12),
+            ("scale", 1e-3, 1e3),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}"
+                )
         y = super().target(y)
-        if isinstance(self.depths, str) or not (self.depths is None or np.iterable(self.depths)): raise ValueError(f"depths={self.depths!r}: expected a list to choose from, such as (2, 3)")
+        if isinstance(self.depths, str) or not (self.depths is None or np.iterable(self.depths)):
+            raise ValueError(
+                f"depths={self.depths!r}: expected a list to choose from, such as (2, 3)"
+            )
         if self.min_leaf < self.min_cell and self.disclosure != "simulation":
-            raise DisclosureError(f"min_leaf={self.min_leaf} would release values of fewer than min_cell={self.min_cell} patients; choose min_leaf={self.min_cell} or more, or disclosure='simulation' if no real hospital is behind these rows.")
-        if self.objective == "aft" and self.start_penalty is not None: raise ValueError("start_penalty begins at a Cox model and suits objective='cox' only; leave it out for 'aft'")
+            raise DisclosureError(
+                f"min_leaf={self.min_leaf} would release values of fewer than "
+                f"min_cell={self.min_cell} patients; choose min_leaf={self.min_cell} or more, "
+                "or disclosure='simulation' if no real hospital is behind these rows."
+            )
+        if self.objective == "aft" and self.start_penalty is not None:
+            raise ValueError(
+                "start_penalty begins at a Cox model and suits objective='cox' only; leave it out for 'aft'"
+            )
         return y
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> SurvivalBlock:
-        "Sort by descending time; without folds from outside, the rows are dealt to parts of which the first may be kept aside."
-        dealt = stratified_folds(y["event"], round(1/self.validation), np.random.default_rng([self.seed, 7])) if fold is None and self.validation > 0 else fold
+    def prepare(
+        self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None
+    ) -> SurvivalBlock:
+        """Sort by descending time; without folds from outside, the rows are dealt to parts of which
+        the first may be kept aside.
+        """
+        dealt = (
+            stratified_folds(
+                y["event"], round(1 / self.validation), np.random.default_rng([self.seed, 7])
+            )
+            if fold is None and self.validation > 0
+            else fold
+        )
         return CoxBlock.of(Z, y, dealt)
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Any]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Any]:
         "One table is one block: its trees may compare patients of different hospitals."
         return super().blocks(Z, y, None, fold)
 
     def objective_json(self) -> dict[str, Any]:
         "The objective as XGBoost writes it into a model."
-        if self.objective == "cox": return {"name": "survival:cox"}
-        return {"name": "survival:aft", "aft_loss_param": {"aft_loss_distribution": "extreme", "aft_loss_distribution_scale": repr(float(self.scale))}}
+        if self.objective == "cox":
+            return {"name": "survival:cox"}
+        return {
+            "name": "survival:aft",
+            "aft_loss_param": {
+                "aft_loss_distribution": "extreme",
+                "aft_loss_distribution_scale": repr(float(self.scale)),
+            },
+        }
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "Trees, scores of patients left out, and the baseline."
-        if question in ("newton", "score_linear"): return self._linear().answer(question.removesuffix("_linear"), block, state)
-        if question == "totals": return self._totals(block, state["fold"].astype(int))
-        if question == "grow": return self._grown_each(block, state)
-        if question == "weights": return self._grown_model(block, state)
-        if question == "score": return self._held_out(block, state)
-        if question == "loss": return {"loss": self._loss(block, *of_model(state["0"].tobytes()))}
+        if question in ("newton", "score_linear"):
+            return self._linear().answer(question.removesuffix("_linear"), block, state)
+        if question == "totals":
+            return self._totals(block, state["fold"].astype(int))
+        if question == "grow":
+            return self._grown_each(block, state)
+        if question == "weights":
+            return self._grown_model(block, state)
+        if question == "score":
+            return self._held_out(block, state)
+        if question == "loss":
+            return {"loss": self._loss(block, *of_model(state["0"].tobytes()))}
         if question in ("centre", "baseline"):
-            only, = of_state(state)
-            risk = self._risk(only.trees.upto(on_steps(block.X), only.start.margin(block.X), [len(only.trees)])[:, 0])
-            if question == "centre": return {"risk_sum": Released(np.array([risk.sum(), float(block.n)]), block.n)}
+            (only,) = of_state(state)
+            risk = self._risk(
+                only.trees.upto(on_steps(block.X), only.start.margin(block.X), [len(only.trees)])[
+                    :, 0
+                ]
+            )
+            if question == "centre":
+                return {"risk_sum": Released(np.array([risk.sum(), float(block.n)]), block.n)}
             return self.released_baseline(block, risk - state["centre"][0])
         raise ValueError(f"{type(self).__name__} has no answer to {question!r}")
 
     def _linear(self) -> CoxPH:
         "The Cox model that the trees begin at."
-        return CoxPH(self.start_penalty or 0.0, ties="breslow", min_cell=self.min_cell, disclosure=self.disclosure)
+        return CoxPH(
+            self.start_penalty or 0.0,
+            ties="breslow",
+            min_cell=self.min_cell,
+            disclosure=self.disclosure,
+        )
 
-    def _risk(self, margin:np.ndarray) -> np.ndarray:
+    def _risk(self, margin: np.ndarray) -> np.ndarray:
         "Log hazard ratios, up to a constant: a longer time is a lower hazard."
-        return margin if self.objective == "cox" else -margin/self.scale
+        return margin if self.objective == "cox" else -margin / self.scale
 
-    def _totals(self, block:Any, folds:np.ndarray) -> dict[str, Released]:
+    def _totals(self, block: Any, folds: np.ndarray) -> dict[str, Released]:
         "Events, follow-up and rows without each fold."
-        values = np.array([[p.y["event"].sum(), p.y["time"].sum(), p.n] for p in (block.without(f) for f in folds)], float)
+        values = np.array(
+            [
+                [p.y["event"].sum(), p.y["time"].sum(), p.n]
+                for p in (block.without(f) for f in folds)
+            ],
+            float,
+        )
         counts = values[:, [0, 2]]
-        apart = np.array([block.y["event"].sum(), block.n]) - counts  # the fold's own follow by subtraction
-        return {"totals": Released(values, int(min(block.n, counts[counts > 0].min(initial=block.n), apart[apart > 0].min(initial=block.n))))}
+        apart = (
+            np.array([block.y["event"].sum(), block.n]) - counts
+        )  # the fold's own follow by subtraction
+        return {
+            "totals": Released(
+                values,
+                int(
+                    min(
+                        block.n,
+                        counts[counts > 0].min(initial=block.n),
+                        apart[apart > 0].min(initial=block.n),
+                    )
+                ),
+            )
+        }
 
-    def _likelihood(self, block:Any, margin:np.ndarray) -> np.ndarray:
+    def _likelihood(self, block: Any, margin: np.ndarray) -> np.ndarray:
         "Log-likelihood of one hospital's rows, one model a column, shape (m,)."
-        return cox_likelihood(margin, block.order) if self.objective == "cox" else aft_likelihood(margin, _after_zero(block.y), self.scale)
+        return (
+            cox_likelihood(margin, block.order)
+            if self.objective == "cox"
+            else aft_likelihood(margin, _after_zero(block.y), self.scale)
+        )
 
-    def _loss(self, block:Any, trees:Trees, start:Start) -> Released:
+    def _loss(self, block: Any, trees: Trees, start: Start) -> Released:
         "Minus the log-likelihood per patient."
         margin = self._margin(block, trees, start, "loss")
-        behind = min(int(block.order.tied.sum()), int(block.order.at_risk[-1])) if len(block.order.at_risk) else block.n
-        return Released(np.array(-self._likelihood(block, margin[:, None])[0]/max(block.n, 1)), behind)
+        behind = (
+            min(int(block.order.tied.sum()), int(block.order.at_risk[-1]))
+            if len(block.order.at_risk)
+            else block.n
+        )
+        return Released(
+            np.array(-self._likelihood(block, margin[:, None])[0] / max(block.n, 1)), behind
+        )
 
-    def _held_out(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _held_out(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
         "What the patients left out add to the log-likelihood after each round, shape (K, m)."
         gained, sizes, steps = [], [], on_steps(block.X)
         for c in of_state(state):
-            margin, keep = c.trees.upto(steps, c.start.margin(block.X), state["counts"]), block.fold != c.fold
+            margin, keep = (
+                c.trees.upto(steps, c.start.margin(block.X), state["counts"]),
+                block.fold != c.fold,
+            )
             part = block.without(c.fold)
             gained.append(self._likelihood(block, margin) - self._likelihood(part, margin[keep]))
             sizes.append(block.n - part.n)
-        return {"held_out": Released(np.array(gained), min([s for s in sizes if s], default=block.n))}
+        return {
+            "held_out": Released(np.array(gained), min([s for s in sizes if s], default=block.n))
+        }
 
-    def _margin(self, block:Any, trees:Trees, start:Start, kept:Any) -> np.ndarray:
+    def _margin(self, block: Any, trees: Trees, start: Start, kept: Any) -> np.ndarray:
         "The model's sum for each row; what was added up in the last round is not added up again."
-        seen, margin = block.parts.get(("sum", kept), (Trees.none(trees.depth), start.margin(block.X)))
-        if not (len(seen) <= len(trees) and all(np.array_equal(getattr(seen, k), getattr(trees, k)[:len(seen)]) for k in ("feature", "cut", "value")) and np.array_equal(block.parts.get(("start", kept)), start.beta)):
+        seen, margin = block.parts.get(
+            ("sum", kept), (Trees.none(trees.depth), start.margin(block.X))
+        )
+        if not (
+            len(seen) <= len(trees)
+            and all(
+                np.array_equal(getattr(seen, k), getattr(trees, k)[: len(seen)])
+                for k in ("feature", "cut", "value")
+            )
+            and np.array_equal(block.parts.get(("start", kept)), start.beta)
+        ):
             seen, margin = Trees.none(trees.depth), start.margin(block.X)
-        new = trees[len(seen):]
+        new = trees[len(seen) :]
         margin = new.upto(self._steps(block), margin, [len(new)])[:, 0]
         block.parts["sum", kept], block.parts["start", kept] = (trees, margin), start.beta
         return margin
 
-    def _steps(self, block:Any) -> np.ndarray:
+    def _steps(self, block: Any) -> np.ndarray:
         "The block's features as steps."
-        if "steps" not in block.parts: block.parts["steps"] = on_steps(block.X)
+        if "steps" not in block.parts:
+            block.parts["steps"] = on_steps(block.X)
         return block.parts["steps"]
 
-    def _grown_each(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _grown_each(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
         "New trees of each candidate."
         round_, deep, few, new = int(state["server-round"][0]), max(state["depth"]), block.n, []
         for k, c in enumerate(of_state(state)):
@@ -520,131 +872,245 @@ class BoostedSurvival(ProportionalHazards):
             trees, least = self._grown(part, c, self._margin(part, c.trees, c.start, k), round_)
             new.append(trees.deeper(int(deep)))
             few = min([few, least, *([size] if (size := block.n - part.n) else [])])
-        return {k: Released(np.stack([getattr(t, k) for t in new]), few) for k in ("feature", "cut", "value")}
+        return {
+            k: Released(np.stack([getattr(t, k) for t in new]), few)
+            for k in ("feature", "cut", "value")
+        }
 
-    def _grown_model(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _grown_model(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
         "New trees behind the model received (cyclic) or on their own (bagging), and the loss of the model received."
         (trees, start), fold = of_model(state["0"].tobytes()), int(state["fold"][0])
-        part, c = block.without(fold), Candidate(start, trees.depth, fold, float(state["events"][0]))
+        part, c = (
+            block.without(fold),
+            Candidate(start, trees.depth, fold, float(state["events"][0])),
+        )
         loss = self._loss(part, trees, start)
-        new, few = self._grown(part, c, self._margin(part, trees, start, "loss"), int(state["server-round"][0]), 1.0 if self.aggregation == "cyclic" else None)
-        model = as_model(trees + new if self.aggregation == "cyclic" else new, start, self.objective_json(), self.local_trees)
-        return {"0": Released(np.frombuffer(model, np.uint8), min([few, *([size] if (size := block.n - part.n) else [])])), "loss": loss}
+        new, few = self._grown(
+            part,
+            c,
+            self._margin(part, trees, start, "loss"),
+            int(state["server-round"][0]),
+            1.0 if self.aggregation == "cyclic" else None,
+        )
+        model = as_model(
+            trees + new if self.aggregation == "cyclic" else new,
+            start,
+            self.objective_json(),
+            self.local_trees,
+        )
+        return {
+            "0": Released(
+                np.frombuffer(model, np.uint8),
+                min([few, *([size] if (size := block.n - part.n) else [])]),
+            ),
+            "loss": loss,
+        }
 
-    def _grown(self, part:Any, c:Candidate, margin:np.ndarray, round_:int, share:float|None=None) -> tuple[Trees, int]:
-        "A few steps of boosting at one hospital, weighted by its share of the events; and the fewest patients at a leaf."
-        share = float(part.y["event"].sum())/max(c.events, 1.0) if share is None else share
+    def _grown(
+        self, part: Any, c: Candidate, margin: np.ndarray, round_: int, share: float | None = None
+    ) -> tuple[Trees, int]:
+        """A few steps of boosting at one hospital, weighted by its share of the events; and the fewest
+        patients at a leaf.
+        """
+        share = float(part.y["event"].sum()) / max(c.events, 1.0) if share is None else share
         steps, new, few = self._steps(part), Trees.none(c.depth), part.n
         for t in range(self.local_trees):
             rng = np.random.default_rng([self.seed, round_, t])
             tree, least = self._tree(part, steps, margin, c.depth, rng)
             margin, few = margin + tree.each(steps)[:, 0], min(few, least)
             new = new + tree
-        return Trees(new.feature, new.cut, (new.value*np.float32(share)).astype(np.float32)), few
+        return Trees(new.feature, new.cut, (new.value * np.float32(share)).astype(np.float32)), few
 
-    def _tree(self, part:Any, steps:np.ndarray, margin:np.ndarray, depth:int, rng:np.random.Generator) -> tuple[Trees, int]:
+    def _tree(
+        self, part: Any, steps: np.ndarray, margin: np.ndarray, depth: int, rng: np.random.Generator
+    ) -> tuple[Trees, int]:
         "One tree, grown by XGBoost on some of the patients."
         n, seed = part.n, int(rng.integers(2**31))
-        rows = np.arange(n) if self.rows >= 1 else np.sort(rng.permutation(n)[:ceil(self.rows*n)])
-        if len(rows) < self.min_leaf: return Trees.none(depth) + Trees(np.zeros((1, 2**depth - 1), np.int16), np.zeros((1, 2**depth - 1), np.uint8), np.zeros((1, 2**depth), np.float32)), n
+        rows = (
+            np.arange(n) if self.rows >= 1 else np.sort(rng.permutation(n)[: ceil(self.rows * n)])
+        )
+        if len(rows) < self.min_leaf:
+            return Trees.none(depth) + Trees(
+                np.zeros((1, 2**depth - 1), np.int16),
+                np.zeros((1, 2**depth - 1), np.uint8),
+                np.zeros((1, 2**depth), np.float32),
+            ), n
         seen, xgboost = held_in(steps[rows], self.min_leaf), xgboost_module()
         data = xgboost.DMatrix(seen.astype(np.float32), nthread=1)
         data.set_base_margin(margin[rows].astype(np.float32))
         self._label(data, part.y[rows])
-        settings = {"objective": f"survival:{self.objective}", "tree_method": "hist", "max_bin": 256, "max_depth": depth, "eta": self.learning_rate, "reg_lambda": self.leaf_penalty,
-                    "colsample_bytree": self.columns, "nthread": 1, "base_score": 1.0, "seed": seed, "verbosity": 0}
-        if self.objective == "aft": settings |= {"aft_loss_distribution": "extreme", "aft_loss_distribution_scale": self.scale}
-        grown = json.loads(xgboost.train(settings, data, 1).save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"][0]
+        settings = {
+            "objective": f"survival:{self.objective}",
+            "tree_method": "hist",
+            "max_bin": 256,
+            "max_depth": depth,
+            "eta": self.learning_rate,
+            "reg_lambda": self.leaf_penalty,
+            "colsample_bytree": self.columns,
+            "nthread": 1,
+            "base_score": 1.0,
+            "seed": seed,
+            "verbosity": 0,
+        }
+        if self.objective == "aft":
+            settings |= {
+                "aft_loss_distribution": "extreme",
+                "aft_loss_distribution_scale": self.scale,
+            }
+        grown = json.loads(xgboost.train(settings, data, 1).save_raw("json"))["learner"][
+            "gradient_booster"
+        ]["model"]["trees"][0]
         return settled(grown, seen, depth, self.learning_rate, self.min_leaf)
 
-    def _label(self, data:Any, y:np.ndarray) -> None:
+    def _label(self, data: Any, y: np.ndarray) -> None:
         "The outcome as XGBoost wants it: a negative time where censored (cox), or between which times it lies (aft)."
-        if self.objective == "cox": data.set_label(np.where(y["event"], y["time"], -y["time"]))
+        if self.objective == "cox":
+            data.set_label(np.where(y["event"], y["time"], -y["time"]))
         else:
             time = _after_zero(y)["time"]
             data.set_float_info("label_lower_bound", time)
             data.set_float_info("label_upper_bound", np.where(y["event"], time, np.inf))
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Any=None) -> pd.Series:
-        "Choose the number of trees, the depth among `depths` (and the ridge of the start) by the cross-validated log-likelihood; the trees of all hospitals are put together as in bagging."
-        if self.start_penalty is not None: self._tune_start(encoding, ask, folds)
+    def tune(self, encoding: Encoding, ask: Ask, folds: int, drive: Any = None) -> pd.Series:
+        """Choose the number of trees, the depth among `depths` (and the ridge of the start) by the
+        cross-validated log-likelihood; the trees of all hospitals are put together as in bagging.
+        """
+        if self.start_penalty is not None:
+            self._tune_start(encoding, ask, folds)
         depths = tuple(self.depths or (self.depth,))
         grid = list(product(depths, range(folds)))
         starts = self._starts(encoding, ask, list(range(folds)))
         candidates = [Candidate(starts[f][0], d, f, starts[f][1]) for d, f in grid]
         search = BoostingSearch(self, candidates, self._rounds(None), ask)
-        if drive is None: run_search(search, ask)
-        else: drive(search)
+        if drive is None:
+            run_search(search, ask)
+        else:
+            drive(search)
         scores = search.look().reshape(len(depths), folds, -1).sum(axis=1)
-        index = pd.MultiIndex.from_product([depths, [r*self.local_trees for r in range(scores.shape[1])]], names=["depth", "trees"])
+        index = pd.MultiIndex.from_product(
+            [depths, [r * self.local_trees for r in range(scores.shape[1])]],
+            names=["depth", "trees"],
+        )
         found = pd.Series(scores.ravel(), index=index, name="log-likelihood")
         depth, trees = cast(tuple[int, int], found.idxmax())
         self.set_params(depth=int(depth), trees=max(int(trees), 1), validation=0.0)
         return found
 
-    def _tune_start(self, encoding:Encoding, ask:Ask, folds:int) -> None:
+    def _tune_start(self, encoding: Encoding, ask: Ask, folds: int) -> None:
         "The ridge of the Cox model that the trees begin at."
         linear = self._linear()
-        linear.tune(encoding, lambda question, state: ask({"score": "score_linear"}.get(question, question), state), folds)
+        linear.tune(
+            encoding,
+            lambda question, state: ask({"score": "score_linear"}.get(question, question), state),
+            folds,
+        )
         self.set_params(start_penalty=linear.penalty)
 
-    def _rounds(self, most:int|None) -> int:
+    def _rounds(self, most: int | None) -> int:
         "Rounds that are needed for the trees asked for, at most those allowed."
-        needed = ceil(self.trees/self.local_trees)
+        needed = ceil(self.trees / self.local_trees)
         return needed if most is None else min(needed, most)
 
-    def _starts(self, encoding:Encoding, ask:Ask, folds:list[int]) -> list[tuple[Start, float]]:
+    def _starts(self, encoding: Encoding, ask: Ask, folds: list[int]) -> list[tuple[Start, float]]:
         "Without each fold: where the trees begin, and the number of events."
-        totals, p = total(ask("totals", {"fold": np.array(folds)}), "totals"), len(encoding.features)
-        if not (totals[:, 0] > 0).all(): raise LearnerError("no patient has an event, so there is nothing to learn from")
-        base = np.log(totals[:, 1]/totals[:, 0]) if self.objective == "aft" else np.zeros(len(folds))
+        totals, p = (
+            total(ask("totals", {"fold": np.array(folds)}), "totals"),
+            len(encoding.features),
+        )
+        if not (totals[:, 0] > 0).all():
+            raise LearnerError("no patient has an event, so there is nothing to learn from")
+        base = (
+            np.log(totals[:, 1] / totals[:, 0]) if self.objective == "aft" else np.zeros(len(folds))
+        )
         betas = np.zeros((len(folds), p))
         if self.start_penalty is not None:
-            search = NewtonSearch(encoding.features, np.ones(p, bool), [self.start_penalty]*len(folds), folds, tol=1e-8)
+            search = NewtonSearch(
+                encoding.features,
+                np.ones(p, bool),
+                [self.start_penalty] * len(folds),
+                folds,
+                tol=1e-8,
+            )
             run_search(search, ask)
             betas = search.best
         return [(Start(b, float(a)), float(t)) for b, a, t in zip(betas, base, totals[:, 0])]
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Any=None, max_rounds:int=50) -> "BoostedSurvival":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Any = None,
+        max_rounds: int = 50,
+    ) -> "BoostedSurvival":
         "Find the number of rounds on a part of the rows, run them on all, and ask for the baseline."
         xgboost_module()
-        go, rounds = partial(_driven, drive=drive) if drive else partial(run_search, ask=ask), self._rounds(None if drive is None else max_rounds)
+        go, rounds = (
+            partial(_driven, drive=drive) if drive else partial(run_search, ask=ask),
+            self._rounds(None if drive is None else max_rounds),
+        )
         self.validated_ = pd.DataFrame({"score": []}, index=pd.Index([], name="trees"), dtype=float)
-        if self.validation > 0: rounds = self._chosen(go, encoding, ask, rounds)
-        (start, events), = self._starts(encoding, ask, [-1])
+        if self.validation > 0:
+            rounds = self._chosen(go, encoding, ask, rounds)
+        ((start, events),) = self._starts(encoding, ask, [-1])
         search = BoostingSearch(self, [Candidate(start, self.depth, -1, events)], rounds)
-        if rounds: go(search)
+        if rounds:
+            go(search)
         self._learned(encoding, search, ask, sites)
         return self
 
-    def _chosen(self, go:Any, encoding:Encoding, ask:Ask, rounds:int) -> int:
+    def _chosen(self, go: Any, encoding: Encoding, ask: Ask, rounds: int) -> int:
         "The number of rounds that serves the patients kept aside best."
-        (start, events), = self._starts(encoding, ask, [0])
+        ((start, events),) = self._starts(encoding, ask, [0])
         search = BoostingSearch(self, [Candidate(start, self.depth, 0, events)], rounds, ask)
         go(search)
         scores = search.look()[0]
-        self.validated_ = pd.DataFrame({"score": scores}, index=pd.Index(np.arange(len(scores))*self.local_trees, name="trees"))
+        self.validated_ = pd.DataFrame(
+            {"score": scores},
+            index=pd.Index(np.arange(len(scores)) * self.local_trees, name="trees"),
+        )
         return int(scores.argmax())
 
-    def _learned(self, encoding:Encoding, search:BoostingSearch, ask:Ask, sites:Sequence[str]) -> None:
+    def _learned(
+        self, encoding: Encoding, search: BoostingSearch, ask: Ask, sites: Sequence[str]
+    ) -> None:
         "Keep the trees, the mean risk and the baselines."
         c = search.candidates[0]
-        self.encoding_, self.feature_names_in_, self.n_features_in_ = encoding, np.array(encoding.columns, dtype=object), len(encoding.columns)
-        self.feature_, self.cut_, self.value_, self.beta_, self.base_ = c.trees.feature, c.trees.cut, c.trees.value, c.start.beta, c.start.base
+        self.encoding_, self.feature_names_in_, self.n_features_in_ = (
+            encoding,
+            np.array(encoding.columns, dtype=object),
+            len(encoding.columns),
+        )
+        self.feature_, self.cut_, self.value_, self.beta_, self.base_ = (
+            c.trees.feature,
+            c.trees.cut,
+            c.trees.value,
+            c.start.beta,
+            c.start.base,
+        )
         self.n_rounds_, self.converged_ = search.rounds, None
         sums = total(ask("centre", as_state([c])), "risk_sum")
-        self.centre_ = float(sums[0]/sums[1])
-        self.own_baselines(ask("baseline", as_state([c]) | {"centre": np.array([self.centre_])}), sites)
+        self.centre_ = float(sums[0] / sums[1])
+        self.own_baselines(
+            ask("baseline", as_state([c]) | {"centre": np.array([self.centre_])}), sites
+        )
 
     @property
     def grown(self) -> Trees:
         "The trees of the fitted model."
         return Trees(self.feature_, self.cut_, self.value_)
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Log hazard ratio against the training mean; higher means earlier, shape (n,)."
         Z = self.encoded(X)
-        return self._risk(self.grown.upto(on_steps(Z), Start(self.beta_, self.base_).margin(Z), [len(self.value_)])[:, 0]) - self.centre_
+        return (
+            self._risk(
+                self.grown.upto(
+                    on_steps(Z), Start(self.beta_, self.base_).margin(Z), [len(self.value_)]
+                )[:, 0]
+            )
+            - self.centre_
+        )
 
     def as_xgboost(self) -> Any:
         "The trees as an XGBoost model of the steps (`on_steps`) of the encoded features; a linear start is not in it."
@@ -654,17 +1120,30 @@ class BoostedSurvival(ProportionalHazards):
     def asked_about(self) -> pd.Series:  # index = encoded feature
         "How often the trees ask about each feature."
         asked = self.feature_[self.cut_ > 0]
-        return pd.Series(np.bincount(asked, minlength=len(self.encoding_.features)), index=pd.Index(self.encoding_.features, name="feature"), name="questions").sort_values(ascending=False)
+        return pd.Series(
+            np.bincount(asked, minlength=len(self.encoding_.features)),
+            index=pd.Index(self.encoding_.features, name="feature"),
+            name="questions",
+        ).sort_values(ascending=False)
 
-def _driven(search:BoostingSearch, drive:Any) -> None:
+# %% ../../nbs/library/learners/13_boosting.ipynb #8010a96a
+def _driven(search: BoostingSearch, drive: Any) -> None:
     "Run a search by a strategy; one that cannot put trees together is told from one that can."
-    try: drive(search)
-    except (LearnerError, DisclosureError): raise
-    except ValueError as e: raise LearnerError(f"the strategy could not put trees together ({e}); use FedXgbBagging, or FedXgbCyclic with aggregation='cyclic'") from e
+    try:
+        drive(search)
+    except (LearnerError, DisclosureError):
+        raise
+    except ValueError as e:
+        raise LearnerError(
+            f"the strategy could not put trees together ({e}); use FedXgbBagging, or "
+            "FedXgbCyclic with aggregation='cyclic'"
+        ) from e
 
-def _after_zero(y:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/learners/13_boosting.ipynb #8ca142b2
+def _after_zero(y: np.ndarray) -> np.ndarray:
     "Times a logarithm can be taken of: a time of zero becomes a millionth of the largest."
-    if (y["time"] > 0).all(): return y
+    if (y["time"] > 0).all():
+        return y
     out = y.copy()
-    out["time"] = np.maximum(out["time"], 1e-6*max(float(out["time"].max(initial=0.0)), 1e-300))
+    out["time"] = np.maximum(out["time"], 1e-6 * max(float(out["time"].max(initial=0.0)), 1e-300))
     return out

@@ -22,74 +22,169 @@ from .learner import Learner, LearnerError
 @dataclass(frozen=True)
 class Entry:
     "A learner as the catalogue knows it."
-    class_name: str   # such as "CoxPH"
-    module: str       # where it lives, below genomed_workbench
-    kind: str         # "survival" or "binary": the outcome it learns
-    what: str         # in one line
-    extra: str = ""   # the extra to install, none for most
-    members: tuple[str, ...] = ()  # of a learner made of others: those it has unless others are named
+
+    class_name: str  # such as "CoxPH"
+    module: str  # where it lives, below genomed_workbench
+    kind: str  # "survival" or "binary": the outcome it learns
+    what: str  # in one line
+    extra: str = ""  # the extra to install, none for most
+    members: tuple[
+        str, ...
+    ] = ()  # of a learner made of others: those it has unless others are named
 
     @property
     def installed(self) -> bool:
         "True where everything it needs is there."
         return not self.extra or find_spec(NEEDED[self.extra]) is not None
 
+
 NEEDED = {"torch": "torch", "boost": "xgboost"}  # the package behind each extra
 
 # %% ../../nbs/library/learners/14_registry.ipynb #98462d3a
 LEARNERS: dict[str, Entry] = {
-    "cox": Entry("CoxPH", "learners.cox", "survival", "Cox proportional hazards, exact over hospitals: one hazard ratio a feature"),
-    "personal-cox": Entry("PersonalCox", "learners.personal", "survival", "the same, with coefficients of its own for each hospital, held towards the federation's"),
-    "discrete": Entry("DiscreteHazard", "learners.discrete", "survival", "logistic regression of the hazard in each interval of time: effects may change with time"),
-    "forest": Entry("SurvivalForest", "learners.forest", "survival", "random survival forest: trees grown at the hospitals and pooled in one round"),
-    "boosting": Entry("BoostedSurvival", "learners.boosting", "survival", "gradient boosted trees through Flower's XGBoost strategies", "boost"),
-    "deepsurv": Entry("DeepSurv", "learners.neural", "survival", "a neural network in the place of Cox's linear predictor", "torch"),
-    "hazard-net": Entry("HazardNet", "learners.neural", "survival", "a neural network for the hazard in each interval of time", "torch"),
-    "ensemble": Entry("Ensemble", "learners.ensemble", "survival", "several learners side by side, their risks averaged; Cox and forest unless others are named", members=("cox", "forest")),
-    "chosen": Entry("Chosen", "learners.ensemble", "survival", "the one of several learners that cross-validation picks; Cox, forest and discrete unless others are named", members=("cox", "forest", "discrete")),
-    "logistic": Entry("LogisticRegression", "learners.logistic", "binary", "logistic regression, exact over hospitals: one odds ratio a feature"),
+    "cox": Entry(
+        "CoxPH",
+        "learners.cox",
+        "survival",
+        "Cox proportional hazards, exact over hospitals: one hazard ratio a feature",
+    ),
+    "personal-cox": Entry(
+        "PersonalCox",
+        "learners.personal",
+        "survival",
+        "the same, with coefficients of its own for each hospital, held towards the federation's",
+    ),
+    "discrete": Entry(
+        "DiscreteHazard",
+        "learners.discrete",
+        "survival",
+        "logistic regression of the hazard in each interval of time: effects may change with time",
+    ),
+    "forest": Entry(
+        "SurvivalForest",
+        "learners.forest",
+        "survival",
+        "random survival forest: trees grown at the hospitals and pooled in one round",
+    ),
+    "boosting": Entry(
+        "BoostedSurvival",
+        "learners.boosting",
+        "survival",
+        "gradient boosted trees through Flower's XGBoost strategies",
+        "boost",
+    ),
+    "deepsurv": Entry(
+        "DeepSurv",
+        "learners.neural",
+        "survival",
+        "a neural network in the place of Cox's linear predictor",
+        "torch",
+    ),
+    "hazard-net": Entry(
+        "HazardNet",
+        "learners.neural",
+        "survival",
+        "a neural network for the hazard in each interval of time",
+        "torch",
+    ),
+    "ensemble": Entry(
+        "Ensemble",
+        "learners.ensemble",
+        "survival",
+        "several learners side by side, their risks averaged; Cox and forest unless others are named",
+        members=("cox", "forest"),
+    ),
+    "chosen": Entry(
+        "Chosen",
+        "learners.ensemble",
+        "survival",
+        "the one of several learners that cross-validation picks; Cox, forest and discrete unless others are named",
+        members=("cox", "forest", "discrete"),
+    ),
+    "logistic": Entry(
+        "LogisticRegression",
+        "learners.logistic",
+        "binary",
+        "logistic regression, exact over hospitals: one odds ratio a feature",
+    ),
 }
 
 # %% ../../nbs/library/learners/14_registry.ipynb #1832e651
 def known_learners() -> pd.DataFrame:  # index = name
     "The learners that can be named: the outcome they learn, the extra they need, and what they are."
-    return pd.DataFrame([{"name": name, "class": e.class_name, "outcome": e.kind, "extra": e.extra, "installed": e.installed, "what": e.what}
-                         for name, e in LEARNERS.items()]).set_index("name")
+    return pd.DataFrame(
+        [
+            {
+                "name": name,
+                "class": e.class_name,
+                "outcome": e.kind,
+                "extra": e.extra,
+                "installed": e.installed,
+                "what": e.what,
+            }
+            for name, e in LEARNERS.items()
+        ]
+    ).set_index("name")
 
 # %% ../../nbs/library/learners/14_registry.ipynb #91938a64
-def entry_of(name:str) -> Entry:
+def entry_of(name: str) -> Entry:
     "The catalogue's entry of a name."
-    if name not in LEARNERS: raise LearnerError(f"{name!r} is no learner. {suggestion(name, LEARNERS)}")
+    if name not in LEARNERS:
+        raise LearnerError(f"{name!r} is no learner. {suggestion(name, LEARNERS)}")
     return LEARNERS[name]
 
-def learner_class(name:str) -> type[Learner]:
+# %% ../../nbs/library/learners/14_registry.ipynb #37501784
+def learner_class(name: str) -> type[Learner]:
     "The class behind a name."
     entry = entry_of(name)
-    if not entry.installed: raise LearnerError(f"{name} needs the package {NEEDED[entry.extra]}, which is not installed. Install it with: pip install \"genomed-workbench[{entry.extra}]\"")
-    found: type[Learner] = getattr(import_module(f"genomed_workbench.{entry.module}"), entry.class_name)
+    if not entry.installed:
+        raise LearnerError(
+            f"{name} needs the package {NEEDED[entry.extra]}, which is not installed. "
+            f'Install it with: pip install "genomed-workbench[{entry.extra}]"'
+        )
+    found: type[Learner] = getattr(
+        import_module(f"genomed_workbench.{entry.module}"), entry.class_name
+    )
     return found
 
 # %% ../../nbs/library/learners/14_registry.ipynb #21b2d800
-def arguments_of(name:str) -> dict[str, Any]:
+def arguments_of(name: str) -> dict[str, Any]:
     "The arguments that a learner takes, each with what it is unless another is named."
-    return {argument: p.default for argument, p in signature(learner_class(name)).parameters.items()}
+    return {
+        argument: p.default for argument, p in signature(learner_class(name)).parameters.items()
+    }
 
 # %% ../../nbs/library/learners/14_registry.ipynb #5d137290
 def learner_of(
-    asked:str|Mapping[str, Any]|Learner,  # a name; a table with `learner` and its arguments; or a learner, which is given back
+    asked: str
+    | Mapping[str, Any]
+    | Learner,  # a name; a table with `learner` and its arguments; or a learner, which is given back
 ) -> Learner:
     "The learner that was meant."
-    if isinstance(asked, Learner): return asked
+    if isinstance(asked, Learner):
+        return asked
     options = {"learner": asked} if isinstance(asked, str) else dict(asked)
     name = options.pop("learner", None)
-    if not isinstance(name, str): raise LearnerError(f"{asked!r} names no learner; expected learner = \"cox\" or another of {', '.join(LEARNERS)}")
+    if not isinstance(name, str):
+        raise LearnerError(
+            f'{asked!r} names no learner; expected learner = "cox" or another of {", ".join(LEARNERS)}'
+        )
     known = arguments_of(name)
-    if wrong := [k for k in options if k not in known]: raise LearnerError(f"{name} has no argument {wrong[0]!r}. {suggestion(wrong[0], known)}")
-    if members := options.get("learners", LEARNERS[name].members): options["learners"] = [learner_of(one) for one in members]
+    if wrong := [k for k in options if k not in known]:
+        raise LearnerError(f"{name} has no argument {wrong[0]!r}. {suggestion(wrong[0], known)}")
+    if members := options.get("learners", LEARNERS[name].members):
+        options["learners"] = [learner_of(one) for one in members]
     return learner_class(name)(**options)
 
 # %% ../../nbs/library/learners/14_registry.ipynb #b4c0f736
-def name_of(learner:Learner) -> str:
+def name_of(learner: Learner) -> str:
     "The name of a learner in the catalogue; that of its class where it has none."
     kind = type(learner)
-    return next((name for name, e in LEARNERS.items() if (kind.__name__, kind.__module__) == (e.class_name, f"genomed_workbench.{e.module}")), kind.__name__)
+    return next(
+        (
+            name
+            for name, e in LEARNERS.items()
+            if (kind.__name__, kind.__module__) == (e.class_name, f"genomed_workbench.{e.module}")
+        ),
+        kind.__name__,
+    )

@@ -17,29 +17,45 @@ from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, DisclosureError, Released, total
 from .newton import NewtonLearner, NewtonSearch, run_search
-from ..statistics.cox import Increments, cox_slope, cox_terms_each, shared_curvature, shared_increments, shared_sums
+from genomed_workbench.statistics.cox import (
+    Increments,
+    cox_slope,
+    cox_terms_each,
+    shared_curvature,
+    shared_increments,
+    shared_sums,
+)
 
 # %% ../../nbs/library/learners/04_cox.ipynb #0e91d573
 class CoxBlock(SurvivalBlock):
     "Its place on a time axis that it shares with other sites."
 
-    def common(self, times:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        "At common event times (descending): how many are at risk, where the site's own event times lie, how many lie after each patient."
+    def common(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At common event times (descending): how many are at risk, where the site's own event times
+        lie, how many lie after each patient.
+        """
         if ("common", len(times)) not in self.parts:
             t = self.y["time"]
-            self.parts["common", len(times)] = (np.searchsorted(-t, -times, side="right"), np.searchsorted(-times, -self.order.times),
-                                                np.searchsorted(-times, -t, side="left"))
+            self.parts["common", len(times)] = (
+                np.searchsorted(-t, -times, side="right"),
+                np.searchsorted(-times, -self.order.times),
+                np.searchsorted(-times, -t, side="left"),
+            )
         return self.parts["common", len(times)]
 
 # %% ../../nbs/library/learners/04_cox.ipynb #014b68db
 def on_grid(
-    y:np.ndarray,            # structured (event, time), shape (n,)
-    grid:Sequence[float]|None,  # ascending times; None leaves y as it is
+    y: np.ndarray,  # structured (event, time), shape (n,)
+    grid: Sequence[float] | None,  # ascending times; None leaves y as it is
 ) -> np.ndarray:
     "Move each time up to the next grid time; what lies beyond the last one is censored there."
-    if grid is None: return y
+    if grid is None:
+        return y
     g, out = np.asarray(grid, float), y.copy()
-    if len(g) < 2 or (np.diff(g) <= 0).any() or g[0] <= 0: raise ValueError(f"time_grid={list(grid)!r}: expected at least two ascending positive times")
+    if len(g) < 2 or (np.diff(g) <= 0).any() or g[0] <= 0:
+        raise ValueError(
+            f"time_grid={list(grid)!r}: expected at least two ascending positive times"
+        )
     out["time"] = g[np.minimum(np.searchsorted(g, y["time"], side="left"), len(g) - 1)]
     out["event"] = y["event"] & (y["time"] <= g[-1])
     return out
@@ -48,29 +64,52 @@ def on_grid(
 class SharedSearch(NewtonSearch):
     "Newton's method for one Cox model with one baseline for all sites: sums, then curvature."
 
-    def __init__(self, features:Sequence[str], penalty:float, ties:str, times:np.ndarray, max_rounds:int, lasso:float=0.0):
-        super().__init__(features, np.ones(len(features), bool), [penalty], max_rounds=2*max_rounds, lasso=[lasso])
+    def __init__(
+        self,
+        features: Sequence[str],
+        penalty: float,
+        ties: str,
+        times: np.ndarray,
+        max_rounds: int,
+        lasso: float = 0.0,
+    ):
+        super().__init__(
+            features,
+            np.ones(len(features), bool),
+            [penalty],
+            max_rounds=2 * max_rounds,
+            lasso=[lasso],
+        )
         self.ties, self.times, self.question = ties, times, "sums"
         self.now: tuple[float, np.ndarray, np.ndarray]
 
     def state(self) -> dict[str, np.ndarray]:
         "Trial coefficients and common times; for the curvature, the hazard that goes with them."
         state = {"beta": self.trial[0], "times": self.times}
-        if self.question == "curvature": state |= {"hazard": self.increments.hazard, "take_back": self.increments.take_back}
+        if self.question == "curvature":
+            state |= {"hazard": self.increments.hazard, "take_back": self.increments.take_back}
         return state
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "First half: likelihood, gradient, hazard. Second half: the Hessian, and the step."
         if self.question == "curvature":
             self.rounds, self.question = self.rounds + 1, "sums"
-            return self._move(0, self.now[0], self.now[1], total(answers, "curvature") - self.now[2], float(total(answers, "patients")[0]))
+            return self._move(
+                0,
+                self.now[0],
+                self.now[1],
+                total(answers, "curvature") - self.now[2],
+                float(total(answers, "patients")[0]),
+            )
         sums = {k: total(answers, k) for k in answers[0] if k != "patients"}
         loglik, gradient, outer, self.increments = shared_increments(sums, self.ties)
         self.now, self.rounds = (loglik, gradient, outer), self.rounds + 1
         patients = float(total(answers, "patients")[0])
         value = self.now[0] - self.held_back(0, patients)
-        if np.isfinite(value) and value >= self.value[0] - 1e-10*max(1.0, abs(self.value[0])): self.question = "curvature"
-        else: self._halve(0)
+        if np.isfinite(value) and value >= self.value[0] - 1e-10 * max(1.0, abs(self.value[0])):
+            self.question = "curvature"
+        else:
+            self._halve(0)
 
 # %% ../../nbs/library/learners/04_cox.ipynb #01fc1704
 class CoxPH(ProportionalHazards, NewtonLearner):
@@ -79,130 +118,209 @@ class CoxPH(ProportionalHazards, NewtonLearner):
     The likelihood is `loglik - penalty * n * ((1 - l1_ratio) / 2 * sum((beta * sd)^2) + l1_ratio * sum(|beta * sd|))`, n training rows, sd with n - 1.
     `predict` gives log hazard ratios against the training mean, `predict_survival` probabilities.
     """
-    declares: ClassVar[dict[str, str]] = NewtonLearner.declares | ProportionalHazards.declares | {
-        "event_times": "the site's distinct event times",
-        "at_risk_sums": "sums of weights and weighted features over those at risk, at each common time",
-        "tied_sums": "the same over those with their event, at each common time",
-        "event_counts": "events at each common time",
-        "event_totals": "sum of risk and features over all events",
-        "curvature": "weighted cross-products of the features",
-    }
 
-    def __init__(self,
-        penalty:float=0.0,         # per patient, on standardised coefficients
-        ties:str="efron",          # "efron" or "breslow"
-        baseline:str="per-site",   # "per-site" or "shared"
-        time_grid:Sequence[float]|None=None,  # shared baseline: common times, ascending, in the unit of time
-        min_cell:int=5,            # fewest patients behind a released number of the baseline
-        disclosure:str="protected",  # "simulation" releases single patients' sums and times
-        local_steps:int=5,         # steps at a site per round, where weights are averaged (FedAvg)
-        l1_ratio:float|Sequence[float]=0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
+    declares: ClassVar[dict[str, str]] = (
+        NewtonLearner.declares
+        | ProportionalHazards.declares
+        | {
+            "event_times": "the site's distinct event times",
+            "at_risk_sums": "sums of weights and weighted features over those at risk, at each common time",
+            "tied_sums": "the same over those with their event, at each common time",
+            "event_counts": "events at each common time",
+            "event_totals": "sum of risk and features over all events",
+            "curvature": "weighted cross-products of the features",
+        }
+    )
+
+    def __init__(
+        self,
+        penalty: float = 0.0,  # per patient, on standardised coefficients
+        ties: str = "efron",  # "efron" or "breslow"
+        baseline: str = "per-site",  # "per-site" or "shared"
+        time_grid: Sequence[float]
+        | None = None,  # shared baseline: common times, ascending, in the unit of time
+        min_cell: int = 5,  # fewest patients behind a released number of the baseline
+        disclosure: str = "protected",  # "simulation" releases single patients' sums and times
+        local_steps: int = 5,  # steps at a site per round, where weights are averaged (FedAvg)
+        l1_ratio: float
+        | Sequence[
+            float
+        ] = 0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
     ):
         self.l1_ratio = l1_ratio
         self.penalty, self.ties, self.baseline, self.time_grid = penalty, ties, baseline, time_grid
         self.min_cell, self.disclosure, self.local_steps = min_cell, disclosure, local_steps
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
-        for name, value, known in (("ties", self.ties, ("efron", "breslow")), ("baseline", self.baseline, ("per-site", "shared")),
-                                   ("disclosure", self.disclosure, ("protected", "simulation"))):
-            if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
-        if not self.penalty >= 0: raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
+        for name, value, known in (
+            ("ties", self.ties, ("efron", "breslow")),
+            ("baseline", self.baseline, ("per-site", "shared")),
+            ("disclosure", self.disclosure, ("protected", "simulation")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
+        if not self.penalty >= 0:
+            raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
         self.ratios()
         return on_grid(super().target(y), self.time_grid)
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> CoxBlock:
+    def prepare(self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> CoxBlock:
         "Sort by descending time, once."
         return CoxBlock.of(Z, y, fold)
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Block]:
         "A shared baseline is one stratum, whatever the sites; the penalty is chosen inside hospitals in any case."
-        return super().blocks(Z, y, None if self.baseline == "shared" and fold is None else site, fold)
+        return super().blocks(
+            Z, y, None if self.baseline == "shared" and fold is None else site, fold
+        )
 
     def at_home(self) -> "CoxPH":
         "One table with one baseline may show every step of it."
-        return self if self.baseline == "per-site" else clone(self).set_params(disclosure="simulation")
+        return (
+            self if self.baseline == "per-site" else clone(self).set_params(disclosure="simulation")
+        )
 
-    def terms(self, block:Any, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def terms(self, block: Any, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Partial log-likelihood of one site's rows and its derivatives, for each candidate."
         return cox_terms_each(block.X, block.order, betas, self.ties)
 
-    def slope(self, block:Any, beta:np.ndarray) -> tuple[float, np.ndarray]:
+    def slope(self, block: Any, beta: np.ndarray) -> tuple[float, np.ndarray]:
         "Log-likelihood and gradient, without the Hessian."
         return cox_slope(block.X, block.order, beta, self.ties)
 
-    def behind(self, block:Any) -> int:
-        "Patients with an event, or at risk at one if those are fewer: with a single event its patient's covariates follow from the sums and the site's means."
-        return min(int(block.order.tied.sum()), int(block.order.at_risk[-1])) if len(block.order.at_risk) else block.n
+    def behind(self, block: Any) -> int:
+        """Patients with an event, or at risk at one if those are fewer: with a single event its
+        patient's covariates follow from the sums and the site's means.
+        """
+        return (
+            min(int(block.order.tied.sum()), int(block.order.at_risk[-1]))
+            if len(block.order.at_risk)
+            else block.n
+        )
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "The answers of every Newton learner, those of a shared baseline, and the baseline itself."
-        if question == "event_times": return {"event_times": self._simulated(block.order.times, block.order.tied)}
-        if question == "sums": return self._risk_sums(block, state["beta"], state["times"])
+        if question == "event_times":
+            return {"event_times": self._simulated(block.order.times, block.order.tied)}
+        if question == "sums":
+            return self._risk_sums(block, state["beta"], state["times"])
         if question == "curvature":
             _, position, before = block.common(state["times"])
-            part = shared_curvature(block.X, block.order, state["beta"], before, position, state["hazard"], state["take_back"])
-            return {"curvature": Released(part, self.behind(block)), "patients": Released(np.array([float(block.n)]), block.n)}
-        if question == "baseline": return self.released_baseline(block, block.X @ state["beta"])
+            part = shared_curvature(
+                block.X,
+                block.order,
+                state["beta"],
+                before,
+                position,
+                state["hazard"],
+                state["take_back"],
+            )
+            return {
+                "curvature": Released(part, self.behind(block)),
+                "patients": Released(np.array([float(block.n)]), block.n),
+            }
+        if question == "baseline":
+            return self.released_baseline(block, block.X @ state["beta"])
         return super().answer(question, block, state)
 
-    def _simulated(self, times:np.ndarray, tied:np.ndarray) -> Released:
+    def _simulated(self, times: np.ndarray, tied: np.ndarray) -> Released:
         "Event times are single patients' values: only where the user has said that this is a simulation."
         if self.disclosure != "simulation":
-            raise DisclosureError("baseline='shared' needs the times of single patients' events. Pass time_grid=[...] (coarse common times), "
-                                  "or disclosure='simulation' if no real hospital is behind these rows.")
+            raise DisclosureError(
+                "baseline='shared' needs the times of single patients' events. Pass "
+                "time_grid=[...] (coarse common times), "
+                "or disclosure='simulation' if no real hospital is behind these rows."
+            )
         return Released(times, int(tied.min(initial=1)))
 
-    def _risk_sums(self, block:Any, beta:np.ndarray, times:np.ndarray) -> dict[str, Released]:
+    def _risk_sums(self, block: Any, beta: np.ndarray, times: np.ndarray) -> dict[str, Released]:
         "First half-round, refused where a cell of the time grid is too small."
         at_risk, position, _ = block.common(times)
         sums = shared_sums(block.X, block.order, beta, at_risk, position, self.ties == "efron")
         cells = self._cells(block, at_risk, position)
         cell = int(min(c[c > 0].min(initial=block.n) for c in cells))
-        if cell < self.min_cell and self.disclosure != "simulation": raise DisclosureError(self._small_cell(times, cells))
+        if cell < self.min_cell and self.disclosure != "simulation":
+            raise DisclosureError(self._small_cell(times, cells))
         out = {k: Released(v, cell) for k, v in sums.items() if k != "event_totals"}
         out["event_totals"] = Released(sums["event_totals"], int(block.order.tied.sum()) or block.n)
         return out | {"patients": Released(np.array([float(block.n)]), block.n)}
 
-    def _cells(self, block:Any, at_risk:np.ndarray, position:np.ndarray) -> tuple[np.ndarray, ...]:
-        "Patients who leave at each common time, those of them with their event, those censored, and all who never had one: sums of each follow by subtraction."
+    def _cells(
+        self, block: Any, at_risk: np.ndarray, position: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Patients who leave at each common time, those of them with their event, those censored, and
+        all who never had one: sums of each follow by subtraction.
+        """
         leaving, tied = np.diff(at_risk, prepend=0), np.zeros(len(at_risk), dtype=int)
         tied[position] = block.order.tied
-        return leaving, tied, leaving - tied, np.array([at_risk[-1] - tied.sum()] if len(at_risk) else [0])
+        return (
+            leaving,
+            tied,
+            leaving - tied,
+            np.array([at_risk[-1] - tied.sum()] if len(at_risk) else [0]),
+        )
 
-    def _small_cell(self, times:np.ndarray, cells:tuple[np.ndarray, ...]) -> str:
+    def _small_cell(self, times: np.ndarray, cells: tuple[np.ndarray, ...]) -> str:
         small = sorted({float(t) for c in cells[:3] for t in times[(c > 0) & (c < self.min_cell)]})
-        where = f"in the interval(s) of time_grid that end at {', '.join(f'{t:g}' for t in small[:8])}" if small else "over the whole time_grid"
-        return (f"fewer than min_cell={self.min_cell} patients have their event or are censored {where}. "
-                f"Choose a coarser time_grid, or disclosure='simulation'.")
+        where = (
+            f"in the interval(s) of time_grid that end at {', '.join(f'{t:g}' for t in small[:8])}"
+            if small
+            else "over the whole time_grid"
+        )
+        return (
+            f"fewer than min_cell={self.min_cell} patients have their event or are censored {where}. "
+            f"Choose a coarser time_grid, or disclosure='simulation'."
+        )
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "CoxPH":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "CoxPH":
         "Run the search, then ask for the baseline."
         names, penalised = self.parameters(encoding)
         federated_shared = self.baseline == "shared" and len(sites) > 1
         times = self._common_times(ask) if federated_shared else None
         ridge, lasso = self.split_penalty()
-        search = (SharedSearch(names, ridge, self.ties, times, max_rounds, lasso) if times is not None
-                  else NewtonSearch(names, penalised, [ridge], max_rounds=max_rounds, lasso=[lasso]))
+        search = (
+            SharedSearch(names, ridge, self.ties, times, max_rounds, lasso)
+            if times is not None
+            else NewtonSearch(names, penalised, [ridge], max_rounds=max_rounds, lasso=[lasso])
+        )
         weights = (drive or partial(run_search, ask=ask))(search)
         self.learned(encoding, search, weights)
-        if times is None: self.own_baselines(ask("baseline", {"beta": self.beta_}), sites)
-        else: self._shared_baseline(ask("sums", {"beta": self.beta_, "times": times}), times)
+        if times is None:
+            self.own_baselines(ask("baseline", {"beta": self.beta_}), sites)
+        else:
+            self._shared_baseline(ask("sums", {"beta": self.beta_, "times": times}), times)
         return self
 
-    def _common_times(self, ask:Ask) -> np.ndarray:
+    def _common_times(self, ask: Ask) -> np.ndarray:
         "Descending common event times: the public grid, or all sites' event times."
-        if self.time_grid is not None: return np.sort(np.asarray(self.time_grid, float))[::-1]
+        if self.time_grid is not None:
+            return np.sort(np.asarray(self.time_grid, float))[::-1]
         return np.unique(np.concatenate([a["event_times"] for a in ask("event_times", {})]))[::-1]
 
-    def _shared_baseline(self, answers:Answers, times:np.ndarray) -> None:
+    def _shared_baseline(self, answers: Answers, times: np.ndarray) -> None:
         "The one baseline, from the sums at the solution."
         sums = {k: total(answers, k) for k in answers[0] if k != "patients"}
         inc: Increments = shared_increments(sums, self.ties)[3]
         self.average_ = times[::-1], np.cumsum(inc.hazard[::-1])
         self.baselines_, self.baseline_weights_ = {"all": self.average_}, {"all": 1.0}
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Log hazard ratio against the training mean; higher means earlier, shape (n,)."
         return self.encoded(X) @ self.beta_
 

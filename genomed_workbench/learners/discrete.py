@@ -23,74 +23,114 @@ from sklearn.base import clone
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, Learner, LearnerError, Released
-from .newton import NewtonLearner, NewtonSearch, Search, run_search, tune_penalty
+from genomed_workbench.learners.newton import (
+    NewtonLearner,
+    NewtonSearch,
+    Search,
+    run_search,
+    tune_penalty,
+)
 from ..statistics.cox import grouped_baseline
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #f3bb2ff5
 def periods(
-    y:np.ndarray,      # structured (event, time), shape (n,)
-    edges:np.ndarray,  # where each interval ends, ascending; the first begins at 0, shape (J,)
+    y: np.ndarray,  # structured (event, time), shape (n,)
+    edges: np.ndarray,  # where each interval ends, ascending; the first begins at 0, shape (J,)
 ) -> tuple[np.ndarray, np.ndarray]:
     "Of each patient: the number of intervals at risk, and whether the event came in the last of them, shapes (n,)."
     time, begin = y["time"], np.append(0.0, edges[:-1])
-    k = np.minimum(np.searchsorted(edges, time, side="left"), len(edges) - 1)  # the interval (begin, edge] that holds the time
+    k = np.minimum(
+        np.searchsorted(edges, time, side="left"), len(edges) - 1
+    )  # the interval (begin, edge] that holds the time
     event = y["event"] & (time <= edges[-1])
-    return np.where(event | (time >= (begin[k] + edges[k])/2), k + 1, k), event
+    return np.where(event | (time >= (begin[k] + edges[k]) / 2), k + 1, k), event
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #a8a8bd3a
 def event_quantiles(
-    answers:Answers,  # of each site: round times (knots) and events between them
-    intervals:int,    # how many
-) -> np.ndarray:      # where each interval ends, shape (at most intervals,)
-    "Edges with about the same number of events between them, from counts in groups; where no more times are told than intervals asked for, those times."
-    told = [(np.append(0.0, a["knots"]), np.append(0.0, np.cumsum(a["events"]))) for a in answers if len(a["knots"])]
-    if not told: raise LearnerError("no hospital has enough events to say when they happen (fewer than min_cell at each); pass time_grid=[...], times that are known to all")
+    answers: Answers,  # of each site: round times (knots) and events between them
+    intervals: int,  # how many
+) -> np.ndarray:  # where each interval ends, shape (at most intervals,)
+    """Edges with about the same number of events between them, from counts in groups; where no more
+    times are told than intervals asked for, those times.
+    """
+    told = [
+        (np.append(0.0, a["knots"]), np.append(0.0, np.cumsum(a["events"])))
+        for a in answers
+        if len(a["knots"])
+    ]
+    if not told:
+        raise LearnerError(
+            "no hospital has enough events to say when they happen (fewer than min_cell at "
+            "each); pass time_grid=[...], times that are known to all"
+        )
     t = np.unique(np.concatenate([knots for knots, _ in told]))
-    if len(t) - 1 <= intervals: return t[1:]  # follow-up in whole years, say: between two of them there may be nobody
+    if len(t) - 1 <= intervals:
+        return t[1:]  # follow-up in whole years, say: between two of them there may be nobody
     seen = sum(np.interp(t, knots, events) for knots, events in told)
-    return np.unique(np.interp(np.arange(1, intervals + 1)/intervals*seen[-1], seen, t))
+    return np.unique(np.interp(np.arange(1, intervals + 1) / intervals * seen[-1], seen, t))
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #881685b1
 def time_basis(
-    intervals:int,  # J
-    knots:int,      # of the spline; as many as intervals or more: one free level an interval
-) -> np.ndarray:    # first column 1, the mean of the squares of each is 1, shape (J, min(knots, J))
+    intervals: int,  # J
+    knots: int,  # of the spline; as many as intervals or more: one free level an interval
+) -> np.ndarray:  # first column 1, the mean of the squares of each is 1, shape (J, min(knots, J))
     "Natural cubic spline over the intervals, in orthogonal columns."
     j, at = np.arange(intervals, dtype=float), np.linspace(0, intervals - 1, min(knots, intervals))
-    raw = [np.ones(intervals), j, *(_bend(j, at, k) for k in range(len(at) - 2))][:len(at)]
+    raw = [np.ones(intervals), j, *(_bend(j, at, k) for k in range(len(at) - 2))][: len(at)]
     q, r = np.linalg.qr(np.column_stack(raw))
-    return q*np.sign(np.diag(r))*np.sqrt(intervals)
+    return q * np.sign(np.diag(r)) * np.sqrt(intervals)
 
-def _bend(x:np.ndarray, at:np.ndarray, k:int) -> np.ndarray:
+# %% ../../nbs/library/learners/11_discrete.ipynb #cbff6ddf
+def _bend(x: np.ndarray, at: np.ndarray, k: int) -> np.ndarray:
     "Cubic between the knots, straight beyond them (Hastie, Tibshirani and Friedman 2009, section 5.2.1)."
-    def d(i:int) -> np.ndarray: return (np.maximum(x - at[i], 0)**3 - np.maximum(x - at[-1], 0)**3)/(at[-1] - at[i])
-    return (d(k) - d(len(at) - 2))/(at[-1] - at[0])**2
+
+    def d(i: int) -> np.ndarray:
+        return (np.maximum(x - at[i], 0) ** 3 - np.maximum(x - at[-1], 0) ** 3) / (at[-1] - at[i])
+
+    return (d(k) - d(len(at) - 2)) / (at[-1] - at[0]) ** 2
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #fe784773
 @dataclass
 class Stacked(Block):
     "A site's patients on a grid of intervals; `X` has a last column of ones, `y` is structured."
+
     edges: np.ndarray = field(default_factory=lambda: np.ones(1))
     basis: np.ndarray = field(default_factory=lambda: np.ones((1, 1)))  # of time, shape (J, m)
-    varying: tuple[int, ...] = ()                                        # columns of X whose effect changes over time
+    varying: tuple[int, ...] = ()  # columns of X whose effect changes over time
 
     def __post_init__(self) -> None:
         self.spent, self.event = periods(self.y, self.edges)
         self.at_risk = np.arange(len(self.edges)) < self.spent[:, None]
         self.seen = self.event[:, None] & (np.arange(1, len(self.edges) + 1) == self.spent[:, None])
-        self.moving = [*self.varying, self.X.shape[1] - 1]  # columns that also meet the later columns of the basis
+        self.moving = [
+            *self.varying,
+            self.X.shape[1] - 1,
+        ]  # columns that also meet the later columns of the basis
 
-    def some(self, rows:np.ndarray) -> "Stacked":
+    def some(self, rows: np.ndarray) -> "Stacked":
         "Some of the patients, on the same grid."
-        return Stacked(self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows], {}, self.edges, self.basis, self.varying)
+        return Stacked(
+            self.X[rows],
+            self.y[rows],
+            None if self.fold is None else self.fold[rows],
+            {},
+            self.edges,
+            self.basis,
+            self.varying,
+        )
 
     @cached_property
-    def cells(self) -> list[tuple[np.ndarray, np.ndarray|slice]]:
+    def cells(self) -> list[tuple[np.ndarray, np.ndarray | slice]]:
         "For each column of the basis: places of its parameters in the vector, and the columns of X they belong to."
         p, m, v = self.X.shape[1] - 1, self.basis.shape[1], len(self.varying)
-        q = p + (v + 1)*(m - 1) + 1
-        later = [np.append(p + np.arange(v)*(m - 1) + u, p + v*(m - 1) + u) for u in range(m - 1)]
-        return [(np.append(np.arange(p), q - 1), slice(None)), *((at, np.array(self.moving)) for at in later)]
+        q = p + (v + 1) * (m - 1) + 1
+        later = [
+            np.append(p + np.arange(v) * (m - 1) + u, p + v * (m - 1) + u) for u in range(m - 1)
+        ]
+        return [
+            (np.append(np.arange(p), q - 1), slice(None)),
+            *((at, np.array(self.moving)) for at in later),
+        ]
 
     @cached_property
     def fewest(self) -> int:
@@ -98,122 +138,177 @@ class Stacked(Block):
         intervals, those alone for whom a product of two time functions does not cancel out over the time they were there."""
         here, cases = self.spent > 0, int(self.event.sum())
         m = self.basis.shape[1]
-        left = np.abs(np.cumsum([self.basis[:, u]*self.basis[:, w] for u in range(m) for w in range(u, m)], axis=1)[:, self.spent[here] - 1]) > 1e-9
+        left = (
+            np.abs(
+                np.cumsum(
+                    [self.basis[:, u] * self.basis[:, w] for u in range(m) for w in range(u, m)],
+                    axis=1,
+                )[:, self.spent[here] - 1]
+            )
+            > 1e-9
+        )
         counts = np.array([cases, int(here.sum()) - cases, *left.sum(axis=1)])
         return int(counts[counts > 0].min(initial=self.n))
 
-    def matrix(self, beta:np.ndarray) -> np.ndarray:
+    def matrix(self, beta: np.ndarray) -> np.ndarray:
         "The parameters as features by time functions, shape (p + 1, m)."
         theta = np.zeros((self.X.shape[1], self.basis.shape[1]))
-        for u, (at, columns) in enumerate(self.cells): theta[columns, u] = beta[at]
+        for u, (at, columns) in enumerate(self.cells):
+            theta[columns, u] = beta[at]
         return theta
 
-    def log_odds(self, beta:np.ndarray) -> np.ndarray:
+    def log_odds(self, beta: np.ndarray) -> np.ndarray:
         "Of the event, for each patient in each interval, shape (n, J)."
         return (self.X @ self.matrix(beta)) @ self.basis.T
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #c8426666
-def likelihood_of(s:Stacked, eta:np.ndarray) -> tuple[float, np.ndarray]:
-    "Log-likelihood of log odds of shape (n, J), and the probability of the event in each interval at risk (0 in the others), shape (n, J)."
+def likelihood_of(s: Stacked, eta: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log-likelihood of log odds of shape (n, J), and the probability of the event in each interval at
+    risk (0 in the others), shape (n, J).
+    """
     small = np.exp(-np.abs(eta))
-    cost = (np.maximum(eta, 0) + np.log1p(small))*s.at_risk  # log(1 + e^eta), without overflow
-    return float(eta[s.seen].sum() - cost.sum()), np.where(eta >= 0, 1.0, small)/(1 + small)*s.at_risk
+    cost = (np.maximum(eta, 0) + np.log1p(small)) * s.at_risk  # log(1 + e^eta), without overflow
+    return float(eta[s.seen].sum() - cost.sum()), np.where(eta >= 0, 1.0, small) / (
+        1 + small
+    ) * s.at_risk
 
-def gradient_of(s:Stacked, p:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/learners/11_discrete.ipynb #94b79422
+def gradient_of(s: Stacked, p: np.ndarray) -> np.ndarray:
     "X' (seen - expected) B, as a vector of the free parameters."
     full = s.X.T @ ((s.seen - p) @ s.basis)
     out = np.empty(s.cells[0][0][-1] + 1)
-    for u, (at, columns) in enumerate(s.cells): out[at] = full[columns, u]
+    for u, (at, columns) in enumerate(s.cells):
+        out[at] = full[columns, u]
     return out
 
-def curvature_of(s:Stacked, p:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/learners/11_discrete.ipynb #1779794c
+def curvature_of(s: Stacked, p: np.ndarray) -> np.ndarray:
     "The Hessian of minus the log-likelihood, one block for each pair of time functions."
-    m, weight, q = s.basis.shape[1], p*(1 - p), s.cells[0][0][-1] + 1
+    m, weight, q = s.basis.shape[1], p * (1 - p), s.cells[0][0][-1] + 1
     H = np.zeros((q, q))
-    root = np.sqrt(weight.sum(axis=1))[:, None]*s.X
+    root = np.sqrt(weight.sum(axis=1))[:, None] * s.X
     H[np.ix_(s.cells[0][0], s.cells[0][0])] = root.T @ root
     for u in range(m):
         for w in range(max(u, 1), m):
             (a, left), (b, right) = s.cells[u], s.cells[w]
-            block = s.X[:, left].T @ ((weight @ (s.basis[:, u]*s.basis[:, w]))[:, None]*s.X[:, right])
+            block = s.X[:, left].T @ (
+                (weight @ (s.basis[:, u] * s.basis[:, w]))[:, None] * s.X[:, right]
+            )
             H[np.ix_(a, b)], H[np.ix_(b, a)] = block, block.T
     return H
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #47f496dc
 HELD = 1.0  # ridge on a site's own course of time, in the unit of one patient's information
 
-def own_level(s:Stacked, offset:np.ndarray) -> np.ndarray:
-    "A site's own time parameters (course first, level last) for given effects of its features, log odds of shape (n, J)."
+
+def own_level(s: Stacked, offset: np.ndarray) -> np.ndarray:
+    """A site's own time parameters (course first, level last) for given effects of its features, log
+    odds of shape (n, J).
+    """
     B = np.roll(s.basis, -1, axis=1)
     held = np.append(np.full(B.shape[1] - 1, HELD), 0.0)
-    alpha = np.append(np.zeros(B.shape[1] - 1), logit(np.clip(s.event.sum()/max(s.spent.sum(), 1), 1e-9, 1 - 1e-9)))
+    alpha = np.append(
+        np.zeros(B.shape[1] - 1),
+        logit(np.clip(s.event.sum() / max(s.spent.sum(), 1), 1e-9, 1 - 1e-9)),
+    )
     value, p = likelihood_of(s, offset + B @ alpha)
     seen = B.T @ s.seen.sum(axis=0)
     for _ in range(50):
-        curve = (B*(p*(1 - p)).sum(axis=0)[:, None]).T @ B + np.diag(held) + 1e-12*np.eye(len(alpha))
-        step = np.linalg.solve(curve, seen - B.T @ p.sum(axis=0) - held*alpha)
+        curve = (
+            (B * (p * (1 - p)).sum(axis=0)[:, None]).T @ B
+            + np.diag(held)
+            + 1e-12 * np.eye(len(alpha))
+        )
+        step = np.linalg.solve(curve, seen - B.T @ p.sum(axis=0) - held * alpha)
         for _ in range(30):
             trial = alpha + step
             better, next_p = likelihood_of(s, offset + B @ trial)
-            if better - 0.5*(held*trial**2).sum() >= value - 0.5*(held*alpha**2).sum() - 1e-9: break
-            step = step/2
+            if (
+                better - 0.5 * (held * trial**2).sum()
+                >= value - 0.5 * (held * alpha**2).sum() - 1e-9
+            ):
+                break
+            step = step / 2
         alpha, value, p = trial, better, next_p
-        if np.abs(step).max() < 1e-9*(1 + np.abs(alpha).max()): break  # Newton's error is the square of its last step
+        if np.abs(step).max() < 1e-9 * (1 + np.abs(alpha).max()):
+            break  # Newton's error is the square of its last step
     return alpha
 
-def profiled(s:Stacked, shared:np.ndarray, hessian:bool=True) -> tuple[float, np.ndarray, np.ndarray]:
+# %% ../../nbs/library/learners/11_discrete.ipynb #601c88f2
+def profiled(
+    s: Stacked, shared: np.ndarray, hessian: bool = True
+) -> tuple[float, np.ndarray, np.ndarray]:
     "Log-likelihood of the shared effects at the site's own best level, its gradient, and the Hessian of minus it."
     k, m = len(shared), s.basis.shape[1]
-    if not s.event.any(): return 0.0, np.zeros(k), np.zeros((k, k))
+    if not s.event.any():
+        return 0.0, np.zeros(k), np.zeros((k, k))
     beta = np.append(shared, np.zeros(m))
     beta[k:] = own_level(s, s.log_odds(beta))
     loglik, p = likelihood_of(s, s.log_odds(beta))
-    value, slope = loglik - 0.5*HELD*float((beta[k:-1]**2).sum()), gradient_of(s, p)[:k]
-    if not hessian: return value, slope, np.zeros((0, 0))
+    value, slope = loglik - 0.5 * HELD * float((beta[k:-1] ** 2).sum()), gradient_of(s, p)[:k]
+    if not hessian:
+        return value, slope, np.zeros((0, 0))
     H = curvature_of(s, p)
     own = H[k:, k:] + np.diag(np.append(np.full(m - 1, HELD), 0.0))
     return value, slope, H[:k, :k] - H[:k, k:] @ np.linalg.solve(own, H[k:, :k])
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #76208993
-def written_out(s:Stacked) -> tuple[np.ndarray, np.ndarray]:
+def written_out(s: Stacked) -> tuple[np.ndarray, np.ndarray]:
     "One row for each patient and interval: features, features that change with time, time; and whether the event came."
     who, when = np.nonzero(s.at_risk)
-    return rows_of(s.X[who, :-1], s.basis[when], s.varying), (s.event[who] & (when == s.spent[who] - 1)).astype(int)
+    return rows_of(s.X[who, :-1], s.basis[when], s.varying), (
+        s.event[who] & (when == s.spent[who] - 1)
+    ).astype(int)
 
-def rows_of(Z:np.ndarray, time:np.ndarray, varying:tuple[int, ...]) -> np.ndarray:
+# %% ../../nbs/library/learners/11_discrete.ipynb #81860b13
+def rows_of(Z: np.ndarray, time: np.ndarray, varying: tuple[int, ...]) -> np.ndarray:
     "Features of shape (n, p) met by time functions of shape (n, m), in the order of the parameters; no column of ones."
     later = time[:, 1:]
-    return np.column_stack([Z, *(Z[:, [c]]*later for c in varying), later])
+    return np.column_stack([Z, *(Z[:, [c]] * later for c in varying), later])
 
-def in_steps(classifier:Any) -> Any:
-    "A copy that has seen one row of each class, so that it has weights to set; a classifier without any is refused in words."
+# %% ../../nbs/library/learners/11_discrete.ipynb #a1b84900
+def in_steps(classifier: Any) -> Any:
+    """A copy that has seen one row of each class, so that it has weights to set; a classifier without
+    any is refused in words.
+    """
     name = type(classifier).__name__
     lacks = [f for f in ("partial_fit", "predict_proba") if not hasattr(classifier, f)]
     if not lacks:
         model = clone(classifier).partial_fit(np.zeros((2, 1)), [0, 1], classes=[0, 1])
         lacks = [f for f in ("coef_", "intercept_") if not hasattr(model, f)]
-    if lacks: raise ValueError(f"classifier={name} has no {' and no '.join(lacks)}, so hospitals cannot train it together by averaging weights. "
-                               f"Take one that has, such as SGDClassifier(loss='log_loss'), or leave classifier out for the exact logistic regression.")
+    if lacks:
+        raise ValueError(
+            f"classifier={name} has no {' and no '.join(lacks)}, so hospitals cannot train "
+            "it together by averaging weights. "
+            "Take one that has, such as SGDClassifier(loss='log_loss'), or leave "
+            "classifier out for the exact logistic regression."
+        )
     return clone(classifier)
 
-def with_weights(classifier:Any, weights:np.ndarray, seen:int=0, seed:int|None=None) -> Any:
+# %% ../../nbs/library/learners/11_discrete.ipynb #b7abce02
+def with_weights(
+    classifier: Any, weights: np.ndarray, seen: int = 0, seed: int | None = None
+) -> Any:
     "The classifier as if it had learned these weights (features first, intercept last) from `seen` rows."
     model = clone(classifier)
-    if seed is not None and model.get_params().get("random_state", 0) is None: model.set_params(random_state=seed)
+    if seed is not None and model.get_params().get("random_state", 0) is None:
+        model.set_params(random_state=seed)
     model.partial_fit(np.zeros((2, len(weights) - 1)), [0, 1], classes=[0, 1])
     model.coef_[:], model.intercept_[:] = weights[None, :-1], weights[-1:]
-    if hasattr(model, "t_"): model.t_ = 1.0 + seen  # the rate of learning goes on falling where it was
+    if hasattr(model, "t_"):
+        model.t_ = 1.0 + seen  # the rate of learning goes on falling where it was
     return model
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #72ddf7fb
 class DiscreteSearch(NewtonSearch):
     "Newton's search on a grid of intervals; it starts from an even spread of events over them."
 
-    def __init__(self, *args:Any, grid:dict[str, np.ndarray], level:bool, **options:Any):
+    def __init__(self, *args: Any, grid: dict[str, np.ndarray], level: bool, **options: Any):
         super().__init__(*args, **options)
         self.grid, self.level = grid, level
         self.start = np.zeros(len(self.features))
-        if level: self.start[-1] = -np.log(len(grid["edges"]))
+        if level:
+            self.start[-1] = -np.log(len(grid["edges"]))
         self.trial[:] = self.start
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -228,21 +323,31 @@ class DiscreteSearch(NewtonSearch):
         "The grid, where weights are averaged."
         return {k: v.tolist() for k, v in self.grid.items() if len(v)}
 
-    def _move(self, k:int, loglik:float, gradient:np.ndarray, hessian:np.ndarray, patients:float) -> None:
-        if self.rounds == 1 and self._no_events(loglik, gradient, hessian): raise LearnerError("no training row has an event before the last time of the grid: there is nothing to learn from")
+    def _move(
+        self, k: int, loglik: float, gradient: np.ndarray, hessian: np.ndarray, patients: float
+    ) -> None:
+        if self.rounds == 1 and self._no_events(loglik, gradient, hessian):
+            raise LearnerError(
+                "no training row has an event before the last time of the grid: there is nothing to learn from"
+            )
         super()._move(k, loglik, gradient, hessian, patients)
 
-    def _no_events(self, loglik:float, gradient:np.ndarray, hessian:np.ndarray) -> bool:
-        "From the first sums: at equal risk everywhere, log-likelihood and gradient of the level give the number of events."
-        if not self.level: return not hessian.any()
+    def _no_events(self, loglik: float, gradient: np.ndarray, hessian: np.ndarray) -> bool:
+        """From the first sums: at equal risk everywhere, log-likelihood and gradient of the level give
+        the number of events.
+        """
+        if not self.level:
+            return not hessian.any()
         p, cost = expit(self.start[-1]), np.logaddexp(0, self.start[-1])
-        return bool(abs((loglik*p - gradient[-1]*cost)/(self.start[-1]*p - cost)) < 1e-6)
+        return bool(abs((loglik * p - gradient[-1] * cost) / (self.start[-1] * p - cost)) < 1e-6)
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #77402a63
 class AveragingSearch(Search):
-    "Weights that a Flower strategy averages, FedAvg unless another is chosen; in a single table there is nobody to average with."
+    """Weights that a Flower strategy averages, FedAvg unless another is chosen; in a single table
+    there is nobody to average with.
+    """
 
-    def __init__(self, start:np.ndarray, grid:dict[str, np.ndarray], max_rounds:int):
+    def __init__(self, start: np.ndarray, grid: dict[str, np.ndarray], max_rounds: int):
         self.now, self.grid, self.max_rounds, self.rounds = start, grid, max_rounds, 0
 
     @property
@@ -262,7 +367,7 @@ class AveragingSearch(Search):
         "The grid."
         return {k: v.tolist() for k, v in self.grid.items() if len(v)}
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "Take the only site's weights."
         self.now, self.rounds = answers[0]["weights"], self.rounds + 1
 
@@ -270,7 +375,7 @@ class AveragingSearch(Search):
         "Flower's FedAvg."
         return FedAvg(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
 
-    def judge(self, server_round:int, weights:dict[str, np.ndarray]) -> bool:
+    def judge(self, server_round: int, weights: dict[str, np.ndarray]) -> bool:
         "Count the rounds, and keep what came."
         self.now, self.rounds = weights["weights"], server_round
         return False
@@ -283,6 +388,7 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
     `predict` gives the log odds ratio of the event in an interval against the training mean, which is close to a log hazard ratio; with
     `time_varying`, the log ratio of the hazards cumulated over the whole grid. `predict_survival` gives probabilities.
     """
+
     kind = "survival"
     ratio = "odds_ratio"
     scalars: ClassVar[tuple[str, ...]] = NewtonLearner.scalars
@@ -292,234 +398,478 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         "course": "the site's own course of risk over time, and its level",
     }
 
-    def __init__(self,
-        penalty:float=0.0,            # ridge per patient on standardised coefficients
-        intervals:int=20,             # how many, with about the same number of events in each
-        time_grid:Sequence[float]|None=None,  # or: where they end, ascending, in the unit of time
-        knots:int=5,                  # of the spline over time; as many as intervals: a free level in each
-        time_varying:Sequence[str]=(),  # features whose effect may change over time
-        baseline:str="shared",        # "shared": one course of risk for all; "per-site": each hospital its own
-        classifier:Any=None,          # a scikit-learn classifier with partial_fit, coef_ and intercept_, instead of the exact fit
-        rounds:int=20,                # of a classifier's training
-        min_cell:int=5,               # fewest events behind a released time or course
-        disclosure:str="protected",   # "simulation" releases single patients' times
-        local_steps:int=5,            # steps (of a classifier: passes over its rows) at a site per round, where weights are averaged
-        seed:int=0,                   # of the order in which a classifier sees its rows
+    def __init__(
+        self,
+        penalty: float = 0.0,  # ridge per patient on standardised coefficients
+        intervals: int = 20,  # how many, with about the same number of events in each
+        time_grid: Sequence[float]
+        | None = None,  # or: where they end, ascending, in the unit of time
+        knots: int = 5,  # of the spline over time; as many as intervals: a free level in each
+        time_varying: Sequence[str] = (),  # features whose effect may change over time
+        baseline: str = "shared",  # "shared": one course of risk for all; "per-site": each hospital its own
+        # a scikit-learn classifier with partial_fit, coef_ and intercept_, instead of the exact fit
+        classifier: Any = None,
+        rounds: int = 20,  # of a classifier's training
+        min_cell: int = 5,  # fewest events behind a released time or course
+        disclosure: str = "protected",  # "simulation" releases single patients' times
+        # steps (of a classifier: passes over its rows) at a site per round, where weights are
+        # averaged
+        local_steps: int = 5,
+        seed: int = 0,  # of the order in which a classifier sees its rows
     ):
-        self.penalty, self.intervals, self.time_grid, self.knots, self.time_varying, self.baseline = penalty, intervals, time_grid, knots, time_varying, baseline
-        self.classifier, self.rounds, self.min_cell, self.disclosure, self.local_steps, self.seed = classifier, rounds, min_cell, disclosure, local_steps, seed
+        (
+            self.penalty,
+            self.intervals,
+            self.time_grid,
+            self.knots,
+            self.time_varying,
+            self.baseline,
+        ) = penalty, intervals, time_grid, knots, time_varying, baseline
+        (
+            self.classifier,
+            self.rounds,
+            self.min_cell,
+            self.disclosure,
+            self.local_steps,
+            self.seed,
+        ) = classifier, rounds, min_cell, disclosure, local_steps, seed
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
-        for name, value, known in (("baseline", self.baseline, ("shared", "per-site")), ("disclosure", self.disclosure, ("protected", "simulation"))):
-            if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
-        if not self.penalty >= 0: raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
-        if self.intervals < 1 or self.knots < 1: raise ValueError(f"intervals={self.intervals!r}, knots={self.knots!r}: expected whole numbers from 1 up")
-        if self.time_grid is not None: _ascending(self.time_grid)
-        if isinstance(self.time_varying, str): raise ValueError(f"time_varying={self.time_varying!r}: expected a list of features, such as ({self.time_varying!r},)")
+        for name, value, known in (
+            ("baseline", self.baseline, ("shared", "per-site")),
+            ("disclosure", self.disclosure, ("protected", "simulation")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
+        if not self.penalty >= 0:
+            raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
+        if self.intervals < 1 or self.knots < 1:
+            raise ValueError(
+                f"intervals={self.intervals!r}, knots={self.knots!r}: expected whole numbers from 1 up"
+            )
+        if self.time_grid is not None:
+            _ascending(self.time_grid)
+        if isinstance(self.time_varying, str):
+            raise ValueError(
+                f"time_varying={self.time_varying!r}: expected a list of features, such as ({self.time_varying!r},)"
+            )
         if self.classifier is not None:
             in_steps(self.classifier)
-            if self.baseline != "shared": raise ValueError("a classifier learns one course of risk for all hospitals: use baseline='shared'")
+            if self.baseline != "shared":
+                raise ValueError(
+                    "a classifier learns one course of risk for all hospitals: use baseline='shared'"
+                )
         return super().target(y)
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> SurvivalBlock:
+    def prepare(
+        self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None
+    ) -> SurvivalBlock:
         "Sort by descending time, and add the column of ones."
         return SurvivalBlock.of(np.column_stack([Z, np.ones(len(Z))]), y, fold)
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Block]:
         "Weights are not averaged inside one table: a classifier sees all its rows at once."
         return super().blocks(Z, y, None if self.classifier is not None else site, fold)
 
-    def parameters(self, encoding:Encoding) -> tuple[list[str], np.ndarray]:
+    def parameters(self, encoding: Encoding) -> tuple[list[str], np.ndarray]:
         "Features, their changes with time, and (shared) a free course over time with its level last."
-        m, varying = min(self.knots, len(self.edges_)), [encoding.features[c] for c in self._varying(encoding)]
+        m, varying = (
+            min(self.knots, len(self.edges_)),
+            [encoding.features[c] for c in self._varying(encoding)],
+        )
         names = [*encoding.features, *(f"{f} x time {u}" for f in varying for u in range(1, m))]
-        course = [*(f"(time {u})" for u in range(1, m)), "(intercept)"] if self.baseline == "shared" else []
+        course = (
+            [*(f"(time {u})" for u in range(1, m)), "(intercept)"]
+            if self.baseline == "shared"
+            else []
+        )
         return [*names, *course], np.append(np.ones(len(names), bool), np.zeros(len(course), bool))
 
-    def _varying(self, encoding:Encoding) -> list[int]:
+    def _varying(self, encoding: Encoding) -> list[int]:
         "Encoded features of the columns whose effect may change over time."
         unknown = [c for c in self.time_varying if c not in (*encoding.columns, *encoding.features)]
-        if unknown: raise ValueError(f"time_varying names {', '.join(map(repr, unknown))}, which is not among the features; known: {', '.join(encoding.columns)}")
-        return [i for i, f in enumerate(encoding.features) if any(f == c or (c in encoding.levels and f.startswith(f"{c}=")) for c in self.time_varying)]
+        if unknown:
+            raise ValueError(
+                f"time_varying names {', '.join(map(repr, unknown))}, which is not among the "
+                f"features; known: {', '.join(encoding.columns)}"
+            )
+        return [
+            i
+            for i, f in enumerate(encoding.features)
+            if any(
+                f == c or (c in encoding.levels and f.startswith(f"{c}="))
+                for c in self.time_varying
+            )
+        ]
 
-    def stacked(self, block:Block, state:dict[str, np.ndarray]) -> Stacked:
+    def stacked(self, block: Block, state: dict[str, np.ndarray]) -> Stacked:
         "A site's rows on the grid in use, made once."
         edges, varying = state["edges"], tuple(int(c) for c in state.get("varying", ()))
         key = ("grid", edges.tobytes(), varying)
-        if key not in block.parts: block.parts[key] = Stacked(block.X, block.y, block.fold, {}, edges, time_basis(len(edges), self.knots), varying)
+        if key not in block.parts:
+            block.parts[key] = Stacked(
+                block.X, block.y, block.fold, {}, edges, time_basis(len(edges), self.knots), varying
+            )
         return block.parts[key]
 
-    def behind(self, block:Any) -> int:
-        "Of the patients at risk at all, those with their event or those without, whichever are fewer: with a single one, sums could be taken apart."
+    def behind(self, block: Any) -> int:
+        """Of the patients at risk at all, those with their event or those without, whichever are
+        fewer: with a single one, sums could be taken apart.
+        """
         return block.fewest
 
-    def behind_left_out(self, block:Any, state:dict[str, np.ndarray]) -> int:
+    def behind_left_out(self, block: Any, state: dict[str, np.ndarray]) -> int:
         "The same of patients who were left out, on the grid in use; before there is one, their events."
-        return self.behind(self.stacked(block, state)) if "edges" in state else Learner.behind_left_out(self, block, state)
+        return (
+            self.behind(self.stacked(block, state))
+            if "edges" in state
+            else Learner.behind_left_out(self, block, state)
+        )
 
-    def terms(self, block:Any, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def terms(self, block: Any, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Log-likelihood of one site's rows and its derivatives, for each candidate."
         found = [self._terms(block, beta, True) for beta in betas]
         k = betas.shape[1]
-        return np.array([f[0] for f in found]), np.reshape([f[1] for f in found], (-1, k)), np.reshape([f[2] for f in found], (-1, k, k))
+        return (
+            np.array([f[0] for f in found]),
+            np.reshape([f[1] for f in found], (-1, k)),
+            np.reshape([f[2] for f in found], (-1, k, k)),
+        )
 
-    def slope(self, block:Any, beta:np.ndarray) -> tuple[float, np.ndarray]:
+    def slope(self, block: Any, beta: np.ndarray) -> tuple[float, np.ndarray]:
         "Log-likelihood and gradient, without the Hessian."
         return self._terms(block, beta, False)[:2]
 
-    def _terms(self, s:Stacked, beta:np.ndarray, hessian:bool) -> tuple[float, np.ndarray, np.ndarray]:
-        if self.baseline == "per-site": return profiled(s, beta, hessian)
+    def _terms(
+        self, s: Stacked, beta: np.ndarray, hessian: bool
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        if self.baseline == "per-site":
+            return profiled(s, beta, hessian)
         loglik, p = likelihood_of(s, s.log_odds(beta))
         return loglik, gradient_of(s, p), curvature_of(s, p) if hessian else np.zeros((0, 0))
 
-    def penalised_at(self, block:Any, q:int) -> np.ndarray:
+    def penalised_at(self, block: Any, q: int) -> np.ndarray:
         "Everywhere but at the course over time."
         free = block.basis.shape[1] if self.baseline == "shared" else 0
         return np.append(np.ones(q - free), np.zeros(free))
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
-        "When events happen, in groups; the site's own course; and the answers of every Newton learner, or a classifier's."
-        if question == "grid": return self._event_times(block)
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
+        """When events happen, in groups; the site's own course; and the answers of every Newton
+        learner, or a classifier's.
+        """
+        if question == "grid":
+            return self._event_times(block)
         s = self.stacked(block, state)
-        if question == "course": return self._course(s, state["beta"])
-        if self.classifier is None: return super().answer(question, s, state)
+        if question == "course":
+            return self._course(s, state["beta"])
+        if self.classifier is None:
+            return super().answer(question, s, state)
         return self._classified(question, s, state)
 
-    def _event_times(self, block:SurvivalBlock) -> dict[str, Released]:
+    def _event_times(self, block: SurvivalBlock) -> dict[str, Released]:
         "Round times with at least `min_cell` events between them."
-        knots, _, events = grouped_baseline(np.zeros(block.n), block.order, 1 if self.disclosure == "simulation" else self.min_cell)
+        knots, _, events = grouped_baseline(
+            np.zeros(block.n), block.order, 1 if self.disclosure == "simulation" else self.min_cell
+        )
         few = int(events.min(initial=block.n))
         return {"knots": Released(knots, few), "events": Released(events.astype(float), few)}
 
-    def _course(self, s:Stacked, shared:np.ndarray) -> dict[str, Released]:
+    def _course(self, s: Stacked, shared: np.ndarray) -> dict[str, Released]:
         "The site's own time parameters, if at least `min_cell` events stand behind them."
         events, m = int(s.event.sum()), s.basis.shape[1]
-        if events < (1 if self.disclosure == "simulation" else self.min_cell): return {"course": Released(np.empty(0), s.n), "events": Released(np.empty(0), s.n)}
+        if events < (1 if self.disclosure == "simulation" else self.min_cell):
+            return {"course": Released(np.empty(0), s.n), "events": Released(np.empty(0), s.n)}
         course = own_level(s, s.log_odds(np.append(shared, np.zeros(m))))
-        return {"course": Released(course, self.behind(s)), "events": Released(np.array([float(events)]), events)}
+        return {
+            "course": Released(course, self.behind(s)),
+            "events": Released(np.array([float(events)]), events),
+        }
 
-    def _classified(self, question:str, s:Stacked, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _classified(
+        self, question: str, s: Stacked, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "Weights after some passes over the site's rows; the loss of the weights received."
-        if question not in ("weights", "loss"): raise ValueError(f"{type(self).__name__} with a classifier has no answer to {question!r}")
+        if question not in ("weights", "loss"):
+            raise ValueError(
+                f"{type(self).__name__} with a classifier has no answer to {question!r}"
+            )
         if float(state.get("proximal-mu", np.zeros(1))[0]) or "correction" in state:
-            raise ValueError(f"{type(self.classifier).__name__} takes its steps by itself, so FedProx and Scaffold cannot steer them; use FedAvg, FedNova, or leave classifier out")
+            raise ValueError(
+                f"{type(self.classifier).__name__} takes its steps by itself, so FedProx and "
+                "Scaffold cannot steer them; use FedAvg, FedNova, or leave classifier out"
+            )
         if not s.at_risk.any():
             nothing = {"loss": Released(np.array(0.0), s.n)}
-            return nothing if question == "loss" else nothing | {"weights": Released(state["weights"], s.n), "steps": Released(np.array(0.0), s.n)}
-        if "rows" not in s.parts: s.parts["rows"] = written_out(s)
-        (rows, answers), weights, passes = s.parts["rows"], state["weights"], int(state.get("local-steps", np.array([self.local_steps]))[0])
-        before, turn = int(state.get("server-round", np.ones(1))[0]) - 1, len(answers)*passes
-        model = with_weights(self.classifier, weights, before*turn, int(np.random.SeedSequence([self.seed, before]).generate_state(1)[0]) >> 1)
+            return (
+                nothing
+                if question == "loss"
+                else nothing
+                | {
+                    "weights": Released(state["weights"], s.n),
+                    "steps": Released(np.array(0.0), s.n),
+                }
+            )
+        if "rows" not in s.parts:
+            s.parts["rows"] = written_out(s)
+        (rows, answers), weights, passes = (
+            s.parts["rows"],
+            state["weights"],
+            int(state.get("local-steps", np.array([self.local_steps]))[0]),
+        )
+        before, turn = int(state.get("server-round", np.ones(1))[0]) - 1, len(answers) * passes
+        model = with_weights(
+            self.classifier,
+            weights,
+            before * turn,
+            int(np.random.SeedSequence([self.seed, before]).generate_state(1)[0]) >> 1,
+        )
         p = np.clip(model.predict_proba(rows)[:, 1], 1e-12, 1 - 1e-12)
-        loss = Released(np.array(-(np.log(p)*answers + np.log1p(-p)*(1 - answers)).sum()/s.n), self.behind(s))
-        if question == "loss": return {"loss": loss}
-        for _ in range(passes): model.partial_fit(rows, answers)
-        return {"weights": Released(np.append(model.coef_.ravel(), model.intercept_), self.behind(s)), "loss": loss, "steps": Released(np.array(float(turn)), self.behind(s))}
+        loss = Released(
+            np.array(-(np.log(p) * answers + np.log1p(-p) * (1 - answers)).sum() / s.n),
+            self.behind(s),
+        )
+        if question == "loss":
+            return {"loss": loss}
+        for _ in range(passes):
+            model.partial_fit(rows, answers)
+        return {
+            "weights": Released(np.append(model.coef_.ravel(), model.intercept_), self.behind(s)),
+            "loss": loss,
+            "steps": Released(np.array(float(turn)), self.behind(s)),
+        }
 
-    def _grid(self, encoding:Encoding, ask:Ask) -> dict[str, np.ndarray]:
+    def _grid(self, encoding: Encoding, ask: Ask) -> dict[str, np.ndarray]:
         "Where the intervals end, and which features' effects change: what every question needs."
-        self.edges_ = event_quantiles(ask("grid", {}), self.intervals) if self.time_grid is None else np.asarray(self.time_grid, float)
+        self.edges_ = (
+            event_quantiles(ask("grid", {}), self.intervals)
+            if self.time_grid is None
+            else np.asarray(self.time_grid, float)
+        )
         return {"edges": self.edges_, "varying": np.array(self._varying(encoding), float)}
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series|None:
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series | None:
         "Choose the penalty by the cross-validated log-likelihood; a classifier keeps its own settings."
-        if self.classifier is not None: return None
+        if self.classifier is not None:
+            return None
         grid = self._grid(encoding, ask)
-        def on_grid(question:str, state:dict[str, np.ndarray]) -> Answers: return ask(question, state | grid)
-        scores = tune_penalty(self, encoding, on_grid, folds, drive, make=partial(DiscreteSearch, grid=grid, level=self.baseline == "shared"))
+
+        def on_grid(question: str, state: dict[str, np.ndarray]) -> Answers:
+            return ask(question, state | grid)
+
+        scores = tune_penalty(
+            self,
+            encoding,
+            on_grid,
+            folds,
+            drive,
+            make=partial(DiscreteSearch, grid=grid, level=self.baseline == "shared"),
+        )
         self.set_params(penalty=float(scores.idxmax()))
         return scores
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "DiscreteHazard":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "DiscreteHazard":
         "Agree on the intervals, run the search, and learn the course of risk over time."
         grid = self._grid(encoding, ask)
         names, penalised = self.parameters(encoding)
-        search: Any = (DiscreteSearch(names, penalised, [self.penalty], max_rounds=max_rounds, grid=grid, level=self.baseline == "shared") if self.classifier is None
-                       else AveragingSearch(np.zeros(len(names)), grid, min(max_rounds, self.rounds)))
+        search: Any = (
+            DiscreteSearch(
+                names,
+                penalised,
+                [self.penalty],
+                max_rounds=max_rounds,
+                grid=grid,
+                level=self.baseline == "shared",
+            )
+            if self.classifier is None
+            else AveragingSearch(np.zeros(len(names)), grid, min(max_rounds, self.rounds))
+        )
         weights = (drive or partial(run_search, ask=ask))(search)
-        self.learned(encoding, search, search.weights() if weights is None and self.classifier is not None else weights)
-        if self.time_varying and weights is None and self.classifier is None: self._keep_covariances(search)
-        if self.baseline == "shared": self.baselines_, self.baseline_weights_ = {"all": (self.edges_, self.beta_[-min(self.knots, len(self.edges_)):])}, {"all": 1.0}
-        else: self._own_courses({s: a for s, a in zip(sites, ask("course", grid | {"beta": self.beta_})) if len(a["course"])})
+        self.learned(
+            encoding,
+            search,
+            search.weights() if weights is None and self.classifier is not None else weights,
+        )
+        if self.time_varying and weights is None and self.classifier is None:
+            self._keep_covariances(search)
+        if self.baseline == "shared":
+            self.baselines_, self.baseline_weights_ = (
+                {"all": (self.edges_, self.beta_[-min(self.knots, len(self.edges_)) :])},
+                {"all": 1.0},
+            )
+        else:
+            self._own_courses(
+                {
+                    s: a
+                    for s, a in zip(sites, ask("course", grid | {"beta": self.beta_}))
+                    if len(a["course"])
+                }
+            )
         return self
 
-    def _own_courses(self, told:dict[str, dict[str, np.ndarray]]) -> None:
-        "Each hospital's course, and its weight in the average: events over cumulative hazard, which is how much time at risk its patients spent."
+    def _own_courses(self, told: dict[str, dict[str, np.ndarray]]) -> None:
+        """Each hospital's course, and its weight in the average: events over cumulative hazard, which
+        is how much time at risk its patients spent.
+        """
         self.baselines_ = {s: (self.edges_, a["course"]) for s, a in told.items()}
-        at_risk = {s: float(a["events"][0]/self.cumulative(np.zeros((1, len(self.encoding_.features))), a["course"])[0, -1]) for s, a in told.items()}
-        self.baseline_weights_ = {s: v/sum(at_risk.values()) for s, v in at_risk.items()}
+        at_risk = {
+            s: float(
+                a["events"][0]
+                / self.cumulative(np.zeros((1, len(self.encoding_.features))), a["course"])[0, -1]
+            )
+            for s, a in told.items()
+        }
+        self.baseline_weights_ = {s: v / sum(at_risk.values()) for s, v in at_risk.items()}
 
-    def _keep_covariances(self, search:NewtonSearch) -> None:
+    def _keep_covariances(self, search: NewtonSearch) -> None:
         "Of each effect that changes over time: the covariance of its parameters."
-        H = search.hessian[0] + np.diag(search.penalties[0]*search.patients[0]*search.penalised)
+        H = search.hessian[0] + np.diag(search.penalties[0] * search.patients[0] * search.penalised)
         cov, at = np.linalg.pinv(H), self._places()
-        self.covariances_ = {str(self.encoding_.features[c]): cov[np.ix_(rows, rows)] for c, rows in at.items()}
+        self.covariances_ = {
+            str(self.encoding_.features[c]): cov[np.ix_(rows, rows)] for c, rows in at.items()
+        }
 
     def _places(self) -> dict[int, np.ndarray]:
         "Where in the vector the parameters of each changing effect stand."
         p, m = len(self.encoding_.features), min(self.knots, len(self.edges_))
-        return {c: np.append(c, p + i*(m - 1) + np.arange(m - 1)) for i, c in enumerate(self._varying(self.encoding_))}
+        return {
+            c: np.append(c, p + i * (m - 1) + np.arange(m - 1))
+            for i, c in enumerate(self._varying(self.encoding_))
+        }
 
-    def effect_over_time(self, feature:str) -> pd.DataFrame:
-        "The log odds ratio per unit of a feature in each interval, with its 95 % interval (index: where the interval ends)."
-        if feature not in self.encoding_.features: raise ValueError(f"{feature!r} is not among the features {', '.join(self.encoding_.features)}")
+    def effect_over_time(self, feature: str) -> pd.DataFrame:
+        """The log odds ratio per unit of a feature in each interval, with its 95 % interval (index:
+        where the interval ends).
+        """
+        if feature not in self.encoding_.features:
+            raise ValueError(
+                f"{feature!r} is not among the features {', '.join(self.encoding_.features)}"
+            )
         c, basis = self.encoding_.features.index(feature), time_basis(len(self.edges_), self.knots)
         sd, at = self.encoding_.sd[c], self._places().get(c)
-        if at is None: basis, at = basis[:, :1], np.array([c])
+        if at is None:
+            basis, at = basis[:, :1], np.array([c])
         cov = getattr(self, "covariances_", {}).get(feature, np.full((len(at), len(at)), np.nan))
-        effect, se = basis @ self.beta_[at]/sd, np.sqrt(np.einsum("ju,uw,jw->j", basis, cov, basis))/sd
-        half = stats.norm.ppf(0.975)*se
-        return pd.DataFrame({"effect": effect, "low": effect - half, "high": effect + half}, index=pd.Index(self.edges_, name="until"))
+        effect, se = (
+            basis @ self.beta_[at] / sd,
+            np.sqrt(np.einsum("ju,uw,jw->j", basis, cov, basis)) / sd,
+        )
+        half = stats.norm.ppf(0.975) * se
+        return pd.DataFrame(
+            {"effect": effect, "low": effect - half, "high": effect + half},
+            index=pd.Index(self.edges_, name="until"),
+        )
 
-    def cumulative(self, Z:np.ndarray, course:np.ndarray) -> np.ndarray:
+    def cumulative(self, Z: np.ndarray, course: np.ndarray) -> np.ndarray:
         "Cumulative hazard at the end of each interval, minus the log of surviving it, shape (n, J)."
-        basis, varying = time_basis(len(self.edges_), self.knots), tuple(self._varying(self.encoding_))
+        basis, varying = (
+            time_basis(len(self.edges_), self.knots),
+            tuple(self._varying(self.encoding_)),
+        )
         if self.classifier is None:
-            shared = self.beta_[:len(self.beta_) - len(course)] if self.baseline == "shared" else self.beta_
-            s = Stacked(np.column_stack([Z, np.ones(len(Z))]), np.zeros(len(Z), dtype=[("event", bool), ("time", float)]), None, {}, self.edges_, basis, varying)
+            shared = (
+                self.beta_[: len(self.beta_) - len(course)]
+                if self.baseline == "shared"
+                else self.beta_
+            )
+            s = Stacked(
+                np.column_stack([Z, np.ones(len(Z))]),
+                np.zeros(len(Z), dtype=[("event", bool), ("time", float)]),
+                None,
+                {},
+                self.edges_,
+                basis,
+                varying,
+            )
             return np.cumsum(np.logaddexp(0, s.log_odds(np.append(shared, course))), axis=1)
         n, J = len(Z), len(self.edges_)
-        p = with_weights(self.classifier, self.beta_).predict_proba(rows_of(np.repeat(Z, J, axis=0), np.tile(basis, (n, 1)), varying))[:, 1] if n else np.empty(0)
+        p = (
+            with_weights(self.classifier, self.beta_).predict_proba(
+                rows_of(np.repeat(Z, J, axis=0), np.tile(basis, (n, 1)), varying)
+            )[:, 1]
+            if n
+            else np.empty(0)
+        )
         return np.cumsum(-np.log1p(-np.minimum(p, 1 - 1e-15)).reshape(n, J), axis=1)
 
-    def predict(self, X:Any) -> np.ndarray:
-        "Log odds ratio (close to a log hazard ratio) against the training mean, shape (n,); log ratio of cumulative hazards where effects change over time."
+    def predict(self, X: Any) -> np.ndarray:
+        """Log odds ratio (close to a log hazard ratio) against the training mean, shape (n,); log
+        ratio of cumulative hazards where effects change over time.
+        """
         Z = self.encoded(X)
-        if not self.time_varying: return Z @ self.beta_[:Z.shape[1]]
+        if not self.time_varying:
+            return Z @ self.beta_[: Z.shape[1]]
         self._which_baseline(None, "average", len(Z))
         log = np.log(self._average_hazard(np.vstack([Z, np.zeros(Z.shape[1])]))[:, -1])
         return log[:-1] - log[-1]
 
-    def _average_hazard(self, Z:np.ndarray) -> np.ndarray:
+    def _average_hazard(self, Z: np.ndarray) -> np.ndarray:
         "Cumulative hazard in the average hospital at the end of each interval, shape (n, J)."
-        parts = [w*self.cumulative(Z, self.baselines_[s][1]) for s, w in self.baseline_weights_.items()]
+        parts = [
+            w * self.cumulative(Z, self.baselines_[s][1]) for s, w in self.baseline_weights_.items()
+        ]
         return np.sum(parts, axis=0)
 
-    def predict_survival(self,
-        X:Any,                    # raw columns, shape (n, columns)
-        times:Sequence[float],    # in the unit of time, shape (m,)
-        site:Any=None,            # baseline per site: the hospital of all rows, or of each row
-        baseline:str|None=None,   # "average" over the hospitals, for a patient of none of them
-    ) -> pd.DataFrame:            # probability of being event-free, rows as X, columns = times
+    def predict_survival(
+        self,
+        X: Any,  # raw columns, shape (n, columns)
+        times: Sequence[float],  # in the unit of time, shape (m,)
+        site: Any = None,  # baseline per site: the hospital of all rows, or of each row
+        baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
+    ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         "Survival probabilities. Inside an interval the hazard is constant; after the last one the curve stays flat."
         Z, t = self.encoded(X), np.asarray(times, float)
         names = self._which_baseline(site, baseline, len(Z))
-        if names is None: hazard = self._average_hazard(Z)
+        if names is None:
+            hazard = self._average_hazard(Z)
         else:
             hazard, own = np.empty((len(Z), len(self.edges_))), np.array(names)
-            for s in dict.fromkeys(names): hazard[own == s] = self.cumulative(Z[own == s], self.baselines_[s][1])
-        return pd.DataFrame(self._survival(hazard, t), index=X.index if isinstance(X, pd.DataFrame) else None, columns=pd.Index(times, name="time"))
+            for s in dict.fromkeys(names):
+                hazard[own == s] = self.cumulative(Z[own == s], self.baselines_[s][1])
+        return pd.DataFrame(
+            self._survival(hazard, t),
+            index=X.index if isinstance(X, pd.DataFrame) else None,
+            columns=pd.Index(times, name="time"),
+        )
 
-    def _survival(self, hazard:np.ndarray, t:np.ndarray) -> np.ndarray:
+    def _survival(self, hazard: np.ndarray, t: np.ndarray) -> np.ndarray:
         "Straight lines between the cumulative hazards at the ends of the intervals."
-        H, begin = np.column_stack([np.zeros(len(hazard)), hazard]), np.append(0.0, self.edges_[:-1])
+        H, begin = (
+            np.column_stack([np.zeros(len(hazard)), hazard]),
+            np.append(0.0, self.edges_[:-1]),
+        )
         k = np.minimum(np.searchsorted(self.edges_, t, side="left"), len(begin) - 1)
-        share = np.clip((t - begin[k])/(self.edges_[k] - begin[k]), 0, 1)
-        return np.exp(-(H[:, k] + share*(H[:, k + 1] - H[:, k])))
+        share = np.clip((t - begin[k]) / (self.edges_[k] - begin[k]), 0, 1)
+        return np.exp(-(H[:, k] + share * (H[:, k + 1] - H[:, k])))
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #9c80c622
-def _ascending(grid:Sequence[float]) -> None:
+def _ascending(grid: Sequence[float]) -> None:
     "A grid of intervals is a row of ascending positive times."
     g = np.asarray(grid, float)
-    if g.ndim != 1 or not len(g) or not np.isfinite(g).all() or g[0] <= 0 or (np.diff(g) <= 0).any(): raise ValueError(f"time_grid={list(grid)!r}: expected ascending positive times, where each interval ends")
+    if (
+        g.ndim != 1
+        or not len(g)
+        or not np.isfinite(g).all()
+        or g[0] <= 0
+        or (np.diff(g) <= 0).any()
+    ):
+        raise ValueError(
+            f"time_grid={list(grid)!r}: expected ascending positive times, where each interval ends"
+        )

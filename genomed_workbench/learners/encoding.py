@@ -14,152 +14,256 @@ import numpy as np
 import pandas as pd
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #efb3653d
-def number_columns(X:pd.DataFrame) -> list[str]:
+def number_columns(X: pd.DataFrame) -> list[str]:
     "Names of the columns that hold numbers or booleans; everything else is categories."
     return [c for c, t in zip(X.columns, X.dtypes) if t.kind in "biuf"]
 
+# %% ../../nbs/library/learners/01_encoding.ipynb #4c60d1ee
 @dataclass(frozen=True)
 class Summary:
     "What one set of training rows says about its columns."
-    n: int                                # training rows
-    numbers: tuple[str, ...]              # names of the number columns
-    known: np.ndarray                     # values that are not missing, per number column, shape (q,)
-    mean: np.ndarray                      # their mean, 0 where none is known, shape (q,)
-    squares: np.ndarray                   # sum of squared deviations from that mean, shape (q,)
-    levels: dict[str, dict[str, int]] = field(default_factory=dict)  # category column -> level -> patients
-    rarer: tuple[int, ...] = ()           # of each number column with two values, such as 0 and 1: patients with the rarer one; it stays at the site
+
+    n: int  # training rows
+    numbers: tuple[str, ...]  # names of the number columns
+    known: np.ndarray  # values that are not missing, per number column, shape (q,)
+    mean: np.ndarray  # their mean, 0 where none is known, shape (q,)
+    squares: np.ndarray  # sum of squared deviations from that mean, shape (q,)
+    levels: dict[str, dict[str, int]] = field(
+        default_factory=dict
+    )  # category column -> level -> patients
+    rarer: tuple[
+        int, ...
+    ] = ()  # of each number column with two values, such as 0 and 1: patients with the rarer one; it stays at the site
 
     @classmethod
-    def of(cls, X:pd.DataFrame) -> "Summary":
+    def of(cls, X: pd.DataFrame) -> "Summary":
         "Summarise a frame of raw columns; numbers and booleans are numbers, everything else is categories."
         numbers = number_columns(X)
         values = (X if len(numbers) == X.shape[1] else X[numbers]).to_numpy(dtype=float)
         known, mean, squares = _moments(values)
-        levels = {c: {str(k): int(v) for k, v in X[c].value_counts().items() if v} for c in X.columns if c not in numbers}
+        levels = {
+            c: {str(k): int(v) for k, v in X[c].value_counts().items() if v}
+            for c in X.columns
+            if c not in numbers
+        }
         return cls(len(X), tuple(numbers), known, mean, squares, levels, _rarer(values, known))
 
     @property
     def fewest(self) -> int:
         "Fewest patients behind one of these numbers; the mean of a column of 0 and 1 tells how many have a 1."
-        counts = [*self.known[self.known > 0], *(v for column in self.levels.values() for v in column.values()), *self.rarer]
+        counts = [
+            *self.known[self.known > 0],
+            *(v for column in self.levels.values() for v in column.values()),
+            *self.rarer,
+        ]
         return int(min(counts, default=self.n))
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #20346abf
-def _moments(values:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Of each column of shape (n, q): how many values are known, their mean (0 where none is), the sum of squared deviations from it."
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each column of shape (n, q): how many values are known, their mean (0 where none is), the sum
+    of squared deviations from it.
+    """
     n, q = values.shape
-    mean = values.sum(axis=0)/max(n, 1)
-    if np.isfinite(mean).all(): return np.full(q, n), mean, _squares(values - mean)
+    mean = values.sum(axis=0) / max(n, 1)
+    if np.isfinite(mean).all():
+        return np.full(q, n), mean, _squares(values - mean)
     missing = np.isnan(values)
     known = n - missing.sum(axis=0)
-    mean = np.divide(np.where(missing, 0.0, values).sum(axis=0), known, out=np.zeros(q), where=known > 0)
+    mean = np.divide(
+        np.where(missing, 0.0, values).sum(axis=0), known, out=np.zeros(q), where=known > 0
+    )
     return known, mean, _squares(np.where(missing, 0.0, values - mean))
 
-def _rarer(values:np.ndarray, known:np.ndarray) -> tuple[int, ...]:
+# %% ../../nbs/library/learners/01_encoding.ipynb #d4ae5a8d
+def _rarer(values: np.ndarray, known: np.ndarray) -> tuple[int, ...]:
     "Of each column of shape (n, q) with two values: patients with the rarer one."
-    if not len(values): return ()
+    if not len(values):
+        return ()
     low, high = np.fmin.reduce(values), np.fmax.reduce(values)
     begin = values[:100]  # most columns with more values show them soon
     few = ((begin == low) | (begin == high) | np.isnan(begin)).all(axis=0) & (low < high)
-    pairs = [((values[:, c] == low[c]).sum(), (values[:, c] == high[c]).sum(), known[c]) for c in np.flatnonzero(few)]
+    pairs = [
+        ((values[:, c] == low[c]).sum(), (values[:, c] == high[c]).sum(), known[c])
+        for c in np.flatnonzero(few)
+    ]
     return tuple(int(min(a, b)) for a, b, all_ in pairs if a + b == all_)
 
-def _squares(deviations:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/learners/01_encoding.ipynb #bf110abd
+def _squares(deviations: np.ndarray) -> np.ndarray:
     "Sum of squares of each column."
     return np.einsum("ij,ij->j", deviations, deviations)
 
-def pool(summaries:list[Summary]) -> Summary:
+# %% ../../nbs/library/learners/01_encoding.ipynb #581bf876
+def pool(summaries: list[Summary]) -> Summary:
     "The summary of all rows together, from the summaries of the parts."
     first, known = summaries[0], np.sum([s.known for s in summaries], axis=0)
-    mean = np.divide(sum(s.known*s.mean for s in summaries), known, out=np.zeros(len(first.numbers)), where=known > 0)
-    squares = sum(s.squares + s.known*(s.mean - mean)**2 for s in summaries)
+    mean = np.divide(
+        sum(s.known * s.mean for s in summaries),
+        known,
+        out=np.zeros(len(first.numbers)),
+        where=known > 0,
+    )
+    squares = sum(s.squares + s.known * (s.mean - mean) ** 2 for s in summaries)
     levels: dict[str, dict[str, int]] = {}
     for s in summaries:
         for column, counts in s.levels.items():
             into = levels.setdefault(column, {})
-            for level, n in counts.items(): into[level] = into.get(level, 0) + n
+            for level, n in counts.items():
+                into[level] = into.get(level, 0) + n
     return Summary(sum(s.n for s in summaries), first.numbers, known, mean, squares, levels)
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #9cfa8d9e
 class EncodingWarning(UserWarning):
     "A column could not be used, or a value was not known when the encoding was made."
 
+# %% ../../nbs/library/learners/01_encoding.ipynb #e70b7999
 @dataclass(frozen=True, eq=False)
 class Encoding:
     "How raw columns become the standardised matrix that learners see."
-    columns: tuple[str, ...]          # the raw columns, in order
-    numbers: dict[str, float]         # number column -> fill for missing values
-    levels: dict[str, list[str]]      # category column -> levels, the reference first
-    features: tuple[str, ...]         # encoded features that are kept, shape (p,)
-    mean: np.ndarray                  # of each kept feature, shape (p,)
-    sd: np.ndarray                    # ddof=1, shape (p,)
-    constant: tuple[str, ...] = ()    # encoded features left out because they are the same for everyone
+
+    columns: tuple[str, ...]  # the raw columns, in order
+    numbers: dict[str, float]  # number column -> fill for missing values
+    levels: dict[str, list[str]]  # category column -> levels, the reference first
+    features: tuple[str, ...]  # encoded features that are kept, shape (p,)
+    mean: np.ndarray  # of each kept feature, shape (p,)
+    sd: np.ndarray  # ddof=1, shape (p,)
+    constant: tuple[
+        str, ...
+    ] = ()  # encoded features left out because they are the same for everyone
 
     @classmethod
-    def of(cls, summary:Summary, columns:tuple[str, ...]) -> "Encoding":
+    def of(cls, summary: Summary, columns: tuple[str, ...]) -> "Encoding":
         "The encoding that a (pooled) summary implies."
         where = {c: i for i, c in enumerate(summary.numbers)}
         levels = {c: _by_frequency(summary.levels.get(c, {})) for c in columns if c not in where}
-        rows = [row for c in columns for row in (_number_row(summary, c, where[c]) if c in where else _level_rows(summary, c, levels[c]))]
-        twice = {name for name, *_ in rows if [r[0] for r in rows].count(name) > 1} if levels else set()
-        if twice: raise ValueError(f"two features would both be called {', '.join(sorted(twice))}: a column is named like a level of another; rename it")
-        kept = [(name, m, s) for name, m, s in rows if s > 1e-12*abs(m)]
-        return cls(tuple(columns), {c: float(summary.mean[i]) for c, i in where.items()}, levels, tuple(r[0] for r in kept),
-                   np.array([r[1] for r in kept]), np.array([r[2] for r in kept]), tuple(r[0] for r in rows if r not in kept))
+        rows = [
+            row
+            for c in columns
+            for row in (
+                _number_row(summary, c, where[c])
+                if c in where
+                else _level_rows(summary, c, levels[c])
+            )
+        ]
+        twice = (
+            {name for name, *_ in rows if [r[0] for r in rows].count(name) > 1} if levels else set()
+        )
+        if twice:
+            raise ValueError(
+                f"two features would both be called {', '.join(sorted(twice))}: a column is "
+                "named like a level of another; rename it"
+            )
+        kept = [(name, m, s) for name, m, s in rows if s > 1e-12 * abs(m)]
+        return cls(
+            tuple(columns),
+            {c: float(summary.mean[i]) for c, i in where.items()},
+            levels,
+            tuple(r[0] for r in kept),
+            np.array([r[1] for r in kept]),
+            np.array([r[2] for r in kept]),
+            tuple(r[0] for r in rows if r not in kept),
+        )
 
-    def transform(self, X:pd.DataFrame) -> np.ndarray:
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
         "Filled, dummy-coded, centred and scaled; shape (n, p)."
         missing = [c for c in self.columns if c not in X.columns]
-        if missing: raise ValueError(f"the data lack the column(s) {missing}; the model was trained on {list(self.columns)}")
-        if not self.levels and self.features == self.columns: return self._numbers(X)
-        Z = np.column_stack([self._raw(X, f) for f in self.features]) if self.features else np.empty((len(X), 0))
-        return (Z - self.mean)/self.sd
+        if missing:
+            raise ValueError(
+                f"the data lack the column(s) {missing}; the model was trained on {list(self.columns)}"
+            )
+        if not self.levels and self.features == self.columns:
+            return self._numbers(X)
+        Z = (
+            np.column_stack([self._raw(X, f) for f in self.features])
+            if self.features
+            else np.empty((len(X), 0))
+        )
+        return (Z - self.mean) / self.sd
 
     def to_json(self) -> str:
         "Text that carries every number to the last bit."
-        return json.dumps({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(self).items()})
+        return json.dumps(
+            {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(self).items()}
+        )
 
     @classmethod
-    def from_json(cls, text:str) -> "Encoding":
+    def from_json(cls, text: str) -> "Encoding":
         "The inverse of `to_json`."
         d = json.loads(text)
-        return cls(tuple(d["columns"]), d["numbers"], d["levels"], tuple(d["features"]), np.array(d["mean"]), np.array(d["sd"]), tuple(d["constant"]))
+        return cls(
+            tuple(d["columns"]),
+            d["numbers"],
+            d["levels"],
+            tuple(d["features"]),
+            np.array(d["mean"]),
+            np.array(d["sd"]),
+            tuple(d["constant"]),
+        )
 
-    def _numbers(self, X:pd.DataFrame) -> np.ndarray:
+    def _numbers(self, X: pd.DataFrame) -> np.ndarray:
         "All columns are numbers and all are kept: one pass over one block."
-        Z = (X if tuple(X.columns) == self.columns else X[list(self.columns)]).to_numpy(dtype=float) - self.mean
+        Z = (X if tuple(X.columns) == self.columns else X[list(self.columns)]).to_numpy(
+            dtype=float
+        ) - self.mean
         Z /= self.sd
-        if np.isnan(Z).any(): Z[np.isnan(Z)] = 0.0
+        if np.isnan(Z).any():
+            Z[np.isnan(Z)] = 0.0
         return Z
 
-    def _raw(self, X:pd.DataFrame, feature:str) -> np.ndarray:
+    def _raw(self, X: pd.DataFrame, feature: str) -> np.ndarray:
         "One encoded feature before scaling, missing values filled."
-        if feature in self.numbers: return X[feature].to_numpy(dtype=float, na_value=np.nan) if not X[feature].isna().any() else X[feature].astype(float).fillna(self.numbers[feature]).to_numpy()
-        column = next(c for c in self.levels if feature.startswith(f"{c}=") and feature[len(c) + 1:] in self.levels[c])
-        return (X[column].astype(object).astype(str) == feature[len(column) + 1:]).to_numpy(dtype=float)
+        if feature in self.numbers:
+            return (
+                X[feature].to_numpy(dtype=float, na_value=np.nan)
+                if not X[feature].isna().any()
+                else X[feature].astype(float).fillna(self.numbers[feature]).to_numpy()
+            )
+        column = next(
+            c
+            for c in self.levels
+            if feature.startswith(f"{c}=") and feature[len(c) + 1 :] in self.levels[c]
+        )
+        return (X[column].astype(object).astype(str) == feature[len(column) + 1 :]).to_numpy(
+            dtype=float
+        )
 
-    def unknown_levels(self, X:pd.DataFrame) -> dict[str, list[str]]:
+    def unknown_levels(self, X: pd.DataFrame) -> dict[str, list[str]]:
         "Levels in `X` that no training row had; they are encoded as the reference level."
-        found = {c: sorted({str(v) for v in X[c].dropna().unique()} - set(known)) for c, known in self.levels.items() if c in X}
+        found = {
+            c: sorted({str(v) for v in X[c].dropna().unique()} - set(known))
+            for c, known in self.levels.items()
+            if c in X
+        }
         return {c: v for c, v in found.items() if v}
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #6b2f22c6
-def _by_frequency(counts:dict[str, int]) -> list[str]:
+def _by_frequency(counts: dict[str, int]) -> list[str]:
     "Levels, the most frequent first, equal ones by name."
     return [level for level, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
-def _number_row(summary:Summary, column:str, i:int) -> list[tuple[str, float, float]]:
+# %% ../../nbs/library/learners/01_encoding.ipynb #09f63283
+def _number_row(summary: Summary, column: str, i: int) -> list[tuple[str, float, float]]:
     "A number column after filling with its mean: same mean, spread over all rows."
-    sd = float(np.sqrt(summary.squares[i]/max(summary.n - 1, 1)))
+    sd = float(np.sqrt(summary.squares[i] / max(summary.n - 1, 1)))
     return [(column, float(summary.mean[i]), sd)]
 
-def _level_rows(summary:Summary, column:str, levels:list[str]) -> list[tuple[str, float, float]]:
+# %% ../../nbs/library/learners/01_encoding.ipynb #22d14120
+def _level_rows(summary: Summary, column: str, levels: list[str]) -> list[tuple[str, float, float]]:
     "One 0/1 feature for each level but the reference."
-    if len(levels) < 2: return [(column, 0.0, 0.0)]
-    shares = [(k, summary.levels[column][k]/summary.n) for k in levels[1:]]
-    return [(f"{column}={k}", p, float(np.sqrt(p*(1 - p)*summary.n/max(summary.n - 1, 1)))) for k, p in shares]
+    if len(levels) < 2:
+        return [(column, 0.0, 0.0)]
+    shares = [(k, summary.levels[column][k] / summary.n) for k in levels[1:]]
+    return [
+        (f"{column}={k}", p, float(np.sqrt(p * (1 - p) * summary.n / max(summary.n - 1, 1))))
+        for k, p in shares
+    ]
 
-def warn_constant(encoding:Encoding, stacklevel:int=3) -> None:
+# %% ../../nbs/library/learners/01_encoding.ipynb #620f2d4b
+def warn_constant(encoding: Encoding, stacklevel: int = 3) -> None:
     "Say which features are the same for everyone and therefore left out."
     if encoding.constant:
-        warnings.warn(f"left out, because the same for every training row: {', '.join(encoding.constant)}", EncodingWarning, stacklevel=stacklevel)
+        warnings.warn(
+            f"left out, because the same for every training row: {', '.join(encoding.constant)}",
+            EncodingWarning,
+            stacklevel=stacklevel,
+        )

@@ -15,52 +15,85 @@ import pandas as pd
 from sklearn.base import clone
 
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, Learner, LearnerError, Released, SurvivalLearner, survival_target, total
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Block,
+    Learner,
+    LearnerError,
+    Released,
+    SurvivalLearner,
+    survival_target,
+    total,
+)
 from ..statistics.concordance import comparable_pairs
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #15ec3bb1
-def addressed(member:int, without:int, level:int=1) -> dict[str, float]:
-    "The two numbers that say whose question it is, and which fold is left out (-1: none); a whole inside another one has its own two."
+def addressed(member: int, without: int, level: int = 1) -> dict[str, float]:
+    """The two numbers that say whose question it is, and which fold is left out (-1: none); a whole
+    inside another one has its own two.
+    """
     return {f"member-{level}": float(member), f"without-{level}": float(without)}
 
+# %% ../../nbs/library/learners/15_ensemble.ipynb #cec339f1
 class AddressedSearch:
     "A member's search; its messages say whose they are."
 
-    def __init__(self, search:Any, told:dict[str, float]):
+    def __init__(self, search: Any, told: dict[str, float]):
         self.search, self.told = search, told
 
-    def __getattr__(self, name:str) -> Any: return getattr(self.search, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.search, name)
 
     def config(self) -> dict[str, Any]:
         "The search's own numbers, and the address."
         return {**self.search.config(), **self.told}
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #2ead9aff
-def as_it_is(p:int) -> Encoding:
+def as_it_is(p: int) -> Encoding:
     "An encoding for rows that are encoded already: it leaves them as they are."
     names = tuple(f"z{i}" for i in range(p))
     return Encoding(names, dict.fromkeys(names, 0.0), {}, names, np.zeros(p), np.ones(p))
 
-def risk_of_encoded(model:Learner, Z:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/learners/15_ensemble.ipynb #c7859916
+def risk_of_encoded(model: Learner, Z: np.ndarray) -> np.ndarray:
     "The risk of encoded rows, by a model that was imported with `as_it_is`."
     return np.asarray(model.predict(pd.DataFrame(Z, columns=list(model.encoding_.columns))), float)
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #91dcd828
 WHOLE = "all hospitals in one table"
 
-def wants_one_table(learner:Learner, folded:bool=False) -> bool:
+
+def wants_one_table(learner: Learner, folded: bool = False) -> bool:
     "Whether a learner makes one block of the rows of two hospitals."
-    y = survival_target(np.array([(True, 1.0), (True, 2.0)], dtype=[("event", bool), ("time", float)]))
-    return len(learner.blocks(np.array([[0.0], [1.0]]), learner.target(y), np.array(["a", "b"]), np.array([0, 1]) if folded else None)) == 1
+    y = survival_target(
+        np.array([(True, 1.0), (True, 2.0)], dtype=[("event", bool), ("time", float)])
+    )
+    return (
+        len(
+            learner.blocks(
+                np.array([[0.0], [1.0]]),
+                learner.target(y),
+                np.array(["a", "b"]),
+                np.array([0, 1]) if folded else None,
+            )
+        )
+        == 1
+    )
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #74911d65
-def tables_of(learner:Learner, folded:bool=False) -> set[bool]:
-    "Where a learner wants its rows, or the members of a whole theirs: True for one table of all hospitals, False for a block a hospital."
-    if isinstance(learner, Several): return {place for one in learner.learners for place in tables_of(one, folded)}
+def tables_of(learner: Learner, folded: bool = False) -> set[bool]:
+    """Where a learner wants its rows, or the members of a whole theirs: True for one table of all
+    hospitals, False for a block a hospital.
+    """
+    if isinstance(learner, Several):
+        return {place for one in learner.learners for place in tables_of(one, folded)}
     return {wants_one_table(learner, folded)}
 
+# %% ../../nbs/library/learners/15_ensemble.ipynb #a0ea2153
 class Several(SurvivalLearner):
     "Learners that train side by side on the same rows."
+
     learners: Sequence[Learner]
 
     @property
@@ -69,7 +102,8 @@ class Several(SurvivalLearner):
         said: dict[str, list[str]] = {k: [v] for k, v in self.adds.items()}
         for one in self.learners:
             for name, words in one.declares.items():
-                if words not in said.setdefault(name, []): said[name].append(words)
+                if words not in said.setdefault(name, []):
+                    said[name].append(words)
         return {name: "; or ".join(words) for name, words in said.items()}
 
     adds: ClassVar[dict[str, str]] = {}
@@ -84,7 +118,7 @@ class Several(SurvivalLearner):
         "1 where no member is a whole of its own, else one more than that member's."
         return 1 + max((one.level for one in self.learners if isinstance(one, Several)), default=0)
 
-    def own(self, question:str) -> str:
+    def own(self, question: str) -> str:
         "What a question of this whole is called, lest a whole inside it take it for its own."
         return f"{question}-{self.level}"
 
@@ -93,135 +127,251 @@ class Several(SurvivalLearner):
         "The strictest of the members."
         return max(getattr(one, "min_cell", 5) for one in self.learners)
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the members and a structured survival outcome."
-        if not len(self.learners) or not all(isinstance(one, Learner) for one in self.learners): raise ValueError(f"learners={self.learners!r}: expected a list of learners such as [CoxPH(), SurvivalForest()]")
-        if other := [type(one).__name__ for one in self.learners if one.kind != "survival"]: raise ValueError(f"learners: {', '.join(other)} learns another outcome than survival")
+        if not len(self.learners) or not all(isinstance(one, Learner) for one in self.learners):
+            raise ValueError(
+                f"learners={self.learners!r}: expected a list of learners such as [CoxPH(), SurvivalForest()]"
+            )
+        if other := [type(one).__name__ for one in self.learners if one.kind != "survival"]:
+            raise ValueError(f"learners: {', '.join(other)} learns another outcome than survival")
         y = survival_target(y)
-        for one in self.learners: one.target(y)
+        for one in self.learners:
+            one.target(y)
         return y
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Block:
+    def prepare(self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> Block:
         "The encoded rows; the members' blocks are made when they are asked for."
         return Block(Z, y, fold)
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Block]:
         "One block a site for the members that keep them apart, and one of all rows for those that do not."
-        if site is None or len(set(site)) == 1: return super().blocks(Z, y, site, fold)
+        if site is None or len(set(site)) == 1:
+            return super().blocks(Z, y, site, fold)
         out = super().blocks(Z, y, site, fold)
-        for b in out.values(): self.told_where(b, False)
+        for b in out.values():
+            self.told_where(b, False)
         if True in tables_of(self, fold is not None):
             out[WHOLE] = self.prepare(Z, y, fold)
             self.told_where(out[WHOLE], True)
         return out
 
-    def told_where(self, block:Block, whole:bool) -> None:
+    def told_where(self, block: Block, whole: bool) -> None:
         "Let a block know whether it is the table of all hospitals, and so who speaks there."
-        block.parts |= {"speaks": {k for k, m in enumerate(self.learners) if whole in tables_of(m, block.fold is not None)}, "scored elsewhere": whole}
+        block.parts |= {
+            "speaks": {
+                k
+                for k, m in enumerate(self.learners)
+                if whole in tables_of(m, block.fold is not None)
+            },
+            "scored elsewhere": whole,
+        }
 
-    def part(self, block:Block, member:int, without:int) -> Block:
+    def part(self, block: Block, member: int, without: int) -> Block:
         "A member's own block, without the patients of one fold."
         if (member, without) not in block.parts:
-            keep = np.ones(block.n, bool) if without < 0 or block.fold is None else block.fold != without
-            left = None if block.fold is None else block.fold[keep] - (block.fold[keep] > without if without >= 0 else 0)
+            keep = (
+                np.ones(block.n, bool)
+                if without < 0 or block.fold is None
+                else block.fold != without
+            )
+            left = (
+                None
+                if block.fold is None
+                else block.fold[keep] - (block.fold[keep] > without if without >= 0 else 0)
+            )
             one = self.learners[member]
-            block.parts[member, without] = one.prepare(block.X[keep], one.target(block.y[keep]), left)
-            if isinstance(one, Several) and "speaks" in block.parts: one.told_where(block.parts[member, without], block.parts["scored elsewhere"])
+            block.parts[member, without] = one.prepare(
+                block.X[keep], one.target(block.y[keep]), left
+            )
+            if isinstance(one, Several) and "speaks" in block.parts:
+                one.told_where(block.parts[member, without], block.parts["scored elsewhere"])
         return block.parts[member, without]
 
-    def answer(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Block, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "The answer of the member that is asked, or sums over what its model says of the site's patients."
         member, without = (int(state[name][0]) for name in addressed(0, 0, self.level))
-        if question == self.own("here"): return {"here": Released(np.array([1.0 + block.parts.get("scored elsewhere", False)]), block.n)} if member in block.parts.get("speaks", {member}) else {}
-        if question in (self.own("moments"), self.own("held-out")): return {} if block.parts.get("scored elsewhere") else self._of_model(question, block, member, without, state)
-        if member not in block.parts.get("speaks", range(len(self.learners))): return {}
-        return self.counted(self.learners[member].answers(question, self.part(block, member, without), state), block, member, without, state)
+        if question == self.own("here"):
+            return (
+                {
+                    "here": Released(
+                        np.array([1.0 + block.parts.get("scored elsewhere", False)]), block.n
+                    )
+                }
+                if member in block.parts.get("speaks", {member})
+                else {}
+            )
+        if question in (self.own("moments"), self.own("held-out")):
+            return (
+                {}
+                if block.parts.get("scored elsewhere")
+                else self._of_model(question, block, member, without, state)
+            )
+        if member not in block.parts.get("speaks", range(len(self.learners))):
+            return {}
+        return self.counted(
+            self.learners[member].answers(question, self.part(block, member, without), state),
+            block,
+            member,
+            without,
+            state,
+        )
 
-    def counted(self, given:dict[str, Released], block:Block, member:int, without:int, state:dict[str, np.ndarray]) -> dict[str, Released]:
-        "An answer without the patients of one fold can be compared with one that has them: no more patients stand behind it than behind what that says of the fold."
+    def counted(
+        self,
+        given: dict[str, Released],
+        block: Block,
+        member: int,
+        without: int,
+        state: dict[str, np.ndarray],
+    ) -> dict[str, Released]:
+        """An answer without the patients of one fold can be compared with one that has them: no more
+        patients stand behind it than behind what that says of the fold.
+        """
         out = None if without < 0 or block.fold is None else block.fold == without
-        if out is None or not out.any(): return given
+        if out is None or not out.any():
+            return given
         one = self.learners[member]
-        if ("left out", member, without) not in block.parts: block.parts["left out", member, without] = one.prepare(block.X[out], one.target(block.y[out]), None)
+        if ("left out", member, without) not in block.parts:
+            block.parts["left out", member, without] = one.prepare(
+                block.X[out], one.target(block.y[out]), None
+            )
         few = one.behind_left_out(block.parts["left out", member, without], state)
         return {name: Released(r.value, min(r.patients, few)) for name, r in given.items()}
 
-    def _of_model(self, question:str, block:Block, member:int, without:int, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _of_model(
+        self, question: str, block: Block, member: int, without: int, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "Sums of a model's risk over all rows, or pairs that it orders rightly among the rows left out."
         arrays = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
         model = self.learners[member].imported(as_it_is(block.X.shape[1]), arrays)
-        if question == self.own("moments"): return self._moments(block, risk_of_encoded(model, block.X))
+        if question == self.own("moments"):
+            return self._moments(block, risk_of_encoded(model, block.X))
         assert block.fold is not None
         rows = block.fold == without
         y = block.y[rows]
         pairs = comparable_pairs(y["time"], y["event"].astype(float), groups=1)
-        right, all_ = pairs.counts(risk_of_encoded(model, block.X[rows]) if rows.any() else np.empty(0))
+        right, all_ = pairs.counts(
+            risk_of_encoded(model, block.X[rows]) if rows.any() else np.empty(0)
+        )
         behind = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
-        if behind < self.min_cell: right, all_ = np.zeros_like(right), np.zeros_like(all_)
-        return {"right": Released(right, behind if behind >= self.min_cell else block.n), "pairs": Released(all_, behind if behind >= self.min_cell else block.n)}
+        if behind < self.min_cell:
+            right, all_ = np.zeros_like(right), np.zeros_like(all_)
+        return {
+            "right": Released(right, behind if behind >= self.min_cell else block.n),
+            "pairs": Released(all_, behind if behind >= self.min_cell else block.n),
+        }
 
-    def _moments(self, block:Block, risk:np.ndarray) -> dict[str, Released]:
+    def _moments(self, block: Block, risk: np.ndarray) -> dict[str, Released]:
         "Number, sum and sum of squares of a risk; of too few patients nothing."
         few = block.n < self.min_cell
-        return {"moments": Released(np.zeros(3) if few else np.array([block.n, risk.sum(), (risk**2).sum()]), block.n)}
+        return {
+            "moments": Released(
+                np.zeros(3) if few else np.array([block.n, risk.sum(), (risk**2).sum()]), block.n
+            )
+        }
 
-    def member_ask(self, ask:Ask, member:int, without:int=-1) -> Ask:
+    def member_ask(self, ask: Ask, member: int, without: int = -1) -> Ask:
         "Ask as one member; hospitals that have no block for it are left out."
         told = {k: np.array([v]) for k, v in addressed(member, without, self.level).items()}
-        def asking(question:str, state:dict[str, np.ndarray]) -> Answers: return [a for a in ask(question, {**state, **told}) if a]
+
+        def asking(question: str, state: dict[str, np.ndarray]) -> Answers:
+            return [a for a in ask(question, {**state, **told}) if a]
+
         return asking
 
-    def member_drive(self, drive:Callable[[Any], Any]|None, member:int, learner:Learner, without:int=-1) -> Callable[[Any], Any]|None:
+    def member_drive(
+        self, drive: Callable[[Any], Any] | None, member: int, learner: Learner, without: int = -1
+    ) -> Callable[[Any], Any] | None:
         "Drive a search as one member."
-        if drive is None: return None
-        told = addressed(member, without, self.level) | {"penalty": float(getattr(learner, "penalty", 0.0))}
+        if drive is None:
+            return None
+        told = addressed(member, without, self.level) | {
+            "penalty": float(getattr(learner, "penalty", 0.0))
+        }
         return lambda search: drive(AddressedSearch(search, told))
 
-    def member_sites(self, member:int, sites:Sequence[str]) -> list[str]:
+    def member_sites(self, member: int, sites: Sequence[str]) -> list[str]:
         "The sites as one member sees them."
-        if WHOLE not in sites: return list(sites)
+        if WHOLE not in sites:
+            return list(sites)
         return [s for s in sites if (s == WHOLE) in tables_of(self.learners[member])]
 
-    def trained_member(self, member:int, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None, max_rounds:int) -> Learner:
+    def trained_member(
+        self,
+        member: int,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None,
+        max_rounds: int,
+    ) -> Learner:
         "One member, trained on all training rows."
         one = clone(self.learners[member])
-        return one.train(encoding, self.member_ask(ask, member), self.member_sites(member, sites), self.member_drive(drive, member, one), max_rounds)
+        return one.train(
+            encoding,
+            self.member_ask(ask, member),
+            self.member_sites(member, sites),
+            self.member_drive(drive, member, one),
+            max_rounds,
+        )
 
     def at_home(self) -> "Several":
         "The whole with its members as they answer where all rows lie in one table."
         return clone(self).set_params(learners=[one.at_home() for one in self.learners])
 
-    def keep(self, encoding:Encoding, trained:Sequence[Learner]) -> None:
+    def keep(self, encoding: Encoding, trained: Sequence[Learner]) -> None:
         "Remember the trained members, in a form that can be written to a file."
-        self.encoding_, self.feature_names_in_, self.n_features_in_ = encoding, np.array(encoding.columns, dtype=object), len(encoding.columns)
+        self.encoding_, self.feature_names_in_, self.n_features_in_ = (
+            encoding,
+            np.array(encoding.columns, dtype=object),
+            len(encoding.columns),
+        )
         self.members_ = [{"learner": clone(one), "fitted": one.fitted()} for one in trained]
         self.n_rounds_ = sum(int(getattr(one, "n_rounds_", 0)) for one in trained)
         told = [getattr(one, "converged_", None) for one in trained]
-        self.converged_ = None if all(t is None for t in told) else all(t is not False for t in told)
+        self.converged_ = (
+            None if all(t is None for t in told) else all(t is not False for t in told)
+        )
 
     def members(self) -> list[Any]:
         "The trained members."
         out = []
         for kept in self.members_:
             one = clone(kept["learner"])
-            for name, value in kept["fitted"].items(): setattr(one, name, value)
+            for name, value in kept["fitted"].items():
+                setattr(one, name, value)
             out.append(one)
         return out
 
     def exported(self) -> dict[str, np.ndarray]:
         "The members' arrays, each with its number in front."
-        return {f"{k}.{name}": array for k, one in enumerate(self.members()) for name, array in one.exported().items()}
+        return {
+            f"{k}.{name}": array
+            for k, one in enumerate(self.members())
+            for name, array in one.exported().items()
+        }
 
-    def imported(self, encoding:Encoding, arrays:dict[str, np.ndarray]) -> "Several":
+    def imported(self, encoding: Encoding, arrays: dict[str, np.ndarray]) -> "Several":
         "A fitted copy of the whole."
         mine, trained = clone(self), []
         for k in sorted({int(name.split(".")[0]) for name in arrays if name[0].isdigit()}):
-            own = {name.split(".", 1)[1]: a for name, a in arrays.items() if name.startswith(f"{k}.")}
+            own = {
+                name.split(".", 1)[1]: a for name, a in arrays.items() if name.startswith(f"{k}.")
+            }
             trained.append(self.templates(arrays)[k].imported(encoding, own))
         mine.keep(encoding, trained)
         return mine
 
-    def templates(self, arrays:dict[str, np.ndarray]) -> Sequence[Learner]:
+    def templates(self, arrays: dict[str, np.ndarray]) -> Sequence[Learner]:
         "The learners whose models the arrays hold."
         return self.learners
 
@@ -231,119 +381,226 @@ class Ensemble(Several):
 
     `predict` is the mean of the risks, each centred and scaled over the training rows, times the members' mean scale.
     """
-    adds: ClassVar[dict[str, str]] = {"moments": "training rows, sum and sum of squares of one member's predicted risk over them"}
 
-    def __init__(self, learners:Sequence[Learner]):
+    adds: ClassVar[dict[str, str]] = {
+        "moments": "training rows, sum and sum of squares of one member's predicted risk over them"
+    }
+
+    def __init__(self, learners: Sequence[Learner]):
         self.learners = learners
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series|None:
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series | None:
         "Every member chooses its own settings."
         mine = [clone(one) for one in self.learners]
         found: dict[str, float] = {}
         for k, one in enumerate(mine):
-            scores = one.tune(encoding, self.member_ask(ask, k), folds, self.member_drive(drive, k, one))
-            if scores is not None: found |= {f"{type(one).__name__}, {', '.join(map(str, scores.index.names))} {i}": float(v) for i, v in scores.items()}
+            scores = one.tune(
+                encoding, self.member_ask(ask, k), folds, self.member_drive(drive, k, one)
+            )
+            if scores is not None:
+                found |= {
+                    f"{type(one).__name__}, {', '.join(map(str, scores.index.names))} {i}": float(v)
+                    for i, v in scores.items()
+                }
         self.set_params(learners=mine)
         return pd.Series(found).rename_axis("setting") if found else None
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "Ensemble":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "Ensemble":
         "Train the members one after the other, then ask how their risks are spread."
-        trained = [self.trained_member(k, encoding, ask, sites, drive, max_rounds) for k in range(len(self.learners))]
-        sums = [total(self.member_ask(ask, k)(self.own("moments"), {f"model.{n}": a for n, a in one.exported().items()}), "moments") for k, one in enumerate(trained)]
+        trained = [
+            self.trained_member(k, encoding, ask, sites, drive, max_rounds)
+            for k in range(len(self.learners))
+        ]
+        sums = [
+            total(
+                self.member_ask(ask, k)(
+                    self.own("moments"), {f"model.{n}": a for n, a in one.exported().items()}
+                ),
+                "moments",
+            )
+            for k, one in enumerate(trained)
+        ]
         self.keep(encoding, trained)
         n, first, second = np.array(sums).T
-        self.center_ = first/np.maximum(n, 1)
-        self.spread_ = np.sqrt(np.maximum(second/np.maximum(n, 1) - self.center_**2, 0))
+        self.center_ = first / np.maximum(n, 1)
+        self.spread_ = np.sqrt(np.maximum(second / np.maximum(n, 1) - self.center_**2, 0))
         return self
 
     def exported(self) -> dict[str, np.ndarray]:
         "The members' arrays, and how their risks are spread."
         return super().exported() | {"center": self.center_, "spread": self.spread_}
 
-    def imported(self, encoding:Encoding, arrays:dict[str, np.ndarray]) -> "Ensemble":
+    def imported(self, encoding: Encoding, arrays: dict[str, np.ndarray]) -> "Ensemble":
         "A fitted copy."
         mine: Any = super().imported(encoding, arrays)
         mine.center_, mine.spread_ = arrays["center"], arrays["spread"]
         return mine
 
-    def _mean(self, risks:Sequence[np.ndarray]) -> np.ndarray:
+    def _mean(self, risks: Sequence[np.ndarray]) -> np.ndarray:
         "The mean of standardised risks, on the members' mean scale; a member that tells nobody apart adds nothing."
-        scaled = [(r - c)/s if s > 0 else np.zeros(len(r)) for r, c, s in zip(risks, self.center_, self.spread_)]
-        return np.asarray(np.mean(scaled, axis=0)*self.spread_.mean())
+        scaled = [
+            (r - c) / s if s > 0 else np.zeros(len(r))
+            for r, c, s in zip(risks, self.center_, self.spread_)
+        ]
+        return np.asarray(np.mean(scaled, axis=0) * self.spread_.mean())
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Risk, on the scale of a log hazard ratio where the members' are, shape (n,)."
         self.encoded(X)
         return self._mean([one.predict(X) for one in self.members()])
 
-    def risk_for(self, X:Any, sites:np.ndarray) -> np.ndarray:
+    def risk_for(self, X: Any, sites: np.ndarray) -> np.ndarray:
         "The same for patients of known hospitals."
         return self._mean([one.risk_for(X, sites) for one in self.members()])
 
-    def predict_survival(self, X:Any, times:Sequence[float], site:Any=None, baseline:str|None=None) -> pd.DataFrame:
+    def predict_survival(
+        self, X: Any, times: Sequence[float], site: Any = None, baseline: str | None = None
+    ) -> pd.DataFrame:
         "The mean of the members' predicted survival, shape (n, m)."
-        frames = [one.predict_survival(X, times, site=site, baseline=baseline) for one in self.members()]
-        return sum(frames[1:], frames[0])/len(frames)
+        frames = [
+            one.predict_survival(X, times, site=site, baseline=baseline) for one in self.members()
+        ]
+        return sum(frames[1:], frames[0]) / len(frames)
 
-    def survival_for(self, X:pd.DataFrame, times:Sequence[float], sites:np.ndarray) -> np.ndarray:
+    def survival_for(
+        self, X: pd.DataFrame, times: Sequence[float], sites: np.ndarray
+    ) -> np.ndarray:
         "The same for patients of known hospitals, shape (n, m)."
-        return np.asarray(np.mean([one.survival_for(X, times, sites) for one in self.members()], axis=0))
+        return np.asarray(
+            np.mean([one.survival_for(X, times, sites) for one in self.members()], axis=0)
+        )
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #a08aebe0
-def names_of(learners:Sequence[Learner]) -> list[str]:
+def names_of(learners: Sequence[Learner]) -> list[str]:
     "What to call several learners: their classes, numbered where two are alike."
     names = [type(one).__name__ for one in learners]
-    return [name if names.count(name) == 1 else f"{name} {names[:i + 1].count(name)}" for i, name in enumerate(names)]
+    return [
+        name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}"
+        for i, name in enumerate(names)
+    ]
 
+# %% ../../nbs/library/learners/15_ensemble.ipynb #3380b781
 class Chosen(Several):
     """The learner that cross-validation inside the training rows picks among several.
 
     `tune` must be asked for (`federate(..., tune=5)`, `compare(..., tune=True)`), unless `choice` says which it shall be.
     """
-    adds: ClassVar[dict[str, str]] = {"here": "a one: the hospital takes part", "right": "pairs of the site's held-out training patients that a candidate orders rightly", "pairs": "pairs of them that can be compared"}
 
-    def __init__(self,
-        learners:Sequence[Learner],
-        choice:int|None=None,   # position of the one to train; None: `tune` picks it
-        retune:bool=True,       # tune each candidate anew without each fold; False: once, on all training rows
+    adds: ClassVar[dict[str, str]] = {
+        "here": "a one: the hospital takes part",
+        "right": "pairs of the site's held-out training patients that a candidate orders rightly",
+        "pairs": "pairs of them that can be compared",
+    }
+
+    def __init__(
+        self,
+        learners: Sequence[Learner],
+        choice: int | None = None,  # position of the one to train; None: `tune` picks it
+        retune: bool = True,  # tune each candidate anew without each fold; False: once, on all training rows
     ):
         self.learners, self.choice, self.retune = learners, choice, retune
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series:
-        "Score every candidate on the folds, tune the best on all rows; held-out concordance inside hospitals, by candidate."
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series:
+        """Score every candidate on the folds, tune the best on all rows; held-out concordance inside
+        hospitals, by candidate.
+        """
         mine = [clone(one) for one in self.learners]
-        def tuned(k:int) -> None: mine[k].tune(encoding, self.member_ask(ask, k), folds, self.member_drive(drive, k, mine[k]))
+
+        def tuned(k: int) -> None:
+            mine[k].tune(
+                encoding, self.member_ask(ask, k), folds, self.member_drive(drive, k, mine[k])
+            )
+
         if not self.retune:
-            for k in range(len(mine)): tuned(k)
-        scores = pd.Series([self._score(k, one, encoding, ask, folds, drive) for k, one in enumerate(mine)], index=pd.Index(names_of(self.learners), name="learner"), name="held-out concordance")
-        if scores.isna().all(): raise LearnerError(f"none of {', '.join(scores.index)} can be trained on these patients without a fold of them")
+            for k in range(len(mine)):
+                tuned(k)
+        scores = pd.Series(
+            [self._score(k, one, encoding, ask, folds, drive) for k, one in enumerate(mine)],
+            index=pd.Index(names_of(self.learners), name="learner"),
+            name="held-out concordance",
+        )
+        if scores.isna().all():
+            raise LearnerError(
+                f"none of {', '.join(scores.index)} can be trained on these patients without a fold of them"
+            )
         best = int(np.nanargmax(scores))
-        if self.retune: tuned(best)
+        if self.retune:
+            tuned(best)
         self.set_params(choice=best, learners=mine)
         return scores
 
-    def _score(self, k:int, candidate:Learner, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None) -> float:
+    def _score(
+        self,
+        k: int,
+        candidate: Learner,
+        encoding: Encoding,
+        ask: Ask,
+        folds: int,
+        drive: Callable[[Any], Any] | None,
+    ) -> float:
         "Share of held-out pairs that one candidate orders rightly; NaN where it cannot be trained."
         counts = np.zeros(2)
         try:
-            for f in range(folds): counts += self._held_out(k, candidate, f, encoding, ask, folds, drive)
-        except LearnerError: return float("nan")
-        return float(counts[0]/counts[1]) if counts[1] else float("nan")
+            for f in range(folds):
+                counts += self._held_out(k, candidate, f, encoding, ask, folds, drive)
+        except LearnerError:
+            return float("nan")
+        return float(counts[0] / counts[1]) if counts[1] else float("nan")
 
-    def _held_out(self, k:int, candidate:Learner, f:int, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None) -> np.ndarray:
+    def _held_out(
+        self,
+        k: int,
+        candidate: Learner,
+        f: int,
+        encoding: Encoding,
+        ask: Ask,
+        folds: int,
+        drive: Callable[[Any], Any] | None,
+    ) -> np.ndarray:
         "Rightly ordered and comparable pairs of one fold, by the candidate trained on the others."
         one, asking = clone(candidate), self.member_ask(ask, k, f)
-        if self.retune and folds > 2: one.tune(encoding, asking, folds - 1, self.member_drive(drive, k, one, f))
-        sites = [WHOLE if a["here"][0] > 1 else str(s) for s, a in enumerate(asking(self.own("here"), {}))]
+        if self.retune and folds > 2:
+            one.tune(encoding, asking, folds - 1, self.member_drive(drive, k, one, f))
+        sites = [
+            WHOLE if a["here"][0] > 1 else str(s)
+            for s, a in enumerate(asking(self.own("here"), {}))
+        ]
         one.train(encoding, asking, sites, self.member_drive(drive, k, one, f))
         answers = asking(self.own("held-out"), {f"model.{n}": a for n, a in one.exported().items()})
         return np.array([total(answers, "right").sum(), total(answers, "pairs").sum()])
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "Chosen":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "Chosen":
         "Train the one that was picked."
-        if self.choice is None: raise LearnerError("nobody has picked a learner yet: tune it (federate(..., tune=5), compare(..., tune=True)), or pass choice=0 for the first")
-        if not 0 <= self.choice < len(self.learners): raise LearnerError(f"choice={self.choice!r}: expected a position from 0 to {len(self.learners) - 1}")
-        self.keep(encoding, [self.trained_member(self.choice, encoding, ask, sites, drive, max_rounds)])
+        if self.choice is None:
+            raise LearnerError(
+                "nobody has picked a learner yet: tune it (federate(..., tune=5), compare(..., "
+                "tune=True)), or pass choice=0 for the first"
+            )
+        if not 0 <= self.choice < len(self.learners):
+            raise LearnerError(
+                f"choice={self.choice!r}: expected a position from 0 to {len(self.learners) - 1}"
+            )
+        self.keep(
+            encoding, [self.trained_member(self.choice, encoding, ask, sites, drive, max_rounds)]
+        )
         self.chosen_ = names_of(self.learners)[self.choice]
         return self
 
@@ -355,9 +612,13 @@ class Chosen(Several):
     @property
     def penalty(self) -> float:
         "The penalty of the one that was picked."
-        return float("nan") if self.choice is None else float(getattr(self.learners[self.choice], "penalty", np.nan))
+        return (
+            float("nan")
+            if self.choice is None
+            else float(getattr(self.learners[self.choice], "penalty", np.nan))
+        )
 
-    def templates(self, arrays:dict[str, np.ndarray]) -> Sequence[Learner]:
+    def templates(self, arrays: dict[str, np.ndarray]) -> Sequence[Learner]:
         "The learner that was picked."
         return [self.learners[int(arrays["choice"][0])]]
 
@@ -365,7 +626,7 @@ class Chosen(Several):
         "The picked learner's arrays, and which it is."
         return super().exported() | {"choice": np.array([self.choice])}
 
-    def imported(self, encoding:Encoding, arrays:dict[str, np.ndarray]) -> "Chosen":
+    def imported(self, encoding: Encoding, arrays: dict[str, np.ndarray]) -> "Chosen":
         "A fitted copy."
         mine: Any = super().imported(encoding, arrays)
         mine.choice = int(arrays["choice"][0])
@@ -377,19 +638,23 @@ class Chosen(Several):
         "Those of the learner that was picked."
         return self.members()[0].coefficients if hasattr(self, "members_") else super().coefficients
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "As the learner that was picked, shape (n,)."
         self.encoded(X)
         return np.asarray(self.members()[0].predict(X))
 
-    def risk_for(self, X:Any, sites:np.ndarray) -> np.ndarray:
+    def risk_for(self, X: Any, sites: np.ndarray) -> np.ndarray:
         "The same for patients of known hospitals."
         return np.asarray(self.members()[0].risk_for(X, sites))
 
-    def predict_survival(self, X:Any, times:Sequence[float], site:Any=None, baseline:str|None=None) -> pd.DataFrame:
+    def predict_survival(
+        self, X: Any, times: Sequence[float], site: Any = None, baseline: str | None = None
+    ) -> pd.DataFrame:
         "As the learner that was picked."
         return self.members()[0].predict_survival(X, times, site=site, baseline=baseline)
 
-    def survival_for(self, X:pd.DataFrame, times:Sequence[float], sites:np.ndarray) -> np.ndarray:
+    def survival_for(
+        self, X: pd.DataFrame, times: Sequence[float], sites: np.ndarray
+    ) -> np.ndarray:
         "The same for patients of known hospitals."
         return np.asarray(self.members()[0].survival_for(X, times, sites))

@@ -23,31 +23,41 @@ from .encoding import Encoding
 from .learner import Answers, Ask, Block, LearnerError, Released, total
 from .newton import Search, UnidentifiedWarning, run_search
 from ..statistics.cox import cox_terms_each
-from ..statistics.trees import Forest, Patients, binned, grow_forest, mean_ratio, samples, trend, trend_sums
+from genomed_workbench.statistics.trees import (
+    Forest,
+    Patients,
+    binned,
+    grow_forest,
+    mean_ratio,
+    samples,
+    trend,
+    trend_sums,
+)
 
 # %% ../../nbs/library/learners/10_forest.ipynb #9a2df4dc
 def shared_out(
-    count:int,        # trees
-    sizes:np.ndarray, # patients of each site, shape (sites,)
-) -> np.ndarray:      # trees of each site, shape (sites,)
+    count: int,  # trees
+    sizes: np.ndarray,  # patients of each site, shape (sites,)
+) -> np.ndarray:  # trees of each site, shape (sites,)
     "Whole numbers in proportion to sizes, `count` altogether."
-    exact = count*sizes/max(sizes.sum(), 1)
+    exact = count * sizes / max(sizes.sum(), 1)
     out = np.floor(exact).astype(int)
-    out[np.argsort(out - exact, kind="stable")[:count - out.sum()]] += 1
+    out[np.argsort(out - exact, kind="stable")[: count - out.sum()]] += 1
     return out
 
 # %% ../../nbs/library/learners/10_forest.ipynb #e5279a54
 class ForestSearch(Search):
     "Sizes, trees, and if wanted their quality."
+
     max_rounds = 3
 
-    def __init__(self, trees:int, judged:bool, settings:dict[str, np.ndarray], seed:int):
+    def __init__(self, trees: int, judged: bool, settings: dict[str, np.ndarray], seed: int):
         self.trees, self.judged, self.settings, self.seed = trees, judged, settings, seed
         self.question, self.rounds, self.quality = "patients", 0, np.empty(0)
         self.sizes: np.ndarray
         self.forest: Forest
         self.from_site: np.ndarray  # position of the site that grew each tree, shape (trees,)
-        self.number: np.ndarray     # which of that site's trees it is, shape (trees,)
+        self.number: np.ndarray  # which of that site's trees it is, shape (trees,)
 
     @property
     def done(self) -> bool:
@@ -55,36 +65,60 @@ class ForestSearch(Search):
         return self.question == "nothing"
 
     def state(self) -> dict[str, np.ndarray]:
-        "For the trees: how many altogether, of how many patients, and how they are to grow. For their quality: the trees."
-        if self.question == "trees": return self.settings | {"trees": np.array([self._asked]), "total": np.array([self.sizes.sum()])}
+        """For the trees: how many altogether, of how many patients, and how they are to grow. For
+        their quality: the trees.
+        """
+        if self.question == "trees":
+            return self.settings | {
+                "trees": np.array([self._asked]),
+                "total": np.array([self.sizes.sum()]),
+            }
         return self.sent() if self.question == "quality" else {}
 
     def sent(self) -> dict[str, np.ndarray]:
         "The forest in a message; a site knows the trees that may be its own by its number of patients."
-        return self.settings | asdict(self.forest) | {"origin": self.sizes[self.from_site], "number": self.number}
+        return (
+            self.settings
+            | asdict(self.forest)
+            | {"origin": self.sizes[self.from_site], "number": self.number}
+        )
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "Go on to the next question."
         self.rounds += 1
-        if self.question == "patients": self.sizes, self.question = np.array([int(a["patients"][0]) for a in answers]), "trees"
-        elif self.question == "trees": self._collect(answers)
-        else: self._choose(trend(total(answers, "trend")))
+        if self.question == "patients":
+            self.sizes, self.question = np.array([int(a["patients"][0]) for a in answers]), "trees"
+        elif self.question == "trees":
+            self._collect(answers)
+        else:
+            self._choose(trend(total(answers, "trend")))
 
     @property
     def _asked(self) -> int:
-        return 2*self.trees if self.judged else self.trees
+        return 2 * self.trees if self.judged else self.trees
 
-    def _collect(self, answers:Answers) -> None:
+    def _collect(self, answers: Answers) -> None:
         "Put the trees of all sites into one forest."
         share = np.minimum(shared_out(self._asked, self.sizes), [len(a["size"]) for a in answers])
-        self.forest = Forest.joined([Forest(**a).part(np.arange(k)) for a, k in zip(answers, share)])
-        self.from_site, self.number = np.repeat(np.arange(len(share)), share), np.concatenate([np.arange(k) for k in share])
+        self.forest = Forest.joined(
+            [Forest(**a).part(np.arange(k)) for a, k in zip(answers, share)]
+        )
+        self.from_site, self.number = (
+            np.repeat(np.arange(len(share)), share),
+            np.concatenate([np.arange(k) for k in share]),
+        )
         self.question = "quality" if self.judged and len(self.number) > self.trees else "nothing"
 
-    def _choose(self, quality:np.ndarray) -> None:
-        "Draw trees, each with a chance in proportion to what it explains of the fate of patients it has not seen (the square of its correlation)."
-        worth = np.maximum(quality, 0)**2 + 1e-9
-        kept = np.sort(np.random.default_rng([self.seed, 1]).choice(len(worth), self.trees, replace=False, p=worth/worth.sum()))
+    def _choose(self, quality: np.ndarray) -> None:
+        """Draw trees, each with a chance in proportion to what it explains of the fate of patients it
+        has not seen (the square of its correlation).
+        """
+        worth = np.maximum(quality, 0) ** 2 + 1e-9
+        kept = np.sort(
+            np.random.default_rng([self.seed, 1]).choice(
+                len(worth), self.trees, replace=False, p=worth / worth.sum()
+            )
+        )
         self.forest, self.quality, self.question = self.forest.part(kept), quality[kept], "nothing"
         self.from_site, self.number = self.from_site[kept], self.number[kept]
 
@@ -92,26 +126,38 @@ class ForestSearch(Search):
 @dataclass(frozen=True)
 class Growth:
     "All that a forest comes from."
+
     count: int
     min_leaf: int
     features: int
     seed: tuple[int, ...]  # with the site's secret, which stands for its rows
     patients: Patients = field(compare=False, repr=False)
 
+# %% ../../nbs/library/learners/10_forest.ipynb #d4e3d4a3
 @lru_cache(maxsize=24)
-def grown(what:Growth) -> tuple[Forest, int]:
+def grown(what: Growth) -> tuple[Forest, int]:
     "Grow a forest, once: an ensemble, or the choice between learners, asks for the same one again."
-    return grow_forest(what.patients, samples(len(what.patients.event), what.count, what.seed), what.min_leaf, what.features, what.seed)
+    return grow_forest(
+        what.patients,
+        samples(len(what.patients.event), what.count, what.seed),
+        what.min_leaf,
+        what.features,
+        what.seed,
+    )
 
 # %% ../../nbs/library/learners/10_forest.ipynb #29bf941d
-SLOPES = np.round(np.arange(0.1, 4.01, 0.1), 1)  # candidates for what the forest's log ratio is multiplied by
-LEAVES, TRIED = (5, 15, 40), 60                   # leaf sizes that `tune` tries, and with how many trees
+SLOPES = np.round(
+    np.arange(0.1, 4.01, 0.1), 1
+)  # candidates for what the forest's log ratio is multiplied by
+LEAVES, TRIED = (5, 15, 40), 60  # leaf sizes that `tune` tries, and with how many trees
+
 
 class SurvivalForest(ProportionalHazards):
     """Random survival forest grown at the hospitals (Ishwaran 2008, doi:10.1214/08-AOAS169; Archetti 2023, arXiv:2308.02382).
 
     `predict` is slope * (log of the trees' mean ratio of observed to expected events - its mean over patients unseen), a log hazard ratio.
     """
+
     declares: ClassVar[dict[str, str]] = ProportionalHazards.declares | {
         "patients": "number of training rows",
         "feature": "feature that each node of each tree asks for",
@@ -120,118 +166,200 @@ class SurvivalForest(ProportionalHazards):
         "ratio": "events seen per event expected in each leaf",
         "size": "nodes of each tree",
         "trend": "sums that tell how well each tree orders patients it has not seen: score, variance, expected events",
-        "gradient": "slope of the partial log-likelihood of unseen patients, at public candidates for the forest's calibration",
+        "gradient": "slope of the partial log-likelihood of unseen patients, at public candidates "
+        "for the forest's calibration",
         "level": "sum of the forest's log ratio over unseen patients, and their number",
         "loglik": "partial log-likelihood of unseen patients for each leaf size and slope, while settings are chosen",
     }
 
-    def __init__(self,
-        trees:int=500,
-        min_leaf:int=5,              # fewest different patients in a leaf, never below min_cell
-        features:int|float|str="sqrt",  # to choose from at each node: "sqrt", a number, or a share
-        sampling:str="size",         # which trees are kept: "size" (of the hospital) or "quality" (FedSurF++)
-        min_cell:int=5,              # fewest patients behind a released number, and fewest events of a site that takes part
-        disclosure:str="protected",  # "simulation" releases single patients' times in the baseline, and takes part with a single event
-        seed:int=0,
+    def __init__(
+        self,
+        trees: int = 500,
+        min_leaf: int = 5,  # fewest different patients in a leaf, never below min_cell
+        features: int
+        | float
+        | str = "sqrt",  # to choose from at each node: "sqrt", a number, or a share
+        sampling: str = "size",  # which trees are kept: "size" (of the hospital) or "quality" (FedSurF++)
+        min_cell: int = 5,  # fewest patients behind a released number, and fewest events of a site that takes part
+        # "simulation" releases single patients' times in the baseline, and takes part with a single
+        # event
+        disclosure: str = "protected",
+        seed: int = 0,
     ):
-        self.trees, self.min_leaf, self.features, self.sampling = trees, min_leaf, features, sampling
+        self.trees, self.min_leaf, self.features, self.sampling = (
+            trees,
+            min_leaf,
+            features,
+            sampling,
+        )
         self.min_cell, self.disclosure, self.seed = min_cell, disclosure, seed
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
-        for name, value, known in (("sampling", self.sampling, ("size", "quality")), ("disclosure", self.disclosure, ("protected", "simulation"))):
-            if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
+        for name, value, known in (
+            ("sampling", self.sampling, ("size", "quality")),
+            ("disclosure", self.disclosure, ("protected", "simulation")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
         for name in ("trees", "min_leaf"):
-            if not getattr(self, name) >= 1: raise ValueError(f"{name}={getattr(self, name)!r}: expected a whole number from 1 up")
+            if not getattr(self, name) >= 1:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected a whole number from 1 up"
+                )
         features_at_a_node(self.features, 1)
         return super().target(y)
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Block]:
         "In one table, one forest on all rows."
         return super().blocks(Z, y, None, fold)
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "What a site says of its patients."
-        if question == "patients": return {"patients": Released(np.array([float(block.n)]), block.n)}
-        if question == "trees": return self._trees(block, state)
-        if question == "quality": return self._quality(block, state)
-        if question == "calibration": return self._calibration(block, self._unseen(block, state))
-        if question == "baseline": return self.released_baseline(block, state["slope"][0]*(self._unseen(block, state) - state["slope"][1]))
-        if question == "settings": return self._settings_tried(block, state)
-        raise LearnerError(f"a forest is not trained by averaging {question}: its trees are grown in one round. Leave `strategy` out.")
+        if question == "patients":
+            return {"patients": Released(np.array([float(block.n)]), block.n)}
+        if question == "trees":
+            return self._trees(block, state)
+        if question == "quality":
+            return self._quality(block, state)
+        if question == "calibration":
+            return self._calibration(block, self._unseen(block, state))
+        if question == "baseline":
+            return self.released_baseline(
+                block, state["slope"][0] * (self._unseen(block, state) - state["slope"][1])
+            )
+        if question == "settings":
+            return self._settings_tried(block, state)
+        raise LearnerError(
+            f"a forest is not trained by averaging {question}: its trees are grown in one round. Leave `strategy` out."
+        )
 
     def _least(self) -> int:
         "Fewest events of a site that takes part."
         return 1 if self.disclosure == "simulation" else self.min_cell
 
-    def _takes_part(self, block:Any) -> bool:
+    def _takes_part(self, block: Any) -> bool:
         "Has the site enough patients and events to say something that is not about a few of them?"
-        return int(block.order.tied.sum()) >= self._least() and block.n >= 2*self._least()
+        return int(block.order.tied.sum()) >= self._least() and block.n >= 2 * self._least()
 
-    def _behind(self, block:Any) -> int:
+    def _behind(self, block: Any) -> int:
         "Patients behind a partial likelihood: those with an event, or at risk at one if those are fewer."
         return min(int(block.order.tied.sum()), int(block.order.at_risk[-1]))
 
-    def _patients(self, block:Any) -> Patients:
+    def _patients(self, block: Any) -> Patients:
         "The site's rows as trees see them, prepared once."
-        if "trees" not in block.parts: block.parts["trees"] = Patients.of(binned(block.X), block.y["time"], block.y["event"])
+        if "trees" not in block.parts:
+            block.parts["trees"] = Patients.of(binned(block.X), block.y["time"], block.y["event"])
         return block.parts["trees"]
 
-    def _grown(self, block:Any, settings:dict[str, np.ndarray], count:int) -> tuple[Forest, int]:
+    def _grown(self, block: Any, settings: dict[str, np.ndarray], count: int) -> tuple[Forest, int]:
         "The site's first `count` trees, and the patients in the smallest leaf."
         leaf = max(self._least(), int(settings["min-leaf"][0]))
-        return grown(Growth(count, leaf, int(settings["features"][0]), self._seed(block, settings), self._patients(block)))
+        return grown(
+            Growth(
+                count,
+                leaf,
+                int(settings["features"][0]),
+                self._seed(block, settings),
+                self._patients(block),
+            )
+        )
 
-    def _secret(self, block:Any) -> int:
+    def _secret(self, block: Any) -> int:
         "A number that only the site can know, from all its rows: without it nobody can say which patients a tree saw."
         if "secret" not in block.parts:
-            rows = self._patients(block).codes.tobytes() + np.ascontiguousarray(block.y["time"]).tobytes() + np.ascontiguousarray(block.y["event"]).tobytes()
+            rows = (
+                self._patients(block).codes.tobytes()
+                + np.ascontiguousarray(block.y["time"]).tobytes()
+                + np.ascontiguousarray(block.y["event"]).tobytes()
+            )
             block.parts["secret"] = int.from_bytes(hashlib.sha256(rows).digest()[:8], "little")
         return block.parts["secret"]
 
-    def _seed(self, block:Any, settings:dict[str, np.ndarray]) -> tuple[int, ...]:
+    def _seed(self, block: Any, settings: dict[str, np.ndarray]) -> tuple[int, ...]:
         "Where the site's chance begins: the same for the same seed and the same rows."
         return int(settings["seed"][0]), self._secret(block)
 
-    def _trees(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _trees(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
         "Trees in proportion to the site's patients."
-        count = int(np.ceil(state["trees"][0]*block.n/state["total"][0]))
-        if not self._takes_part(block): return {k: Released(v, block.n) for k, v in asdict(_no_trees()).items()}
+        count = int(np.ceil(state["trees"][0] * block.n / state["total"][0]))
+        if not self._takes_part(block):
+            return {k: Released(v, block.n) for k, v in asdict(_no_trees()).items()}
         forest, fewest = self._grown(block, state, count)
         return {k: Released(v, fewest) for k, v in asdict(forest).items()}
 
-    def _unseen(self, block:Any, state:dict[str, np.ndarray]) -> np.ndarray:
+    def _unseen(self, block: Any, state: dict[str, np.ndarray]) -> np.ndarray:
         "The forest's log ratio for the site's patients, each from the trees that have not seen them, shape (n,)."
         key = "unseen", hashlib.sha256(state["ratio"].tobytes()).digest()
-        if key not in block.parts: block.parts[key] = np.log(mean_ratio(_forest_in(state), binned(block.X), self._may_speak(block, state)))
+        if key not in block.parts:
+            block.parts[key] = np.log(
+                mean_ratio(_forest_in(state), binned(block.X), self._may_speak(block, state))
+            )
         return block.parts[key]
 
-    def _may_speak(self, block:Any, state:dict[str, np.ndarray]) -> np.ndarray:
-        "True where a tree has not seen a patient, shape (trees, n): all but the sample that it was grown on, if it was grown here."
+    def _may_speak(self, block: Any, state: dict[str, np.ndarray]) -> np.ndarray:
+        """True where a tree has not seen a patient, shape (trees, n): all but the sample that it was
+        grown on, if it was grown here.
+        """
         own = np.flatnonzero(state["origin"] == block.n)
         out = np.ones((len(state["origin"]), block.n), bool)
-        if len(own): out[own] = samples(block.n, int(state["number"][own].max()) + 1, self._seed(block, state))[state["number"][own]] == 0
+        if len(own):
+            out[own] = (
+                samples(block.n, int(state["number"][own].max()) + 1, self._seed(block, state))[
+                    state["number"][own]
+                ]
+                == 0
+            )
         return out
 
-    def _quality(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _quality(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
         "How well each tree orders the site's patients that it has not seen."
-        forest, may, patients = _forest_in(state), self._may_speak(block, state), self._patients(block)
+        forest, may, patients = (
+            _forest_in(state),
+            self._may_speak(block, state),
+            self._patients(block),
+        )
         may &= (patients.expected > 0) & self._takes_part(block)
         events, people = (may & patients.event).sum(axis=1), may.sum(axis=1)
         may[events < self._least()] = False
         behind = np.where(may.any(axis=1), np.minimum(events, people), block.n)
-        return {"trend": Released(trend_sums(patients.event, patients.expected, forest.ratios(patients.codes), may), int(behind.min(initial=block.n)))}
+        return {
+            "trend": Released(
+                trend_sums(patients.event, patients.expected, forest.ratios(patients.codes), may),
+                int(behind.min(initial=block.n)),
+            )
+        }
 
-    def _calibration(self, block:Any, log_ratio:np.ndarray) -> dict[str, Released]:
+    def _calibration(self, block: Any, log_ratio: np.ndarray) -> dict[str, Released]:
         "How the partial log-likelihood of unseen patients climbs at each candidate slope."
-        if not self._takes_part(block): return {"gradient": Released(np.zeros(len(SLOPES)), block.n), "level": Released(np.zeros(2), block.n)}
-        return {"gradient": Released(cox_terms_each(log_ratio[:, None], block.order, SLOPES[:, None])[1][:, 0], self._behind(block)),
-                "level": Released(np.array([log_ratio.sum(), block.n]), block.n)}
+        if not self._takes_part(block):
+            return {
+                "gradient": Released(np.zeros(len(SLOPES)), block.n),
+                "level": Released(np.zeros(2), block.n),
+            }
+        return {
+            "gradient": Released(
+                cox_terms_each(log_ratio[:, None], block.order, SLOPES[:, None])[1][:, 0],
+                self._behind(block),
+            ),
+            "level": Released(np.array([log_ratio.sum(), block.n]), block.n),
+        }
 
-    def _settings_tried(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
-        "For each leaf size a small forest of the site's own, and how well it knows patients that it has not seen, at each slope."
+    def _settings_tried(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
+        """For each leaf size a small forest of the site's own, and how well it knows patients that it
+        has not seen, at each slope.
+        """
         count, out = int(state["trees"][0]), np.zeros((len(state["leaves"]), len(SLOPES)))
-        if not self._takes_part(block): return {"loglik": Released(out, block.n)}
+        if not self._takes_part(block):
+            return {"loglik": Released(out, block.n)}
         unseen = samples(block.n, count, self._seed(block, state)) == 0
         for k, leaf in enumerate(state["leaves"]):
             forest, _ = self._grown(block, state | {"min-leaf": np.array([leaf])}, count)
@@ -239,31 +367,64 @@ class SurvivalForest(ProportionalHazards):
             out[k] = cox_terms_each(log_ratio[:, None], block.order, SLOPES[:, None])[0]
         return {"loglik": Released(out, self._behind(block))}
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series:
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series:
         "Choose the leaf size by patients out of bag; a forest needs no folds for that."
         state = self._settings(encoding) | {"leaves": np.array(LEAVES), "trees": np.array([TRIED])}
-        scores = pd.Series(total(ask("settings", state), "loglik").max(axis=1), index=pd.Index(LEAVES, name="min_leaf"), name="log-likelihood")
+        scores = pd.Series(
+            total(ask("settings", state), "loglik").max(axis=1),
+            index=pd.Index(LEAVES, name="min_leaf"),
+            name="log-likelihood",
+        )
         self.set_params(min_leaf=int(cast(int, scores.idxmax())))
         return scores
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "SurvivalForest":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "SurvivalForest":
         "Collect the trees, set the slope, ask for the baselines."
-        search = ForestSearch(self.trees, self.sampling == "quality", self._settings(encoding), self.seed)
+        search = ForestSearch(
+            self.trees, self.sampling == "quality", self._settings(encoding), self.seed
+        )
         (drive or partial(run_search, ask=ask))(search)
-        self.encoding_, self.feature_names_in_, self.n_features_in_ = encoding, np.array(encoding.columns, dtype=object), len(encoding.columns)
+        self.encoding_, self.feature_names_in_, self.n_features_in_ = (
+            encoding,
+            np.array(encoding.columns, dtype=object),
+            len(encoding.columns),
+        )
         self.trees_, self.n_rounds_, self.converged_ = asdict(search.forest), search.rounds, None
-        self.trees_by_site_ = dict(zip(sites, np.bincount(search.from_site, minlength=len(sites)).tolist()))
-        if not len(search.number): warnings.warn(f"no hospital has {self._least()} events and twice as many patients: the forest has no tree, and all patients get the same risk", UnidentifiedWarning, stacklevel=5)
+        self.trees_by_site_ = dict(
+            zip(sites, np.bincount(search.from_site, minlength=len(sites)).tolist())
+        )
+        if not len(search.number):
+            warnings.warn(
+                f"no hospital has {self._least()} events and twice as many patients: the forest "
+                "has no tree, and all patients get the same risk",
+                UnidentifiedWarning,
+                stacklevel=5,
+            )
         answers = ask("calibration", search.sent())
         level = total(answers, "level")
         self.slope_ = slope_from(total(answers, "gradient"))
-        self.center_ = float(level[0]/max(level[1], 1.0))
-        self.own_baselines(ask("baseline", search.sent() | {"slope": np.array([self.slope_, self.center_])}), sites)
+        self.center_ = float(level[0] / max(level[1], 1.0))
+        self.own_baselines(
+            ask("baseline", search.sent() | {"slope": np.array([self.slope_, self.center_])}), sites
+        )
         return self
 
-    def _settings(self, encoding:Encoding) -> dict[str, np.ndarray]:
+    def _settings(self, encoding: Encoding) -> dict[str, np.ndarray]:
         "What the sites need to know in order to grow trees alike."
-        return {"min-leaf": np.array([self.min_leaf]), "features": np.array([features_at_a_node(self.features, len(encoding.features))]), "seed": np.array([self.seed])}
+        return {
+            "min-leaf": np.array([self.min_leaf]),
+            "features": np.array([features_at_a_node(self.features, len(encoding.features))]),
+            "seed": np.array([self.seed]),
+        }
 
     def exported(self) -> dict[str, np.ndarray]:
         "The trees as they are, everything else as text."
@@ -271,37 +432,52 @@ class SurvivalForest(ProportionalHazards):
         del rest.trees_
         return super(SurvivalForest, rest).exported() | self.trees_
 
-    def imported(self, encoding:Encoding, arrays:dict[str, np.ndarray]) -> "SurvivalForest":
+    def imported(self, encoding: Encoding, arrays: dict[str, np.ndarray]) -> "SurvivalForest":
         "A fitted copy, made from what `exported` gave."
         mine = cast(SurvivalForest, super().imported(encoding, arrays))
         mine.trees_ = asdict(_forest_in(arrays))
         return mine
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Log hazard ratio against the average training patient, shape (n,)."
         Z = self.encoded(X)
-        return self.slope_*(np.log(mean_ratio(Forest(**self.trees_), binned(Z))) - self.center_)
+        return self.slope_ * (np.log(mean_ratio(Forest(**self.trees_), binned(Z))) - self.center_)
 
 # %% ../../nbs/library/learners/10_forest.ipynb #76ca8ddc
 def features_at_a_node(
-    asked:int|float|str,  # "sqrt", a number from 1 up, or a share below 1
-    p:int,                # features
+    asked: int | float | str,  # "sqrt", a number from 1 up, or a share below 1
+    p: int,  # features
 ) -> int:
     "How many features a node may choose from."
-    if asked == "sqrt": return max(1, int(np.sqrt(p)))
-    if isinstance(asked, str) or not asked > 0: raise LearnerError(f"features={asked!r}: expected 'sqrt', a number from 1 up, or a share between 0 and 1")
-    return max(1, min(p, int(asked*p if isinstance(asked, float) and asked <= 1 else asked)))
+    if asked == "sqrt":
+        return max(1, int(np.sqrt(p)))
+    if isinstance(asked, str) or not asked > 0:
+        raise LearnerError(
+            f"features={asked!r}: expected 'sqrt', a number from 1 up, or a share between 0 and 1"
+        )
+    return max(1, min(p, int(asked * p if isinstance(asked, float) and asked <= 1 else asked)))
 
+# %% ../../nbs/library/learners/10_forest.ipynb #c0963149
 def slope_from(
-    gradient:np.ndarray,  # of the summed log-likelihood at SLOPES: it falls, shape (40,)
+    gradient: np.ndarray,  # of the summed log-likelihood at SLOPES: it falls, shape (40,)
 ) -> float:
-    "Where the log-likelihood is highest: the zero of its gradient, the nearest candidate if that lies outside, 1 if nobody has said anything."
+    """Where the log-likelihood is highest: the zero of its gradient, the nearest candidate if that
+    lies outside, 1 if nobody has said anything.
+    """
     return float(np.interp(0.0, -gradient, SLOPES)) if gradient.any() else 1.0
 
-def _forest_in(state:dict[str, np.ndarray]) -> Forest:
+# %% ../../nbs/library/learners/10_forest.ipynb #4a642637
+def _forest_in(state: dict[str, np.ndarray]) -> Forest:
     "The trees in a message."
     return Forest(*(state[k] for k in ("feature", "cut", "jump", "ratio", "size")))
 
+# %% ../../nbs/library/learners/10_forest.ipynb #ffb51866
 def _no_trees() -> Forest:
     "A forest without trees."
-    return Forest(np.empty(0, np.int32), np.empty(0, np.uint8), np.empty(0, np.int32), np.empty(0), np.empty(0, np.int64))
+    return Forest(
+        np.empty(0, np.int32),
+        np.empty(0, np.uint8),
+        np.empty(0, np.int32),
+        np.empty(0),
+        np.empty(0, np.int64),
+    )

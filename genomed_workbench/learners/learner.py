@@ -27,15 +27,19 @@ from .packing import pack, unpack
 @dataclass(frozen=True)
 class Released:
     "Numbers that leave a site."
-    value: np.ndarray  # what crosses the wall
-    patients: int      # fewest patients behind any one of these numbers
 
+    value: np.ndarray  # what crosses the wall
+    patients: int  # fewest patients behind any one of these numbers
+
+# %% ../../nbs/library/learners/02_learner.ipynb #7247b25c
 class UndeclaredRelease(RuntimeError):
     "A site was about to release a record that its learner does not declare."
 
+# %% ../../nbs/library/learners/02_learner.ipynb #b576b4cd
 class DisclosureError(ValueError):
     "A site refuses to release a number with too few patients behind it."
 
+# %% ../../nbs/library/learners/02_learner.ipynb #a84fbcd8
 class LearnerError(ValueError):
     "The data do not allow this model to be fitted; the message says why and what to do."
 
@@ -43,118 +47,188 @@ class LearnerError(ValueError):
 @dataclass
 class Block:
     "A site's training rows, ready for arithmetic. It never leaves the site."
-    X: np.ndarray           # encoded features, shape (n, p)
-    y: np.ndarray           # outcome as the learner wants it, shape (n,)
+
+    X: np.ndarray  # encoded features, shape (n, p)
+    y: np.ndarray  # outcome as the learner wants it, shape (n,)
     fold: np.ndarray | None = None  # fold of each row, 0 .. k-1, shape (n,)
-    parts: dict[Any, Any] = field(default_factory=dict)  # what was derived from these rows, kept for the next round
+    parts: dict[Any, Any] = field(
+        default_factory=dict
+    )  # what was derived from these rows, kept for the next round
 
     @property
     def n(self) -> int:
         "Training rows."
         return len(self.X)
 
-    def without(self, fold:int) -> "Block":
+    def without(self, fold: int) -> "Block":
         "The same site without the patients of one fold; -1 leaves nobody out."
-        if fold < 0 or self.fold is None: return self
-        if ("fold", fold) not in self.parts: self.parts["fold", fold] = self.some(self.fold != fold)
+        if fold < 0 or self.fold is None:
+            return self
+        if ("fold", fold) not in self.parts:
+            self.parts["fold", fold] = self.some(self.fold != fold)
         return self.parts["fold", fold]
 
-    def some(self, rows:np.ndarray) -> "Block":
+    def some(self, rows: np.ndarray) -> "Block":
         "Some of the patients."
-        return type(self)(self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows])
+        return type(self)(
+            self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows]
+        )
 
 # %% ../../nbs/library/learners/02_learner.ipynb #474a76e4
 def as_frame(
-    X:Any,                     # DataFrame, or array of shape (n, columns)
-    like:Sequence[str]=(),     # column names of the training data, for arrays
+    X: Any,  # DataFrame, or array of shape (n, columns)
+    like: Sequence[str] = (),  # column names of the training data, for arrays
 ) -> pd.DataFrame:
     "A frame of raw columns; an array gets the names x0, x1, ..."
-    if isinstance(X, pd.DataFrame): return X if all(isinstance(c, str) for c in X.columns) else X.set_axis([str(c) for c in X.columns], axis=1)
-    if sparse.issparse(X): raise TypeError("Sparse data was passed for X, but dense data is required. Use X.toarray().")
+    if isinstance(X, pd.DataFrame):
+        return (
+            X
+            if all(isinstance(c, str) for c in X.columns)
+            else X.set_axis([str(c) for c in X.columns], axis=1)
+        )
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse data was passed for X, but dense data is required. Use X.toarray()."
+        )
     values = np.asarray(X)
-    if np.iscomplexobj(values): raise ValueError("Complex data not supported: X holds complex numbers")
-    if values.ndim != 2: raise ValueError(f"X has {values.ndim} dimension(s); expected a table of shape (patients, columns). Reshape your data.")
-    names = list(like) if len(like) == values.shape[1] else [f"x{i}" for i in range(values.shape[1])]
+    if np.iscomplexobj(values):
+        raise ValueError("Complex data not supported: X holds complex numbers")
+    if values.ndim != 2:
+        raise ValueError(
+            f"X has {values.ndim} dimension(s); expected a table of shape (patients, columns). Reshape your data."
+        )
+    names = (
+        list(like) if len(like) == values.shape[1] else [f"x{i}" for i in range(values.shape[1])]
+    )
     return pd.DataFrame(values, columns=names).infer_objects()
 
+# %% ../../nbs/library/learners/02_learner.ipynb #045f372a
 def survival_target(
-    y:Any,  # structured array with one boolean and one number field
+    y: Any,  # structured array with one boolean and one number field
 ) -> np.ndarray:  # dtype [("event", bool), ("time", float)], shape (n,)
     "Check a survival outcome and give its fields their standard names."
     y = np.asarray(y)
     fields = y.dtype.fields
     event = next((name for name, (t, *_) in (fields or {}).items() if t == np.bool_), None)
     time = next((name for name, (t, *_) in (fields or {}).items() if t.kind in "fi"), None)
-    if event is None or time is None: raise ValueError("y must be a structured array with a boolean event and a number time, as scikit-survival's Surv makes it")
+    if event is None or time is None:
+        raise ValueError(
+            "y must be a structured array with a boolean event and a number time, as scikit-survival's Surv makes it"
+        )
     out = np.empty(len(y), dtype=[("event", bool), ("time", float)])
     out["event"], out["time"] = y[event], y[time]
-    if not np.isfinite(out["time"]).all(): raise ValueError("y holds a time that is missing or infinite")
-    if (out["time"] < 0).any(): raise ValueError("y holds a negative time; expected times from 0 up")
+    if not np.isfinite(out["time"]).all():
+        raise ValueError("y holds a time that is missing or infinite")
+    if (out["time"] < 0).any():
+        raise ValueError("y holds a negative time; expected times from 0 up")
     return out
 
 # %% ../../nbs/library/learners/02_learner.ipynb #f95e2a63
 Answers = list[dict[str, np.ndarray]]
 Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
+
 class Learner(BaseEstimator):
     "An estimator that can be trained on a table or over a federation."
-    kind: ClassVar[str] = "survival"               # or "binary"
-    declares: ClassVar[dict[str, str]] = {}        # every record that may leave a site, in words
-    scalars: ClassVar[tuple[str, ...]] = ("loss",) # those of them that travel as single numbers, which Flower's strategies average
-    ratio: ClassVar[str] = "hazard_ratio"          # what exp(coefficient) is called
+
+    kind: ClassVar[str] = "survival"  # or "binary"
+    declares: ClassVar[dict[str, str]] = {}  # every record that may leave a site, in words
+    scalars: ClassVar[tuple[str, ...]] = (
+        "loss",
+    )  # those of them that travel as single numbers, which Flower's strategies average
+    ratio: ClassVar[str] = "hazard_ratio"  # what exp(coefficient) is called
 
     @abstractmethod
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Block:
+    def prepare(self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> Block:
         "What a site keeps of its encoded training rows, shape (n, p)."
 
     @abstractmethod
-    def answer(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Block, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "What a site computes when it is asked `question` in the global `state`."
 
     @abstractmethod
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "Learner":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "Learner":
         "What the server makes of the answers; `drive` runs a search to its end, through a strategy if there is one."
 
     @abstractmethod
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the outcome and bring it into this learner's form."
 
-    def behind_left_out(self, block:Block, state:dict[str, np.ndarray]) -> int:
-        "Fewest patients behind what is learned of these by comparing answers with and without them: those with their event (or a 1) or those without, whichever are fewer."
+    def behind_left_out(self, block: Block, state: dict[str, np.ndarray]) -> int:
+        """Fewest patients behind what is learned of these by comparing answers with and without them:
+        those with their event (or a 1) or those without, whichever are fewer.
+        """
         cases = int((block.y["event"] if block.y.dtype.names else block.y).sum())
         return min(cases, block.n - cases) or block.n
 
-    def answers(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answers(
+        self, question: str, block: Block, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "The site's answer, if every record in it is declared."
         given = self.answer(question, block, state)
         undeclared = sorted(set(given) - set(self.declares))
-        if undeclared: raise UndeclaredRelease(f"{type(self).__name__} would release {undeclared}, which it does not declare; add a line to `declares`")
+        if undeclared:
+            raise UndeclaredRelease(
+                f"{type(self).__name__} would release {undeclared}, which it does not declare; add a line to `declares`"
+            )
         return given
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Block]:
         "One block a site, in order of first appearance; a single one without `site`."
-        if site is None: return {"all": self.prepare(Z, y, fold)}
+        if site is None:
+            return {"all": self.prepare(Z, y, fold)}
         names = list(dict.fromkeys(site))
-        return {str(s): self.prepare(Z[site == s], y[site == s], None if fold is None else fold[site == s]) for s in names}
+        return {
+            str(s): self.prepare(
+                Z[site == s], y[site == s], None if fold is None else fold[site == s]
+            )
+            for s in names
+        }
 
-    def fit(self,
-        X:Any,          # raw columns, shape (n, columns)
-        y:Any,          # survival: structured (event, time); binary: 0/1
-        site:Any=None,  # hospital of each row; matters where the baseline differs by hospital
+    def fit(
+        self,
+        X: Any,  # raw columns, shape (n, columns)
+        y: Any,  # survival: structured (event, time); binary: 0/1
+        site: Any = None,  # hospital of each row; matters where the baseline differs by hospital
     ) -> "Learner":
         "Learn from one table."
         named = isinstance(X, pd.DataFrame)
         X, y = self._checked(X, y)
-        if site is not None and len(np.asarray(site)) != len(X): raise ValueError(f"site has {len(np.asarray(site))} values for {len(X)} rows; expected the hospital of each row")
+        if site is not None and len(np.asarray(site)) != len(X):
+            raise ValueError(
+                f"site has {len(np.asarray(site))} values for {len(X)} rows; expected the hospital of each row"
+            )
         encoding = Encoding.of(Summary.of(X), tuple(map(str, X.columns)))
         warn_constant(encoding)
-        blocks = self.blocks(encoding.transform(X), y, None if site is None else np.asarray(site).astype(str))
+        blocks = self.blocks(
+            encoding.transform(X), y, None if site is None else np.asarray(site).astype(str)
+        )
         self.train(encoding, ask_blocks(self.at_home(), blocks), list(blocks))
-        if not named and hasattr(self, "feature_names_in_"): del self.feature_names_in_
+        if not named and hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
         return self
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series|None:
-        "Choose settings by cross-validation inside the training rows and keep them; the score of each candidate (higher is better), None if there is nothing to choose."
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series | None:
+        """Choose settings by cross-validation inside the training rows and keep them; the score of
+        each candidate (higher is better), None if there is nothing to choose.
+        """
         return None
 
     def fitted(self) -> dict[str, Any]:
@@ -163,98 +237,169 @@ class Learner(BaseEstimator):
 
     def exported(self) -> dict[str, np.ndarray]:
         "The fitted model as named arrays: what a hospital needs in order to predict, without tables for people."
-        text = json.dumps({k: pack(v) for k, v in self.fitted().items() if k not in ("encoding_", "summary_")})
+        text = json.dumps(
+            {k: pack(v) for k, v in self.fitted().items() if k not in ("encoding_", "summary_")}
+        )
         return {"model": np.frombuffer(text.encode(), np.uint8)}
 
-    def imported(self, encoding:Encoding, arrays:dict[str, np.ndarray]) -> "Learner":
+    def imported(self, encoding: Encoding, arrays: dict[str, np.ndarray]) -> "Learner":
         "A fitted copy, made from what `exported` gave."
         mine = clone(self).set_params(**self.get_params(deep=False))
-        for k, v in json.loads(bytes(arrays["model"])).items(): setattr(mine, k, unpack(v))
+        for k, v in json.loads(bytes(arrays["model"])).items():
+            setattr(mine, k, unpack(v))
         mine.encoding_ = encoding
         return mine
 
     @property
     def coefficients(self) -> pd.DataFrame:
         "Coefficients with their intervals, where the model has such: no rows if not."
-        return getattr(self, "summary_", pd.DataFrame(columns=["coef", "se", self.ratio, "low", "high", "p"], dtype=float).rename_axis("feature"))
+        return getattr(
+            self,
+            "summary_",
+            pd.DataFrame(
+                columns=["coef", "se", self.ratio, "low", "high", "p"], dtype=float
+            ).rename_axis("feature"),
+        )
 
-    def risk_for(self, X:Any, sites:np.ndarray) -> np.ndarray:
-        "The risk of patients of known hospitals, shape (n,); the same as `predict` where no hospital has a model of its own."
+    def risk_for(self, X: Any, sites: np.ndarray) -> np.ndarray:
+        """The risk of patients of known hospitals, shape (n,); the same as `predict` where no hospital
+        has a model of its own.
+        """
         return self.predict(X)
 
     @abstractmethod
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Risk (higher means earlier), or probability of a 1, shape (n,)."
 
     def at_home(self) -> "Learner":
         "The learner as it answers where all rows lie in one table and nothing crosses a wall."
         return self
 
-    def encoded(self, X:Any) -> np.ndarray:
+    def encoded(self, X: Any) -> np.ndarray:
         "Raw columns as this fitted learner sees them, shape (n, p)."
-        if not hasattr(self, "encoding_"): raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call 'fit' first, or train it with federate().")
+        if not hasattr(self, "encoding_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' first, or train it with federate()."
+            )
         named, X = isinstance(X, pd.DataFrame), as_frame(X, self.encoding_.columns)
         if not named and X.shape[1] != len(self.encoding_.columns):
-            raise ValueError(f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {len(self.encoding_.columns)} features as input")
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{len(self.encoding_.columns)} features as input"
+            )
         unknown = self.encoding_.unknown_levels(X)
         if unknown:
-            warnings.warn("levels that no training patient had are taken as the reference level: " + "; ".join(f"{c}: {', '.join(v)}" for c, v in unknown.items()),
-                          EncodingWarning, stacklevel=3)
+            warnings.warn(
+                "levels that no training patient had are taken as the reference level: "
+                + "; ".join(f"{c}: {', '.join(v)}" for c, v in unknown.items()),
+                EncodingWarning,
+                stacklevel=3,
+            )
         return self.encoding_.transform(X)
 
-    def _checked(self, X:Any, y:Any) -> tuple[pd.DataFrame, np.ndarray]:
+    def _checked(self, X: Any, y: Any) -> tuple[pd.DataFrame, np.ndarray]:
         "Frame and outcome of the same, positive length, and numbers that are finite."
         X = as_frame(X)
-        if not X.shape[1]: raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
-        endless = [c for c, t in zip(X.columns, X.dtypes) if t.kind == "f" and np.isinf(X[c].to_numpy()).any()]
-        if endless: raise ValueError(f"X holds infinity in {', '.join(endless)}; expected finite numbers, or NaN where a value is missing")
-        odd = [(c, type(v).__name__) for c, t in zip(X.columns, X.dtypes) if t.kind == "O" and t != "category"
-               for v in X[c] if not isinstance(v, (str, int, float, np.generic, type(None), type(pd.NA)))]
-        if odd: raise TypeError(f"argument must be a string or a number: column {odd[0][0]} holds a {odd[0][1]}")
+        if not X.shape[1]:
+            raise ValueError(
+                f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+            )
+        endless = [
+            c
+            for c, t in zip(X.columns, X.dtypes)
+            if t.kind == "f" and np.isinf(X[c].to_numpy()).any()
+        ]
+        if endless:
+            raise ValueError(
+                f"X holds infinity in {', '.join(endless)}; expected finite numbers, or NaN where a value is missing"
+            )
+        odd = [
+            (c, type(v).__name__)
+            for c, t in zip(X.columns, X.dtypes)
+            if t.kind == "O" and t != "category"
+            for v in X[c]
+            if not isinstance(v, (str, int, float, np.generic, type(None), type(pd.NA)))
+        ]
+        if odd:
+            raise TypeError(
+                f"argument must be a string or a number: column {odd[0][0]} holds a {odd[0][1]}"
+            )
         y = self.target(y)
-        if len(X) != len(y): raise ValueError(f"X has {len(X)} rows and y has {len(y)}: inconsistent numbers of samples")
-        if not len(X): raise ValueError("X holds 0 sample(s): there is nothing to learn from")
+        if len(X) != len(y):
+            raise ValueError(
+                f"X has {len(X)} rows and y has {len(y)}: inconsistent numbers of samples"
+            )
+        if not len(X):
+            raise ValueError("X holds 0 sample(s): there is nothing to learn from")
         return X, y
 
 # %% ../../nbs/library/learners/02_learner.ipynb #4bc013b8
 FLOOR = 3  # no site tells of groups of fewer patients, whoever asks
 
+
 def checked_cell(
-    min_cell:Any,
-    disclosure:str="protected",
+    min_cell: Any,
+    disclosure: str = "protected",
 ) -> None:
-    "Stop at a smallest cell that is none: where real hospitals may be behind the rows, a group has at least FLOOR patients."
+    """Stop at a smallest cell that is none: where real hospitals may be behind the rows, a group has
+    at least FLOOR patients.
+    """
     least = 1 if disclosure == "simulation" else FLOOR
-    if isinstance(min_cell, (int, np.integer)) and not isinstance(min_cell, bool) and min_cell >= least: return
-    way_out = "" if least == 1 else ", or disclosure='simulation' if no real hospital is behind these rows"
+    if (
+        isinstance(min_cell, (int, np.integer))
+        and not isinstance(min_cell, bool)
+        and min_cell >= least
+    ):
+        return
+    way_out = (
+        ""
+        if least == 1
+        else ", or disclosure='simulation' if no real hospital is behind these rows"
+    )
     raise ValueError(f"min_cell={min_cell!r}: expected a whole number from {least} up{way_out}")
 
+# %% ../../nbs/library/learners/02_learner.ipynb #2a1ec4ee
 class SurvivalLearner(Learner):
     "A learner of a survival outcome: it can also say how probable it is to be event-free."
+
     kind = "survival"
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the smallest cell, where there is one, and a structured survival outcome."
-        if hasattr(self, "min_cell"): checked_cell(self.min_cell, getattr(self, "disclosure", "protected"))
+        if hasattr(self, "min_cell"):
+            checked_cell(self.min_cell, getattr(self, "disclosure", "protected"))
         return survival_target(y)
 
     @abstractmethod
-    def predict_survival(self, X:Any, times:Sequence[float], site:Any=None, baseline:str|None=None) -> pd.DataFrame:
+    def predict_survival(
+        self, X: Any, times: Sequence[float], site: Any = None, baseline: str | None = None
+    ) -> pd.DataFrame:
         "Probability of being event-free at `times`, shape (n, m)."
 
-    def survival_for(self, X:pd.DataFrame, times:Sequence[float], sites:np.ndarray) -> np.ndarray:
+    def survival_for(
+        self, X: pd.DataFrame, times: Sequence[float], sites: np.ndarray
+    ) -> np.ndarray:
         "The same for patients of known hospitals; a learner with a baseline for each hospital uses theirs."
         return self.predict_survival(X, times).to_numpy()
 
 # %% ../../nbs/library/learners/02_learner.ipynb #d908d668
-def ask_blocks(learner:Learner, blocks:dict[str, Block]) -> Ask:
+def ask_blocks(learner: Learner, blocks: dict[str, Block]) -> Ask:
     "Ask sites that live in this process."
-    def ask(question:str, state:dict[str, np.ndarray]) -> Answers:
-        return [{k: r.value for k, r in learner.answers(question, b, state).items()} for b in blocks.values()]
+
+    def ask(question: str, state: dict[str, np.ndarray]) -> Answers:
+        return [
+            {k: r.value for k, r in learner.answers(question, b, state).items()}
+            for b in blocks.values()
+        ]
+
     return ask
 
-def total(answers:Answers, name:str) -> np.ndarray:
-    "One record summed over the sites, in site order; whole numbers of one site are no reason to round those of another."
+# %% ../../nbs/library/learners/02_learner.ipynb #2efdeeeb
+def total(answers: Answers, name: str) -> np.ndarray:
+    """One record summed over the sites, in site order; whole numbers of one site are no reason to
+    round those of another.
+    """
     out = answers[0][name].astype(np.result_type(*(a[name].dtype for a in answers)))
-    for a in answers[1:]: out += a[name]
+    for a in answers[1:]:
+        out += a[name]
     return out

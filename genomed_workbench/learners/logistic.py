@@ -20,22 +20,31 @@ from .newton import NewtonLearner, NewtonSearch, run_search
 
 # %% ../../nbs/library/learners/05_logistic.ipynb #efc69661
 def logistic_terms(
-    X:np.ndarray,      # with a column of ones, shape (n, q)
-    y:np.ndarray,      # 0 or 1, shape (n,)
-    betas:np.ndarray,  # one candidate a row, shape (K, q)
+    X: np.ndarray,  # with a column of ones, shape (n, q)
+    y: np.ndarray,  # 0 or 1, shape (n,)
+    betas: np.ndarray,  # one candidate a row, shape (K, q)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Binomial log-likelihoods (K,), gradients (K, q), Hessians of minus them (K, q, q)."
     eta = X @ betas.T
     p = expit(eta)
-    return y @ eta - np.logaddexp(0, eta).sum(axis=0), (y[:, None] - p).T @ X, np.matmul(X.T, (p*(1 - p)).T[:, :, None]*X)
+    return (
+        y @ eta - np.logaddexp(0, eta).sum(axis=0),
+        (y[:, None] - p).T @ X,
+        np.matmul(X.T, (p * (1 - p)).T[:, :, None] * X),
+    )
 
 # %% ../../nbs/library/learners/05_logistic.ipynb #f7078eae
 class LogisticSearch(NewtonSearch):
     "Newton's search that says so when all outcomes are the same."
 
-    def _move(self, k:int, loglik:float, gradient:np.ndarray, hessian:np.ndarray, patients:float) -> None:
-        if self.rounds == 1 and abs(gradient[-1]) > (1 - 1e-12)*patients/2:
-            raise LearnerError(f"only one class: every training row has the outcome {int(gradient[-1] > 0)}, so there is nothing to tell apart")
+    def _move(
+        self, k: int, loglik: float, gradient: np.ndarray, hessian: np.ndarray, patients: float
+    ) -> None:
+        if self.rounds == 1 and abs(gradient[-1]) > (1 - 1e-12) * patients / 2:
+            raise LearnerError(
+                f"only one class: every training row has the outcome {int(gradient[-1] > 0)}, "
+                "so there is nothing to tell apart"
+            )
         super()._move(k, loglik, gradient, hessian, patients)
 
 # %% ../../nbs/library/learners/05_logistic.ipynb #bc8a1e8f
@@ -45,52 +54,72 @@ class LogisticRegression(NewtonLearner):
     The likelihood is `loglik - penalty * n * ((1 - l1_ratio) / 2 * sum((beta * sd)^2) + l1_ratio * sum(|beta * sd|))`, n training rows; the intercept is free.
     `predict` gives the probability of a 1, shape (n,).
     """
+
     kind = "binary"
     ratio = "odds_ratio"
     declares: ClassVar[dict[str, str]] = NewtonLearner.declares
 
-    def __init__(self,
-        penalty:float=0.0,   # per patient, on standardised coefficients
-        local_steps:int=5,   # steps at a site per round, where weights are averaged (FedAvg, FedProx, FedAdam)
-        l1_ratio:float|Sequence[float]=0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
+    def __init__(
+        self,
+        penalty: float = 0.0,  # per patient, on standardised coefficients
+        local_steps: int = 5,  # steps at a site per round, where weights are averaged (FedAvg, FedProx, FedAdam)
+        l1_ratio: float
+        | Sequence[
+            float
+        ] = 0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
     ):
         self.penalty, self.local_steps, self.l1_ratio = penalty, local_steps, l1_ratio
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the penalty and a 0/1 outcome."
-        if not self.penalty >= 0: raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
+        if not self.penalty >= 0:
+            raise ValueError(f"penalty={self.penalty!r}: expected a number from 0 up")
         self.ratios()
-        values = pd.to_numeric(pd.Series(np.asarray(y).ravel()), errors="coerce").to_numpy(dtype=float)
-        if not np.isin(values, (0.0, 1.0)).all(): raise ValueError("Unknown label type: y holds values other than 0 and 1; expected 0 and 1, none missing")
+        values = pd.to_numeric(pd.Series(np.asarray(y).ravel()), errors="coerce").to_numpy(
+            dtype=float
+        )
+        if not np.isin(values, (0.0, 1.0)).all():
+            raise ValueError(
+                "Unknown label type: y holds values other than 0 and 1; expected 0 and 1, none missing"
+            )
         return values
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Block:
+    def prepare(self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> Block:
         "Add the column of ones."
         return Block(np.column_stack([Z, np.ones(len(Z))]), y, fold)
 
-    def parameters(self, encoding:Encoding) -> tuple[list[str], np.ndarray]:
+    def parameters(self, encoding: Encoding) -> tuple[list[str], np.ndarray]:
         "The features and a free intercept."
-        return [*encoding.features, "(intercept)"], np.append(np.ones(len(encoding.features), bool), False)
+        return [*encoding.features, "(intercept)"], np.append(
+            np.ones(len(encoding.features), bool), False
+        )
 
-    def behind(self, block:Block) -> int:
+    def behind(self, block: Block) -> int:
         "The rarer outcome: with a single case, its covariates follow from the sums and the site's means."
         cases = int(block.y.sum())
         return min(cases, block.n - cases) or block.n
 
-    def penalised_at(self, block:Block, q:int) -> np.ndarray:
+    def penalised_at(self, block: Block, q: int) -> np.ndarray:
         "Everywhere but at the intercept."
         return np.append(np.ones(q - 1), 0.0)
 
-    def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def terms(self, block: Block, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Log-likelihood of one site's rows and its derivatives, for each candidate."
         return logistic_terms(block.X, block.y, betas)
 
-    def slope(self, block:Block, beta:np.ndarray) -> tuple[float, np.ndarray]:
+    def slope(self, block: Block, beta: np.ndarray) -> tuple[float, np.ndarray]:
         "Log-likelihood and gradient X'(y - p), without the Hessian."
         eta = block.X @ beta
         return float(block.y @ eta - np.logaddexp(0, eta).sum()), (block.y - expit(eta)) @ block.X
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "LogisticRegression":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "LogisticRegression":
         "Run the search, or take the averaged weights."
         names, penalised = self.parameters(encoding)
         ridge, lasso = self.split_penalty()
@@ -100,11 +129,11 @@ class LogisticRegression(NewtonLearner):
         self.intercept_ = float(self.beta_[-1] - self.coef_ @ encoding.mean)
         return self
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Probability of a 1, shape (n,)."
         return expit(self.encoded(X) @ self.beta_[:-1] + self.beta_[-1])
 
-    def predict_proba(self, X:Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         "Probabilities of 0 and of 1, shape (n, 2)."
         p = self.predict(X)
         return np.column_stack([1 - p, p])

@@ -18,16 +18,39 @@ import numpy as np
 import pandas as pd
 
 from .baseline import ProportionalHazards, SurvivalBlock
-from .discrete import AveragingSearch, DiscreteHazard, DiscreteSearch, Stacked, event_quantiles, likelihood_of, time_basis
+from genomed_workbench.learners.discrete import (
+    AveragingSearch,
+    DiscreteHazard,
+    DiscreteSearch,
+    Stacked,
+    event_quantiles,
+    likelihood_of,
+    time_basis,
+)
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, LearnerError, Released, SurvivalLearner, total
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Block,
+    LearnerError,
+    Released,
+    SurvivalLearner,
+    total,
+)
 from .newton import run_search, stratified_folds
-from ..statistics.cox import Increments, RiskOrder, group_sums, lived_hazard, risk_sums
+from genomed_workbench.statistics.cox import (
+    Increments,
+    RiskOrder,
+    group_sums,
+    lived_hazard,
+    risk_sums,
+)
 
 # %% ../../nbs/library/learners/12_neural.ipynb #c8bd7d4c
 @dataclass(frozen=True)
 class Shape:
     "How many numbers go in, lie hidden in each layer, and come out."
+
     layers: tuple[int, ...]
     level: bool = False  # True: only the first output depends on what goes in, the others are the same for everybody
 
@@ -36,53 +59,66 @@ class Shape:
         "Of the matrices; a row of biases follows each."
         return list(zip(self.layers[:-1], self.layers[1:]))
 
-    def read(self, weights:Any) -> list[tuple[Any, Any]]:
+    def read(self, weights: Any) -> list[tuple[Any, Any]]:
         "Matrix and biases of each layer, from weights of shape (q,)."
         out, at = [], 0
         for a, b in self.sizes:
-            out.append((weights[at:at + a*b].reshape(a, b), weights[at + a*b:at + a*b + b]))
-            at += a*b + b
+            out.append(
+                (weights[at : at + a * b].reshape(a, b), weights[at + a * b : at + a * b + b])
+            )
+            at += a * b + b
         return out
 
     def penalised(self) -> np.ndarray:
         "1 at the matrices, 0 at the biases, shape (q,)."
-        return np.concatenate([np.repeat([1.0, 0.0], [a*b, b]) for a, b in self.sizes])
+        return np.concatenate([np.repeat([1.0, 0.0], [a * b, b]) for a, b in self.sizes])
 
     def free(self) -> np.ndarray:
         "1 where a weight may move, shape (q,)."
-        free = np.ones(sum(a*b + b for a, b in self.sizes))
-        if self.level: self.read(free)[-1][0][:, 1:] = 0
+        free = np.ones(sum(a * b + b for a, b in self.sizes))
+        if self.level:
+            self.read(free)[-1][0][:, 1:] = 0
         return free
 
-    def start(self, seed:int) -> np.ndarray:
-        "Chance for the hidden layers (Glorot and Bengio 2010), zero for what comes out: the first answer is the same for everybody."
+    def start(self, seed: int) -> np.ndarray:
+        """Chance for the hidden layers (Glorot and Bengio 2010), zero for what comes out: the first
+        answer is the same for everybody.
+        """
         rng = np.random.default_rng([seed, 12])
-        parts = [np.append(rng.uniform(-1, 1, a*b)*np.sqrt(6/(a + b)), np.zeros(b)) for a, b in self.sizes]
-        return np.concatenate([*parts[:-1], 0*parts[-1]])
+        parts = [
+            np.append(rng.uniform(-1, 1, a * b) * np.sqrt(6 / (a + b)), np.zeros(b))
+            for a, b in self.sizes
+        ]
+        return np.concatenate([*parts[:-1], 0 * parts[-1]])
 
-    def outputs(self, weights:Any, X:Any, masks:Sequence[Any]=()) -> Any:
-        "What comes out for rows of shape (n, p), in numpy or in torch; masks silence hidden units while training (dropout)."
+    def outputs(self, weights: Any, X: Any, masks: Sequence[Any] = ()) -> Any:
+        """What comes out for rows of shape (n, p), in numpy or in torch; masks silence hidden units
+        while training (dropout).
+        """
         *hidden, (last, bias) = self.read(weights)
         for k, (matrix, shift) in enumerate(hidden):
             X = _bent(X @ matrix + shift)
-            if len(masks): X = X*masks[k]
+            if len(masks):
+                X = X * masks[k]
         return X @ last + bias
 
-def _bent(x:Any) -> Any:
+# %% ../../nbs/library/learners/12_neural.ipynb #77b4a577
+def _bent(x: Any) -> Any:
     return np.tanh(x) if isinstance(x, np.ndarray) else x.tanh()
 
 # %% ../../nbs/library/learners/12_neural.ipynb #90d00b21
 def cox_pull(
-    risk:np.ndarray,  # log hazard ratios in the sorted order, shape (n,)
-    order:RiskOrder,
-    ties:str="efron",
+    risk: np.ndarray,  # log hazard ratios in the sorted order, shape (n,)
+    order: RiskOrder,
+    ties: str = "efron",
 ) -> tuple[float, np.ndarray]:
     "Cox's partial log-likelihood and its derivative by each risk, shape (n,)."
-    if not len(order.deaths): return 0.0, np.zeros(len(risk))
+    if not len(order.deaths):
+        return 0.0, np.zeros(len(risk))
     shift = risk.max()
     w = np.exp(np.maximum(risk - shift, -600.0))
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
-    pull = -w*lived_hazard(order, inc.hazard, inc.take_back)
+    pull = -w * lived_hazard(order, inc.hazard, inc.take_back)
     pull[order.deaths] += 1
     return float((risk[order.deaths] - shift).sum() - np.log(inc.phi).sum()), pull
 
@@ -90,120 +126,186 @@ def cox_pull(
 @dataclass
 class Strata(SurvivalBlock):
     "Training rows of one hospital or of several, each hospital's in order of descending time."
-    stratum: np.ndarray = field(default_factory=lambda: np.zeros(0, int))  # which hospital, rows of one standing together, shape (n,); empty: one
+
+    stratum: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, int)
+    )  # which hospital, rows of one standing together, shape (n,); empty: one
 
     @classmethod
-    def joined(cls, blocks:Sequence[Block]) -> "Strata":
+    def joined(cls, blocks: Sequence[Block]) -> "Strata":
         "Blocks of several hospitals in one."
-        fold = None if blocks[0].fold is None else np.concatenate([b.fold for b in blocks if b.fold is not None])
-        return cls(np.concatenate([b.X for b in blocks]), np.concatenate([b.y for b in blocks]), fold, {}, np.repeat(np.arange(len(blocks)), [b.n for b in blocks]))
+        fold = (
+            None
+            if blocks[0].fold is None
+            else np.concatenate([b.fold for b in blocks if b.fold is not None])
+        )
+        return cls(
+            np.concatenate([b.X for b in blocks]),
+            np.concatenate([b.y for b in blocks]),
+            fold,
+            {},
+            np.repeat(np.arange(len(blocks)), [b.n for b in blocks]),
+        )
 
-    def some(self, rows:np.ndarray) -> "Strata":
+    def some(self, rows: np.ndarray) -> "Strata":
         "Some of the patients, with their hospitals."
-        return Strata(self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows], {}, self.stratum[rows] if len(self.stratum) else self.stratum)
+        return Strata(
+            self.X[rows],
+            self.y[rows],
+            None if self.fold is None else self.fold[rows],
+            {},
+            self.stratum[rows] if len(self.stratum) else self.stratum,
+        )
 
     @property
     def groups(self) -> list[tuple[slice, RiskOrder]]:
         "The rows of each hospital, and who is at risk when among them."
         if "groups" not in self.parts:
-            ends = np.append(0, np.cumsum(np.bincount(self.stratum))) if len(self.stratum) else [0, self.n]
+            ends = (
+                np.append(0, np.cumsum(np.bincount(self.stratum)))
+                if len(self.stratum)
+                else [0, self.n]
+            )
             rows = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:]) if b > a]
-            self.parts["groups"] = [(r, RiskOrder.of(self.y["time"][r], self.y["event"][r])) for r in rows]
+            self.parts["groups"] = [
+                (r, RiskOrder.of(self.y["time"][r], self.y["event"][r])) for r in rows
+            ]
         return self.parts["groups"]
 
 # %% ../../nbs/library/learners/12_neural.ipynb #35f1fbe1
 EPS = 1e-2  # in the unit of a slope per patient
 
+
 def torch_module() -> Any:
     "PyTorch, or what to install."
-    try: import torch
-    except ImportError as e: raise ImportError('neural networks are trained with PyTorch, which is not installed. Install it with: pip install "genomed-workbench[torch]"') from e
+    try:
+        import torch
+    except ImportError as e:
+        raise ImportError(
+            "neural networks are trained with PyTorch, which is not installed. Install it "
+            'with: pip install "genomed-workbench[torch]"'
+        ) from e
     return torch
 
+# %% ../../nbs/library/learners/12_neural.ipynb #a995c3ac
 @contextmanager
-def one_thread(torch:Any) -> Iterator[None]:
+def one_thread(torch: Any) -> Iterator[None]:
     "The same sums in the same order on every machine; small networks are no slower."
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 # %% ../../nbs/library/learners/12_neural.ipynb #c8c1118d
 @dataclass(frozen=True)
 class Local:
     "How a hospital trains by itself."
-    epochs: int             # steps on all its rows
-    rate: float             # of learning
-    penalty: float          # per patient, on the squares of the matrices
-    dropout: float = 0.0    # share of hidden units that are silent for a patient in a step
-    mu: float = 0.0         # pull towards the weights received (FedProx)
+
+    epochs: int  # steps on all its rows
+    rate: float  # of learning
+    penalty: float  # per patient, on the squares of the matrices
+    dropout: float = 0.0  # share of hidden units that are silent for a patient in a step
+    mu: float = 0.0  # pull towards the weights received (FedProx)
     seed: tuple[int, ...] = (0,)
 
-    def masks(self, shape:Shape, n:int, rng:np.random.Generator) -> list[np.ndarray]:
+    def masks(self, shape: Shape, n: int, rng: np.random.Generator) -> list[np.ndarray]:
         "Which hidden units are heard, of shape (n, units) each."
-        return [(rng.random((n, k)) >= self.dropout)/(1 - self.dropout) for k in shape.layers[1:-1]] if self.dropout else []
+        return (
+            [(rng.random((n, k)) >= self.dropout) / (1 - self.dropout) for k in shape.layers[1:-1]]
+            if self.dropout
+            else []
+        )
 
-    def moved(self,
-        shape:Shape,
-        weights:np.ndarray,  # received, shape (q,)
-        X:np.ndarray,        # shape (n, p)
-        pull:Callable[[np.ndarray], tuple[float, np.ndarray]],  # log-likelihood of outputs of shape (n, m), and which way they should go
+    def moved(
+        self,
+        shape: Shape,
+        weights: np.ndarray,  # received, shape (q,)
+        X: np.ndarray,  # shape (n, p)
+        pull: Callable[
+            [np.ndarray], tuple[float, np.ndarray]
+        ],  # log-likelihood of outputs of shape (n, m), and which way they should go
     ) -> tuple[np.ndarray, float]:
         "The weights after the steps, and the log-likelihood of those received (units silent, where there is dropout)."
         torch, rng = torch_module(), np.random.default_rng(self.seed)
         rows, flat, first = torch.from_numpy(X), torch.tensor(weights, requires_grad=True), 0.0
-        received, free, ridge = flat.detach().clone(), torch.from_numpy(shape.free()), torch.from_numpy(self.penalty*shape.penalised())
+        received, free, ridge = (
+            flat.detach().clone(),
+            torch.from_numpy(shape.free()),
+            torch.from_numpy(self.penalty * shape.penalised()),
+        )
         adam = torch.optim.Adam([flat], lr=self.rate, eps=EPS)
         with one_thread(torch):
             for step in range(self.epochs):
-                out = shape.outputs(flat, rows, [torch.from_numpy(m) for m in self.masks(shape, len(X), rng)])
+                out = shape.outputs(
+                    flat, rows, [torch.from_numpy(m) for m in self.masks(shape, len(X), rng)]
+                )
                 loglik, way = pull(out.detach().numpy())
-                if not step: first = loglik
-                slope, = torch.autograd.grad(out, flat, torch.from_numpy(-way/len(X)))
-                flat.grad = (slope + ridge*flat.detach())*free
+                if not step:
+                    first = loglik
+                (slope,) = torch.autograd.grad(out, flat, torch.from_numpy(-way / len(X)))
+                flat.grad = (slope + ridge * flat.detach()) * free
                 adam.step()
                 if self.mu:
-                    with torch.no_grad(): flat.copy_((flat + self.rate*self.mu*received)/(1 + self.rate*self.mu))
+                    with torch.no_grad():
+                        flat.copy_(
+                            (flat + self.rate * self.mu * received) / (1 + self.rate * self.mu)
+                        )
         return flat.detach().numpy().copy(), first
 
 # %% ../../nbs/library/learners/12_neural.ipynb #88c72280
 class Stopping(AveragingSearch):
     "Weights averaged by a Flower strategy until the patients kept aside no longer gain."
 
-    def __init__(self,
-        start:np.ndarray,
-        told:dict[str, np.ndarray],  # what the sites need to know beside the weights
-        max_rounds:int,
-        score:Callable[[np.ndarray], float]|None=None,  # of weights, higher is better; None: go on to the last round
-        patience:int=5,
+    def __init__(
+        self,
+        start: np.ndarray,
+        told: dict[str, np.ndarray],  # what the sites need to know beside the weights
+        max_rounds: int,
+        score: Callable[[np.ndarray], float]
+        | None = None,  # of weights, higher is better; None: go on to the last round
+        patience: int = 5,
     ):
         super().__init__(start, told, max_rounds)
-        self.score, self.patience, self.scores, self.best, self.kept = score, patience, list[float](), 0, start
+        self.score, self.patience, self.scores, self.best, self.kept = (
+            score,
+            patience,
+            list[float](),
+            0,
+            start,
+        )
 
     @property
     def done(self) -> bool:
         "True when the rounds or the patience are used up."
         return super().done or (self.score is not None and self.rounds - self.best >= self.patience)
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "Take the only site's weights."
         super().absorb(answers)
         self.judge(self.rounds, {"weights": self.now})
 
-    def judge(self, server_round:int, weights:dict[str, np.ndarray]) -> bool:
+    def judge(self, server_round: int, weights: dict[str, np.ndarray]) -> bool:
         "Keep the weights if they are the best so far."
         super().judge(server_round, {"weights": np.asarray(weights["weights"])})
-        if not np.isfinite(self.now).all(): raise LearnerError("the averaged weights are not finite: training at the sites diverged; choose a smaller learning_rate")
-        if server_round: self._compare(self.score(self.now) if self.score else float(server_round))
+        if not np.isfinite(self.now).all():
+            raise LearnerError(
+                "the averaged weights are not finite: training at the sites diverged; choose a smaller learning_rate"
+            )
+        if server_round:
+            self._compare(self.score(self.now) if self.score else float(server_round))
         return self.done
 
-    def _compare(self, score:float) -> None:
-        if score > max(self.scores, default=-np.inf): self.best, self.kept = self.rounds, self.now
+    def _compare(self, score: float) -> None:
+        if score > max(self.scores, default=-np.inf):
+            self.best, self.kept = self.rounds, self.now
         self.scores.append(score)
 
 # %% ../../nbs/library/learners/12_neural.ipynb #577cc7bb
 class Network(SurvivalLearner):
     "A neural network trained by averaging weights; a subclass says what pulls at its outputs."
+
     declares: ClassVar[dict[str, str]] = {
         "weights": "weights of the network after training at the site",
         "steps": "length of the site's training: learning rate times steps",
@@ -214,135 +316,278 @@ class Network(SurvivalLearner):
     min_cell: int
     disclosure: str
 
-    def __init__(self,
-        hidden:Sequence[int]=(16,),   # units in each hidden layer; () is a linear predictor
-        penalty:float=0.1,            # per patient, on the squares of all weights but the biases
-        learning_rate:float=0.02,     # of Adam
-        dropout:float=0.0,            # share of hidden units silenced at random while training
-        epochs:int=5,                 # steps at a site per round
-        max_rounds:int=20,            # fewer if the patients kept aside no longer gain
-        patience:int=4,               # rounds without a gain before training ends
-        validation:float=0.2,         # share of each site's training rows kept aside; 0: train to the last round
-        refit:bool=True,              # once the number of rounds is known, train on all rows
-        penalties:Sequence[float]=(0.03, 0.1, 0.3),  # to choose from by tuning
-        min_cell:int=5,               # fewest patients behind a released number
-        disclosure:str="protected",   # "simulation" releases single patients' times
-        seed:int=0,                   # of the first weights, of dropout, and of who is kept aside
+    def __init__(
+        self,
+        hidden: Sequence[int] = (16,),  # units in each hidden layer; () is a linear predictor
+        penalty: float = 0.1,  # per patient, on the squares of all weights but the biases
+        learning_rate: float = 0.02,  # of Adam
+        dropout: float = 0.0,  # share of hidden units silenced at random while training
+        epochs: int = 5,  # steps at a site per round
+        max_rounds: int = 20,  # fewer if the patients kept aside no longer gain
+        patience: int = 4,  # rounds without a gain before training ends
+        validation: float = 0.2,  # share of each site's training rows kept aside; 0: train to the last round
+        refit: bool = True,  # once the number of rounds is known, train on all rows
+        penalties: Sequence[float] = (0.03, 0.1, 0.3),  # to choose from by tuning
+        min_cell: int = 5,  # fewest patients behind a released number
+        disclosure: str = "protected",  # "simulation" releases single patients' times
+        seed: int = 0,  # of the first weights, of dropout, and of who is kept aside
     ):
-        self.hidden, self.penalty, self.learning_rate, self.dropout, self.epochs, self.max_rounds = hidden, penalty, learning_rate, dropout, epochs, max_rounds
-        self.patience, self.validation, self.refit, self.penalties, self.min_cell, self.disclosure, self.seed = patience, validation, refit, penalties, min_cell, disclosure, seed
+        (
+            self.hidden,
+            self.penalty,
+            self.learning_rate,
+            self.dropout,
+            self.epochs,
+            self.max_rounds,
+        ) = hidden, penalty, learning_rate, dropout, epochs, max_rounds
+        (
+            self.patience,
+            self.validation,
+            self.refit,
+            self.penalties,
+            self.min_cell,
+            self.disclosure,
+            self.seed,
+        ) = patience, validation, refit, penalties, min_cell, disclosure, seed
 
     @abstractmethod
-    def pull(self, block:Any, outputs:np.ndarray, state:dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
+    def pull(
+        self, block: Any, outputs: np.ndarray, state: dict[str, np.ndarray]
+    ) -> tuple[float, np.ndarray]:
         "Log-likelihood of outputs (n, m) of a site's rows, and its derivative by each."
 
     @abstractmethod
-    def behind(self, block:Any, state:dict[str, np.ndarray]) -> int:
+    def behind(self, block: Any, state: dict[str, np.ndarray]) -> int:
         "Fewest patients behind a number of the site's."
 
     @abstractmethod
-    def shape(self, features:int, state:dict[str, np.ndarray]) -> Shape:
+    def shape(self, features: int, state: dict[str, np.ndarray]) -> Shape:
         "Of the network."
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
-        if self.disclosure not in ("protected", "simulation"): raise ValueError(f"disclosure={self.disclosure!r}: expected 'protected' or 'simulation'")
-        for name, least, most in (("penalty", 0, 1e12), ("learning_rate", 1e-9, 10), ("dropout", 0, 0.95), ("epochs", 1, 10**6), ("max_rounds", 1, 10**6), ("patience", 1, 10**6), ("validation", 0, 0.5)):
-            if not least <= getattr(self, name) <= most: raise ValueError(f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}")
-        if isinstance(self.penalties, str) or not np.iterable(self.penalties): raise ValueError(f"penalties={self.penalties!r}: expected a list to choose from, such as (0.03, 0.1)")
-        if isinstance(self.hidden, (int, np.integer)) or any(int(k) != k or k < 1 for k in self.hidden): raise ValueError(f"hidden={self.hidden!r}: expected the units of each hidden layer, such as (32,) or (32, 16)")
+        if self.disclosure not in ("protected", "simulation"):
+            raise ValueError(
+                f"disclosure={self.disclosure!r}: expected 'protected' or 'simulation'"
+            )
+        for name, least, most in (
+            ("penalty", 0, 1e12),
+            ("learning_rate", 1e-9, 10),
+            ("dropout", 0, 0.95),
+            ("epochs", 1, 10**6),
+            ("max_rounds", 1, 10**6),
+            ("patience", 1, 10**6),
+            ("validation", 0, 0.5),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected a number from {least:g} to {most:g}"
+                )
+        if isinstance(self.penalties, str) or not np.iterable(self.penalties):
+            raise ValueError(
+                f"penalties={self.penalties!r}: expected a list to choose from, such as (0.03, 0.1)"
+            )
+        if isinstance(self.hidden, (int, np.integer)) or any(
+            int(k) != k or k < 1 for k in self.hidden
+        ):
+            raise ValueError(
+                f"hidden={self.hidden!r}: expected the units of each hidden layer, such as (32,) or (32, 16)"
+            )
         return super().target(y)
 
-    def prepare(self, Z:np.ndarray, y:np.ndarray, fold:np.ndarray|None=None) -> Strata:
+    def prepare(self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> Strata:
         "Sort by descending time; without folds from outside, deal the rows to parts of which the first is kept aside."
-        if fold is None and self.validation > 0: fold = stratified_folds(y["event"], round(1/self.validation), np.random.default_rng([self.seed, 7]))
+        if fold is None and self.validation > 0:
+            fold = stratified_folds(
+                y["event"], round(1 / self.validation), np.random.default_rng([self.seed, 7])
+            )
         return Strata.of(Z, y, fold)
 
-    def blocks(self, Z:np.ndarray, y:np.ndarray, site:np.ndarray|None=None, fold:np.ndarray|None=None) -> dict[str, Block]:
+    def blocks(
+        self,
+        Z: np.ndarray,
+        y: np.ndarray,
+        site: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
+    ) -> dict[str, Block]:
         "One table is one block, for weights are not averaged inside it; its hospitals are strata."
         parts = list(super().blocks(Z, y, site, fold).values())
         return {"all": parts[0] if len(parts) == 1 else Strata.joined(parts)}
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "Weights moved by local training, and how well given weights serve the rows kept aside."
-        if question == "weights": return self._moved(block, state)
-        if question == "score": return self._score(block, state)
+        if question == "weights":
+            return self._moved(block, state)
+        if question == "score":
+            return self._score(block, state)
         if question == "loss":
             part, few = self.part(block, state)
-            return {"loss": Released(np.array(-self._loglik(part, state)/part.n if few else 0.0), few or block.n)}
+            return {
+                "loss": Released(
+                    np.array(-self._loglik(part, state) / part.n if few else 0.0), few or block.n
+                )
+            }
         raise ValueError(f"{type(self).__name__} has no answer to {question!r}")
 
-    def part(self, block:Any, state:dict[str, np.ndarray]) -> tuple[Any, int]:
+    def part(self, block: Any, state: dict[str, np.ndarray]) -> tuple[Any, int]:
         """The rows to be used, and the fewest patients behind a number of theirs; 0 where nothing may be told. Answers with and without those kept aside
         can be compared, so they count too; where they would be too few, nobody is kept aside."""
-        cell, aside, fold = 1 if self.disclosure == "simulation" else self.min_cell, block.n - block.without(0).n, int(state.get("fold", np.array([-1]))[0])
+        cell, aside, fold = (
+            1 if self.disclosure == "simulation" else self.min_cell,
+            block.n - block.without(0).n,
+            int(state.get("fold", np.array([-1]))[0]),
+        )
         part = block.without(fold) if aside >= cell else block
         few = min(self.behind(part, state), aside if aside >= cell else block.n)
         return part, few if few >= cell else 0
 
-    def _loglik(self, block:Any, state:dict[str, np.ndarray]) -> float:
+    def _loglik(self, block: Any, state: dict[str, np.ndarray]) -> float:
         "Of the weights in `state`."
-        return self.pull(block, self.shape(block.X.shape[1], state).outputs(state["weights"], block.X), state)[0]
+        return self.pull(
+            block, self.shape(block.X.shape[1], state).outputs(state["weights"], block.X), state
+        )[0]
 
-    def _moved(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def _moved(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
         "Weights after some steps; a site with too few patients gives back those it received."
-        if "correction" in state: raise ValueError(f"{type(self).__name__} is trained with Adam, whose steps Scaffold cannot correct; use FedAvg, FedProx, FedNova or FedAdam")
-        (part, few), way = self.part(block, state), self.learning_rate*self.epochs
-        if not few: return {"weights": Released(state["weights"], block.n), "loss": Released(np.array(0.0), block.n), "steps": Released(np.array(0.0), block.n)}
-        local = Local(self.epochs, self.learning_rate, float(state["penalty"][0]), self.dropout, float(state.get("proximal-mu", np.zeros(1))[0]), (self.seed, int(state["server-round"][0])))
-        weights, loglik = local.moved(self.shape(part.X.shape[1], state), np.array(state["weights"]), part.X, partial(self.pull, part, state=state))
-        return {"weights": Released(weights, few), "loss": Released(np.array(-loglik/part.n), few), "steps": Released(np.array(way), few)}
+        if "correction" in state:
+            raise ValueError(
+                f"{type(self).__name__} is trained with Adam, whose steps Scaffold cannot "
+                "correct; use FedAvg, FedProx, FedNova or FedAdam"
+            )
+        (part, few), way = self.part(block, state), self.learning_rate * self.epochs
+        if not few:
+            return {
+                "weights": Released(state["weights"], block.n),
+                "loss": Released(np.array(0.0), block.n),
+                "steps": Released(np.array(0.0), block.n),
+            }
+        local = Local(
+            self.epochs,
+            self.learning_rate,
+            float(state["penalty"][0]),
+            self.dropout,
+            float(state.get("proximal-mu", np.zeros(1))[0]),
+            (self.seed, int(state["server-round"][0])),
+        )
+        weights, loglik = local.moved(
+            self.shape(part.X.shape[1], state),
+            np.array(state["weights"]),
+            part.X,
+            partial(self.pull, part, state=state),
+        )
+        return {
+            "weights": Released(weights, few),
+            "loss": Released(np.array(-loglik / part.n), few),
+            "steps": Released(np.array(way), few),
+        }
 
-    def _score(self, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
-        "What the rows kept aside add to the log-likelihood (Verweij and van Houwelingen 1993, doi:10.1002/sim.4780122407)."
+    def _score(self, block: Any, state: dict[str, np.ndarray]) -> dict[str, Released]:
+        """What the rows kept aside add to the log-likelihood (Verweij and van Houwelingen 1993,
+        doi:10.1002/sim.4780122407).
+        """
         part, few = self.part(block, state)
-        if not few or part.n == block.n: return {"held_out": Released(np.zeros(1), block.n)}
-        return {"held_out": Released(np.array([self._loglik(block, state) - self._loglik(part, state)]), few)}
+        if not few or part.n == block.n:
+            return {"held_out": Released(np.zeros(1), block.n)}
+        return {
+            "held_out": Released(
+                np.array([self._loglik(block, state) - self._loglik(part, state)]), few
+            )
+        }
 
-    def told(self, ask:Ask) -> dict[str, np.ndarray]:
+    def told(self, ask: Ask) -> dict[str, np.ndarray]:
         "What every question needs beside the weights."
         return {"penalty": np.array([float(self.penalty)])}
 
-    def first(self, features:int, ask:Ask, state:dict[str, np.ndarray]) -> np.ndarray:
+    def first(self, features: int, ask: Ask, state: dict[str, np.ndarray]) -> np.ndarray:
         "The weights to start from."
         return self.shape(features, state).start(self.seed)
 
-    def _search(self, encoding:Encoding, ask:Ask, told:dict[str, np.ndarray], fold:int, rounds:int, drive:Any) -> Stopping:
+    def _search(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        told: dict[str, np.ndarray],
+        fold: int,
+        rounds: int,
+        drive: Any,
+    ) -> Stopping:
         "Train without one fold and stop by it; without any (-1), for a given number of rounds."
         told = told | {"fold": np.array([float(fold)])}
-        def score(weights:np.ndarray) -> float: return float(total(ask("score", told | {"weights": weights}), "held_out")[0])
-        search = Stopping(self.first(len(encoding.features), ask, told), told, rounds, score if fold >= 0 else None, self.patience)
-        if rounds: (drive or partial(run_search, ask=ask))(search)
+
+        def score(weights: np.ndarray) -> float:
+            return float(total(ask("score", told | {"weights": weights}), "held_out")[0])
+
+        search = Stopping(
+            self.first(len(encoding.features), ask, told),
+            told,
+            rounds,
+            score if fold >= 0 else None,
+            self.patience,
+        )
+        if rounds:
+            (drive or partial(run_search, ask=ask))(search)
         return search
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series|None:
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series | None:
         "Choose among `penalties`: each is trained once without the first fold, stopped by it and scored on it."
-        if len(self.penalties) < 2: return None
+        if len(self.penalties) < 2:
+            return None
         scores = {}
         for penalty in self.penalties:
             self.set_params(penalty=float(penalty))
-            scores[float(penalty)] = max(self._search(encoding, ask, self.told(ask), 0, self.max_rounds, drive).scores)
+            scores[float(penalty)] = max(
+                self._search(encoding, ask, self.told(ask), 0, self.max_rounds, drive).scores
+            )
         found = pd.Series(scores, name="log-likelihood").rename_axis("penalty")
         self.set_params(penalty=float(found.idxmax()))
         return found
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "Network":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "Network":
         "Find the number of rounds by the patients kept aside, and train on all for as many."
         torch_module()
         told, rounds, p = self.told(ask), min(self.max_rounds, max_rounds), len(encoding.features)
         self.validated_ = pd.DataFrame({"score": []}, index=pd.Index([], name="round"), dtype=float)
         search = self._search(encoding, ask, told, 0 if self.validation else -1, rounds, drive)
         if self.validation:
-            self.validated_ = pd.DataFrame({"score": search.scores}, index=pd.RangeIndex(1, len(search.scores) + 1, name="round"))
-            if self.refit: search = self._search(encoding, ask, told, -1, search.best, drive)
-        self.encoding_, self.feature_names_in_, self.n_features_in_ = encoding, np.array(encoding.columns, dtype=object), len(encoding.columns)
-        self.weights_, self.n_rounds_, self.converged_ = np.array(search.kept), int(search.best), None
+            self.validated_ = pd.DataFrame(
+                {"score": search.scores},
+                index=pd.RangeIndex(1, len(search.scores) + 1, name="round"),
+            )
+            if self.refit:
+                search = self._search(encoding, ask, told, -1, search.best, drive)
+        self.encoding_, self.feature_names_in_, self.n_features_in_ = (
+            encoding,
+            np.array(encoding.columns, dtype=object),
+            len(encoding.columns),
+        )
+        self.weights_, self.n_rounds_, self.converged_ = (
+            np.array(search.kept),
+            int(search.best),
+            None,
+        )
         self._learned(ask, told, sites)
-        if not getattr(self, "baselines_", True) and (self.weights_ == self.first(p, ask, told)).all():
-            raise LearnerError(f"no hospital has enough patients with an event to train on (fewer than min_cell={self.min_cell} at each)")
+        if (
+            not getattr(self, "baselines_", True)
+            and (self.weights_ == self.first(p, ask, told)).all()
+        ):
+            raise LearnerError(
+                "no hospital has enough patients with an event to train on (fewer than "
+                f"min_cell={self.min_cell} at each)"
+            )
         return self
 
-    def _learned(self, ask:Ask, told:dict[str, np.ndarray], sites:Sequence[str]) -> None:
+    def _learned(self, ask: Ask, told: dict[str, np.ndarray], sites: Sequence[str]) -> None:
         "What is to be done once the weights are there."
 
 # %% ../../nbs/library/learners/12_neural.ipynb #19c949cd
@@ -352,13 +597,16 @@ class DeepSurv(Network, ProportionalHazards):
     What is maximised: `loglik - penalty * n / 2 * sum of squares of the weights`, n patients, stopped early.
     `predict` gives the log hazard ratio against a patient with the training mean of every feature.
     """
+
     declares: ClassVar[dict[str, str]] = Network.declares | ProportionalHazards.declares
 
-    def shape(self, features:int, state:dict[str, np.ndarray]) -> Shape:
+    def shape(self, features: int, state: dict[str, np.ndarray]) -> Shape:
         "One output."
         return Shape((features, *map(int, self.hidden), 1))
 
-    def pull(self, block:Any, outputs:np.ndarray, state:dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
+    def pull(
+        self, block: Any, outputs: np.ndarray, state: dict[str, np.ndarray]
+    ) -> tuple[float, np.ndarray]:
         "Cox's partial log-likelihood, each hospital by itself."
         loglik, way = 0.0, np.zeros_like(outputs)
         for rows, order in block.groups:
@@ -366,26 +614,35 @@ class DeepSurv(Network, ProportionalHazards):
             loglik += more
         return loglik, way
 
-    def behind(self, block:Any, state:dict[str, np.ndarray]) -> int:
+    def behind(self, block: Any, state: dict[str, np.ndarray]) -> int:
         "Patients with an event, or at risk at one if those are fewer."
-        return sum(min(int(order.tied.sum()), int(order.at_risk[-1])) for _, order in block.groups if len(order.at_risk))
+        return sum(
+            min(int(order.tied.sum()), int(order.at_risk[-1]))
+            for _, order in block.groups
+            if len(order.at_risk)
+        )
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "The answers of every network, and the baseline."
-        if question != "baseline": return super().answer(question, block, state)
+        if question != "baseline":
+            return super().answer(question, block, state)
         sorted_ = SurvivalBlock.of(block.X, block.y)
         return self.released_baseline(sorted_, self._risk(sorted_.X, state["weights"]))
 
-    def _learned(self, ask:Ask, told:dict[str, np.ndarray], sites:Sequence[str]) -> None:
+    def _learned(self, ask: Ask, told: dict[str, np.ndarray], sites: Sequence[str]) -> None:
         "The baselines."
         self.own_baselines(ask("baseline", told | {"weights": self.weights_}), sites)
 
-    def _risk(self, Z:np.ndarray, weights:np.ndarray) -> np.ndarray:
+    def _risk(self, Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
         "Against a patient with the mean of everything."
-        out = self.shape(Z.shape[1], {}).outputs(weights, np.vstack([Z, np.zeros(Z.shape[1])]))[:, 0]
+        out = self.shape(Z.shape[1], {}).outputs(weights, np.vstack([Z, np.zeros(Z.shape[1])]))[
+            :, 0
+        ]
         return out[:-1] - out[-1]
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Log hazard ratio, higher means earlier, shape (n,)."
         return self._risk(self.encoded(X), self.weights_)
 
@@ -397,6 +654,7 @@ class HazardNet(Network):
     for all hospitals. What is maximised: `loglik - penalty * n / 2 * sum of squares of the weights`, n patients, stopped early.
     `predict` gives the log ratio of the hazards cumulated over the whole grid, against a patient with the training mean of every feature.
     """
+
     declares: ClassVar[dict[str, str]] = Network.declares | {
         "knots": "round times between which events are counted",
         "events": "events between the knots",
@@ -406,99 +664,161 @@ class HazardNet(Network):
         "patients": "number of training rows used",
     }
 
-    def __init__(self,
-        hidden:Sequence[int]=(16,),   # units in each hidden layer; () is a linear predictor
-        penalty:float=0.1,            # per patient, on the squares of all weights but the biases
-        learning_rate:float=0.02,     # of Adam
-        dropout:float=0.0,            # share of hidden units silenced at random while training
-        epochs:int=5,                 # steps at a site per round
-        max_rounds:int=20,            # fewer if the patients kept aside no longer gain
-        patience:int=4,               # rounds without a gain before training ends
-        validation:float=0.2,         # share of each site's training rows kept aside; 0: train to the last round
-        refit:bool=True,              # once the number of rounds is known, train on all rows
-        penalties:Sequence[float]=(0.03, 0.1, 0.3),  # to choose from by tuning
-        min_cell:int=5,               # fewest patients behind a released number
-        disclosure:str="protected",   # "simulation" releases single patients' times
-        seed:int=0,                   # of the first weights, of dropout, and of who is kept aside
-        intervals:int=20,             # how many, with about the same number of events in each
-        time_grid:Sequence[float]|None=None,  # or: where they end, ascending, in the unit of time
-        knots:int=5,                  # of the spline over time
-        changing:bool=False,          # True: effects may change over time (as many parameters more)
+    def __init__(
+        self,
+        hidden: Sequence[int] = (16,),  # units in each hidden layer; () is a linear predictor
+        penalty: float = 0.1,  # per patient, on the squares of all weights but the biases
+        learning_rate: float = 0.02,  # of Adam
+        dropout: float = 0.0,  # share of hidden units silenced at random while training
+        epochs: int = 5,  # steps at a site per round
+        max_rounds: int = 20,  # fewer if the patients kept aside no longer gain
+        patience: int = 4,  # rounds without a gain before training ends
+        validation: float = 0.2,  # share of each site's training rows kept aside; 0: train to the last round
+        refit: bool = True,  # once the number of rounds is known, train on all rows
+        penalties: Sequence[float] = (0.03, 0.1, 0.3),  # to choose from by tuning
+        min_cell: int = 5,  # fewest patients behind a released number
+        disclosure: str = "protected",  # "simulation" releases single patients' times
+        seed: int = 0,  # of the first weights, of dropout, and of who is kept aside
+        intervals: int = 20,  # how many, with about the same number of events in each
+        time_grid: Sequence[float]
+        | None = None,  # or: where they end, ascending, in the unit of time
+        knots: int = 5,  # of the spline over time
+        changing: bool = False,  # True: effects may change over time (as many parameters more)
     ):
-        super().__init__(hidden, penalty, learning_rate, dropout, epochs, max_rounds, patience, validation, refit, penalties, min_cell, disclosure, seed)
-        self.intervals, self.time_grid, self.knots, self.changing = intervals, time_grid, knots, changing
+        super().__init__(
+            hidden,
+            penalty,
+            learning_rate,
+            dropout,
+            epochs,
+            max_rounds,
+            patience,
+            validation,
+            refit,
+            penalties,
+            min_cell,
+            disclosure,
+            seed,
+        )
+        self.intervals, self.time_grid, self.knots, self.changing = (
+            intervals,
+            time_grid,
+            knots,
+            changing,
+        )
 
-    def target(self, y:Any) -> np.ndarray:
+    def target(self, y: Any) -> np.ndarray:
         "Check the arguments and a structured survival outcome."
         self._plain().target(y)
         return super().target(y)
 
-    def shape(self, features:int, state:dict[str, np.ndarray]) -> Shape:
+    def shape(self, features: int, state: dict[str, np.ndarray]) -> Shape:
         "One output for each function of the spline."
-        return Shape((features, *map(int, self.hidden), min(self.knots, len(state["edges"]))), not self.changing)
+        return Shape(
+            (features, *map(int, self.hidden), min(self.knots, len(state["edges"]))),
+            not self.changing,
+        )
 
-    def stacked(self, block:Any, state:dict[str, np.ndarray]) -> Stacked:
+    def stacked(self, block: Any, state: dict[str, np.ndarray]) -> Stacked:
         "A site's patients on the grid in use, without their features; made once."
         key = ("grid", state["edges"].tobytes())
-        if key not in block.parts: block.parts[key] = Stacked(np.ones((block.n, 1)), block.y, None, {}, state["edges"], time_basis(len(state["edges"]), self.knots))
+        if key not in block.parts:
+            block.parts[key] = Stacked(
+                np.ones((block.n, 1)),
+                block.y,
+                None,
+                {},
+                state["edges"],
+                time_basis(len(state["edges"]), self.knots),
+            )
         return block.parts[key]
 
-    def pull(self, block:Any, outputs:np.ndarray, state:dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
+    def pull(
+        self, block: Any, outputs: np.ndarray, state: dict[str, np.ndarray]
+    ) -> tuple[float, np.ndarray]:
         "Log-likelihood of the patients' intervals: seen less expected, gathered by the functions of the spline."
         s = self.stacked(block, state)
         loglik, p = likelihood_of(s, outputs @ s.basis.T)
         return loglik, (s.seen - p) @ s.basis
 
-    def behind(self, block:Any, state:dict[str, np.ndarray]) -> int:
+    def behind(self, block: Any, state: dict[str, np.ndarray]) -> int:
         "Of the patients at risk at all, those with their event or those without, whichever are fewer."
         s = self.stacked(block, state)
         return s.fewest if s.event.any() else 0
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "The answers of every network, when events happen, and what Newton's search for the course wants to know."
-        if question == "grid": return self._plain().answer("grid", SurvivalBlock.of(block.X, block.y), state)
-        if question != "newton": return super().answer(question, block, state)
+        if question == "grid":
+            return self._plain().answer("grid", SurvivalBlock.of(block.X, block.y), state)
+        if question != "newton":
+            return super().answer(question, block, state)
         part, few = self.part(block, state)
         given = self._plain().answer("newton", self.stacked(part, state), state)
-        return {k: Released(r.value if few else 0*r.value, min(r.patients, few) if few else block.n) for k, r in given.items()}
+        return {
+            k: Released(r.value if few else 0 * r.value, min(r.patients, few) if few else block.n)
+            for k, r in given.items()
+        }
 
     def _plain(self) -> DiscreteHazard:
         "The model that knows the time and nothing else."
-        return DiscreteHazard(intervals=self.intervals, time_grid=self.time_grid, knots=self.knots, min_cell=self.min_cell, disclosure=self.disclosure)
+        return DiscreteHazard(
+            intervals=self.intervals,
+            time_grid=self.time_grid,
+            knots=self.knots,
+            min_cell=self.min_cell,
+            disclosure=self.disclosure,
+        )
 
-    def told(self, ask:Ask) -> dict[str, np.ndarray]:
+    def told(self, ask: Ask) -> dict[str, np.ndarray]:
         "The penalty, and where the intervals end."
-        self.edges_ = event_quantiles(ask("grid", {}), self.intervals) if self.time_grid is None else np.asarray(self.time_grid, float)
+        self.edges_ = (
+            event_quantiles(ask("grid", {}), self.intervals)
+            if self.time_grid is None
+            else np.asarray(self.time_grid, float)
+        )
         return super().told(ask) | {"edges": self.edges_}
 
-    def first(self, features:int, ask:Ask, state:dict[str, np.ndarray]) -> np.ndarray:
+    def first(self, features: int, ask: Ask, state: dict[str, np.ndarray]) -> np.ndarray:
         "The course of risk of all patients together, found exactly; nobody differs from it yet."
         m = min(self.knots, len(state["edges"]))
         names = [*(f"(time {u})" for u in range(1, m)), "(intercept)"]
-        search = DiscreteSearch(names, np.zeros(m), [0.0], grid={"edges": state["edges"]}, level=True)
+        search = DiscreteSearch(
+            names, np.zeros(m), [0.0], grid={"edges": state["edges"]}, level=True
+        )
         run_search(search, lambda question, trial: ask(question, trial | {"fold": state["fold"]}))
         weights = super().first(features, ask, state)
         weights[-m:] = np.roll(search.best[0], 1)
         return weights
 
-    def cumulative(self, Z:np.ndarray) -> np.ndarray:
+    def cumulative(self, Z: np.ndarray) -> np.ndarray:
         "Cumulative hazard at the end of each interval, minus the log of surviving it, shape (n, J)."
         outputs = self.shape(Z.shape[1], {"edges": self.edges_}).outputs(self.weights_, Z)
-        return np.cumsum(np.logaddexp(0, outputs @ time_basis(len(self.edges_), self.knots).T), axis=1)
+        return np.cumsum(
+            np.logaddexp(0, outputs @ time_basis(len(self.edges_), self.knots).T), axis=1
+        )
 
-    def predict(self, X:Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         "Log ratio of cumulative hazards, higher means earlier, shape (n,)."
         Z = self.encoded(X)
         log = np.log(self.cumulative(np.vstack([Z, np.zeros(Z.shape[1])]))[:, -1])
         return log[:-1] - log[-1]
 
-    def predict_survival(self,
-        X:Any,                    # raw columns, shape (n, columns)
-        times:Sequence[float],    # in the unit of time, shape (m,)
-        site:Any=None,            # makes no difference: one course of risk for all hospitals
-        baseline:str|None=None,   # likewise
-    ) -> pd.DataFrame:            # probability of being event-free, rows as X, columns = times
+    def predict_survival(
+        self,
+        X: Any,  # raw columns, shape (n, columns)
+        times: Sequence[float],  # in the unit of time, shape (m,)
+        site: Any = None,  # makes no difference: one course of risk for all hospitals
+        baseline: str | None = None,  # likewise
+    ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         "Survival probabilities. Inside an interval the hazard is constant; after the last one the curve stays flat."
         hazard, ends = self.cumulative(self.encoded(X)), np.append(0.0, self.edges_)
-        between = np.array([np.interp(np.asarray(times, float), ends, unit) for unit in np.eye(len(ends))[1:]])  # of each end in each time, shape (J, m)
-        return pd.DataFrame(np.exp(-hazard @ between), index=X.index if isinstance(X, pd.DataFrame) else None, columns=pd.Index(times, name="time"))
+        between = np.array(
+            [np.interp(np.asarray(times, float), ends, unit) for unit in np.eye(len(ends))[1:]]
+        )  # of each end in each time, shape (J, m)
+        return pd.DataFrame(
+            np.exp(-hazard @ between),
+            index=X.index if isinstance(X, pd.DataFrame) else None,
+            columns=pd.Index(times, name="time"),
+        )

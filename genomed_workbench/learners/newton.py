@@ -18,17 +18,34 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
 from scipy import stats
 
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, Learner, LearnerError, Released, total
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Block,
+    Learner,
+    LearnerError,
+    Released,
+    total,
+)
 
 # %% ../../nbs/library/learners/03_newton.ipynb #15fdf477
 class Search:
     "What the server asks in each round, and what it makes of the answers."
+
     question: str = "weights"
     max_rounds: int = 50
 
@@ -41,7 +58,7 @@ class Search:
         "What the sites need to know."
         return self.weights()
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "Take one round's answers, in site order."
         raise AttributeError(f"{type(self).__name__} takes no answers")
 
@@ -57,65 +74,105 @@ class Search:
         "Numbers that go to the sites along with the weights."
         return {}
 
-    def judge(self, server_round:int, weights:dict[str, np.ndarray]) -> bool:
+    def judge(self, server_round: int, weights: dict[str, np.ndarray]) -> bool:
         "Told the averaged weights after each round (and at the start, round 0); True ends the training."
         return False
 
 # %% ../../nbs/library/learners/03_newton.ipynb #bce041e2
 def sparse_minimum(
-    hessian:np.ndarray,   # of the quadratic model, shape (p, p)
-    linear:np.ndarray,    # its linear part, shape (p,)
-    lasso:np.ndarray,     # penalty on each size, shape (p,)
-    start:np.ndarray,     # shape (p,)
-    sweeps:int=1000,
-) -> np.ndarray:          # shape (p,)
-    "Minimum of b'Hb/2 - c'b + sum(lasso |b|) by coordinate descent; once the signs stand still, the coefficients are solved for at once (Friedman 2010, doi:10.18637/jss.v033.i01)."
+    hessian: np.ndarray,  # of the quadratic model, shape (p, p)
+    linear: np.ndarray,  # its linear part, shape (p,)
+    lasso: np.ndarray,  # penalty on each size, shape (p,)
+    start: np.ndarray,  # shape (p,)
+    sweeps: int = 1000,
+) -> np.ndarray:  # shape (p,)
+    """Minimum of b'Hb/2 - c'b + sum(lasso |b|) by coordinate descent; once the signs stand still, the
+    coefficients are solved for at once (Friedman 2010, doi:10.18637/jss.v033.i01).
+    """
     b, curve = start.copy(), np.maximum(np.diag(hessian), 1e-300)
     left, before = linear - hessian @ b, np.sign(b)
     for _ in range(sweeps):
         largest = 0.0
         for j in range(len(b)):
-            pull = left[j] + curve[j]*b[j]
-            moved = np.sign(pull)*max(abs(pull) - lasso[j], 0.0)/curve[j] - b[j]
-            if moved: b[j] += moved; left -= moved*hessian[j]; largest = max(largest, abs(moved))
+            pull = left[j] + curve[j] * b[j]
+            moved = np.sign(pull) * max(abs(pull) - lasso[j], 0.0) / curve[j] - b[j]
+            if moved:
+                b[j] += moved
+                left -= moved * hessian[j]
+                largest = max(largest, abs(moved))
         signs = np.sign(b)
-        if (signs == before).all() and (exact := _solved(hessian, linear, lasso, signs)) is not None: return exact
-        if largest < 1e-12*(1 + np.abs(b).max(initial=0.0)): break
+        if (signs == before).all() and (
+            exact := _solved(hessian, linear, lasso, signs)
+        ) is not None:
+            return exact
+        if largest < 1e-12 * (1 + np.abs(b).max(initial=0.0)):
+            break
         before = signs
     return b
 
-def _solved(hessian:np.ndarray, linear:np.ndarray, lasso:np.ndarray, signs:np.ndarray) -> np.ndarray|None:
+# %% ../../nbs/library/learners/03_newton.ipynb #08deb70b
+def _solved(
+    hessian: np.ndarray, linear: np.ndarray, lasso: np.ndarray, signs: np.ndarray
+) -> np.ndarray | None:
     "The minimum, if its signs are these; otherwise None."
     on, b = np.flatnonzero(signs), np.zeros(len(signs))
-    try: b[on] = np.linalg.solve(hessian[np.ix_(on, on)], linear[on] - lasso[on]*signs[on])
-    except np.linalg.LinAlgError: return None
+    try:
+        b[on] = np.linalg.solve(hessian[np.ix_(on, on)], linear[on] - lasso[on] * signs[on])
+    except np.linalg.LinAlgError:
+        return None
     slope = np.abs(linear - hessian @ b)
     off = signs == 0
-    return b if (np.sign(b) == signs).all() and (slope[off] <= lasso[off] + 1e-10*(1 + lasso[off])).all() else None
+    return (
+        b
+        if (np.sign(b) == signs).all()
+        and (slope[off] <= lasso[off] + 1e-10 * (1 + lasso[off])).all()
+        else None
+    )
 
 # %% ../../nbs/library/learners/03_newton.ipynb #81ed3f53
 class NewtonSearch(Search):
     "Newton's method with step halving for one or more penalised candidates at once."
+
     question = "newton"
 
-    def __init__(self,
-        features:Sequence[str],     # names of the parameters, shape (q,)
-        penalised:np.ndarray,       # True where the ridge applies, shape (q,)
-        penalties:Sequence[float],  # ridge per patient, one a candidate, shape (K,)
-        folds:Sequence[int]|None=None,  # fold left out by each candidate, -1 for none, shape (K,)
-        tol:float=1e-8,             # stop when no standardised coefficient moves by more
-        max_rounds:int=50,
-        lasso:Sequence[float]|None=None,  # penalty on the sizes per patient, one a candidate, shape (K,)
+    def __init__(
+        self,
+        features: Sequence[str],  # names of the parameters, shape (q,)
+        penalised: np.ndarray,  # True where the ridge applies, shape (q,)
+        penalties: Sequence[float],  # ridge per patient, one a candidate, shape (K,)
+        folds: Sequence[int]
+        | None = None,  # fold left out by each candidate, -1 for none, shape (K,)
+        tol: float = 1e-8,  # stop when no standardised coefficient moves by more
+        max_rounds: int = 50,
+        lasso: Sequence[float]
+        | None = None,  # penalty on the sizes per patient, one a candidate, shape (K,)
     ):
-        self.features, self.penalised, self.tol, self.max_rounds = list(features), np.asarray(penalised, float), tol, max_rounds
+        self.features, self.penalised, self.tol, self.max_rounds = (
+            list(features),
+            np.asarray(penalised, float),
+            tol,
+            max_rounds,
+        )
         self.penalties, K, q = np.asarray(penalties, float), len(penalties), len(self.features)
         self.folds = np.full(K, -1) if folds is None else np.asarray(folds)
         self.lasso = np.zeros(K) if lasso is None else np.asarray(lasso, float)
         self.trial, self.best = np.zeros((K, q)), np.zeros((K, q))
-        self.value, self.loglik, self.patients = np.full(K, -np.inf), np.full(K, np.nan), np.zeros(K)
+        self.value, self.loglik, self.patients = (
+            np.full(K, -np.inf),
+            np.full(K, np.nan),
+            np.zeros(K),
+        )
         self.hessian, self.gains = np.zeros((K, q, q)), [list[float]() for _ in range(K)]
-        self.active, self.converged, self.halvings = np.ones(K, bool), np.zeros(K, bool), np.zeros(K, int)
-        self.identified, self.rounds, self.first_diagonal = np.ones((K, q), bool), 0, np.full((K, q), np.nan)
+        self.active, self.converged, self.halvings = (
+            np.ones(K, bool),
+            np.zeros(K, bool),
+            np.zeros(K, int),
+        )
+        self.identified, self.rounds, self.first_diagonal = (
+            np.ones((K, q), bool),
+            0,
+            np.full((K, q), np.nan),
+        )
 
     @property
     def done(self) -> bool:
@@ -130,159 +187,249 @@ class NewtonSearch(Search):
         "What the sites need to know: the trial coefficients of the candidates still moving."
         return {"beta": self.trial[self.active], "fold": self.folds[self.active]}
 
-    def absorb(self, answers:Answers) -> None:
+    def absorb(self, answers: Answers) -> None:
         "Add up the sites' answers and move every active candidate."
         self.rounds += 1
-        loglik, gradient, hessian, patients = (total(answers, k) for k in ("loglik", "gradient", "hessian", "patients"))
+        loglik, gradient, hessian, patients = (
+            total(answers, k) for k in ("loglik", "gradient", "hessian", "patients")
+        )
         for row, k in enumerate(np.flatnonzero(self.active)):
-            self._move(int(k), float(loglik[row]), gradient[row], hessian[row], float(patients[row]))
+            self._move(
+                int(k), float(loglik[row]), gradient[row], hessian[row], float(patients[row])
+            )
 
-    def _move(self, k:int, loglik:float, gradient:np.ndarray, hessian:np.ndarray, patients:float) -> None:
+    def _move(
+        self, k: int, loglik: float, gradient: np.ndarray, hessian: np.ndarray, patients: float
+    ) -> None:
         "Accept the trial of candidate `k` and step on, or go half the way back."
-        ridge = self.penalties[k]*patients*self.penalised
+        ridge = self.penalties[k] * patients * self.penalised
         value = loglik - self.held_back(k, patients)
-        if not np.isfinite(value) or value < self.value[k] - 1e-10*max(1.0, abs(self.value[k])): return self._halve(k)
-        self.best[k], self.value[k], self.loglik[k], self.patients[k], self.hessian[k] = self.trial[k], value, loglik, patients, hessian
-        if np.isnan(self.first_diagonal[k]).any(): self._look(k, hessian, ridge)
-        step, gain = self._step(k, gradient - ridge*self.trial[k], hessian + np.diag(ridge), patients)
+        if not np.isfinite(value) or value < self.value[k] - 1e-10 * max(1.0, abs(self.value[k])):
+            return self._halve(k)
+        self.best[k], self.value[k], self.loglik[k], self.patients[k], self.hessian[k] = (
+            self.trial[k],
+            value,
+            loglik,
+            patients,
+            hessian,
+        )
+        if np.isnan(self.first_diagonal[k]).any():
+            self._look(k, hessian, ridge)
+        step, gain = self._step(
+            k, gradient - ridge * self.trial[k], hessian + np.diag(ridge), patients
+        )
         self._watch(k, gain, hessian)
         self.halvings[k] = 0
         self.trial[k] = self.best[k] + step
-        if np.abs(step).max(initial=0.0) < self.tol*(1 + np.abs(self.best[k]).max(initial=0.0)):
+        if np.abs(step).max(initial=0.0) < self.tol * (1 + np.abs(self.best[k]).max(initial=0.0)):
             self.best[k], self.active[k], self.converged[k] = self.trial[k], False, True
 
-    def held_back(self, k:int, patients:float) -> float:
+    def held_back(self, k: int, patients: float) -> float:
         "What the penalty takes from the log-likelihood of the trial of candidate `k`."
-        ridge = 0.5*(self.penalties[k]*patients*self.penalised*self.trial[k]**2).sum()
-        return ridge + self.lasso[k]*patients*(self.penalised*np.abs(self.trial[k])).sum() if self.lasso[k] else ridge
+        ridge = 0.5 * (self.penalties[k] * patients * self.penalised * self.trial[k] ** 2).sum()
+        return (
+            ridge + self.lasso[k] * patients * (self.penalised * np.abs(self.trial[k])).sum()
+            if self.lasso[k]
+            else ridge
+        )
 
-    def _halve(self, k:int) -> None:
+    def _halve(self, k: int) -> None:
         "The likelihood fell: try half the step."
         self.halvings[k] += 1
-        self.trial[k] = (self.trial[k] + self.best[k])/2
-        if self.halvings[k] > 40: self.active[k] = False
+        self.trial[k] = (self.trial[k] + self.best[k]) / 2
+        if self.halvings[k] > 40:
+            self.active[k] = False
 
-    def _step(self, k:int, gradient:np.ndarray, hessian:np.ndarray, patients:float) -> tuple[np.ndarray, float]:
+    def _step(
+        self, k: int, gradient: np.ndarray, hessian: np.ndarray, patients: float
+    ) -> tuple[np.ndarray, float]:
         "Newton's step over the identified parameters, and the gain it promises."
         on, step = np.flatnonzero(self.identified[k]), np.zeros(len(gradient))
         if self.lasso[k]:
             inside, now = hessian[np.ix_(on, on)], self.best[k][on]
-            step[on] = sparse_minimum(inside, gradient[on] + inside @ now, self.lasso[k]*patients*self.penalised[on], now) - now
+            step[on] = (
+                sparse_minimum(
+                    inside,
+                    gradient[on] + inside @ now,
+                    self.lasso[k] * patients * self.penalised[on],
+                    now,
+                )
+                - now
+            )
         elif len(on):
-            try: step[on] = np.linalg.solve(hessian[np.ix_(on, on)], gradient[on])
-            except np.linalg.LinAlgError: raise LearnerError(self._separation(k, hessian)) from None
-        return step, float(gradient @ step)/2
+            try:
+                step[on] = np.linalg.solve(hessian[np.ix_(on, on)], gradient[on])
+            except np.linalg.LinAlgError:
+                raise LearnerError(self._separation(k, hessian)) from None
+        return step, float(gradient @ step) / 2
 
-    def _look(self, k:int, hessian:np.ndarray, ridge:np.ndarray) -> None:
+    def _look(self, k: int, hessian: np.ndarray, ridge: np.ndarray) -> None:
         "At the first answer: which parameters can the data tell apart at all?"
         diagonal = self.first_diagonal[k] = np.diag(hessian)
-        self.identified[k] = diagonal > 1e-9*max(diagonal.max(initial=0.0), 1e-300)
+        self.identified[k] = diagonal > 1e-9 * max(diagonal.max(initial=0.0), 1e-300)
         on = np.flatnonzero(self.identified[k])
-        if not len(on) or (ridge[on] > 0).all() or self.lasso[k]: return
+        if not len(on) or (ridge[on] > 0).all() or self.lasso[k]:
+            return
         held = hessian + np.diag(ridge)
         scale = np.sqrt(np.diag(held)[on])
-        values, vectors = np.linalg.eigh(held[np.ix_(on, on)]/np.outer(scale, scale))
-        if values[0] < 1e-10: raise LearnerError(self._collinear(on, vectors[:, 0]))
+        values, vectors = np.linalg.eigh(held[np.ix_(on, on)] / np.outer(scale, scale))
+        if values[0] < 1e-10:
+            raise LearnerError(self._collinear(on, vectors[:, 0]))
 
-    def _collinear(self, on:np.ndarray, vector:np.ndarray) -> str:
+    def _collinear(self, on: np.ndarray, vector: np.ndarray) -> str:
         names = [self.features[on[i]] for i in np.argsort(-np.abs(vector)) if abs(vector[i]) > 0.05]
-        return (f"these features cannot be told apart (collinear, or too few events for {len(on)} features): {', '.join(names[:8])}"
-                f"{' ...' if len(names) > 8 else ''}. Leave one out, or pass a penalty, e.g. penalty=0.01.")
+        return (
+            "these features cannot be told apart (collinear, or too few events for "
+            f"{len(on)} features): {', '.join(names[:8])}"
+            f"{' ...' if len(names) > 8 else ''}. Leave one out, or pass a penalty, e.g. penalty=0.01."
+        )
 
-    def _watch(self, k:int, gain:float, hessian:np.ndarray) -> None:
+    def _watch(self, k: int, gain: float, hessian: np.ndarray) -> None:
         "Separation shows in steps that promise ever less but never shrink fast."
         self.gains[k].append(gain)
         g = self.gains[k][-4:]
-        if self.penalties[k] == self.lasso[k] == 0 and len(g) == 4 and g[0] < 1e-2 and g[-1] > 1e-16 and all(b > 0.1*a for a, b in zip(g, g[1:])):
+        if (
+            self.penalties[k] == self.lasso[k] == 0
+            and len(g) == 4
+            and g[0] < 1e-2
+            and g[-1] > 1e-16
+            and all(b > 0.1 * a for a, b in zip(g, g[1:]))
+        ):
             raise LearnerError(self._separation(k, hessian))
 
-    def _separation(self, k:int, hessian:np.ndarray) -> str:
-        left = np.diag(hessian)/np.where(self.first_diagonal[k] > 0, self.first_diagonal[k], 1)
-        names = [self.features[i] for i in np.argsort(left) if left[i] < 0.05] or [self.features[int(np.argmin(left))]]
-        return (f"the fit runs away to infinity: {', '.join(names[:5])} separate(s) those with the event from those without. "
-                f"Pass a penalty, e.g. penalty=0.01, or leave the feature out.")
+    def _separation(self, k: int, hessian: np.ndarray) -> str:
+        left = np.diag(hessian) / np.where(self.first_diagonal[k] > 0, self.first_diagonal[k], 1)
+        names = [self.features[i] for i in np.argsort(left) if left[i] < 0.05] or [
+            self.features[int(np.argmin(left))]
+        ]
+        return (
+            f"the fit runs away to infinity: {', '.join(names[:5])} separate(s) those with "
+            "the event from those without. "
+            f"Pass a penalty, e.g. penalty=0.01, or leave the feature out."
+        )
 
 # %% ../../nbs/library/learners/03_newton.ipynb #f4d7bbf1
 class SearchStrategy(FedAvg):
     "A Flower strategy that drives a search: every site answers every round, and answers are summed, not averaged."
 
-    def __init__(self, search:Search):
+    def __init__(self, search: Search):
         super().__init__(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
         self.search = search
 
-    def configure_train(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "The search's question and state, to every site."
-        if self.search.done: return []
+        if self.search.done:
+            return []
         config["server-round"], config["question"] = server_round, self.search.question
-        record = RecordDict({self.arrayrecord_key: to_record(self.search.state()), self.configrecord_key: config})
+        record = RecordDict(
+            {self.arrayrecord_key: to_record(self.search.state()), self.configrecord_key: config}
+        )
         return self._construct_messages(record, list(grid.get_node_ids()), MessageType.TRAIN)
 
-    def aggregate_train(self, server_round:int, replies:Iterable[Message]) -> tuple[ArrayRecord|None, MetricRecord|None]:
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         "Give the answers to the search."
         contents = [m.content for m in replies if m.has_content()]
-        if not contents: return None, None
+        if not contents:
+            return None, None
         self.search.absorb([from_record(c["arrays"]) for c in contents])
         return None, None
 
 # %% ../../nbs/library/learners/03_newton.ipynb #bb9bfd41
 @lru_cache(maxsize=1024)
-def _npy_head(dtype:np.dtype, shape:tuple[int, ...]) -> tuple[str, str, bytes]:
-    "Names of the type and of the format, and the bytes that stand before the numbers: the same for all arrays of one type and shape."
+def _npy_head(dtype: np.dtype, shape: tuple[int, ...]) -> tuple[str, str, bytes]:
+    """Names of the type and of the format, and the bytes that stand before the numbers: the same for
+    all arrays of one type and shape.
+    """
     whole = Array(np.zeros(shape, dtype))
-    return whole.dtype, whole.stype, whole.data[:len(whole.data) - dtype.itemsize*prod(shape)]
+    return whole.dtype, whole.stype, whole.data[: len(whole.data) - dtype.itemsize * prod(shape)]
 
-def to_array(values:np.ndarray) -> Array:
+# %% ../../nbs/library/learners/03_newton.ipynb #5bc01c36
+def to_array(values: np.ndarray) -> Array:
     "The same bytes as Flower's `Array(values)`, without writing the text header each time."
     values = np.ascontiguousarray(values)
     dtype, stype, head = _npy_head(values.dtype, values.shape)
     return Array(dtype, values.shape, stype, b"".join((head, values.data)))
 
-def to_record(arrays:dict[str, np.ndarray]) -> ArrayRecord:
+# %% ../../nbs/library/learners/03_newton.ipynb #7db4816b
+def to_record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
     "Named numpy arrays as a Flower record."
     record = ArrayRecord()
-    for name, values in arrays.items(): record[name] = to_array(values)
+    for name, values in arrays.items():
+        record[name] = to_array(values)
     return record
 
-def from_array(array:Array) -> np.ndarray:
-    "A Flower array as numpy: the numbers stand at the end of its .npy bytes, so its text header need not be parsed each time."
+# %% ../../nbs/library/learners/03_newton.ipynb #698b45b9
+def from_array(array: Array) -> np.ndarray:
+    """A Flower array as numpy: the numbers stand at the end of its .npy bytes, so its text header need
+    not be parsed each time.
+    """
     dtype, count = np.dtype(array.dtype), prod(array.shape)
-    return np.frombuffer(array.data, dtype, count, len(array.data) - dtype.itemsize*count).reshape(array.shape)
+    return np.frombuffer(
+        array.data, dtype, count, len(array.data) - dtype.itemsize * count
+    ).reshape(array.shape)
 
-def from_record(record:Any) -> dict[str, np.ndarray]:
+# %% ../../nbs/library/learners/03_newton.ipynb #218db227
+def from_record(record: Any) -> dict[str, np.ndarray]:
     "A Flower record as named numpy arrays, read-only."
     return {k: from_array(v) for k, v in record.items()}
 
 # %% ../../nbs/library/learners/03_newton.ipynb #5c3f7987
-def run_search(search:Search, ask:Ask) -> None:
+def run_search(search: Search, ask: Ask) -> None:
     "Ask and absorb until the search is done."
-    while not search.done: search.absorb(ask(search.question, search.state()))
+    while not search.done:
+        search.absorb(ask(search.question, search.state()))
 
+# %% ../../nbs/library/learners/03_newton.ipynb #d19c2fc8
 def ratio_table(
-    coef:pd.Series,     # per unit of the original variable, index = feature
-    se:np.ndarray,      # standard errors, NaN where unknown
-    ratio:str,          # name of exp(coef)
-    level:float=0.95,
+    coef: pd.Series,  # per unit of the original variable, index = feature
+    se: np.ndarray,  # standard errors, NaN where unknown
+    ratio: str,  # name of exp(coef)
+    level: float = 0.95,
 ) -> pd.DataFrame:
     "Coefficients with Wald intervals and p values."
-    half = stats.norm.ppf((1 + level)/2)*se
-    with np.errstate(over="ignore"):  # per unit of a variable in a tiny unit a ratio may be beyond all numbers
-        return pd.DataFrame({"coef": coef, "se": se, ratio: np.exp(coef), "low": np.exp(coef - half), "high": np.exp(coef + half),
-                             "p": 2*stats.norm.sf(np.abs(coef/se))}).rename_axis("feature")
+    half = stats.norm.ppf((1 + level) / 2) * se
+    with np.errstate(
+        over="ignore"
+    ):  # per unit of a variable in a tiny unit a ratio may be beyond all numbers
+        return pd.DataFrame(
+            {
+                "coef": coef,
+                "se": se,
+                ratio: np.exp(coef),
+                "low": np.exp(coef - half),
+                "high": np.exp(coef + half),
+                "p": 2 * stats.norm.sf(np.abs(coef / se)),
+            }
+        ).rename_axis("feature")
 
 # %% ../../nbs/library/learners/03_newton.ipynb #0c354502
 class UnidentifiedWarning(UserWarning):
     "The data cannot say what a feature does; its coefficient is left open."
 
-def standard_errors(search:NewtonSearch, k:int=0) -> np.ndarray:
-    "From the inverse of the penalised Hessian at the solution; NaN for what is not identified, and for an elastic net, which has none; shape (q,)."
-    on, out = np.flatnonzero(search.identified[k] & (search.lasso[k] == 0)), np.full(len(search.features), np.nan)
-    hessian = search.hessian[k] + np.diag(search.penalties[k]*search.patients[k]*search.penalised)
-    if len(on): out[on] = np.sqrt(np.diag(np.linalg.inv(hessian[np.ix_(on, on)])))
+# %% ../../nbs/library/learners/03_newton.ipynb #e542e33a
+def standard_errors(search: NewtonSearch, k: int = 0) -> np.ndarray:
+    """From the inverse of the penalised Hessian at the solution; NaN for what is not identified, and
+    for an elastic net, which has none; shape (q,).
+    """
+    on, out = (
+        np.flatnonzero(search.identified[k] & (search.lasso[k] == 0)),
+        np.full(len(search.features), np.nan),
+    )
+    hessian = search.hessian[k] + np.diag(
+        search.penalties[k] * search.patients[k] * search.penalised
+    )
+    if len(on):
+        out[on] = np.sqrt(np.diag(np.linalg.inv(hessian[np.ix_(on, on)])))
     return out
 
 # %% ../../nbs/library/learners/03_newton.ipynb #de758c1b
 class NewtonLearner(Learner):
     "Penalised maximum likelihood (ridge or elastic net), exact over a federation; subclasses give `terms`."
+
     declares: ClassVar[dict[str, str]] = {
         "loglik": "log-likelihood of the site's training rows",
         "gradient": "gradient of the log-likelihood, one number a parameter",
@@ -295,14 +442,18 @@ class NewtonLearner(Learner):
     }
     scalars: ClassVar[tuple[str, ...]] = ("loss", "steps")
     penalty: float
-    l1_ratio: float | Sequence[float] = 0.0  # share of the penalty that is on sizes instead of squares; several to choose from
+    l1_ratio: float | Sequence[float] = (
+        0.0  # share of the penalty that is on sizes instead of squares; several to choose from
+    )
     local_steps: int
 
     @abstractmethod
-    def terms(self, block:Block, betas:np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        "Log-likelihoods (K,), gradients (K, q) and Hessians of minus them (K, q, q) of one site's rows, for candidates of shape (K, q)."
+    def terms(self, block: Block, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log-likelihoods (K,), gradients (K, q) and Hessians of minus them (K, q, q) of one site's
+        rows, for candidates of shape (K, q).
+        """
 
-    def slope(self, block:Block, beta:np.ndarray) -> tuple[float, np.ndarray]:
+    def slope(self, block: Block, beta: np.ndarray) -> tuple[float, np.ndarray]:
         "Log-likelihood and gradient (q,) at one candidate; a subclass may have a way without the Hessian."
         loglik, gradient, _ = self.terms(block, beta[None])
         return float(loglik[0]), gradient[0]
@@ -310,138 +461,268 @@ class NewtonLearner(Learner):
     def ratios(self) -> tuple[float, ...]:
         "The share, or the shares to choose from, of the penalty that is on sizes."
         ratios = tuple(float(r) for r in np.atleast_1d(np.asarray(self.l1_ratio, float)))
-        if not ratios or not all(0 <= r <= 1 for r in ratios): raise ValueError(f"l1_ratio={self.l1_ratio!r}: expected a number from 0 (ridge) to 1 (lasso), or several to choose from")
+        if not ratios or not all(0 <= r <= 1 for r in ratios):
+            raise ValueError(
+                f"l1_ratio={self.l1_ratio!r}: expected a number from 0 (ridge) to 1 (lasso), or several to choose from"
+            )
         return ratios
 
     def split_penalty(self) -> tuple[float, float]:
         "Ridge and lasso per patient."
         ratios = self.ratios()
-        if len(ratios) > 1: raise LearnerError(f"l1_ratio={self.l1_ratio!r}: several to choose from; pass tune=5 so that one is chosen, or name one")
-        return self.penalty*(1 - ratios[0]), self.penalty*ratios[0]
+        if len(ratios) > 1:
+            raise LearnerError(
+                f"l1_ratio={self.l1_ratio!r}: several to choose from; pass tune=5 so that one is chosen, or name one"
+            )
+        return self.penalty * (1 - ratios[0]), self.penalty * ratios[0]
 
-    def parameters(self, encoding:Encoding) -> tuple[list[str], np.ndarray]:
+    def parameters(self, encoding: Encoding) -> tuple[list[str], np.ndarray]:
         "Names of the parameters and which of them the ridge applies to."
         return list(encoding.features), np.ones(len(encoding.features), bool)
 
-    def behind(self, block:Block) -> int:
+    def behind(self, block: Block) -> int:
         "How many patients stand behind each sum over this block."
         return block.n
 
-    def behind_left_out(self, block:Block, state:dict[str, np.ndarray]) -> int:
+    def behind_left_out(self, block: Block, state: dict[str, np.ndarray]) -> int:
         "As many as stand behind each sum over these patients: it follows by subtraction."
         return self.behind(block)
 
-    def answer(self, question:str, block:Block, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Block, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "Newton's sums, the score of the folds left out, or weights moved by local training."
-        if question == "newton": return self._sums(block, state["beta"], state["fold"])
-        if question == "score": return self._held_out(block, state["beta"], state["fold"])
-        if question == "loss": return {"loss": Released(np.array(-self.slope(block, state["weights"])[0]/block.n), self.behind(block))}
+        if question == "newton":
+            return self._sums(block, state["beta"], state["fold"])
+        if question == "score":
+            return self._held_out(block, state["beta"], state["fold"])
+        if question == "loss":
+            return {
+                "loss": Released(
+                    np.array(-self.slope(block, state["weights"])[0] / block.n), self.behind(block)
+                )
+            }
         if question == "weights":
-            if self.ratios() != (0.0,): raise LearnerError(f"l1_ratio={self.l1_ratio!r}: an elastic net is fitted exactly, not by averaging weights; leave strategy out, or set l1_ratio=0")
+            if self.ratios() != (0.0,):
+                raise LearnerError(
+                    f"l1_ratio={self.l1_ratio!r}: an elastic net is fitted exactly, not by "
+                    "averaging weights; leave strategy out, or set l1_ratio=0"
+                )
             few, (moved, loss, way) = self.behind(block), self._local(block, state)
-            return {"weights": Released(moved, few), "loss": Released(np.array(loss), few), "steps": Released(np.array(way), few)}
+            return {
+                "weights": Released(moved, few),
+                "loss": Released(np.array(loss), few),
+                "steps": Released(np.array(way), few),
+            }
         raise ValueError(f"{type(self).__name__} has no answer to {question!r}")
 
-    def _sums(self, block:Block, betas:np.ndarray, folds:np.ndarray) -> dict[str, Released]:
-        "One log-likelihood, gradient and Hessian a candidate; candidates that leave out the same fold are computed together."
+    def _sums(self, block: Block, betas: np.ndarray, folds: np.ndarray) -> dict[str, Released]:
+        """One log-likelihood, gradient and Hessian a candidate; candidates that leave out the same
+        fold are computed together.
+        """
         K, q, left_out = len(betas), betas.shape[1], np.unique(folds)
-        loglik, gradient, hessian, patients = np.empty(K), np.empty((K, q)), np.empty((K, q, q)), np.empty(K)
+        loglik, gradient, hessian, patients = (
+            np.empty(K),
+            np.empty((K, q)),
+            np.empty((K, q, q)),
+            np.empty(K),
+        )
         for f in left_out:
             mine, part = folds == f, block.without(int(f))
             loglik[mine], gradient[mine], hessian[mine] = self.terms(part, betas[mine])
             patients[mine] = part.n
         parts = [part for f in left_out if (part := block.without(int(f))).n]
         seen = [(self.behind(part), part.n) for part in parts] + self._of_folds(block, left_out)
-        few, rows = min((behind for behind, _ in seen), default=block.n), min((n for _, n in seen), default=block.n)
-        return {"loglik": Released(loglik, few), "gradient": Released(gradient, few), "hessian": Released(hessian, few), "patients": Released(patients, rows)}
+        few, rows = (
+            min((behind for behind, _ in seen), default=block.n),
+            min((n for _, n in seen), default=block.n),
+        )
+        return {
+            "loglik": Released(loglik, few),
+            "gradient": Released(gradient, few),
+            "hessian": Released(hessian, few),
+            "patients": Released(patients, rows),
+        }
 
-    def _held_out(self, block:Block, betas:np.ndarray, folds:np.ndarray) -> dict[str, Released]:
-        "What the rows left out add to the log-likelihood (Verweij and van Houwelingen 1993, doi:10.1002/sim.4780122407)."
+    def _held_out(self, block: Block, betas: np.ndarray, folds: np.ndarray) -> dict[str, Released]:
+        """What the rows left out add to the log-likelihood (Verweij and van Houwelingen 1993,
+        doi:10.1002/sim.4780122407).
+        """
         gained = self.terms(block, betas)[0]
-        for f in np.unique(folds): gained[folds == f] -= self.terms(block.without(int(f)), betas[folds == f])[0]
-        return {"held_out": Released(gained, min((few for few, _ in self._of_folds(block, folds)), default=block.n))}
+        for f in np.unique(folds):
+            gained[folds == f] -= self.terms(block.without(int(f)), betas[folds == f])[0]
+        return {
+            "held_out": Released(
+                gained, min((few for few, _ in self._of_folds(block, folds)), default=block.n)
+            )
+        }
 
-    def _of_folds(self, block:Block, left_out:np.ndarray) -> list[tuple[int, int]]:
-        "Of each fold, once any is left out: patients behind its sums, and its rows. The sums over a fold follow by subtraction, also those of the fold that is asked for last."
-        if block.fold is None or (left_out < 0).all(): return []
-        if "of folds" not in block.parts: block.parts["of folds"] = [(self.behind(own), own.n) for own in (block.some(block.fold == f) for f in np.unique(block.fold))]
+    def _of_folds(self, block: Block, left_out: np.ndarray) -> list[tuple[int, int]]:
+        """Of each fold, once any is left out: patients behind its sums, and its rows. The sums over a
+        fold follow by subtraction, also those of the fold that is asked for last.
+        """
+        if block.fold is None or (left_out < 0).all():
+            return []
+        if "of folds" not in block.parts:
+            block.parts["of folds"] = [
+                (self.behind(own), own.n)
+                for own in (block.some(block.fold == f) for f in np.unique(block.fold))
+            ]
         return block.parts["of folds"]
 
-    def _local(self, block:Block, state:dict[str, np.ndarray]) -> tuple[np.ndarray, float, float]:
-        "A few gradient steps on the site's own penalised likelihood; with the loss at the start, and the sum of the sizes of the steps."
+    def _local(self, block: Block, state: dict[str, np.ndarray]) -> tuple[np.ndarray, float, float]:
+        """A few gradient steps on the site's own penalised likelihood; with the loss at the start, and
+        the sum of the sizes of the steps.
+        """
         start = state["weights"]
-        own = _Local(start, float(state["penalty"][0])*self.penalised_at(block, len(start)), float(state["proximal-mu"][0]), state.get("correction", np.zeros(len(start))))
-        steps, rate, beta, way = int(state.get("local-steps", [self.local_steps])[0]), float(state.get("local-rate", [0.0])[0]), start.copy(), 0.0
+        own = _Local(
+            start,
+            float(state["penalty"][0]) * self.penalised_at(block, len(start)),
+            float(state["proximal-mu"][0]),
+            state.get("correction", np.zeros(len(start))),
+        )
+        steps, rate, beta, way = (
+            int(state.get("local-steps", [self.local_steps])[0]),
+            float(state.get("local-rate", [0.0])[0]),
+            start.copy(),
+            0.0,
+        )
         loglik, slope, hessian = (term[0] for term in self.terms(block, start[None]))
-        if not rate: rate = 1/(np.linalg.eigvalsh(hessian)[-1]/block.n + float(own.ridge.max(initial=0.0)) + own.mu + 1e-9)
+        if not rate:
+            rate = 1 / (
+                np.linalg.eigvalsh(hessian)[-1] / block.n
+                + float(own.ridge.max(initial=0.0))
+                + own.mu
+                + 1e-9
+            )
         value, uphill = own.at(loglik, slope, block.n, beta)
         for _ in range(steps):
-            for _ in range(40):  # a step that makes things worse is halved: the curvature elsewhere may be larger than at the start
-                trial = beta + rate*uphill
+            for _ in range(
+                40
+            ):  # a step that makes things worse is halved: the curvature elsewhere may be larger than at the start
+                trial = beta + rate * uphill
                 better, next_uphill = own.at(*self.slope(block, trial), block.n, trial)
-                if better >= value: break
+                if better >= value:
+                    break
                 rate /= 2
-            else: break
+            else:
+                break
             beta, value, uphill, way = trial, better, next_uphill, way + rate
-        return beta, float(-loglik/block.n), way
+        return beta, float(-loglik / block.n), way
 
-    def penalised_at(self, block:Block, q:int) -> np.ndarray:
+    def penalised_at(self, block: Block, q: int) -> np.ndarray:
         "Where the ridge applies, shape (q,)."
         return np.ones(q)
 
-    def tune(self, encoding:Encoding, ask:Ask, folds:int, drive:Callable[[Any], Any]|None=None) -> pd.Series:
+    def tune(
+        self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
+    ) -> pd.Series:
         "Choose the penalty (and `l1_ratio`, if it is several) by the cross-validated log-likelihood."
         scores = tune_penalty(self, encoding, ask, folds, drive)
         best: Any = scores.idxmax()
-        self.set_params(**({"penalty": float(best)} if scores.index.nlevels == 1 else dict(zip(scores.index.names, map(float, best)))))
+        self.set_params(
+            **(
+                {"penalty": float(best)}
+                if scores.index.nlevels == 1
+                else dict(zip(scores.index.names, map(float, best)))
+            )
+        )
         return scores
 
-    def learned(self, encoding:Encoding, search:NewtonSearch, averaged:dict[str, np.ndarray]|None) -> None:
-        "Keep coefficients, their table, and how the search ended; averaged weights have no Hessian, hence no standard errors."
+    def learned(
+        self, encoding: Encoding, search: NewtonSearch, averaged: dict[str, np.ndarray] | None
+    ) -> None:
+        """Keep coefficients, their table, and how the search ended; averaged weights have no Hessian,
+        hence no standard errors.
+        """
         weights = None if averaged is None else averaged["weights"]
         exact, p = weights is None, len(encoding.features)
-        self.encoding_, self.feature_names_in_, self.n_features_in_ = encoding, np.array(encoding.columns, dtype=object), len(encoding.columns)
+        self.encoding_, self.feature_names_in_, self.n_features_in_ = (
+            encoding,
+            np.array(encoding.columns, dtype=object),
+            len(encoding.columns),
+        )
         self.beta_ = search.best[0] if weights is None else weights
-        self.converged_, self.n_rounds_ = bool(search.converged[0]) if exact else None, search.rounds
+        self.converged_, self.n_rounds_ = (
+            bool(search.converged[0]) if exact else None,
+            search.rounds,
+        )
         self.loglik_ = float(search.loglik[0]) if exact else float("nan")
-        self.unidentified_ = [f for f, known in zip(encoding.features, search.identified[0]) if not known] if exact else []
-        if not np.isfinite(self.beta_).all(): raise LearnerError("the averaged weights are not finite: training at the sites diverged; pass a penalty or fewer local_steps")
-        self.coef_ = self.beta_[:p]/encoding.sd
-        shown = pd.Series(self.coef_, index=list(encoding.features)).where(~np.isin(encoding.features, self.unidentified_))
-        self.summary_ = ratio_table(shown, (standard_errors(search) if exact else np.full(p, np.nan))[:p]/encoding.sd, self.ratio)
+        self.unidentified_ = (
+            [f for f, known in zip(encoding.features, search.identified[0]) if not known]
+            if exact
+            else []
+        )
+        if not np.isfinite(self.beta_).all():
+            raise LearnerError(
+                "the averaged weights are not finite: training at the sites diverged; pass a "
+                "penalty or fewer local_steps"
+            )
+        self.coef_ = self.beta_[:p] / encoding.sd
+        shown = pd.Series(self.coef_, index=list(encoding.features)).where(
+            ~np.isin(encoding.features, self.unidentified_)
+        )
+        self.summary_ = ratio_table(
+            shown,
+            (standard_errors(search) if exact else np.full(p, np.nan))[:p] / encoding.sd,
+            self.ratio,
+        )
         self._say(exact, search)
 
-    def _say(self, exact:bool, search:NewtonSearch) -> None:
+    def _say(self, exact: bool, search: NewtonSearch) -> None:
         "Warn of what the data could not tell."
         if self.unidentified_:
-            warnings.warn(f"no coefficient for {', '.join(self.unidentified_)}: constant among the patients who are compared (with a baseline "
-                          f"per site: inside every hospital). Its effect cannot be told from the hospitals' own.", UnidentifiedWarning, stacklevel=5)
+            warnings.warn(
+                f"no coefficient for {', '.join(self.unidentified_)}: constant among the "
+                "patients who are compared (with a baseline "
+                f"per site: inside every hospital). Its effect cannot be told from the hospitals' own.",
+                UnidentifiedWarning,
+                stacklevel=5,
+            )
         if exact and not self.converged_:
-            warnings.warn(f"not converged after {search.rounds} rounds; allow more rounds", UnidentifiedWarning, stacklevel=5)
+            warnings.warn(
+                f"not converged after {search.rounds} rounds; allow more rounds",
+                UnidentifiedWarning,
+                stacklevel=5,
+            )
 
 # %% ../../nbs/library/learners/03_newton.ipynb #8398bed6
 @dataclass(frozen=True)
 class _Local:
-    "What a site climbs while it trains by itself: its own penalised log-likelihood per patient, held near the start, and leaning where the federation goes."
-    start: np.ndarray       # weights received, shape (q,)
-    ridge: np.ndarray       # per patient, shape (q,)
-    mu: float               # weight of the proximal term (FedProx)
-    correction: np.ndarray  # what the federation's slope differs by from the site's own (Scaffold), shape (q,)
+    """What a site climbs while it trains by itself: its own penalised log-likelihood per patient, held
+    near the start, and leaning where the federation goes.
+    """
 
-    def at(self, loglik:float, slope:np.ndarray, n:int, beta:np.ndarray) -> tuple[float, np.ndarray]:
+    start: np.ndarray  # weights received, shape (q,)
+    ridge: np.ndarray  # per patient, shape (q,)
+    mu: float  # weight of the proximal term (FedProx)
+    correction: (
+        np.ndarray
+    )  # what the federation's slope differs by from the site's own (Scaffold), shape (q,)
+
+    def at(
+        self, loglik: float, slope: np.ndarray, n: int, beta: np.ndarray
+    ) -> tuple[float, np.ndarray]:
         "Its height and slope, from the log-likelihood of n patients and its gradient."
-        away, pull = beta - self.start, self.ridge*beta
-        value = loglik/n - 0.5*float(pull @ beta + self.mu*(away @ away)) - float(self.correction @ away)
-        return (value if np.isfinite(value) else -np.inf), slope/n - pull - self.mu*away - self.correction
+        away, pull = beta - self.start, self.ridge * beta
+        value = (
+            loglik / n
+            - 0.5 * float(pull @ beta + self.mu * (away @ away))
+            - float(self.correction @ away)
+        )
+        return (
+            value if np.isfinite(value) else -np.inf
+        ), slope / n - pull - self.mu * away - self.correction
 
 # %% ../../nbs/library/learners/03_newton.ipynb #08a1a07d
 PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
+
 def stratified_folds(
-    stratum:np.ndarray,          # event or class of each row, shape (n,)
-    folds:int,
-    rng:np.random.Generator,
-) -> np.ndarray:                 # fold of each row, 0 .. folds-1, shape (n,)
+    stratum: np.ndarray,  # event or class of each row, shape (n,)
+    folds: int,
+    rng: np.random.Generator,
+) -> np.ndarray:  # fold of each row, 0 .. folds-1, shape (n,)
     "Deal the rows of each stratum to the folds in turn, in random order."
     out, dealt = np.empty(len(stratum), dtype=int), 0
     for value in np.unique(stratum):
@@ -452,22 +733,37 @@ def stratified_folds(
 
 # %% ../../nbs/library/learners/03_newton.ipynb #3abe1058
 def tune_penalty(
-    learner:NewtonLearner,
-    encoding:Encoding,
-    ask:Ask,                                  # reaches sites whose blocks carry folds
-    folds:int,
-    drive:Callable[[Any], Any]|None=None,     # runs the search; in this process if None
-    penalties:Sequence[float]=PENALTIES,
-    make:Callable[..., NewtonSearch]=NewtonSearch,  # the search
+    learner: NewtonLearner,
+    encoding: Encoding,
+    ask: Ask,  # reaches sites whose blocks carry folds
+    folds: int,
+    drive: Callable[[Any], Any] | None = None,  # runs the search; in this process if None
+    penalties: Sequence[float] = PENALTIES,
+    make: Callable[..., NewtonSearch] = NewtonSearch,  # the search
 ) -> pd.Series:  # cross-validated log-likelihood, index = penalty
     "Cross-validated log-likelihood of each penalty: fitted without each fold, scored on the rows left out."
     names, penalised = learner.parameters(encoding)
     ratios = learner.ratios()
     grid = [(p, r, f) for p in penalties for r in ratios for f in range(folds)]
-    lasso = {"lasso": [p*r for p, r, _ in grid]} if any(ratios) else {}
-    search = make(names, penalised, [p*(1 - r) for p, r, _ in grid], [f for *_, f in grid], tol=1e-5, **lasso)
-    if drive is None: run_search(search, ask)
-    else: drive(search)
+    lasso = {"lasso": [p * r for p, r, _ in grid]} if any(ratios) else {}
+    search = make(
+        names,
+        penalised,
+        [p * (1 - r) for p, r, _ in grid],
+        [f for *_, f in grid],
+        tol=1e-5,
+        **lasso,
+    )
+    if drive is None:
+        run_search(search, ask)
+    else:
+        drive(search)
     scores = total(ask("score", {"beta": search.best, "fold": search.folds}), "held_out")
-    index = pd.Index(penalties, name="penalty") if len(ratios) == 1 else pd.MultiIndex.from_product([penalties, ratios], names=["penalty", "l1_ratio"])
-    return pd.Series(scores.reshape(len(index), folds).sum(axis=1), index=index, name="log-likelihood")
+    index = (
+        pd.Index(penalties, name="penalty")
+        if len(ratios) == 1
+        else pd.MultiIndex.from_product([penalties, ratios], names=["penalty", "l1_ratio"])
+    )
+    return pd.Series(
+        scores.reshape(len(index), folds).sum(axis=1), index=index, name="log-likelihood"
+    )

@@ -16,42 +16,70 @@ from sklearn.base import BaseEstimator
 from .encoding import Encoding
 
 # %% ../../nbs/library/learners/01_packing.ipynb #aa2e7013
-def pack(value:Any) -> Any:
+def pack(value: Any) -> Any:
     "Arrays, frames and encodings as plain JSON values that keep every bit."
-    if isinstance(value, Encoding): return {"encoding": value.to_json()}
-    if isinstance(value, np.ndarray): return _of_array(value)
-    if isinstance(value, pd.DataFrame): return {"frame": value.to_dict("split"), "index": value.index.name}
-    if isinstance(value, BaseEstimator): return {"estimator": f"{type(value).__module__}:{type(value).__qualname__}", "params": pack(value.get_params(deep=False))}
-    if isinstance(value, dict): return {"dict": [[k, pack(v)] for k, v in value.items()]}
-    if isinstance(value, tuple): return {"tuple": [pack(v) for v in value]}
-    if isinstance(value, list): return [pack(v) for v in value]
+    if isinstance(value, Encoding):
+        return {"encoding": value.to_json()}
+    if isinstance(value, np.ndarray):
+        return _of_array(value)
+    if isinstance(value, pd.DataFrame):
+        return {"frame": value.to_dict("split"), "index": value.index.name}
+    if isinstance(value, BaseEstimator):
+        return {
+            "estimator": f"{type(value).__module__}:{type(value).__qualname__}",
+            "params": pack(value.get_params(deep=False)),
+        }
+    if isinstance(value, dict):
+        return {"dict": [[k, pack(v)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [pack(v) for v in value]}
+    if isinstance(value, list):
+        return [pack(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value
 
-def unpack(value:Any) -> Any:
+# %% ../../nbs/library/learners/01_packing.ipynb #fcb270b4
+def unpack(value: Any) -> Any:
     "The inverse of `pack`."
-    if isinstance(value, list): return [unpack(v) for v in value]
-    if not isinstance(value, dict): return value
-    if "encoding" in value: return Encoding.from_json(value["encoding"])
-    if "array" in value: return _array(value)
-    if "frame" in value: return pd.DataFrame(**value["frame"]).rename_axis(value["index"])
-    if "estimator" in value: return _estimator(value["estimator"], unpack(value["params"]))
-    if "tuple" in value: return tuple(unpack(v) for v in value["tuple"])
+    if isinstance(value, list):
+        return [unpack(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "encoding" in value:
+        return Encoding.from_json(value["encoding"])
+    if "array" in value:
+        return _array(value)
+    if "frame" in value:
+        return pd.DataFrame(**value["frame"]).rename_axis(value["index"])
+    if "estimator" in value:
+        return _estimator(value["estimator"], unpack(value["params"]))
+    if "tuple" in value:
+        return tuple(unpack(v) for v in value["tuple"])
     return {k: unpack(v) for k, v in value["dict"]}
 
-def _of_array(value:np.ndarray) -> dict[str, Any]:
+# %% ../../nbs/library/learners/01_packing.ipynb #bcc9128b
+def _of_array(value: np.ndarray) -> dict[str, Any]:
     "An array's values and type; lists that hold nothing do not tell the shape, so it is said."
-    packed = {"array": value.tolist(), "dtype": "object" if value.dtype == object else str(value.dtype)}
+    packed = {
+        "array": value.tolist(),
+        "dtype": "object" if value.dtype == object else str(value.dtype),
+    }
     return packed if value.size or value.ndim == 1 else packed | {"shape": list(value.shape)}
 
-def _array(packed:dict[str, Any]) -> np.ndarray:
+# %% ../../nbs/library/learners/01_packing.ipynb #a760d0f9
+def _array(packed: dict[str, Any]) -> np.ndarray:
     "The inverse of `_of_array`."
     out = np.array(packed["array"], dtype=packed["dtype"])
     return out.reshape(packed["shape"]) if "shape" in packed else out
 
-def _estimator(name:str, params:dict[str, Any]) -> BaseEstimator:
+# %% ../../nbs/library/learners/01_packing.ipynb #a5545a39
+def _estimator(name: str, params: dict[str, Any]) -> BaseEstimator:
     "An estimator that is not fitted, of scikit-learn or of ours: nothing else is imported by name."
     module, cls = name.split(":")
-    if module.split(".")[0] not in ("sklearn", "genomed_workbench"): raise TypeError(f"{name} is neither scikit-learn's nor ours; a saved model holds no other code")
+    if module.split(".")[0] not in ("sklearn", "genomed_workbench"):
+        raise TypeError(
+            f"{name} is neither scikit-learn's nor ours; a saved model holds no other code"
+        )
     found = getattr(import_module(module), cls)
-    if not (isinstance(found, type) and issubclass(found, BaseEstimator)): raise TypeError(f"{name} is not an estimator")
+    if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
+        raise TypeError(f"{name} is not an estimator")
     return found(**params)

@@ -18,162 +18,299 @@ from .learner import Answers, Ask, Released, total
 from .newton import NewtonSearch, run_search, stratified_folds
 
 # %% ../../nbs/library/learners/04_personal.ipynb #fb6af1c5
-TOWARDS = (0.1, 0.3, 1.0, 3.0, 10.0)      # strength per patient towards the federation's coefficients
-ALONE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # ridge per patient of a model of one's own, on the hospital's own scale
+TOWARDS = (0.1, 0.3, 1.0, 3.0, 10.0)  # strength per patient towards the federation's coefficients
+ALONE = (
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+    1.0,
+    3.0,
+)  # ridge per patient of a model of one's own, on the hospital's own scale
+
 
 def without_fold(
-    beta:np.ndarray,       # the federation's coefficients, shape (p,)
-    curvature:np.ndarray,  # its penalised Hessian, shape (p, p)
-    gradient:np.ndarray,   # of the fold's share of the log-likelihood at beta, shape (p,)
-    hessian:np.ndarray,    # of the same, shape (p, p)
-    ridge:float,           # of the fold: penalty times its patients
-) -> np.ndarray:           # shape (p,)
+    beta: np.ndarray,  # the federation's coefficients, shape (p,)
+    curvature: np.ndarray,  # its penalised Hessian, shape (p, p)
+    gradient: np.ndarray,  # of the fold's share of the log-likelihood at beta, shape (p,)
+    hessian: np.ndarray,  # of the same, shape (p, p)
+    ridge: float,  # of the fold: penalty times its patients
+) -> np.ndarray:  # shape (p,)
     "The federation's coefficients as they would be without one fold of one hospital: one Newton step from the optimum."
-    left = curvature - hessian - ridge*np.eye(len(beta))
-    return beta - np.linalg.pinv(left, rcond=1e-10, hermitian=True) @ (gradient - ridge*beta)
+    left = curvature - hessian - ridge * np.eye(len(beta))
+    return beta - np.linalg.pinv(left, rcond=1e-10, hermitian=True) @ (gradient - ridge * beta)
 
 # %% ../../nbs/library/learners/04_personal.ipynb #ef716238
 def weights_of(
-    gained:np.ndarray,         # log-likelihood of the rows left out, shape (repeats, folds, models)
-    rng:np.random.Generator,
-    draws:int=400,
-) -> np.ndarray:               # one a model, sum 1
+    gained: np.ndarray,  # log-likelihood of the rows left out, shape (repeats, folds, models)
+    rng: np.random.Generator,
+    draws: int = 400,
+) -> np.ndarray:  # one a model, sum 1
     "How often each model is the best when the folds are drawn anew (pseudo-BMA+; Yao 2018, doi:10.1214/17-BA1091)."
     folds = gained.shape[1]
-    drawn = np.einsum("df,rfm->dm", folds*rng.dirichlet(np.ones(folds), draws), gained)/len(gained)
+    drawn = np.einsum("df,rfm->dm", folds * rng.dirichlet(np.ones(folds), draws), gained) / len(
+        gained
+    )
     share = np.exp(drawn - drawn.max(axis=1, keepdims=True))
-    return (share/share.sum(axis=1, keepdims=True)).mean(axis=0)
+    return (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
 
 # %% ../../nbs/library/learners/04_personal.ipynb #c15fc0c3
 def held_fits(
-    learner:CoxPH,
-    block:CoxBlock,         # with folds
-    centres:np.ndarray,     # where each fit is held towards, shape (K, p)
-    strengths:Sequence[float],  # per patient, shape (K,)
-    folds:Sequence[int],    # the fold left out, -1 for none, shape (K,)
-    scale:np.ndarray,       # how much each coefficient is held, shape (p,)
-    tol:float=1e-8,         # a step that is smaller is the last one
-) -> np.ndarray:            # shape (K, p)
+    learner: CoxPH,
+    block: CoxBlock,  # with folds
+    centres: np.ndarray,  # where each fit is held towards, shape (K, p)
+    strengths: Sequence[float],  # per patient, shape (K,)
+    folds: Sequence[int],  # the fold left out, -1 for none, shape (K,)
+    scale: np.ndarray,  # how much each coefficient is held, shape (p,)
+    tol: float = 1e-8,  # a step that is smaller is the last one
+) -> np.ndarray:  # shape (K, p)
     "A hospital's own fits, each held towards its centre."
     search = NewtonSearch([str(j) for j in range(len(scale))], scale, strengths, folds, tol=tol)
-    def ask(question:str, state:dict[str, np.ndarray]) -> Answers:
-        given = learner.answer(question, block, state | {"beta": state["beta"] + centres[search.active]})
+
+    def ask(question: str, state: dict[str, np.ndarray]) -> Answers:
+        given = learner.answer(
+            question, block, state | {"beta": state["beta"] + centres[search.active]}
+        )
         return [{k: r.value for k, r in given.items()}]
+
     run_search(search, ask)
     return search.best + centres
 
 # %% ../../nbs/library/learners/04_personal.ipynb #1b7a52df
 def own_terms(
-    Z:np.ndarray,         # features as the federation encodes them, shape (n, p)
-    category:np.ndarray,  # number of the category that a feature is a level of, -1 for a number, shape (p,)
-    sd:np.ndarray,        # of the federation's encoding, shape (p,)
-) -> np.ndarray:          # shape (p, p): Z @ it are the features with the hospital's own reference levels
+    Z: np.ndarray,  # features as the federation encodes them, shape (n, p)
+    category: np.ndarray,  # number of the category that a feature is a level of, -1 for a number, shape (p,)
+    sd: np.ndarray,  # of the federation's encoding, shape (p,)
+) -> np.ndarray:  # shape (p, p): Z @ it are the features with the hospital's own reference levels
     "How the hospital alone would write the same features down, up to scale and centre."
     basis = np.eye(Z.shape[1])
     for c in np.unique(category[category >= 0]):
         levels = np.flatnonzero(category == c)
-        patients = (Z[:, levels] > 0).sum(axis=0)  # a level is above its mean where a patient has it
-        if patients.max() <= len(Z) - patients.sum(): continue
+        patients = (Z[:, levels] > 0).sum(
+            axis=0
+        )  # a level is above its mean where a patient has it
+        if patients.max() <= len(Z) - patients.sum():
+            continue
         reference = levels[patients.argmax()]
         basis[:, reference] = 0
-        basis[levels, reference] = -sd[levels]/sd[reference]  # the federation's reference level: none of the others
+        basis[levels, reference] = (
+            -sd[levels] / sd[reference]
+        )  # the federation's reference level: none of the others
     return basis
 
 # %% ../../nbs/library/learners/04_personal.ipynb #cd27e61c
 def personal_coefficients(
-    learner:CoxPH,
-    block:CoxBlock,        # the hospital's training rows
-    beta:np.ndarray,       # the federation's coefficients, shape (p,)
-    curvature:np.ndarray,  # its penalised Hessian, summed over all hospitals, shape (p, p)
-    basis:np.ndarray,      # the hospital's own way to write the features, shape (p, p)
-    folds:int,
-    repeats:int,
-    seed:int,
-) -> tuple[np.ndarray, np.ndarray]:  # the hospital's coefficients (p,); weight of each model: TOWARDS, ALONE, the federation's own
+    learner: CoxPH,
+    block: CoxBlock,  # the hospital's training rows
+    beta: np.ndarray,  # the federation's coefficients, shape (p,)
+    curvature: np.ndarray,  # its penalised Hessian, summed over all hospitals, shape (p, p)
+    basis: np.ndarray,  # the hospital's own way to write the features, shape (p, p)
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # the hospital's coefficients (p,); weight of each model: TOWARDS, ALONE, the federation's own
     "The average of the models between alone and together, weighed on the hospital's own rows."
-    parts = [type(block)(block.X, block.y, stratified_folds(block.y["event"], folds, np.random.default_rng([seed, r]))) for r in range(repeats)]
+    parts = [
+        type(block)(
+            block.X,
+            block.y,
+            stratified_folds(block.y["event"], folds, np.random.default_rng([seed, r])),
+        )
+        for r in range(repeats)
+    ]
     gained = np.array([_gained(learner, part, beta, curvature, basis, folds) for part in parts])
     weights = weights_of(gained, np.random.default_rng(seed))
     return weights @ _models(learner, parts[0], beta[None], basis, [-1])[0], weights
 
-def _models(learner:CoxPH, block:CoxBlock, centres:np.ndarray, basis:np.ndarray, folds:Sequence[int]) -> np.ndarray:
-    "All models without each of some folds, `centres` being the federation's coefficients without them: shape (folds, models, p)."
+# %% ../../nbs/library/learners/04_personal.ipynb #13236cbc
+def _models(
+    learner: CoxPH, block: CoxBlock, centres: np.ndarray, basis: np.ndarray, folds: Sequence[int]
+) -> np.ndarray:
+    """All models without each of some folds, `centres` being the federation's coefficients without
+    them: shape (folds, models, p).
+    """
     F, p = centres.shape
-    tol = 1e-8 if F == 1 else 1e-2  # Newton's last step leaves an error of about the square of its size: enough to weigh models
-    towards = held_fits(learner, block, np.repeat(centres, len(TOWARDS), axis=0), TOWARDS*F, np.repeat(folds, len(TOWARDS)).tolist(), np.ones(p), tol)
+    tol = (
+        1e-8 if F == 1 else 1e-2
+    )  # Newton's last step leaves an error of about the square of its size: enough to weigh models
+    towards = held_fits(
+        learner,
+        block,
+        np.repeat(centres, len(TOWARDS), axis=0),
+        TOWARDS * F,
+        np.repeat(folds, len(TOWARDS)).tolist(),
+        np.ones(p),
+        tol,
+    )
     own = type(block)(block.X @ basis, block.y, block.fold)
     spread = own.X.var(axis=0, ddof=1)
-    alone = held_fits(learner, own, np.zeros((F*len(ALONE), p)), ALONE*F, np.repeat(folds, len(ALONE)).tolist(), np.maximum(spread, 1e-6), tol) @ basis.T
-    return np.concatenate([towards.reshape(F, -1, p), alone.reshape(F, -1, p), centres[:, None]], axis=1)
+    alone = (
+        held_fits(
+            learner,
+            own,
+            np.zeros((F * len(ALONE), p)),
+            ALONE * F,
+            np.repeat(folds, len(ALONE)).tolist(),
+            np.maximum(spread, 1e-6),
+            tol,
+        )
+        @ basis.T
+    )
+    return np.concatenate(
+        [towards.reshape(F, -1, p), alone.reshape(F, -1, p), centres[:, None]], axis=1
+    )
 
-def _gained(learner:CoxPH, block:CoxBlock, beta:np.ndarray, curvature:np.ndarray, basis:np.ndarray, folds:int) -> np.ndarray:
+# %% ../../nbs/library/learners/04_personal.ipynb #2def163f
+def _gained(
+    learner: CoxPH,
+    block: CoxBlock,
+    beta: np.ndarray,
+    curvature: np.ndarray,
+    basis: np.ndarray,
+    folds: int,
+) -> np.ndarray:
     "What the rows of each fold add to the log-likelihood of each model that has not seen them, shape (folds, models)."
     _, gradient, hessian = (t[0] for t in learner.terms(block, beta[None]))
     centres = []
     for f in range(folds):
         part = block.without(f)
         _, g, h = (t[0] for t in learner.terms(part, beta[None]))
-        centres.append(without_fold(beta, curvature, gradient - g, hessian - h, learner.penalty*(block.n - part.n)))
+        centres.append(
+            without_fold(
+                beta, curvature, gradient - g, hessian - h, learner.penalty * (block.n - part.n)
+            )
+        )
     models = _models(learner, block, np.array(centres), basis, range(folds))
-    return np.array([learner.terms(block, m)[0] - learner.terms(block.without(f), m)[0] for f, m in enumerate(models)])
+    return np.array(
+        [
+            learner.terms(block, m)[0] - learner.terms(block.without(f), m)[0]
+            for f, m in enumerate(models)
+        ]
+    )
 
 # %% ../../nbs/library/learners/04_personal.ipynb #faf4024e
 class PersonalCox(CoxPH):
-    "Cox proportional hazards with personal coefficients for each hospital, held towards the federation's (shrinkage chosen at the hospital)."
+    """Cox proportional hazards with personal coefficients for each hospital, held towards the
+    federation's (shrinkage chosen at the hospital).
+    """
+
     declares: ClassVar[dict[str, str]] = CoxPH.declares | {
-        "personal": "the hospital's own coefficients: they stay there, and travel in this simulation only, so that all hospitals can be scored in one place",
+        "personal": "the hospital's own coefficients: they stay there, and travel in this "
+        "simulation only, so that all hospitals can be scored in one place",
         "reliance": "how much the hospital relies on the federation: weights of its models",
     }
     baseline, time_grid, l1_ratio = "per-site", None, 0.0
 
-    def __init__(self,
-        penalty:float=0.0,         # ridge per patient of the federation's model, on standardised coefficients
-        ties:str="efron",          # "efron" or "breslow"
-        min_cell:int=5,            # fewest patients behind a released number of the baseline
-        disclosure:str="protected",  # "simulation" releases single patients' times
-        local_steps:int=5,         # steps at a site per round, where weights are averaged (FedAvg)
-        folds:int=5,               # of the cross-validation at each hospital
-        repeats:int=4,             # of that cross-validation
-        seed:int=0,                # of its folds
+    def __init__(
+        self,
+        penalty: float = 0.0,  # ridge per patient of the federation's model, on standardised coefficients
+        ties: str = "efron",  # "efron" or "breslow"
+        min_cell: int = 5,  # fewest patients behind a released number of the baseline
+        disclosure: str = "protected",  # "simulation" releases single patients' times
+        local_steps: int = 5,  # steps at a site per round, where weights are averaged (FedAvg)
+        folds: int = 5,  # of the cross-validation at each hospital
+        repeats: int = 4,  # of that cross-validation
+        seed: int = 0,  # of its folds
     ):
-        self.penalty, self.ties, self.min_cell, self.disclosure, self.local_steps = penalty, ties, min_cell, disclosure, local_steps
+        self.penalty, self.ties, self.min_cell, self.disclosure, self.local_steps = (
+            penalty,
+            ties,
+            min_cell,
+            disclosure,
+            local_steps,
+        )
         self.folds, self.repeats, self.seed = folds, repeats, seed
 
-    def answer(self, question:str, block:Any, state:dict[str, np.ndarray]) -> dict[str, Released]:
+    def answer(
+        self, question: str, block: Any, state: dict[str, np.ndarray]
+    ) -> dict[str, Released]:
         "What every Cox model answers, and the hospital's own model."
-        if question != "personal": return super().answer(question, block, state)
+        if question != "personal":
+            return super().answer(question, block, state)
         beta, weights = state["beta"], np.append(np.zeros(len(TOWARDS) + len(ALONE)), 1.0)
         few = self.behind(block)
-        if few >= max(self.folds, 1 if self.disclosure == "simulation" else self.min_cell) and block.order.tied.sum():
+        if (
+            few >= max(self.folds, 1 if self.disclosure == "simulation" else self.min_cell)
+            and block.order.tied.sum()
+        ):
             basis = own_terms(block.X, state["category"], state["sd"])
-            beta, weights = personal_coefficients(self, block, beta, state["curvature"], basis, self.folds, self.repeats, self.seed)
-        else: few = block.n  # the federation's coefficients come back as they went out
-        return {"personal": Released(beta, few), "reliance": Released(weights, few)} | self.released_baseline(block, block.X @ beta)
+            beta, weights = personal_coefficients(
+                self, block, beta, state["curvature"], basis, self.folds, self.repeats, self.seed
+            )
+        else:
+            few = block.n  # the federation's coefficients come back as they went out
+        return {
+            "personal": Released(beta, few),
+            "reliance": Released(weights, few),
+        } | self.released_baseline(block, block.X @ beta)
 
-    def train(self, encoding:Encoding, ask:Ask, sites:Sequence[str], drive:Callable[[Any], Any]|None=None, max_rounds:int=50) -> "PersonalCox":
+    def train(
+        self,
+        encoding: Encoding,
+        ask: Ask,
+        sites: Sequence[str],
+        drive: Callable[[Any], Any] | None = None,
+        max_rounds: int = 50,
+    ) -> "PersonalCox":
         "The federation's model, then each hospital's own."
         super().train(encoding, ask, sites, drive, max_rounds)
         self.personal_: dict[str, np.ndarray] = {}
-        self.reliance_ = pd.DataFrame(columns=["alone", "between", "together"], dtype=float).rename_axis("site")
-        if len(sites) > 1: self._own(ask, sites)
+        self.reliance_ = pd.DataFrame(
+            columns=["alone", "between", "together"], dtype=float
+        ).rename_axis("site")
+        if len(sites) > 1:
+            self._own(ask, sites)
         return self
 
-    def _own(self, ask:Ask, sites:Sequence[str]) -> None:
+    def _own(self, ask: Ask, sites: Sequence[str]) -> None:
         "Every hospital's coefficients, baseline, and how much it relies on the federation."
         sums = ask("newton", {"beta": self.beta_[None], "fold": np.array([-1])})
-        curvature = total(sums, "hessian")[0] + self.penalty*float(total(sums, "patients")[0])*np.eye(len(self.beta_))
-        category = np.array([next((i for i, c in enumerate(self.encoding_.levels) if f not in self.encoding_.numbers and f.startswith(f"{c}=")), -1) for f in self.encoding_.features])
-        answers = ask("personal", {"beta": self.beta_, "curvature": curvature, "category": category, "sd": self.encoding_.sd})
+        curvature = total(sums, "hessian")[0] + self.penalty * float(
+            total(sums, "patients")[0]
+        ) * np.eye(len(self.beta_))
+        category = np.array(
+            [
+                next(
+                    (
+                        i
+                        for i, c in enumerate(self.encoding_.levels)
+                        if f not in self.encoding_.numbers and f.startswith(f"{c}=")
+                    ),
+                    -1,
+                )
+                for f in self.encoding_.features
+            ]
+        )
+        answers = ask(
+            "personal",
+            {
+                "beta": self.beta_,
+                "curvature": curvature,
+                "category": category,
+                "sd": self.encoding_.sd,
+            },
+        )
         self.personal_ = {s: a["personal"] for s, a in zip(sites, answers)}
-        self.baselines_ = {s: (a["knots"], a["baseline"]) for s, a in zip(sites, answers) if len(a["knots"])}
+        self.baselines_ = {
+            s: (a["knots"], a["baseline"]) for s, a in zip(sites, answers) if len(a["knots"])
+        }
         k = len(TOWARDS)
-        shares = [(a["reliance"][k:-1].sum(), a["reliance"][:k].sum(), a["reliance"][-1]) for a in answers]
-        self.reliance_ = pd.DataFrame(shares, index=pd.Index(sites, name="site"), columns=["alone", "between", "together"])
+        shares = [
+            (a["reliance"][k:-1].sum(), a["reliance"][:k].sum(), a["reliance"][-1]) for a in answers
+        ]
+        self.reliance_ = pd.DataFrame(
+            shares, index=pd.Index(sites, name="site"), columns=["alone", "between", "together"]
+        )
 
-    def risk_for(self, X:Any, sites:np.ndarray) -> np.ndarray:
-        "Log hazard ratio by the coefficients of each patient's own hospital, or the federation's where it has none, shape (n,)."
+    def risk_for(self, X: Any, sites: np.ndarray) -> np.ndarray:
+        """Log hazard ratio by the coefficients of each patient's own hospital, or the federation's
+        where it has none, shape (n,).
+        """
         Z, own = self.encoded(X), np.asarray(sites, dtype=object)
         risk = Z @ self.beta_
         for s, beta in self.personal_.items():
-            if (mine := own == s).any(): risk[mine] = Z[mine] @ beta
+            if (mine := own == s).any():
+                risk[mine] = Z[mine] @ beta
         return risk

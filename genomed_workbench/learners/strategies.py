@@ -15,7 +15,18 @@ import numpy as np
 import pandas as pd
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, FedTrimmedAvg, FedYogi, Krum, Strategy
+from flwr.serverapp.strategy import (
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    FedYogi,
+    Krum,
+    Strategy,
+)
 
 from .learner import Block, Learner, LearnerError, Released
 from .newton import from_record, to_record
@@ -24,76 +35,135 @@ from .newton import from_record, to_record
 class FedNova(FedAvg):
     "Normalised averaging: a hospital that takes more steps does not weigh more (Wang 2020, arXiv:2007.07481)."
 
-    def configure_train(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "Remember where the round began."
         self.start_at = from_record(arrays)
         return super().configure_train(server_round, arrays, config, grid)
 
-    def aggregate_train(self, server_round:int, replies:Iterable[Message]) -> tuple[ArrayRecord|None, MetricRecord|None]:
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         "From the start of the round, a step of the average length in the average direction."
         replies = list(replies)
         average, metrics = super().aggregate_train(server_round, replies)
-        if average is None: return None, metrics
+        if average is None:
+            return None, metrics
         contents = [cast(Any, m.content) for m in replies if m.has_content()]
         moved = [from_record(c[self.arrayrecord_key]) for c in contents]
-        share, way = shares_of(contents, self.weighted_by_key), np.array([steps_of(c) for c in contents])
-        weight = np.divide(share*(share @ way), way, out=np.zeros(len(way)), where=way > 0)
-        return to_record({k: x + sum(w*(m[k] - x) for w, m in zip(weight, moved)) for k, x in self.start_at.items()}), metrics
+        share, way = (
+            shares_of(contents, self.weighted_by_key),
+            np.array([steps_of(c) for c in contents]),
+        )
+        weight = np.divide(share * (share @ way), way, out=np.zeros(len(way)), where=way > 0)
+        return to_record(
+            {
+                k: x + sum(w * (m[k] - x) for w, m in zip(weight, moved))
+                for k, x in self.start_at.items()
+            }
+        ), metrics
 
-def shares_of(contents:Sequence[Any], key:str) -> np.ndarray:
+# %% ../../nbs/library/learners/06_strategies.ipynb #1bf100fc
+def shares_of(contents: Sequence[Any], key: str) -> np.ndarray:
     "Each reply's share of the patients."
     n = np.array([float(c["metrics"][key]) for c in contents])
-    return n/n.sum()
+    return n / n.sum()
 
-def steps_of(content:Any) -> float:
+# %% ../../nbs/library/learners/06_strategies.ipynb #c8706197
+def steps_of(content: Any) -> float:
     "How far a hospital walked in this round."
-    if "steps" not in content["metrics"]: raise LearnerError("this learner does not tell the length of its training at a site (the record 'steps'), which FedNova and Scaffold need; choose FedAvg")
+    if "steps" not in content["metrics"]:
+        raise LearnerError(
+            "this learner does not tell the length of its training at a site (the record "
+            "'steps'), which FedNova and Scaffold need; choose FedAvg"
+        )
     return float(content["metrics"]["steps"])
 
 # %% ../../nbs/library/learners/06_strategies.ipynb #062e89da
 class Scaffold(FedAvg):
-    "Stochastic controlled averaging: local steps corrected by control variates (Karimireddy 2020, arXiv:1910.06378, option II)."
+    """Stochastic controlled averaging: local steps corrected by control variates (Karimireddy 2020,
+    arXiv:1910.06378, option II).
+    """
 
-    def __init__(self,
-        server_rate:float=1.0,  # share of the average move that the server takes
-        **options:Any,          # of FedAvg
+    def __init__(
+        self,
+        server_rate: float = 1.0,  # share of the average move that the server takes
+        **options: Any,  # of FedAvg
     ):
         super().__init__(**options)
         self.server_rate = server_rate
 
-    def configure_train(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "Send the federation's control variate along with the weights."
         self.start_at = from_record(arrays)
-        if set(self.start_at) != {"weights"}: raise LearnerError(f"Scaffold corrects one array called 'weights'; this learner has {', '.join(self.start_at)}; choose FedAvg")
-        if server_round == 1: self.control, self.summed, self.rows = np.zeros_like(self.start_at["weights"]), np.zeros_like(self.start_at["weights"]), dict[int, float]()
-        return super().configure_train(server_round, to_record(self.start_at | {"control": self.control}), config, grid)
+        if set(self.start_at) != {"weights"}:
+            raise LearnerError(
+                "Scaffold corrects one array called 'weights'; this learner has "
+                f"{', '.join(self.start_at)}; choose FedAvg"
+            )
+        if server_round == 1:
+            self.control, self.summed, self.rows = (
+                np.zeros_like(self.start_at["weights"]),
+                np.zeros_like(self.start_at["weights"]),
+                dict[int, float](),
+            )
+        return super().configure_train(
+            server_round, to_record(self.start_at | {"control": self.control}), config, grid
+        )
 
-    def aggregate_train(self, server_round:int, replies:Iterable[Message]) -> tuple[ArrayRecord|None, MetricRecord|None]:
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         "Average the moves and the changes of the control variates."
         replies = list(replies)
         average, metrics = super().aggregate_train(server_round, replies)
-        if average is None: return None, metrics
+        if average is None:
+            return None, metrics
         found, x = from_record(average), self.start_at["weights"]
-        if "control" not in found: raise LearnerError("the hospitals sent no control variates; Scaffold needs learners that train by steps which it can correct")
-        rows = {m.metadata.src_node_id: float(cast(Any, m.content)["metrics"][self.weighted_by_key]) for m in replies if m.has_content()}
+        if "control" not in found:
+            raise LearnerError(
+                "the hospitals sent no control variates; Scaffold needs learners that train by "
+                "steps which it can correct"
+            )
+        rows = {
+            m.metadata.src_node_id: float(cast(Any, m.content)["metrics"][self.weighted_by_key])
+            for m in replies
+            if m.has_content()
+        }
         self.rows |= rows
-        self.summed = self.summed + sum(rows.values())*found["control"]
-        self.control = self.summed/sum(self.rows.values())  # the average over all hospitals heard so far, by patients
-        return to_record({"weights": x + self.server_rate*(found["weights"] - x)}), metrics
+        self.summed = self.summed + sum(rows.values()) * found["control"]
+        self.control = self.summed / sum(
+            self.rows.values()
+        )  # the average over all hospitals heard so far, by patients
+        return to_record({"weights": x + self.server_rate * (found["weights"] - x)}), metrics
 
+# %% ../../nbs/library/learners/06_strategies.ipynb #71cddd0a
 def corrected(
-    learner:Learner,
-    block:Block,                    # the site's rows
-    state:dict[str, np.ndarray],    # what the message brought: weights, control (the federation's), server-round ...
-    memory:RecordDict,              # what the node keeps between rounds
+    learner: Learner,
+    block: Block,  # the site's rows
+    state: dict[
+        str, np.ndarray
+    ],  # what the message brought: weights, control (the federation's), server-round ...
+    memory: RecordDict,  # what the node keeps between rounds
 ) -> dict[str, Released]:
     "A site's answer to Scaffold: train with corrected steps, renew the site's own control variate, tell its change."
     kept = memory.array_records.get("control") if int(state["server-round"][0]) > 1 else None
     own = np.zeros_like(state["control"]) if kept is None else from_record(kept)["control"]
     released = learner.answers("weights", block, state | {"correction": state["control"] - own})
-    if "steps" not in released: raise LearnerError(f"{type(learner).__name__} does not tell the length of its training (the record 'steps'), which Scaffold needs; choose FedAvg")
+    if "steps" not in released:
+        raise LearnerError(
+            f"{type(learner).__name__} does not tell the length of its training (the record "
+            "'steps'), which Scaffold needs; choose FedAvg"
+        )
     way = float(released["steps"].value)
-    new = own - state["control"] + (state["weights"] - released["weights"].value)/way if way else own
+    new = (
+        own - state["control"] + (state["weights"] - released["weights"].value) / way
+        if way
+        else own
+    )
     memory["control"] = to_record({"control": new})
     return released | {"control": Released(new - own, released["weights"].patients)}
 
@@ -101,105 +171,194 @@ def corrected(
 class Wrapped(Strategy):
     "A strategy around another; as it is, it changes nothing but leaves the evaluation out."
 
-    def __init__(self, strategy:Strategy):
+    def __init__(self, strategy: Strategy):
         self.strategy = strategy
 
     def summary(self) -> None:
         "That of the strategy inside."
         self.strategy.summary()
 
-    def configure_train(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "Passed on."
         return self.strategy.configure_train(server_round, arrays, config, grid)
 
-    def aggregate_train(self, server_round:int, replies:Iterable[Message]) -> tuple[ArrayRecord|None, MetricRecord|None]:
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         "Passed on."
         return self.strategy.aggregate_train(server_round, replies)
 
-    def configure_evaluate(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "Nobody is asked."
         return []
 
-    def aggregate_evaluate(self, server_round:int, replies:Iterable[Message]) -> MetricRecord|None:
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
         "Nothing came."
         return None
 
+# %% ../../nbs/library/learners/06_strategies.ipynb #a792e0d5
 class LocalWork(Wrapped):
     "The server sets how many steps each hospital takes, and of what size."
 
-    def __init__(self,
-        strategy:Strategy,
-        steps:int|Sequence[int]|None=None,  # of all hospitals, or of each in site order; None: as the learner says
-        rate:float|None=None,               # size of a step; None: each hospital's own
+    def __init__(
+        self,
+        strategy: Strategy,
+        steps: int
+        | Sequence[int]
+        | None = None,  # of all hospitals, or of each in site order; None: as the learner says
+        rate: float | None = None,  # size of a step; None: each hospital's own
     ):
         super().__init__(strategy)
         self.steps, self.rate = steps, rate
 
-    def configure_train(self, server_round:int, arrays:ArrayRecord, config:ConfigRecord, grid:Grid) -> Iterable[Message]:
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
         "The same message to each hospital, but for its work."
         nodes = sorted(grid.get_node_ids())
-        steps = [self.steps]*len(nodes) if self.steps is None or isinstance(self.steps, int) else list(self.steps)
-        if len(nodes) != len(steps): raise LearnerError(f"steps={self.steps}: expected one number for each of {len(nodes)} hospitals")
+        steps = (
+            [self.steps] * len(nodes)
+            if self.steps is None or isinstance(self.steps, int)
+            else list(self.steps)
+        )
+        if len(nodes) != len(steps):
+            raise LearnerError(
+                f"steps={self.steps}: expected one number for each of {len(nodes)} hospitals"
+            )
         own = dict(zip(nodes, steps))
-        return [self._told(m, own[m.metadata.dst_node_id]) for m in super().configure_train(server_round, arrays, config, grid)]
+        return [
+            self._told(m, own[m.metadata.dst_node_id])
+            for m in super().configure_train(server_round, arrays, config, grid)
+        ]
 
-    def _told(self, message:Message, steps:int|None) -> Message:
-        more = {k: v for k, v in (("local-steps", steps), ("local-rate", self.rate)) if v is not None}
-        content = RecordDict({k: ConfigRecord({**r, **more}) if isinstance(r, ConfigRecord) else r for k, r in message.content.items()})
-        return Message(content, message_type=message.metadata.message_type, dst_node_id=message.metadata.dst_node_id)
+    def _told(self, message: Message, steps: int | None) -> Message:
+        more = {
+            k: v for k, v in (("local-steps", steps), ("local-rate", self.rate)) if v is not None
+        }
+        content = RecordDict(
+            {
+                k: ConfigRecord({**r, **more}) if isinstance(r, ConfigRecord) else r
+                for k, r in message.content.items()
+            }
+        )
+        return Message(
+            content,
+            message_type=message.metadata.message_type,
+            dst_node_id=message.metadata.dst_node_id,
+        )
 
 # %% ../../nbs/library/learners/06_strategies.ipynb #a565dbdd
 @dataclass(frozen=True)
 class Way:
     "A strategy as the table knows it."
-    make: Any                                     # the class; None for a learner's own way
-    what: str                                     # in one line
-    options: dict[str, Any] = field(default_factory=dict)  # where Flower's defaults do not suit or do not exist
 
+    make: Any  # the class; None for a learner's own way
+    what: str  # in one line
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # where Flower's defaults do not suit or do not exist
+
+# %% ../../nbs/library/learners/06_strategies.ipynb #c5d1780c
 STRATEGIES: dict[str, Way] = {
     "newton": Way(None, "the learner's own way: exact Newton steps where it has them"),
     "fedavg": Way(FedAvg, "the average of the weights, by patients"),
-    "fedavgm": Way(FedAvgM, "the average, with momentum at the server", {"server_learning_rate": 1.0, "server_momentum": 0.5}),
-    "fedprox": Way(FedProx, "hospitals are held near the common model while they train", {"proximal_mu": 0.1}),
+    "fedavgm": Way(
+        FedAvgM,
+        "the average, with momentum at the server",
+        {"server_learning_rate": 1.0, "server_momentum": 0.5},
+    ),
+    "fedprox": Way(
+        FedProx, "hospitals are held near the common model while they train", {"proximal_mu": 0.1}
+    ),
     "fedadam": Way(FedAdam, "the server takes Adam's steps in the average direction"),
     "fedyogi": Way(FedYogi, "the server takes Yogi's steps in the average direction"),
     "fedadagrad": Way(FedAdagrad, "the server takes Adagrad's steps in the average direction"),
-    "fednova": Way(FedNova, "each hospital's move divided by its number of steps, then the average"),
+    "fednova": Way(
+        FedNova, "each hospital's move divided by its number of steps, then the average"
+    ),
     "scaffold": Way(Scaffold, "hospitals correct their steps by what they know of the others"),
-    "fedmedian": Way(FedMedian, "the median of the weights: one faulty hospital cannot pull it away"),
+    "fedmedian": Way(
+        FedMedian, "the median of the weights: one faulty hospital cannot pull it away"
+    ),
     "fedtrimmedavg": Way(FedTrimmedAvg, "the average without the highest and lowest values"),
-    "krum": Way(Krum, "the one hospital's model that is nearest to the others", {"num_malicious_nodes": 1}),
+    "krum": Way(
+        Krum, "the one hospital's model that is nearest to the others", {"num_malicious_nodes": 1}
+    ),
 }
+
 
 def known_strategies() -> pd.DataFrame:  # index = name
     "The strategies that can be named, and what each does."
-    return pd.DataFrame([{"name": name, "class": w.make.__name__ if w.make else "", "options": w.options, "what": w.what} for name, w in STRATEGIES.items()]).set_index("name")
+    return pd.DataFrame(
+        [
+            {
+                "name": name,
+                "class": w.make.__name__ if w.make else "",
+                "options": w.options,
+                "what": w.what,
+            }
+            for name, w in STRATEGIES.items()
+        ]
+    ).set_index("name")
 
-SHARES = dict.fromkeys(("server_momentum", "beta_1", "beta_2", "fraction_train", "fraction_evaluate"), 1.0)
-WEIGHTS = dict.fromkeys(("proximal_mu", "server_learning_rate", "server_rate", "eta", "eta_l", "tau"), np.inf)
-WHOLE = dict.fromkeys(("num_malicious_nodes", "min_train_nodes", "min_evaluate_nodes", "min_available_nodes"), np.inf)
+# %% ../../nbs/library/learners/06_strategies.ipynb #f75c0fa9
+SHARES = dict.fromkeys(
+    ("server_momentum", "beta_1", "beta_2", "fraction_train", "fraction_evaluate"), 1.0
+)
+WEIGHTS = dict.fromkeys(
+    ("proximal_mu", "server_learning_rate", "server_rate", "eta", "eta_l", "tau"), np.inf
+)
+WHOLE = dict.fromkeys(
+    ("num_malicious_nodes", "min_train_nodes", "min_evaluate_nodes", "min_available_nodes"), np.inf
+)
+
 
 def sound(
-    options:Mapping[str, Any],  # of a strategy; names that are not known here are not looked at
-    where:str,                  # whose they are, for the message
+    options: Mapping[str, Any],  # of a strategy; names that are not known here are not looked at
+    where: str,  # whose they are, for the message
 ) -> None:
-    "Refuse what is no number, or outside its range: Flower takes any value, and a text would not arrive at the hospitals."
+    """Refuse what is no number, or outside its range: Flower takes any value, and a text would not
+    arrive at the hospitals.
+    """
     most = SHARES | WEIGHTS | WHOLE
     for name in (n for n in options if n in most):
-        value, kinds = options[name], (int, np.integer) if name in WHOLE else (int, float, np.integer, np.floating)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not np.isfinite(value) or not 0 <= value <= most[name]:
-            raise LearnerError(f"{where}: {name}={value!r}; expected a {'whole ' if name in WHOLE else ''}number from 0 {'up' if np.isinf(most[name]) else f'to {most[name]:g}'}")
+        value, kinds = (
+            options[name],
+            (int, np.integer) if name in WHOLE else (int, float, np.integer, np.floating),
+        )
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, kinds)
+            or not np.isfinite(value)
+            or not 0 <= value <= most[name]
+        ):
+            raise LearnerError(
+                f"{where}: {name}={value!r}; expected a "
+                f"{'whole ' if name in WHOLE else ''}number from 0 "
+                f"{'up' if np.isinf(most[name]) else f'to {most[name]:g}'}"
+            )
 
+# %% ../../nbs/library/learners/06_strategies.ipynb #e8404981
 def strategy(
-    name:str,       # one of `known_strategies()`
-    **options:Any,  # for its constructor, such as proximal_mu=0.1
-) -> Strategy|None:
+    name: str,  # one of `known_strategies()`
+    **options: Any,  # for its constructor, such as proximal_mu=0.1
+) -> Strategy | None:
     "A strategy by its name; None is the learner's own way."
-    if name not in STRATEGIES: raise LearnerError(f"{name!r} is no strategy; expected one of {', '.join(STRATEGIES)}")
+    if name not in STRATEGIES:
+        raise LearnerError(f"{name!r} is no strategy; expected one of {', '.join(STRATEGIES)}")
     way = STRATEGIES[name]
     if way.make is None:
-        if options: raise LearnerError(f"strategy {name!r} takes no options; found {', '.join(options)}")
+        if options:
+            raise LearnerError(f"strategy {name!r} takes no options; found {', '.join(options)}")
         return None
     sound(options, f"strategy {name!r}")
-    try: return cast(Strategy, way.make(**{**way.options, **options}))
-    except (TypeError, ValueError) as e: raise LearnerError(f"strategy {name!r}: {e}") from None
+    try:
+        return cast(Strategy, way.make(**{**way.options, **options}))
+    except (TypeError, ValueError) as e:
+        raise LearnerError(f"strategy {name!r}: {e}") from None

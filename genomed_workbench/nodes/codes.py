@@ -27,26 +27,43 @@ def code_numbers(
     if len(different) > 50:
         return None
     numbers = [as_number(cell) if isinstance(cell, str) else cell for cell in different]
-    numbers = [np.nan if one is None else float(one) if isinstance(one, int | float | np.number) else np.nan for one in numbers]
+    numbers = [
+        np.nan
+        if one is None
+        else float(one)
+        if isinstance(one, int | float | np.number)
+        else np.nan
+        for one in numbers
+    ]
     found = np.unique(np.array(numbers, dtype=float))
-    return found if len(found) and np.isfinite(found).all() and (found == np.round(found)).all() else None
+    return (
+        found
+        if len(found) and np.isfinite(found).all() and (found == np.round(found)).all()
+        else None
+    )
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #d486853e
 def shifted_by(
-    codes: np.ndarray,   # different codes of the column
+    codes: np.ndarray,  # different codes of the column
     variable: Variable,
-) -> int:                # 0: not shifted
+) -> int:  # 0: not shifted
     "By how much a code is shifted, where its ends show it."
     first, count = (0, 2) if variable.kind == "yes-no" else (variable.first, len(variable.values))
     if variable.kind not in ("yes-no", "ordinal") or not len(codes):
         return 0
     above = codes.max() - (first + count - 1)
-    return int(above) if above > 0 and codes.min() >= first + above and codes.max() - codes.min() == count - 1 else 0
+    return (
+        int(above)
+        if above > 0 and codes.min() >= first + above and codes.max() - codes.min() == count - 1
+        else 0
+    )
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #db2148bd
 def shape(text: str) -> str:
     "A cell as its shape, so that a name that strayed into a column is not repeated: `Xxx 99`."
-    short = re.sub(r"[^\W\d_]", lambda m: "X" if m[0].isupper() else "x", re.sub(r"[0-9]", "9", text.strip()))
+    short = re.sub(
+        r"[^\W\d_]", lambda m: "X" if m[0].isupper() else "x", re.sub(r"[0-9]", "9", text.strip())
+    )
     return short if len(short) <= 16 else f"{short[:15]}…"
 
 
@@ -58,7 +75,10 @@ def quoted(
 ) -> str:
     "A few of the cells: numbers with signs as they are, everything else as its shape."
     different = [str(cell).strip() for cell in cells.dropna().unique()]
-    shown = dict.fromkeys(repr(text) if _HARMLESS.fullmatch(text) else f"of the shape {shape(text)!r}" for text in different[:50])
+    shown = dict.fromkeys(
+        repr(text) if _HARMLESS.fullmatch(text) else f"of the shape {shape(text)!r}"
+        for text in different[:50]
+    )
     return ", ".join(list(shown)[:4]) + (" and others" if len(shown) > 4 else "")
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #1ab0288e
@@ -66,17 +86,40 @@ def code_findings(sheet: Sheet, name: str) -> Iterator[Finding]:
     "Codes and words of one variable that mean nothing, or something else."
     if len(bad_dates := sheet.bad_dates.get(name, ())):
         if sheet.book[name].kind != "date":
-            yield Finding("mend", "unreadable-value", f"{counted(len(bad_dates), '1 cell', 'cells')} can be read in two ways, or not at all, such as 1.200 beside decimal commas.", "Write thousands without a sign, and decimals as in the rest of the file.",
-                          name, sheet.column_of[name], sheet.rows_at(bad_dates))
+            yield Finding(
+                "mend",
+                "unreadable-value",
+                f"{counted(len(bad_dates), '1 cell', 'cells')} can be read in two ways, or not "
+                "at all, such as 1.200 beside decimal commas.",
+                "Write thousands without a sign, and decimals as in the rest of the file.",
+                name,
+                sheet.column_of[name],
+                sheet.rows_at(bad_dates),
+            )
             return
-        yield Finding("mend", "unreadable-value", f"{counted(len(bad_dates), '1 cell is', 'cells are')} no date that can be read, or day and month cannot be told apart.", "Say in the mapping how dates are written (date_format = \"DD.MM.YYYY\"), and mend the cells that are no dates.",
-                      name, sheet.column_of[name], sheet.rows_at(bad_dates))
+        yield Finding(
+            "mend",
+            "unreadable-value",
+            f"{counted(len(bad_dates), '1 cell is', 'cells are')} no date that can be read, "
+            "or day and month cannot be told apart.",
+            'Say in the mapping how dates are written (date_format = "DD.MM.YYYY"), and '
+            "mend the cells that are no dates.",
+            name,
+            sheet.column_of[name],
+            sheet.rows_at(bad_dates),
+        )
     variable, column, cells = sheet.book[name], sheet.column_of[name], sheet.written[name]
     codes = code_numbers(cells) if variable.kind in ("yes-no", "ordinal", "level") else None
     if codes is not None and (shift := shifted_by(codes, variable)):
         first = 0 if variable.kind == "yes-no" else variable.first
-        yield Finding("stop", "shifted-code", f"the codes run from {codes.min():g} to {codes.max():g}; the dictionary counts from {first}.",
-                      f"Subtract {shift}, or write into the mapping what each code means (values = {{ ... }}).", name, column)
+        yield Finding(
+            "stop",
+            "shifted-code",
+            f"the codes run from {codes.min():g} to {codes.max():g}; the dictionary counts from {first}.",
+            f"Subtract {shift}, or write into the mapping what each code means (values = {{ ... }}).",
+            name,
+            column,
+        )
         return
     wrong = np.array(sorted(sheet.read[name].wrong), dtype=int)
     if not len(wrong):
@@ -85,26 +128,44 @@ def code_findings(sheet: Sheet, name: str) -> Iterator[Finding]:
     if codes is not None:
         strange = sorted({as_number(str(cell)) or 0.0 for cell in bad})
         said = f"the codes {', '.join(f'{code:g}' for code in strange[:6])} have no meaning"
-        yield Finding("stop" if len(wrong) > known / 2 else "mend", "unknown-code", f"{said} ({len(wrong):,} of {known:,} cells).", "Write into the mapping what each code means (values = { ... }).", name, column,
-                      () if len(wrong) > known / 2 else sheet.rows_at(wrong))
+        yield Finding(
+            "stop" if len(wrong) > known / 2 else "mend",
+            "unknown-code",
+            f"{said} ({len(wrong):,} of {known:,} cells).",
+            "Write into the mapping what each code means (values = { ... }).",
+            name,
+            column,
+            () if len(wrong) > known / 2 else sheet.rows_at(wrong),
+        )
         return
     kind = "unknown-code" if variable.kind in ("level", "ordinal", "yes-no") else "unreadable-value"
     expected = sheet.read[name].wrong[int(wrong[0])]
-    yield Finding("mend", kind, f"{len(wrong):,} of {known:,} cells cannot be read ({quoted(bad)}); expected {expected}.", "Mend the cells, or say in the mapping what these words mean (values = { ... }, missing = [...]).",
-                  name, column, sheet.rows_at(wrong))
+    yield Finding(
+        "mend",
+        kind,
+        f"{len(wrong):,} of {known:,} cells cannot be read ({quoted(bad)}); expected {expected}.",
+        "Mend the cells, or say in the mapping what these words mean (values = { ... }, missing = [...]).",
+        name,
+        column,
+        sheet.rows_at(wrong),
+    )
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #aa020fd5
-_ISCN = re.compile(r"\s*(mos )?[2-9][0-9](~[0-9]{2})?(<[0-9]n>)?, ?[XY]{1,4}.*|\s*[0-9]{2},\s?[xyXY].*", re.DOTALL)
+_ISCN = re.compile(
+    r"\s*(mos )?[2-9][0-9](~[0-9]{2})?(<[0-9]n>)?, ?[XY]{1,4}.*|\s*[0-9]{2},\s?[xyXY].*", re.DOTALL
+)
 _TEXTY = re.compile(r"(?i)normal|complex|komplex|fail|not |n\.?d|no metaph|keine|unknown")
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #606adadb
 def iscn_share(cells: pd.Series) -> float:
     "Share of the filled cells that look like a karyotype."
     counts = cells.dropna().astype(str).value_counts()
-    like = np.array([bool(_ISCN.match(text) or _TEXTY.search(text)) for text in counts.index], dtype=bool)
+    like = np.array(
+        [bool(_ISCN.match(text) or _TEXTY.search(text)) for text in counts.index], dtype=bool
+    )
     return float(counts[like].sum() / counts.sum()) if len(counts) else float("nan")
 
-
+# %% ../../nbs/library/nodes/06_codes.ipynb #cc321776
 def _strictly_iscn(cells: pd.Series) -> float:
     "Share of the filled cells that are written as a karyotype."
     counts = cells.dropna().astype(str).value_counts()
@@ -117,25 +178,60 @@ def swapped_karyotype(sheet: Sheet) -> Iterator[Finding]:
     mine = sheet.column_of.get("karyotype")
     if mine is None or not iscn_share(sheet.raw[mine]) < 0.3:
         return
-    others = [name for name in sheet.raw.columns if name not in (mine, sheet.id) and _strictly_iscn(sheet.raw[name].iloc[:2000]) > 0.5]
+    others = [
+        name
+        for name in sheet.raw.columns
+        if name not in (mine, sheet.id) and _strictly_iscn(sheet.raw[name].iloc[:2000]) > 0.5
+    ]
     where = f"; column {others[0]!r} does" if others else ""
-    mend = f"Exchange the two columns {mine!r} and {others[0]!r}, or their lines in the mapping." if others else "Look which column of the export holds the karyotype."
-    yield Finding("stop", "swapped-columns", f"hardly any cell is written like a karyotype{where}.", mend, "karyotype", mine)
+    mend = (
+        f"Exchange the two columns {mine!r} and {others[0]!r}, or their lines in the mapping."
+        if others
+        else "Look which column of the export holds the karyotype."
+    )
+    yield Finding(
+        "stop",
+        "swapped-columns",
+        f"hardly any cell is written like a karyotype{where}.",
+        mend,
+        "karyotype",
+        mine,
+    )
     if others:
-        yield Finding("stop", "swapped-columns", "most cells are written like a karyotype.", mend, sheet.variable_of(others[0]), others[0])
+        yield Finding(
+            "stop",
+            "swapped-columns",
+            "most cells are written like a karyotype.",
+            mend,
+            sheet.variable_of(others[0]),
+            others[0],
+        )
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #007fcf69
 def _middle_outside(values: np.ndarray, band: tuple[float, float]) -> bool:
     "True where the median lies outside."
     return not band[0] <= float(np.nanmedian(values)) <= band[1]
 
-
+# %% ../../nbs/library/nodes/06_codes.ipynb #e6344d7e
 def swapped_pairs(sheet: Sheet) -> list[tuple[str, str]]:
     "Pairs of measured variables that fit only in each other's place."
-    values = {name: sheet.values(name) for name in sheet.numeric if sheet.book[name].usual is not None and sheet.book[name].group in ("blood", "marrow")}
-    usual = {name: sheet.book[name].usual or (0.0, 0.0) for name, one in values.items() if np.isfinite(one).sum() >= 10}
+    values = {
+        name: sheet.values(name)
+        for name in sheet.numeric
+        if sheet.book[name].usual is not None and sheet.book[name].group in ("blood", "marrow")
+    }
+    usual = {
+        name: sheet.book[name].usual or (0.0, 0.0)
+        for name, one in values.items()
+        if np.isfinite(one).sum() >= 10
+    }
     odd = [name for name in usual if _middle_outside(values[name], usual[name])]
-    fits = [(a, b) for place, a in enumerate(odd) for b in odd[place + 1:] if not _middle_outside(values[a], usual[b]) and not _middle_outside(values[b], usual[a])]
+    fits = [
+        (a, b)
+        for place, a in enumerate(odd)
+        for b in odd[place + 1 :]
+        if not _middle_outside(values[a], usual[b]) and not _middle_outside(values[b], usual[a])
+    ]
     chosen: list[tuple[str, str]] = []
     for pair in fits:
         if not {name for one in chosen for name in one} & set(pair):
@@ -146,11 +242,22 @@ def swapped_pairs(sheet: Sheet) -> list[tuple[str, str]]:
 def swapped_numbers(sheet: Sheet) -> Iterator[Finding]:
     "Pairs of laboratory columns that changed places."
     for a, b in [ordered for pair in swapped_pairs(sheet) for ordered in (pair, pair[::-1])]:
-        yield Finding("stop", "swapped-columns", f"the values fit {sheet.book[b].label}, and those of column {sheet.column_of[b]!r} fit {sheet.book[a].label}.",
-                      f"Exchange the two columns {sheet.column_of[a]!r} and {sheet.column_of[b]!r}, or their lines in the mapping.", a, sheet.column_of[a])
+        yield Finding(
+            "stop",
+            "swapped-columns",
+            f"the values fit {sheet.book[b].label}, and those of column "
+            f"{sheet.column_of[b]!r} fit {sheet.book[a].label}.",
+            f"Exchange the two columns {sheet.column_of[a]!r} and {sheet.column_of[b]!r}, "
+            "or their lines in the mapping.",
+            a,
+            sheet.column_of[a],
+        )
 
 # %% ../../nbs/library/nodes/06_codes.ipynb #383bd0a7
 def coding_findings(sheet: Sheet) -> list[Finding]:
     "Everything about codes, words and columns that changed places."
     swapped = [*swapped_karyotype(sheet), *swapped_numbers(sheet)]
-    return [*swapped, *(one for name in sheet.written.columns for one in code_findings(sheet, name))]
+    return [
+        *swapped,
+        *(one for name in sheet.written.columns for one in code_findings(sheet, name)),
+    ]

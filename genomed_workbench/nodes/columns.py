@@ -12,7 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ..data.dates import DATE_FORMATS, found_date_format, parsed_dates
-from ..data.identifiers import Identifier, identifiers_in, is_free_text, looks_like_births
+from genomed_workbench.data.identifiers import (
+    Identifier,
+    identifiers_in,
+    is_free_text,
+    looks_like_births,
+)
 from .findings import Finding, counted
 from .sheet import Sheet
 
@@ -36,8 +41,22 @@ def _births(sheet: Sheet, name: str) -> list[Identifier]:
     if not cells.dropna().head(50).str.contains(r"\d.*[-/. ].*\d|^\d{8}$", regex=True).any():
         return []
     years = _years(cells)
-    diagnosed = sheet.frame["diagnosis_date"].dt.year.to_numpy(dtype=float) if "diagnosis_date" in sheet.frame else None
-    return [Identifier("birth-date", "dates decades before the diagnosis", np.flatnonzero(np.isfinite(years)))] if years is not None and looks_like_births(years, diagnosed) else []
+    diagnosed = (
+        sheet.frame["diagnosis_date"].dt.year.to_numpy(dtype=float)
+        if "diagnosis_date" in sheet.frame
+        else None
+    )
+    return (
+        [
+            Identifier(
+                "birth-date",
+                "dates decades before the diagnosis",
+                np.flatnonzero(np.isfinite(years)),
+            )
+        ]
+        if years is not None and looks_like_births(years, diagnosed)
+        else []
+    )
 
 # %% ../../nbs/library/nodes/11_columns.ipynb #157aa411
 def people_in(sheet: Sheet, name: str) -> list[Identifier]:
@@ -45,12 +64,20 @@ def people_in(sheet: Sheet, name: str) -> list[Identifier]:
     codes, different = sheet.different[name]
     if name == sheet.id or name in sheet.variables:
         looked = np.where(codes < SAMPLE, codes, -1)
-        return identifiers_in(sheet.raw[name], recognised=True, numbers=name == sheet.id, spread=(looked, different[:SAMPLE]))
+        return identifiers_in(
+            sheet.raw[name],
+            recognised=True,
+            numbers=name == sheet.id,
+            spread=(looked, different[:SAMPLE]),
+        )
     return identifiers_in(sheet.raw[name], spread=(codes, different)) or _births(sheet, name)
 
 # %% ../../nbs/library/nodes/11_columns.ipynb #607c01e7
-_MENDS = {"free-text": "Take the column out, or code what you need from it (ignore = true in the mapping keeps it from being read, not from being sent).",
-          "birth-date": "Replace it by the age at diagnosis, and take the column out of the file."}
+_MENDS = {
+    "free-text": "Take the column out, or code what you need from it (ignore = true in the "
+    "mapping keeps it from being read, not from being sent).",
+    "birth-date": "Replace it by the age at diagnosis, and take the column out of the file.",
+}
 
 # %% ../../nbs/library/nodes/11_columns.ipynb #4342725f
 def people_findings(sheet: Sheet) -> Iterator[Finding]:
@@ -59,25 +86,67 @@ def people_findings(sheet: Sheet) -> Iterator[Finding]:
         if name == sheet.site:
             continue
         ignored = name in sheet.ignored
-        said = " The mapping ignores the column, so it is not read; it still stands in the file." if ignored else ""
+        said = (
+            " The mapping ignores the column, so it is not read; it still stands in the file."
+            if ignored
+            else ""
+        )
         found = people_in(sheet, name)
         for one in found:
-            mend = "Give the patients pseudonyms of their own, and keep the list of both in the hospital." if name == sheet.id else _MENDS.get(one.kind, "Take the column or the cells out of the file before anybody else sees it.")
+            mend = (
+                "Give the patients pseudonyms of their own, and keep the list of both in the hospital."
+                if name == sheet.id
+                else _MENDS.get(
+                    one.kind,
+                    "Take the column or the cells out of the file before anybody else sees it.",
+                )
+            )
             rows = () if len(one.positions) > 0.5 * sheet.n else sheet.rows_at(one.positions)
-            yield Finding("look" if ignored else "mend" if one.kind == "free-text" else "stop", one.kind, f"{counted(len(one.positions), '1 cell holds', 'cells hold')} {one.what}.{said}" if not one.what.startswith("a column") else f"{one.what[0].upper()}{one.what[1:]}.{said}", mend, sheet.variable_of(name), name, rows)
+            yield Finding(
+                "look" if ignored else "mend" if one.kind == "free-text" else "stop",
+                one.kind,
+                f"{counted(len(one.positions), '1 cell holds', 'cells hold')} {one.what}.{said}"
+                if not one.what.startswith("a column")
+                else f"{one.what[0].upper()}{one.what[1:]}.{said}",
+                mend,
+                sheet.variable_of(name),
+                name,
+                rows,
+            )
         if not found and name in (*sheet.unknown, *sheet.ignored) and is_free_text(sheet.raw[name]):
-            yield Finding("look" if ignored else "mend", "free-text", f"The column holds remarks in free text.{said}", _MENDS["free-text"], None, name)
+            yield Finding(
+                "look" if ignored else "mend",
+                "free-text",
+                f"The column holds remarks in free text.{said}",
+                _MENDS["free-text"],
+                None,
+                name,
+            )
 
 # %% ../../nbs/library/nodes/11_columns.ipynb #5c08628b
 def unknown_columns(
     sheet: Sheet,
-    proposed: dict[str, str],    # column -> what it may be, in words; empty where nobody proposes anything
-    spoken: set[str],            # columns that other findings speak of already
+    proposed: dict[
+        str, str
+    ],  # column -> what it may be, in words; empty where nobody proposes anything
+    spoken: set[str],  # columns that other findings speak of already
 ) -> Iterator[Finding]:
     "Columns without a meaning, with a proposal where there is one."
     recognised = len(sheet.column_of)
     if recognised < 3:
-        yield Finding("stop", "not-recognised", f"{recognised:,} of {sheet.raw.shape[1]:,} columns are recognised.", "Write a mapping that says what each column means: `genomed map FILE --disease ...` proposes one.")
+        yield Finding(
+            "stop",
+            "not-recognised",
+            f"{recognised:,} of {sheet.raw.shape[1]:,} columns are recognised.",
+            "Write a mapping that says what each column means: `genomed map FILE --disease ...` proposes one.",
+        )
     for name in (one for one in sheet.unknown if one not in spoken):
         guess = f" It looks like {proposed[name]}." if name in proposed else ""
-        yield Finding("mend" if name in proposed else "look", "unknown-column", f"the dictionary does not know this name.{guess}", "Say in the mapping what it is, or ignore = true.", None, name)
+        yield Finding(
+            "mend" if name in proposed else "look",
+            "unknown-column",
+            f"the dictionary does not know this name.{guess}",
+            "Say in the mapping what it is, or ignore = true.",
+            None,
+            name,
+        )

@@ -19,28 +19,49 @@ from .sheet import Sheet
 # %% ../../nbs/library/nodes/10_completeness.ipynb #77f11ef9
 def needed_variables(
     sheet: Sheet,
-    needs: Sequence[str] | None,  # what the other hospitals use; None: what the scores of the disease need
+    needs: Sequence[str]
+    | None,  # what the other hospitals use; None: what the scores of the disease need
 ) -> list[str]:
     "Variables that should be there."
     if needs is not None:
         unknown = [name for name in needs if name not in sheet.book]
         if unknown:
             near = sheet.book.find(unknown[0])
-            raise ValueError(f"needs: {unknown[0]!r} is no variable of the {sheet.disease} dictionary." + (f" Did you mean {near.name!r}?" if near else f" Look it up with dictionary({sheet.disease!r}).search(...)."))
+            raise ValueError(
+                f"needs: {unknown[0]!r} is no variable of the {sheet.disease} dictionary."
+                + (
+                    f" Did you mean {near.name!r}?"
+                    if near
+                    else f" Look it up with dictionary({sheet.disease!r}).search(...)."
+                )
+            )
         return list(dict.fromkeys(needs))
-    return [one.name for one in sheet.book if one.name in ("age", "sex") or (one.needed_by and one.role == "predictor")]
+    return [
+        one.name
+        for one in sheet.book
+        if one.name in ("age", "sex") or (one.needed_by and one.role == "predictor")
+    ]
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #081d5ffa
 def completeness(
     sheet: Sheet,
     needs: Sequence[str] | None = None,
-) -> pd.DataFrame:  # index = variable; columns label, group, column, known, share, needed, needed_by
+) -> (
+    pd.DataFrame
+):  # index = variable; columns label, group, column, known, share, needed, needed_by
     "Every variable that is there or should be, and for how many patients it is known."
     wanted = needed_variables(sheet, needs)
     names = [one.name for one in sheet.book if one.name in sheet.frame or one.name in wanted]
     known = [int(sheet.frame[name].notna().sum()) if name in sheet.frame else 0 for name in names]
-    rows = {"label": [sheet.book[name].label for name in names], "group": [sheet.book[name].group for name in names], "column": [sheet.column_of.get(name) for name in names], "known": known,
-            "share": [count / max(sheet.n, 1) for count in known], "needed": [name in wanted for name in names], "needed_by": [", ".join(sheet.book[name].needed_by) for name in names]}
+    rows = {
+        "label": [sheet.book[name].label for name in names],
+        "group": [sheet.book[name].group for name in names],
+        "column": [sheet.column_of.get(name) for name in names],
+        "known": known,
+        "share": [count / max(sheet.n, 1) for count in known],
+        "needed": [name in wanted for name in names],
+        "needed_by": [", ".join(sheet.book[name].needed_by) for name in names],
+    }
     return pd.DataFrame(rows, index=pd.Index(names, name="variable"))
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #a76a10c8
@@ -51,7 +72,10 @@ def how_computed(found: pd.DataFrame) -> np.ndarray:
     "For each patient a word of HOW."
     told = found["category"].notna().to_numpy() | found["score"].notna().to_numpy()
     if {"score_best", "score_worst"} <= set(found.columns):
-        best, worst = found["score_best"].to_numpy(dtype=float), found["score_worst"].to_numpy(dtype=float)
+        best, worst = (
+            found["score_best"].to_numpy(dtype=float),
+            found["score_worst"].to_numpy(dtype=float),
+        )
         same = np.isclose(best, worst, rtol=0, atol=1e-9)
     elif {"category_best", "category_worst"} <= set(found.columns):
         same = (found["category_best"] == found["category_worst"]).to_numpy()
@@ -60,19 +84,30 @@ def how_computed(found: pd.DataFrame) -> np.ndarray:
     return np.where(told & same, HOW[0], np.where(told, HOW[1], HOW[2]))
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #dfe6470a
-def score_completeness(sheet: Sheet) -> pd.DataFrame:  # index = score; columns title, the words of HOW (patients), most_missed
+def score_completeness(
+    sheet: Sheet,
+) -> pd.DataFrame:  # index = score; columns title, the words of HOW (patients), most_missed
     "For how many patients each score of the disease can be computed."
     rows = {}
     for name, system in SYSTEMS.items():
         if system.disease == sheet.disease:
             how = how_computed(sheet.scored[name])
-            missed = {one: int(sheet.frame[one].isna().sum()) if one in sheet.frame else sheet.n for one in system.needs}
+            missed = {
+                one: int(sheet.frame[one].isna().sum()) if one in sheet.frame else sheet.n
+                for one in system.needs
+            }
             worst = [one for one in sorted(missed, key=lambda one: -missed[one]) if missed[one]][:5]
-            rows[name] = {"title": system.title, **{word: int((how == word).sum()) for word in HOW}, "most_missed": ", ".join(worst)}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["title", *HOW, "most_missed"]).rename_axis("score")
+            rows[name] = {
+                "title": system.title,
+                **{word: int((how == word).sum()) for word in HOW},
+                "most_missed": ", ".join(worst),
+            }
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["title", *HOW, "most_missed"]
+    ).rename_axis("score")
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #4c5f9896
-RARELY = 0.2     # known for fewer: counts as missing
+RARELY = 0.2  # known for fewer: counts as missing
 SOMETIMES = 0.5  # known for fewer: said
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #3b2858b8
@@ -82,20 +117,47 @@ def missing_findings(sheet: Sheet, table: pd.DataFrame, asked: bool) -> Iterator
     absent = needed[needed["share"] < RARELY]
     genes, all_genes = absent[absent["group"] == "genes"], needed[needed["group"] == "genes"]
     if len(all_genes) >= 5 and len(genes) > 0.5 * len(all_genes):
-        yield Finding("mend", "missing-panel", f"{len(genes):,} of {len(all_genes):,} genes are known for hardly anybody.", "Ask the molecular laboratory for the panel's results; write 0 where a gene was tested and not mutated, and leave it empty where it was not tested.")
+        yield Finding(
+            "mend",
+            "missing-panel",
+            f"{len(genes):,} of {len(all_genes):,} genes are known for hardly anybody.",
+            "Ask the molecular laboratory for the panel's results; write 0 where a gene "
+            "was tested and not mutated, and leave it empty where it was not tested.",
+        )
         absent = absent[absent["group"] != "genes"]
     text = "karyotype" in sheet.frame and sheet.frame["karyotype"].notna().mean() >= RARELY
     absent = absent[~((absent["group"] == "cytogenetics") & text)]
     for name, row in absent.iterrows():
         used = f" (needed by {row['needed_by']})" if row["needed_by"] else ""
-        yield Finding("mend" if asked else "look", "missing-variable", f"{row['label']} is {'missing' if not row['known'] else 'known for hardly anybody'}{used}.", "Map a column to it if the file has one; otherwise tell the others, who can plan without it.", str(name), row["column"])
+        yield Finding(
+            "mend" if asked else "look",
+            "missing-variable",
+            f"{row['label']} is {'missing' if not row['known'] else 'known for hardly anybody'}{used}.",
+            "Map a column to it if the file has one; otherwise tell the others, who can plan without it.",
+            str(name),
+            row["column"],
+        )
     some = needed[(needed["share"] >= RARELY) & (needed["share"] < SOMETIMES)]
     for name, row in some.iterrows():
-        yield Finding("look", "incomplete-variable", f"{row['label']} is known for {row['share']:.0%} of the patients.", "Complete it where you can.", str(name), row["column"])
+        yield Finding(
+            "look",
+            "incomplete-variable",
+            f"{row['label']} is known for {row['share']:.0%} of the patients.",
+            "Complete it where you can.",
+            str(name),
+            row["column"],
+        )
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #59bd2add
 COMMON: dict[str, dict[str, float]] = {
-    "mds": {"TET2": 0.308, "ASXL1": 0.252, "SF3B1": 0.239, "DNMT3A": 0.161, "SRSF2": 0.158, "RUNX1": 0.126},
+    "mds": {
+        "TET2": 0.308,
+        "ASXL1": 0.252,
+        "SF3B1": 0.239,
+        "DNMT3A": 0.161,
+        "SRSF2": 0.158,
+        "RUNX1": 0.126,
+    },
     "aml": {"NPM1": 0.283, "DNMT3A": 0.232, "FLT3_ITD": 0.221, "NRAS": 0.171},
 }
 UNLIKELY = 1e-4
@@ -106,7 +168,14 @@ def never_tested(sheet: Sheet) -> Iterator[Finding]:
     for name, share in COMMON.get(sheet.disease, {}).items():
         values = sheet.frame[name].dropna() if name in sheet.frame else pd.Series(dtype=float)
         if len(values) and not (values == 1).any() and (1 - share / 2) ** len(values) < UNLIKELY:
-            yield Finding("mend", "not-tested-as-no", f"none of {len(values):,} patients has a {name} mutation; elsewhere {share:.0%} have one.", "If the gene was not tested, leave the cells empty in place of 0.", name, sheet.column_of.get(name))
+            yield Finding(
+                "mend",
+                "not-tested-as-no",
+                f"none of {len(values):,} patients has a {name} mutation; elsewhere {share:.0%} have one.",
+                "If the gene was not tested, leave the cells empty in place of 0.",
+                name,
+                sheet.column_of.get(name),
+            )
 
 # %% ../../nbs/library/nodes/10_completeness.ipynb #7ec174a1
 SMALL_SITE = 20  # patients
@@ -114,9 +183,20 @@ SMALL_SITE = 20  # patients
 # %% ../../nbs/library/nodes/10_completeness.ipynb #ca2dd686
 def completeness_findings(
     sheet: Sheet,
-    table: pd.DataFrame,                  # of `completeness`
+    table: pd.DataFrame,  # of `completeness`
     needs: Sequence[str] | None = None,
 ) -> list[Finding]:
     "Everything about what is missing."
-    few = [Finding("look", "few-patients", f"the file holds {sheet.n:,} patients.", "Nothing to mend: join the others.")] if sheet.n < SMALL_SITE else []
+    few = (
+        [
+            Finding(
+                "look",
+                "few-patients",
+                f"the file holds {sheet.n:,} patients.",
+                "Nothing to mend: join the others.",
+            )
+        ]
+        if sheet.n < SMALL_SITE
+        else []
+    )
     return [*missing_findings(sheet, table, needs is not None), *never_tested(sheet), *few]

@@ -24,11 +24,12 @@ from .sheet import Sheet
 @dataclass(frozen=True)
 class Rule:
     "Patients for whom some columns cannot all be right."
+
     kind: str
-    variable: str                                     # the column that is pointed at
+    variable: str  # the column that is pointed at
     needs: tuple[str, ...]
     wrong: Callable[[pd.DataFrame], pd.Series]
-    what: str                                         # after the number of patients
+    what: str  # after the number of patients
     mend: str = "Look them up, and correct the one that is wrong."
     severity: str = "mend"
     diseases: tuple[str, ...] = ("mds", "aml", "mm", "scd")
@@ -36,40 +37,216 @@ class Rule:
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #32f98674
 _DATES = "Compare the dates with the chart: day and month may be exchanged, or the year mistyped."
 DATE_RULES = (
-    Rule("death-before-diagnosis", "death_date", ("diagnosis_date", "death_date"), lambda f: f["death_date"] < f["diagnosis_date"], "died before they were diagnosed.", _DATES),
-    Rule("contact-before-diagnosis", "last_contact_date", ("diagnosis_date", "last_contact_date"), lambda f: f["last_contact_date"] < f["diagnosis_date"], "were last seen before they were diagnosed.", _DATES),
-    Rule("contact-after-death", "last_contact_date", ("last_contact_date", "death_date"), lambda f: f["last_contact_date"] > f["death_date"], "were seen after they had died.", _DATES),
-    Rule("death-contradiction", "death", ("death", "death_date"), lambda f: (f["death"] == 0) & f["death_date"].notna(), "are alive and have a date of death.", "Ask which is right."),
-    Rule("death-contradiction", "leukemia_or_death", ("leukemia_or_death", "death"), lambda f: (f["death"] == 1) & (f["leukemia_or_death"] == 0), "died, and have no event of leukemia-free survival.", "Death is such an event: set it to 1.", diseases=("mds",)),
-    Rule("death-contradiction", "progression_or_death", ("progression_or_death", "death"), lambda f: (f["death"] == 1) & (f["progression_or_death"] == 0), "died, and have no event of progression-free survival.", "Death is such an event: set it to 1.", diseases=("mm",)),
-    Rule("time-contradiction", "lfs_years", ("lfs_years", "os_years"), lambda f: f["lfs_years"] > f["os_years"] + 0.1, "lived longer without leukemia than they lived."),
-    Rule("time-contradiction", "pfs_years", ("pfs_years", "os_years"), lambda f: f["pfs_years"] > f["os_years"] + 0.1, "lived longer without progression than they lived."),
-    Rule("age-contradiction", "os_years", ("age", "os_years"), lambda f: (f["age"] <= 110) & (f["age"] + f["os_years"] > 112), "would be older than 112 years at the end of their follow-up."),
+    Rule(
+        "death-before-diagnosis",
+        "death_date",
+        ("diagnosis_date", "death_date"),
+        lambda f: f["death_date"] < f["diagnosis_date"],
+        "died before they were diagnosed.",
+        _DATES,
+    ),
+    Rule(
+        "contact-before-diagnosis",
+        "last_contact_date",
+        ("diagnosis_date", "last_contact_date"),
+        lambda f: f["last_contact_date"] < f["diagnosis_date"],
+        "were last seen before they were diagnosed.",
+        _DATES,
+    ),
+    Rule(
+        "contact-after-death",
+        "last_contact_date",
+        ("last_contact_date", "death_date"),
+        lambda f: f["last_contact_date"] > f["death_date"],
+        "were seen after they had died.",
+        _DATES,
+    ),
+    Rule(
+        "death-contradiction",
+        "death",
+        ("death", "death_date"),
+        lambda f: (f["death"] == 0) & f["death_date"].notna(),
+        "are alive and have a date of death.",
+        "Ask which is right.",
+    ),
+    Rule(
+        "death-contradiction",
+        "leukemia_or_death",
+        ("leukemia_or_death", "death"),
+        lambda f: (f["death"] == 1) & (f["leukemia_or_death"] == 0),
+        "died, and have no event of leukemia-free survival.",
+        "Death is such an event: set it to 1.",
+        diseases=("mds",),
+    ),
+    Rule(
+        "death-contradiction",
+        "progression_or_death",
+        ("progression_or_death", "death"),
+        lambda f: (f["death"] == 1) & (f["progression_or_death"] == 0),
+        "died, and have no event of progression-free survival.",
+        "Death is such an event: set it to 1.",
+        diseases=("mm",),
+    ),
+    Rule(
+        "time-contradiction",
+        "lfs_years",
+        ("lfs_years", "os_years"),
+        lambda f: f["lfs_years"] > f["os_years"] + 0.1,
+        "lived longer without leukemia than they lived.",
+    ),
+    Rule(
+        "time-contradiction",
+        "pfs_years",
+        ("pfs_years", "os_years"),
+        lambda f: f["pfs_years"] > f["os_years"] + 0.1,
+        "lived longer without progression than they lived.",
+    ),
+    Rule(
+        "age-contradiction",
+        "os_years",
+        ("age", "os_years"),
+        lambda f: (f["age"] <= 110) & (f["age"] + f["os_years"] > 112),
+        "would be older than 112 years at the end of their follow-up.",
+    ),
 )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #16cfcc30
 _GENES = "Ask the molecular laboratory; set the general column to 1 where the special one is."
 GENE_RULES = (
-    Rule("gene-contradiction", "FLT3", ("FLT3", "FLT3_ITD"), lambda f: (f["FLT3"] == 0) & (f["FLT3_ITD"] == 1), "have an FLT3-ITD and no FLT3 mutation.", _GENES),
-    Rule("gene-contradiction", "FLT3", ("FLT3", "FLT3_TKD"), lambda f: (f["FLT3"] == 0) & (f["FLT3_TKD"] == 1), "have an FLT3-TKD and no FLT3 mutation.", _GENES),
-    Rule("gene-contradiction", "TP53multi", ("TP53multi", "TP53"), lambda f: (f["TP53multi"] == 1) & (f["TP53"] == 0), "are TP53 multi-hit without a TP53 mutation.", _GENES),
-    Rule("gene-contradiction", "TP53_mutations", ("TP53_mutations", "TP53"), lambda f: (f["TP53_mutations"] > 0) != (f["TP53"] == 1), "have TP53 mutations in one column and none in the other.", _GENES),
-    Rule("gene-contradiction", "TP53_max_vaf", ("TP53_max_vaf", "TP53"), lambda f: (f["TP53_max_vaf"] > 0.02) & (f["TP53"] == 0), "have a TP53 allele fraction and no TP53 mutation.", _GENES),
-    Rule("gene-contradiction", "TP53multi", ("TP53multi", "TP53_mutations"), lambda f: (f["TP53multi"] == 0) & (f["TP53_mutations"] >= 2), "have two TP53 mutations and are not multi-hit.", "Two mutations are a multi-hit (IPSS-M)."),
-    Rule("gene-contradiction", "CEBPA_bi", ("CEBPA_bi", "CEBPA"), lambda f: (f["CEBPA_bi"] == 1) & (f["CEBPA"] == 0), "have both copies of CEBPA mutated and no CEBPA mutation.", _GENES),
-    Rule("gene-contradiction", "CEBPA_bzip", ("CEBPA_bzip", "CEBPA"), lambda f: (f["CEBPA_bzip"] == 1) & (f["CEBPA"] == 0), "have a bZIP mutation and no CEBPA mutation.", _GENES),
-    Rule("karyotype-contradiction", "del7_7q", ("del7_7q", "minus7"), lambda f: (f["del7_7q"] == 0) & (f["minus7"] == 1), "have lost chromosome 7 and not '-7 or del(7q)'."),
-    Rule("karyotype-contradiction", "del7_7q", ("del7_7q", "del7q"), lambda f: (f["del7_7q"] == 0) & (f["del7q"] == 1), "have a del(7q) and not '-7 or del(7q)'."),
-    Rule("karyotype-contradiction", "minusY", ("minusY", "sex"), lambda f: (f["minusY"] == 1) & (f["sex"] == "female"), "are women and have lost a Y chromosome.", "Sex or karyotype belongs to somebody else: ask both sources."),
+    Rule(
+        "gene-contradiction",
+        "FLT3",
+        ("FLT3", "FLT3_ITD"),
+        lambda f: (f["FLT3"] == 0) & (f["FLT3_ITD"] == 1),
+        "have an FLT3-ITD and no FLT3 mutation.",
+        _GENES,
+    ),
+    Rule(
+        "gene-contradiction",
+        "FLT3",
+        ("FLT3", "FLT3_TKD"),
+        lambda f: (f["FLT3"] == 0) & (f["FLT3_TKD"] == 1),
+        "have an FLT3-TKD and no FLT3 mutation.",
+        _GENES,
+    ),
+    Rule(
+        "gene-contradiction",
+        "TP53multi",
+        ("TP53multi", "TP53"),
+        lambda f: (f["TP53multi"] == 1) & (f["TP53"] == 0),
+        "are TP53 multi-hit without a TP53 mutation.",
+        _GENES,
+    ),
+    Rule(
+        "gene-contradiction",
+        "TP53_mutations",
+        ("TP53_mutations", "TP53"),
+        lambda f: (f["TP53_mutations"] > 0) != (f["TP53"] == 1),
+        "have TP53 mutations in one column and none in the other.",
+        _GENES,
+    ),
+    Rule(
+        "gene-contradiction",
+        "TP53_max_vaf",
+        ("TP53_max_vaf", "TP53"),
+        lambda f: (f["TP53_max_vaf"] > 0.02) & (f["TP53"] == 0),
+        "have a TP53 allele fraction and no TP53 mutation.",
+        _GENES,
+    ),
+    Rule(
+        "gene-contradiction",
+        "TP53multi",
+        ("TP53multi", "TP53_mutations"),
+        lambda f: (f["TP53multi"] == 0) & (f["TP53_mutations"] >= 2),
+        "have two TP53 mutations and are not multi-hit.",
+        "Two mutations are a multi-hit (IPSS-M).",
+    ),
+    Rule(
+        "gene-contradiction",
+        "CEBPA_bi",
+        ("CEBPA_bi", "CEBPA"),
+        lambda f: (f["CEBPA_bi"] == 1) & (f["CEBPA"] == 0),
+        "have both copies of CEBPA mutated and no CEBPA mutation.",
+        _GENES,
+    ),
+    Rule(
+        "gene-contradiction",
+        "CEBPA_bzip",
+        ("CEBPA_bzip", "CEBPA"),
+        lambda f: (f["CEBPA_bzip"] == 1) & (f["CEBPA"] == 0),
+        "have a bZIP mutation and no CEBPA mutation.",
+        _GENES,
+    ),
+    Rule(
+        "karyotype-contradiction",
+        "del7_7q",
+        ("del7_7q", "minus7"),
+        lambda f: (f["del7_7q"] == 0) & (f["minus7"] == 1),
+        "have lost chromosome 7 and not '-7 or del(7q)'.",
+    ),
+    Rule(
+        "karyotype-contradiction",
+        "del7_7q",
+        ("del7_7q", "del7q"),
+        lambda f: (f["del7_7q"] == 0) & (f["del7q"] == 1),
+        "have a del(7q) and not '-7 or del(7q)'.",
+    ),
+    Rule(
+        "karyotype-contradiction",
+        "minusY",
+        ("minusY", "sex"),
+        lambda f: (f["minusY"] == 1) & (f["sex"] == "female"),
+        "are women and have lost a Y chromosome.",
+        "Sex or karyotype belongs to somebody else: ask both sources.",
+    ),
 )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #5a664a30
 BLOOD_RULES = (
-    Rule("blood-contradiction", "neutrophils", ("neutrophils", "white_cells"), lambda f: f["neutrophils"] > 1.1 * f["white_cells"] + 0.3, "have more neutrophils than white cells.", "One of the two is from another day, or in another unit."),
-    Rule("blood-contradiction", "monocytes", ("monocytes", "white_cells"), lambda f: f["monocytes"] > 1.1 * f["white_cells"] + 0.3, "have more monocytes than white cells.", "A percentage may stand in the column of counts."),
-    Rule("disease-contradiction", "marrow_blasts", ("marrow_blasts",), lambda f: f["marrow_blasts"] > 20, "have more than 20 % blasts in the marrow: that is acute leukemia, not MDS.", "Leave them out, or take the value at diagnosis.", diseases=("mds",)),
-    Rule("disease-contradiction", "marrow_blasts", ("marrow_blasts", "blood_blasts"), lambda f: (f["marrow_blasts"] < 5) & (f["blood_blasts"] < 5), "have hardly any blasts in marrow and blood: is the value from after treatment?", "Take the value at diagnosis.", "look", ("aml",)),
-    Rule("disease-contradiction", "priapism", ("priapism", "sex"), lambda f: (f["priapism"] == 1) & (f["sex"] == "female"), "are women with priapism.", "Sex or finding belongs to somebody else.", diseases=("scd",)),
+    Rule(
+        "blood-contradiction",
+        "neutrophils",
+        ("neutrophils", "white_cells"),
+        lambda f: f["neutrophils"] > 1.1 * f["white_cells"] + 0.3,
+        "have more neutrophils than white cells.",
+        "One of the two is from another day, or in another unit.",
+    ),
+    Rule(
+        "blood-contradiction",
+        "monocytes",
+        ("monocytes", "white_cells"),
+        lambda f: f["monocytes"] > 1.1 * f["white_cells"] + 0.3,
+        "have more monocytes than white cells.",
+        "A percentage may stand in the column of counts.",
+    ),
+    Rule(
+        "disease-contradiction",
+        "marrow_blasts",
+        ("marrow_blasts",),
+        lambda f: f["marrow_blasts"] > 20,
+        "have more than 20 % blasts in the marrow: that is acute leukemia, not MDS.",
+        "Leave them out, or take the value at diagnosis.",
+        diseases=("mds",),
+    ),
+    Rule(
+        "disease-contradiction",
+        "marrow_blasts",
+        ("marrow_blasts", "blood_blasts"),
+        lambda f: (f["marrow_blasts"] < 5) & (f["blood_blasts"] < 5),
+        "have hardly any blasts in marrow and blood: is the value from after treatment?",
+        "Take the value at diagnosis.",
+        "look",
+        ("aml",),
+    ),
+    Rule(
+        "disease-contradiction",
+        "priapism",
+        ("priapism", "sex"),
+        lambda f: (f["priapism"] == 1) & (f["sex"] == "female"),
+        "are women with priapism.",
+        "Sex or finding belongs to somebody else.",
+        diseases=("scd",),
+    ),
 )
 RULES = (*DATE_RULES, *GENE_RULES, *BLOOD_RULES)
 
@@ -77,14 +254,14 @@ RULES = (*DATE_RULES, *GENE_RULES, *BLOOD_RULES)
 def broken(
     rule: Rule,
     frame: pd.DataFrame,  # canonical
-) -> np.ndarray:          # positions of patients
+) -> np.ndarray:  # positions of patients
     "Whom a rule catches."
     if not set(rule.needs) <= set(frame.columns):
         return np.empty(0, dtype=int)
     part = frame[list(rule.needs)]
     return np.flatnonzero((rule.wrong(part) & part.notna().all(axis=1)).to_numpy(dtype=bool))
 
-
+# %% ../../nbs/library/nodes/08_contradictions.ipynb #8100e29f
 def _patients(count: int) -> str:
     "So many patients."
     return counted(count, "1 patient: they", "patients")
@@ -94,7 +271,15 @@ def rule_findings(sheet: Sheet) -> Iterator[Finding]:
     "What the rules catch."
     for rule in RULES:
         if sheet.disease in rule.diseases and len(positions := broken(rule, sheet.frame)):
-            yield Finding(rule.severity, rule.kind, f"{_patients(len(positions))} {rule.what}", rule.mend, rule.variable, sheet.column_of.get(rule.variable), sheet.rows_at(positions))
+            yield Finding(
+                rule.severity,
+                rule.kind,
+                f"{_patients(len(positions))} {rule.what}",
+                rule.mend,
+                rule.variable,
+                sheet.column_of.get(rule.variable),
+                sheet.rows_at(positions),
+            )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #f1dd992b
 OLDEST_DATE = np.datetime64("1900-01-01")  # nobody in a hospital's file was diagnosed before
@@ -107,9 +292,21 @@ def strange_dates(sheet: Sheet) -> Iterator[Finding]:
         if name not in sheet.written:
             continue
         days = np.asarray(sheet.read[name].values).astype("datetime64[D]")
-        for kind, wrong, said in (("future-date", days > today, "lie in the future"), ("impossible-value", days < OLDEST_DATE, "lie before 1900")):
+        for kind, wrong, said in (
+            ("future-date", days > today, "lie in the future"),
+            ("impossible-value", days < OLDEST_DATE, "lie before 1900"),
+        ):
             if wrong.any():
-                yield Finding("mend", kind, f"{wrong.sum():,} {'date' if wrong.sum() == 1 else 'dates'} {said if wrong.sum() > 1 else said.replace('lie', 'lies')}.", _DATES, name, sheet.column_of.get(name), sheet.rows_at(np.flatnonzero(wrong)))
+                yield Finding(
+                    "mend",
+                    kind,
+                    f"{wrong.sum():,} {'date' if wrong.sum() == 1 else 'dates'} "
+                    f"{said if wrong.sum() > 1 else said.replace('lie', 'lies')}.",
+                    _DATES,
+                    name,
+                    sheet.column_of.get(name),
+                    sheet.rows_at(np.flatnonzero(wrong)),
+                )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #aa5eceb7
 def time_against_dates(sheet: Sheet) -> Iterator[Finding]:
@@ -120,11 +317,25 @@ def time_against_dates(sheet: Sheet) -> Iterator[Finding]:
     off = (np.abs(given - dated) > np.maximum(0.15, 0.03 * np.abs(dated))) & (dated >= 0)
     known = np.isfinite(given) & np.isfinite(dated)
     if off.any() and off.sum() <= 0.5 * known.sum():
-        yield Finding("mend", "time-contradiction", f"{off.sum():,} of {known.sum():,} patients have a follow-up that their dates do not give.", "Compute the follow-up from the dates, or correct the dates.",
-                      "os_years", sheet.column_of["os_years"], sheet.rows_at(np.flatnonzero(off)))
+        yield Finding(
+            "mend",
+            "time-contradiction",
+            f"{off.sum():,} of {known.sum():,} patients have a follow-up that their dates do not give.",
+            "Compute the follow-up from the dates, or correct the dates.",
+            "os_years",
+            sheet.column_of["os_years"],
+            sheet.rows_at(np.flatnonzero(off)),
+        )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #0a23562d
-_OPINION = ("complex", "monosomal", "inv3", "t_v_11", "abn17p", "del17_17p")  # readers and hospitals draw the line in different places
+_OPINION = (
+    "complex",
+    "monosomal",
+    "inv3",
+    "t_v_11",
+    "abn17p",
+    "del17_17p",
+)  # readers and hospitals draw the line in different places
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #edd89d9e
 def flag_findings(
@@ -134,43 +345,103 @@ def flag_findings(
     "Cytogenetic flags that the text contradicts."
     clear = ((read["unread"] == "") & read["cytogenetic_risk"].notna()).to_numpy()
     normal = (read["normal"] == 1).to_numpy() & clear
-    for name in (one for one in sheet.frame.columns if one in read.columns and one != "cytogenetic_risk"):
+    for name in (
+        one for one in sheet.frame.columns if one in read.columns and one != "cytogenetic_risk"
+    ):
         given, text = sheet.frame[name].to_numpy(dtype=float), read[name].to_numpy(dtype=float)
         against = clear & np.isfinite(given) & np.isfinite(text) & (given != text)
         for part, certain in ((against & normal, True), (against & ~normal, name not in _OPINION)):
             if part.any():
-                yield _flag_finding(sheet, name, part, given, read, certain, bool((part & normal).any()))
+                yield _flag_finding(
+                    sheet, name, part, given, read, certain, bool((part & normal).any())
+                )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #d781cc58
-def _flag_finding(sheet: Sheet, name: str, part: np.ndarray, given: np.ndarray, read: pd.DataFrame, certain: bool, normal: bool) -> Finding:
+def _flag_finding(
+    sheet: Sheet,
+    name: str,
+    part: np.ndarray,
+    given: np.ndarray,
+    read: pd.DataFrame,
+    certain: bool,
+    normal: bool,
+) -> Finding:
     "One flag against the text, in words."
     label, count = sheet.book[name].label, int(part.sum())
-    said = f"{_patients(count)} have {label} in the column, and a normal karyotype in the text." if normal else f"{_patients(count)} have {label} in one of column and text, and not in the other."
+    said = (
+        f"{_patients(count)} have {label} in the column, and a normal karyotype in the text."
+        if normal
+        else f"{_patients(count)} have {label} in one of column and text, and not in the other."
+    )
     other = {"del5q": "del7q", "del7q": "del5q"}.get(name)
-    if other and not normal and (crossed := int((part & (given == 1) & (read[other] == 1).to_numpy()).sum())) > count / 4:
-        said += f" In {crossed:,} of them the text tells of {sheet.book[other].label if other in sheet.book else other}: was the chromosome mixed up?"
-    return Finding("mend" if certain else "look", "karyotype-contradiction", said, "Read the karyotype again; where the text is right, correct the column.", name, sheet.column_of.get(name), sheet.rows_at(np.flatnonzero(part)))
+    if (
+        other
+        and not normal
+        and (crossed := int((part & (given == 1) & (read[other] == 1).to_numpy()).sum()))
+        > count / 4
+    ):
+        said += (
+            f" In {crossed:,} of them the text tells of "
+            f"{sheet.book[other].label if other in sheet.book else other}: was the "
+            "chromosome mixed up?"
+        )
+    return Finding(
+        "mend" if certain else "look",
+        "karyotype-contradiction",
+        said,
+        "Read the karyotype again; where the text is right, correct the column.",
+        name,
+        sheet.column_of.get(name),
+        sheet.rows_at(np.flatnonzero(part)),
+    )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #bf57d0e6
-SHIFTED = 0.7  # share of patients whose class is off by the same step before the code itself is doubted
+SHIFTED = (
+    0.7  # share of patients whose class is off by the same step before the code itself is doubted
+)
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #4aed6e7b
 def class_findings(sheet: Sheet, read: pd.DataFrame) -> Iterator[Finding]:
     "The cytogenetic class of IPSS-R against the text."
     if "cytogenetic_risk" not in sheet.frame:
         return
-    given, text = sheet.frame["cytogenetic_risk"].to_numpy(dtype=float), read["cytogenetic_risk"].to_numpy(dtype=float)
+    given, text = (
+        sheet.frame["cytogenetic_risk"].to_numpy(dtype=float),
+        read["cytogenetic_risk"].to_numpy(dtype=float),
+    )
     clear = (read["unread"] == "").to_numpy() & np.isfinite(given) & np.isfinite(text)
     off = np.where(clear, given - text, 0.0)
     step = float(np.median(off[clear])) if clear.sum() >= 10 else 0.0
     if step and (off[clear] == step).mean() >= SHIFTED:
-        yield Finding("stop", "shifted-code", f"the class is {abs(step):g} {'higher' if step > 0 else 'lower'} than the karyotype text says in {(off[clear] == step).mean():.0%} of the patients.",
-                      "Write into the mapping what each code means (values = { ... }).", "cytogenetic_risk", sheet.column_of.get("cytogenetic_risk"))
+        yield Finding(
+            "stop",
+            "shifted-code",
+            f"the class is {abs(step):g} {'higher' if step > 0 else 'lower'} than the "
+            f"karyotype text says in {(off[clear] == step).mean():.0%} of the patients.",
+            "Write into the mapping what each code means (values = { ... }).",
+            "cytogenetic_risk",
+            sheet.column_of.get("cytogenetic_risk"),
+        )
         return
     normal = (read["normal"] == 1).to_numpy() & (off != 0)
-    for part, severity, said in ((normal, "mend", "have a normal karyotype in the text, and a class that is not good."), ((off != 0) & ~normal, "look" if (off != 0).sum() < 0.2 * clear.sum() else "mend", "have another class than the text gives.")):
+    for part, severity, said in (
+        (normal, "mend", "have a normal karyotype in the text, and a class that is not good."),
+        (
+            (off != 0) & ~normal,
+            "look" if (off != 0).sum() < 0.2 * clear.sum() else "mend",
+            "have another class than the text gives.",
+        ),
+    ):
         if part.any():
-            yield Finding(severity, "cytogenetic-class", f"{_patients(int(part.sum()))} {said}", "Read the karyotype again, and correct what is wrong.", "cytogenetic_risk", sheet.column_of.get("cytogenetic_risk"), sheet.rows_at(np.flatnonzero(part)))
+            yield Finding(
+                severity,
+                "cytogenetic-class",
+                f"{_patients(int(part.sum()))} {said}",
+                "Read the karyotype again, and correct what is wrong.",
+                "cytogenetic_risk",
+                sheet.column_of.get("cytogenetic_risk"),
+                sheet.rows_at(np.flatnonzero(part)),
+            )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #35b006cc
 def class_without_text(sheet: Sheet) -> Iterator[Finding]:
@@ -180,8 +451,16 @@ def class_without_text(sheet: Sheet) -> Iterator[Finding]:
     risk, complex_ = sheet.frame["cytogenetic_risk"], sheet.frame["complex"]
     wrong = np.flatnonzero(((risk == 4) & (complex_ == 0)) | ((risk <= 2) & (complex_ == 1)))
     if len(wrong):
-        yield Finding("mend" if len(wrong) > 0.02 * sheet.n else "look", "cytogenetic-class", f"{_patients(len(wrong))} have a class and a complex flag that exclude each other (complex is poor or very poor, and nothing else is very poor).",
-                      "Read the karyotype again.", "cytogenetic_risk", sheet.column_of.get("cytogenetic_risk"), sheet.rows_at(wrong))
+        yield Finding(
+            "mend" if len(wrong) > 0.02 * sheet.n else "look",
+            "cytogenetic-class",
+            f"{_patients(len(wrong))} have a class and a complex flag that exclude each "
+            "other (complex is poor or very poor, and nothing else is very poor).",
+            "Read the karyotype again.",
+            "cytogenetic_risk",
+            sheet.column_of.get("cytogenetic_risk"),
+            sheet.rows_at(wrong),
+        )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #78b5c98e
 def karyotype_findings(sheet: Sheet) -> list[Finding]:
@@ -192,15 +471,29 @@ def karyotype_findings(sheet: Sheet) -> list[Finding]:
     return [*flag_findings(sheet, read), *class_findings(sheet, read)]
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #591039ff
-GIVEN = {"ipss_r_score": ("ipss-r", 0.26), "ipss_m_score": ("ipss-m", 0.15), "iss": ("iss", 0.0), "r_iss": ("r-iss", 0.0), "r2_iss": ("r2-iss", 0.0)}  # variable -> system, tolerance
+GIVEN = {
+    "ipss_r_score": ("ipss-r", 0.26),
+    "ipss_m_score": ("ipss-m", 0.15),
+    "iss": ("iss", 0.0),
+    "r_iss": ("r-iss", 0.0),
+    "r2_iss": ("r2-iss", 0.0),
+}  # variable -> system, tolerance
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #10559332
 def _computed(sheet: Sheet, system: str, given: str) -> np.ndarray:
     "The score from the components alone, where nothing is open; NaN elsewhere."
-    frame = sheet.frame.drop(columns=[name for name in ("iss", "r_iss", "r2_iss", "ipss_r_score", "ipss_m_score") if name in sheet.frame])
+    frame = sheet.frame.drop(
+        columns=[
+            name
+            for name in ("iss", "r_iss", "r2_iss", "ipss_r_score", "ipss_m_score")
+            if name in sheet.frame
+        ]
+    )
     found = SYSTEMS[system].compute(frame)
     if given in ("ipss_r_score", "ipss_m_score"):
-        closed = np.isclose(found["score_best"].astype(float), found["score_worst"].astype(float), atol=1e-9)
+        closed = np.isclose(
+            found["score_best"].astype(float), found["score_worst"].astype(float), atol=1e-9
+        )
         return np.where(closed, found["score"].astype(float), np.nan)
     stages = {word: place for place, word in enumerate(SYSTEMS[system].categories, start=1)}
     return found["category"].map(stages).to_numpy(dtype=float)
@@ -215,10 +508,24 @@ def score_findings(sheet: Sheet) -> Iterator[Finding]:
         off = np.abs(given - computed) > tolerance + 1e-9
         if off.any():
             known = int((np.isfinite(given) & np.isfinite(computed)).sum())
-            yield Finding("mend", "score-contradiction", f"{off.sum():,} of {known:,} given values differ from what {SYSTEMS[system].title} gives for the values beside them.",
-                          "Score again with the workbench (genomed score), or correct the component that is wrong.", name, sheet.column_of.get(name), sheet.rows_at(np.flatnonzero(off)))
+            yield Finding(
+                "mend",
+                "score-contradiction",
+                f"{off.sum():,} of {known:,} given values differ from what "
+                f"{SYSTEMS[system].title} gives for the values beside them.",
+                "Score again with the workbench (genomed score), or correct the component that is wrong.",
+                name,
+                sheet.column_of.get(name),
+                sheet.rows_at(np.flatnonzero(off)),
+            )
 
 # %% ../../nbs/library/nodes/08_contradictions.ipynb #f591feec
 def contradiction_findings(sheet: Sheet) -> list[Finding]:
     "Everything that cannot all be true."
-    return [*rule_findings(sheet), *strange_dates(sheet), *time_against_dates(sheet), *karyotype_findings(sheet), *score_findings(sheet)]
+    return [
+        *rule_findings(sheet),
+        *strange_dates(sheet),
+        *time_against_dates(sheet),
+        *karyotype_findings(sheet),
+        *score_findings(sheet),
+    ]

@@ -18,30 +18,56 @@ from .sheet import Sheet
 def id_findings(sheet: Sheet) -> Iterator[Finding]:
     "Ids that are missing or stand twice; the ids themselves are not repeated here."
     if sheet.id is None:
-        yield Finding("look", "missing-id", "there is no column with a patient id.", "Name it in the mapping (id = \"...\"): without it, nobody can be corrected or left out later.")
+        yield Finding(
+            "look",
+            "missing-id",
+            "there is no column with a patient id.",
+            'Name it in the mapping (id = "..."): without it, nobody can be corrected or left out later.',
+        )
         return
     ids = sheet.raw[sheet.id]
     missing = ids.isna().to_numpy()
     if missing.any():
-        yield Finding("mend", "missing-id", f"{missing.sum():,} rows have no id.", "Give each patient an id, or delete the row if it is none.", column=sheet.id, rows=sheet.rows_at(np.flatnonzero(missing)))
+        yield Finding(
+            "mend",
+            "missing-id",
+            f"{missing.sum():,} rows have no id.",
+            "Give each patient an id, or delete the row if it is none.",
+            column=sheet.id,
+            rows=sheet.rows_at(np.flatnonzero(missing)),
+        )
     twice = (ids.duplicated(keep=False) & ids.notna()).to_numpy()
     if twice.any():
         different = len(ids[twice].unique())
-        yield Finding("stop", "duplicate-id", f"{counted(different, 'one id stands', 'ids stand')} in {twice.sum():,} rows.", "Keep one row a patient: the first visit, not the last, where rows are visits.",
-                      column=sheet.id, rows=sheet.rows_at(np.flatnonzero(twice)))
+        yield Finding(
+            "stop",
+            "duplicate-id",
+            f"{counted(different, 'one id stands', 'ids stand')} in {twice.sum():,} rows.",
+            "Keep one row a patient: the first visit, not the last, where rows are visits.",
+            column=sheet.id,
+            rows=sheet.rows_at(np.flatnonzero(twice)),
+        )
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #e4f7aa05
-AGREE = 0.9     # share of the values known for both that must be equal
-LUCK = 1e-6     # chance of such a pair among strangers anywhere in the file
-SHARED = 5      # measured values known for both
+AGREE = 0.9  # share of the values known for both that must be equal
+LUCK = 1e-6  # chance of such a pair among strangers anywhere in the file
+SHARED = 5  # measured values known for both
 PARTS = 3
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #c1d40034
 def _measured(sheet: Sheet) -> pd.DataFrame:
     "Columns that tell patients apart, as codes; -1 is not known."
-    chosen = [name for name in sheet.written.columns if sheet.book[name].kind in ("number", "date", "count") or name == "karyotype"]
+    chosen = [
+        name
+        for name in sheet.written.columns
+        if sheet.book[name].kind in ("number", "date", "count") or name == "karyotype"
+    ]
     coded = {name: pd.factorize(pd.Series(sheet.read[name].values))[0] for name in chosen}
-    varied = {name: codes for name, codes in coded.items() if len(np.unique(codes)) >= min(10, max(4, sheet.n / 10))}
+    varied = {
+        name: codes
+        for name, codes in coded.items()
+        if len(np.unique(codes)) >= min(10, max(4, sheet.n / 10))
+    }
     return pd.DataFrame(varied, index=range(sheet.n))
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #76da4304
@@ -63,12 +89,16 @@ def _candidates(codes: np.ndarray) -> np.ndarray:
         order = full[np.lexsort(block[full].T[::-1])]
         same = (block[order][1:] == block[order][:-1]).all(axis=1)
         pairs.append(np.column_stack([order[:-1][same], order[1:][same]]))
-    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0) if pairs else np.empty((0, 2), dtype=int)
+    return (
+        np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+        if pairs
+        else np.empty((0, 2), dtype=int)
+    )
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #3589891f
 def same_patients(
     codes: np.ndarray,  # one column a variable, -1 where it is not known, shape (n, p)
-) -> np.ndarray:        # pairs of positions, shape (m, 2)
+) -> np.ndarray:  # pairs of positions, shape (m, 2)
     "Pairs of rows that are one patient."
     pairs = _candidates(codes)
     if not len(pairs):
@@ -79,7 +109,11 @@ def same_patients(
     surprise = np.column_stack([_surprise(column) for column in codes.T])[pairs[:, 0]]
     told = (equal * surprise).sum(axis=1)
     bar = 2 * np.log(len(codes)) - np.log(LUCK)
-    return pairs[(both.sum(axis=1) >= SHARED) & (equal.sum(axis=1) >= AGREE * both.sum(axis=1)) & (told > bar)]
+    return pairs[
+        (both.sum(axis=1) >= SHARED)
+        & (equal.sum(axis=1) >= AGREE * both.sum(axis=1))
+        & (told > bar)
+    ]
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #e029aab1
 def same_patient_findings(sheet: Sheet) -> Iterator[Finding]:
@@ -93,9 +127,17 @@ def same_patient_findings(sheet: Sheet) -> Iterator[Finding]:
         pairs = pairs[[ids[a] != ids[b] for a, b in pairs]]
     if len(pairs):
         rows = np.unique(pairs)
-        listed = ", ".join(f"{sheet.rows[a]} and {sheet.rows[b]}" for a, b in pairs[:10]) + (f" and {len(pairs) - 10:,} more pairs" if len(pairs) > 10 else "")
-        yield Finding("stop", "same-patient", f"{len(rows):,} rows agree in nearly every measurement with another one (rows {listed}).", "Compare them in the hospital's system, and keep one row a patient.",
-                      column=sheet.id, rows=sheet.rows_at(rows))
+        listed = ", ".join(f"{sheet.rows[a]} and {sheet.rows[b]}" for a, b in pairs[:10]) + (
+            f" and {len(pairs) - 10:,} more pairs" if len(pairs) > 10 else ""
+        )
+        yield Finding(
+            "stop",
+            "same-patient",
+            f"{len(rows):,} rows agree in nearly every measurement with another one (rows {listed}).",
+            "Compare them in the hospital's system, and keep one row a patient.",
+            column=sheet.id,
+            rows=sheet.rows_at(rows),
+        )
 
 # %% ../../nbs/library/nodes/07_duplicates.ipynb #0f724bab
 def duplicate_findings(sheet: Sheet) -> list[Finding]:

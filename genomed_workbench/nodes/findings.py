@@ -20,6 +20,7 @@ SEVERITIES = {"stop": "Stop", "mend": "Mend", "look": "Look"}  # gravest first
 @dataclass(frozen=True)
 class Kind:
     "What findings of one kind have in common."
+
     chapter: str
     title: str
     why: str
@@ -27,94 +28,243 @@ class Kind:
 # %% ../../nbs/library/nodes/01_findings.ipynb #e05b2239
 _CHAPTERS: dict[str, dict[str, tuple[str, str]]] = {
     "The file": {
-        "not-recognised": ("Hardly any column is recognised", "Columns that nobody recognises cannot be compared with those of other hospitals."),
-        "unknown-column": ("Columns not recognised", "A column without a meaning is left out; if it holds something the others have, it is lost."),
-        "unreadable-value": ("Cells that cannot be read", "A cell that is no number and no known word counts as missing."),
-        "mapping-problem": ("The mapping does not fit the file", "A column that the mapping names and the file lacks is missing for everybody."),
-        "total-row": ("A line of totals among the patients", "A sum is no patient; as a row it shifts every mean."),
-        "repeated-header": ("The header stands again among the patients", "Words in a column of numbers spoil the whole column."),
-        "gene-date": ("Gene names or values turned into dates", "Spreadsheets read SEPT2 or 1/2 as a date and the content is lost (Ziemann 2016, doi:10.1186/s13059-016-1044-7)."),
-        "scientific-id": ("Ids in scientific notation", "4.5E+09 has lost its last digits: different patients may share one id."),
-        "mojibake": ("Letters damaged by a wrong encoding", "Damaged words no longer match their codes, and one hospital's male is another's m\u00e4nnlich."),
-        "swapped-columns": ("Two columns seem to be swapped", "Every value of the two columns has the wrong meaning."),
-        "constant-column": ("The same value for everybody", "A column that never varies tells nothing, and may be a default that nobody filled in."),
+        "not-recognised": (
+            "Hardly any column is recognised",
+            "Columns that nobody recognises cannot be compared with those of other hospitals.",
+        ),
+        "unknown-column": (
+            "Columns not recognised",
+            "A column without a meaning is left out; if it holds something the others have, it is lost.",
+        ),
+        "unreadable-value": (
+            "Cells that cannot be read",
+            "A cell that is no number and no known word counts as missing.",
+        ),
+        "mapping-problem": (
+            "The mapping does not fit the file",
+            "A column that the mapping names and the file lacks is missing for everybody.",
+        ),
+        "total-row": (
+            "A line of totals among the patients",
+            "A sum is no patient; as a row it shifts every mean.",
+        ),
+        "repeated-header": (
+            "The header stands again among the patients",
+            "Words in a column of numbers spoil the whole column.",
+        ),
+        "gene-date": (
+            "Gene names or values turned into dates",
+            "Spreadsheets read SEPT2 or 1/2 as a date and the content is lost (Ziemann "
+            "2016, doi:10.1186/s13059-016-1044-7).",
+        ),
+        "scientific-id": (
+            "Ids in scientific notation",
+            "4.5E+09 has lost its last digits: different patients may share one id.",
+        ),
+        "mojibake": (
+            "Letters damaged by a wrong encoding",
+            "Damaged words no longer match their codes, and one hospital's male is another's m\u00e4nnlich.",
+        ),
+        "swapped-columns": (
+            "Two columns seem to be swapped",
+            "Every value of the two columns has the wrong meaning.",
+        ),
+        "constant-column": (
+            "The same value for everybody",
+            "A column that never varies tells nothing, and may be a default that nobody filled in.",
+        ),
         "empty-column": ("Columns without any value", "The column is there, the values are not."),
     },
     "Who could be recognised": {
-        "name": ("Names of persons", "Names must not stand in a file for research: take them out before anyone else sees it."),
-        "birth-date": ("Dates of birth", "With sex and a place, a date of birth names most people (Sweeney 2000)."),
+        "name": (
+            "Names of persons",
+            "Names must not stand in a file for research: take them out before anyone else sees it.",
+        ),
+        "birth-date": (
+            "Dates of birth",
+            "With sex and a place, a date of birth names most people (Sweeney 2000).",
+        ),
         "record-number": ("Record numbers", "A record number leads straight to the chart."),
         "e-mail": ("E-mail addresses", "An e-mail address names a person."),
         "phone": ("Telephone numbers", "A telephone number names a person."),
         "address": ("Addresses", "An address names a household."),
         "bank-account": ("Bank accounts", "A bank account names a person."),
-        "national-id": ("National identity or insurance numbers", "The number names the person in every register of the country."),
+        "national-id": (
+            "National identity or insurance numbers",
+            "The number names the person in every register of the country.",
+        ),
         "free-text": ("Free text", "Remarks hold names, places and dates that nobody looks for."),
     },
     "Values": {
-        "impossible-value": ("Impossible values", "No living patient has this value: it is a slip, and one slip can move a whole model."),
+        "impossible-value": (
+            "Impossible values",
+            "No living patient has this value: it is a slip, and one slip can move a whole model.",
+        ),
         "implausible-value": ("Rare values", "Possible, but rare enough to look twice."),
         "lost-decimal": ("A lost decimal sign", "98 in place of 9.8 turns anaemia into health."),
-        "filled-down": ("One value copied down over many rows", "Patients got the value of another one, as when a cell is dragged down in a spreadsheet."),
-        "small-cells": ("Categories with very few patients", "Fewer than five patients in a category cannot be told to anybody else, and no model can learn from them."),
+        "filled-down": (
+            "One value copied down over many rows",
+            "Patients got the value of another one, as when a cell is dragged down in a spreadsheet.",
+        ),
+        "small-cells": (
+            "Categories with very few patients",
+            "Fewer than five patients in a category cannot be told to anybody else, and no model can learn from them.",
+        ),
     },
     "Units and codes": {
-        "wrong-unit": ("A whole column in another unit", "The model of the federation would read every patient of this hospital wrongly."),
-        "mixed-units": ("Two units in one column", "Some patients look ten times sicker or healthier than they are."),
+        "wrong-unit": (
+            "A whole column in another unit",
+            "The model of the federation would read every patient of this hospital wrongly.",
+        ),
+        "mixed-units": (
+            "Two units in one column",
+            "Some patients look ten times sicker or healthier than they are.",
+        ),
         "shifted-code": ("A shifted code", "Every category means the next one."),
         "unknown-code": ("Codes without a meaning", "A code that nobody explained cannot be used."),
-        "percent-as-fraction": ("Percent and fraction mixed up", "The value is wrong by a factor of hundred."),
+        "percent-as-fraction": (
+            "Percent and fraction mixed up",
+            "The value is wrong by a factor of hundred.",
+        ),
     },
     "The same patient twice": {
-        "missing-id": ("Patients without an id", "A row without an id cannot be corrected, nor told from a copy."),
-        "duplicate-id": ("The same id twice", "A patient who counts twice, once in training and once in the test, makes every result too good."),
-        "same-patient": ("One patient under two ids", "A patient who counts twice, once in training and once in the test, makes every result too good."),
+        "missing-id": (
+            "Patients without an id",
+            "A row without an id cannot be corrected, nor told from a copy.",
+        ),
+        "duplicate-id": (
+            "The same id twice",
+            "A patient who counts twice, once in training and once in the test, makes every result too good.",
+        ),
+        "same-patient": (
+            "One patient under two ids",
+            "A patient who counts twice, once in training and once in the test, makes every result too good.",
+        ),
     },
     "Contradictions": {
-        "death-before-diagnosis": ("Death before the diagnosis", "One of the two dates is wrong, and so is the survival."),
-        "contact-before-diagnosis": ("Last contact before the diagnosis", "One of the two dates is wrong, and so is the follow-up."),
-        "contact-after-death": ("Last contact after death", "One of the two dates is wrong, and so is the survival."),
-        "death-contradiction": ("Alive with a date of death, or dead without a time", "It is not known whether the event was seen."),
-        "time-contradiction": ("Follow-up does not fit the dates", "One of them is wrong, and so is the survival."),
+        "death-before-diagnosis": (
+            "Death before the diagnosis",
+            "One of the two dates is wrong, and so is the survival.",
+        ),
+        "contact-before-diagnosis": (
+            "Last contact before the diagnosis",
+            "One of the two dates is wrong, and so is the follow-up.",
+        ),
+        "contact-after-death": (
+            "Last contact after death",
+            "One of the two dates is wrong, and so is the survival.",
+        ),
+        "death-contradiction": (
+            "Alive with a date of death, or dead without a time",
+            "It is not known whether the event was seen.",
+        ),
+        "time-contradiction": (
+            "Follow-up does not fit the dates",
+            "One of them is wrong, and so is the survival.",
+        ),
         "age-contradiction": ("Age does not fit the dates", "One of them is wrong."),
-        "future-date": ("Dates in the future", "Nobody has been seen tomorrow: day and month are swapped, or the century is wrong."),
-        "karyotype-contradiction": ("Cytogenetic flags against the karyotype text", "The flag and the text cannot both be right; scores read one or the other."),
-        "cytogenetic-class": ("Cytogenetic class against the karyotype text", "The class and the text cannot both be right; the class weighs most in IPSS-R and IPSS-M."),
-        "gene-contradiction": ("Genes that contradict each other", "One of the two columns is wrong."),
-        "blood-contradiction": ("Blood counts that contradict each other", "A part cannot be more than the whole."),
-        "disease-contradiction": ("Patients who do not fit the disease", "Another disease has another course."),
-        "score-contradiction": ("A given score against its components", "Either a component or the score is wrong."),
+        "future-date": (
+            "Dates in the future",
+            "Nobody has been seen tomorrow: day and month are swapped, or the century is wrong.",
+        ),
+        "karyotype-contradiction": (
+            "Cytogenetic flags against the karyotype text",
+            "The flag and the text cannot both be right; scores read one or the other.",
+        ),
+        "cytogenetic-class": (
+            "Cytogenetic class against the karyotype text",
+            "The class and the text cannot both be right; the class weighs most in IPSS-R and IPSS-M.",
+        ),
+        "gene-contradiction": (
+            "Genes that contradict each other",
+            "One of the two columns is wrong.",
+        ),
+        "blood-contradiction": (
+            "Blood counts that contradict each other",
+            "A part cannot be more than the whole.",
+        ),
+        "disease-contradiction": (
+            "Patients who do not fit the disease",
+            "Another disease has another course.",
+        ),
+        "score-contradiction": (
+            "A given score against its components",
+            "Either a component or the score is wrong.",
+        ),
     },
     "Outcome and follow-up": {
         "no-outcome": ("No outcome", "Without an outcome nothing can be learned."),
         "everybody-censored": ("Nobody has the event", "Without events nothing can be learned."),
-        "everybody-dead": ("Everybody has the event", "Survivors seem to have been left out: every estimate would be too dark."),
-        "few-events": ("Few events", "With fewer than ten events this hospital adds little, and chance rules."),
+        "everybody-dead": (
+            "Everybody has the event",
+            "Survivors seem to have been left out: every estimate would be too dark.",
+        ),
+        "few-events": (
+            "Few events",
+            "With fewer than ten events this hospital adds little, and chance rules.",
+        ),
         "missing-outcome": ("Patients without an outcome", "They are left out of the training."),
         "negative-time": ("Negative follow-up", "Time runs forward."),
-        "zero-time": ("Follow-up of zero", "Such patients say nothing about survival; say what shall become of them."),
-        "time-unit": ("Follow-up in another unit", "Months read as years make the sick look immortal."),
-        "time-spike": ("Many patients with the very same follow-up", "A default, or one closing date: then the others should end there too."),
-        "inverted-event": ("The event seems to be coded the wrong way round", "A model would learn that the healthy die."),
-        "follow-up-gap": ("Survivors were followed much shorter", "Whoever is seen only when dying makes the disease look deadlier than it is."),
-        "leak": ("Columns that know the answer", "A column that is filled in after the outcome makes a model brilliant on paper and useless at the bedside."),
+        "zero-time": (
+            "Follow-up of zero",
+            "Such patients say nothing about survival; say what shall become of them.",
+        ),
+        "time-unit": (
+            "Follow-up in another unit",
+            "Months read as years make the sick look immortal.",
+        ),
+        "time-spike": (
+            "Many patients with the very same follow-up",
+            "A default, or one closing date: then the others should end there too.",
+        ),
+        "inverted-event": (
+            "The event seems to be coded the wrong way round",
+            "A model would learn that the healthy die.",
+        ),
+        "follow-up-gap": (
+            "Survivors were followed much shorter",
+            "Whoever is seen only when dying makes the disease look deadlier than it is.",
+        ),
+        "leak": (
+            "Columns that know the answer",
+            "A column that is filled in after the outcome makes a model brilliant on paper and useless at the bedside.",
+        ),
     },
     "What others need": {
-        "missing-variable": ("Variables that the others use are missing", "A model of the federation has to guess them for every patient of this hospital."),
-        "missing-panel": ("The gene panel is missing", "Without it no molecular score can be computed."),
-        "not-tested-as-no": ("Never mutated, or never tested?", "Not tested must be empty, not 0: otherwise the model learns that this hospital has no mutations."),
-        "incomplete-variable": ("Variables known for few patients", "What is not known is guessed."),
-        "few-patients": ("Few patients", "A hospital this small learns little of itself; it can still gain most from the others."),
+        "missing-variable": (
+            "Variables that the others use are missing",
+            "A model of the federation has to guess them for every patient of this hospital.",
+        ),
+        "missing-panel": (
+            "The gene panel is missing",
+            "Without it no molecular score can be computed.",
+        ),
+        "not-tested-as-no": (
+            "Never mutated, or never tested?",
+            "Not tested must be empty, not 0: otherwise the model learns that this hospital has no mutations.",
+        ),
+        "incomplete-variable": (
+            "Variables known for few patients",
+            "What is not known is guessed.",
+        ),
+        "few-patients": (
+            "Few patients",
+            "A hospital this small learns little of itself; it can still gain most from the others.",
+        ),
     },
 }
 
 # %% ../../nbs/library/nodes/01_findings.ipynb #f733a5ec
-KINDS = {kind: Kind(chapter, *said) for chapter, kinds in _CHAPTERS.items() for kind, said in kinds.items()}
+KINDS = {
+    kind: Kind(chapter, *said)
+    for chapter, kinds in _CHAPTERS.items()
+    for kind, said in kinds.items()
+}
 
 # %% ../../nbs/library/nodes/01_findings.ipynb #4e03b3e9
 def counted(
     count: int,
-    one: str,   # the words for one: "1 value"
+    one: str,  # the words for one: "1 value"
     more: str,  # what follows a larger number: "values"
 ) -> str:
     "So many things, in words."
@@ -136,10 +286,13 @@ def stretches(
 def rows_in_words(
     rows: Sequence[int],
     most: int = LISTED,  # stretches spelled out
-) -> str:                # empty where there are none
+) -> str:  # empty where there are none
     "Row numbers as text: `3, 7, 12 to 15 and 80 more`."
     runs = stretches(rows)
-    told = [f"{low}" if low == high else f"{low} to {high}" if high > low + 1 else f"{low}, {high}" for low, high in runs[:most]]
+    told = [
+        f"{low}" if low == high else f"{low} to {high}" if high > low + 1 else f"{low}, {high}"
+        for low, high in runs[:most]
+    ]
     left = sum(high - low + 1 for low, high in runs[most:])
     return ", ".join(told) + (f" and {left:,} more" if left else "")
 
@@ -147,17 +300,21 @@ def rows_in_words(
 @dataclass(frozen=True)
 class Finding:
     "One thing that was found in a file."
-    severity: str                # "stop", "mend" or "look"
-    kind: str                    # a name in KINDS
-    what: str                    # what was found, in a sentence, without anything that names a patient
-    mend: str                    # what to do
+
+    severity: str  # "stop", "mend" or "look"
+    kind: str  # a name in KINDS
+    what: str  # what was found, in a sentence, without anything that names a patient
+    mend: str  # what to do
     variable: str | None = None  # name in the dictionary
-    column: str | None = None    # name in the file
-    rows: tuple[int, ...] = ()   # as a spreadsheet shows them; empty: the whole column or file
+    column: str | None = None  # name in the file
+    rows: tuple[int, ...] = ()  # as a spreadsheet shows them; empty: the whole column or file
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES or self.kind not in KINDS:
-            raise ValueError(f"found severity {self.severity!r}, kind {self.kind!r}; expected one of {', '.join(SEVERITIES)} and a kind of KINDS.")
+            raise ValueError(
+                f"found severity {self.severity!r}, kind {self.kind!r}; expected one of "
+                f"{', '.join(SEVERITIES)} and a kind of KINDS."
+            )
 
     @cached_property
     def title(self) -> str:
@@ -180,7 +337,11 @@ class Finding:
     ) -> str:
         "Column and rows in words."
         column = f"column {self.column!r}" if self.column else ""
-        rows = f"{'row' if len(self.rows) == 1 else 'rows'} {rows_in_words(self.rows, most)}" if self.rows else ""
+        rows = (
+            f"{'row' if len(self.rows) == 1 else 'rows'} {rows_in_words(self.rows, most)}"
+            if self.rows
+            else ""
+        )
         return ", ".join(part for part in (column, rows) if part) or "the whole file"
 
     @property
@@ -202,7 +363,25 @@ def in_order(
 # %% ../../nbs/library/nodes/01_findings.ipynb #51458e20
 def as_frame(
     findings: Sequence[Finding],
-) -> pd.DataFrame:  # columns severity, kind, variable, column, rows (in words), n_rows, what, why, mend
+) -> (
+    pd.DataFrame
+):  # columns severity, kind, variable, column, rows (in words), n_rows, what, why, mend
     "Findings as a table."
-    rows = [(f.severity, f.kind, f.variable, f.column, rows_in_words(f.rows), len(f.rows), f.what, f.why, f.mend) for f in findings]
-    return pd.DataFrame(rows, columns=["severity", "kind", "variable", "column", "rows", "n_rows", "what", "why", "mend"])
+    rows = [
+        (
+            f.severity,
+            f.kind,
+            f.variable,
+            f.column,
+            rows_in_words(f.rows),
+            len(f.rows),
+            f.what,
+            f.why,
+            f.mend,
+        )
+        for f in findings
+    ]
+    return pd.DataFrame(
+        rows,
+        columns=["severity", "kind", "variable", "column", "rows", "n_rows", "what", "why", "mend"],
+    )

@@ -31,10 +31,11 @@ from ..statistics.concordance import comparable_pairs
 @dataclass(frozen=True)
 class FollowUp:
     "The outcome of each patient, as far as it is known."
+
     outcome: Outcome
-    time: np.ndarray | None   # years, NaN where it is not known; None for a yes or no
-    event: np.ndarray         # 1, 0, or NaN
-    from_dates: int = 0       # patients whose follow-up was computed from dates
+    time: np.ndarray | None  # years, NaN where it is not known; None for a yes or no
+    event: np.ndarray  # 1, 0, or NaN
+    from_dates: int = 0  # patients whose follow-up was computed from dates
 
     @property
     def known(self) -> np.ndarray:
@@ -51,7 +52,9 @@ def default_outcome(sheet: Sheet) -> str | None:
     "The outcome that a file of this disease is judged by; None where it holds none."
     there = set(with_follow_up(sheet.frame)[0].columns)
     order = ["silent_infarct", "os"] if sheet.disease == "scd" else ["os", "pfs", "lfs", "aml"]
-    known = {name: set(pair) for name, pair in OUTCOMES.items()} | {"silent_infarct": {"silent_infarct"}}
+    known = {name: set(pair) for name, pair in OUTCOMES.items()} | {
+        "silent_infarct": {"silent_infarct"}
+    }
     return next((name for name in order if known[name] <= there), None)
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #c0d89b1d
@@ -66,59 +69,118 @@ def follow_up_of(sheet: Sheet, asked: str | Outcome | None) -> FollowUp | None:
         return None
     if isinstance(outcome, Binary):
         return FollowUp(outcome, None, frame[outcome.columns[0]].to_numpy(dtype=float))
-    given = sheet.frame[outcome.time] if outcome.time in sheet.frame else pd.Series(np.nan, index=frame.index)
+    given = (
+        sheet.frame[outcome.time]
+        if outcome.time in sheet.frame
+        else pd.Series(np.nan, index=frame.index)
+    )
     computed = int((frame[outcome.time].notna() & given.isna()).sum())
-    return FollowUp(outcome, frame[outcome.time].to_numpy(dtype=float), frame[outcome.event].to_numpy(dtype=float), computed)
+    return FollowUp(
+        outcome,
+        frame[outcome.time].to_numpy(dtype=float),
+        frame[outcome.event].to_numpy(dtype=float),
+        computed,
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #69c8ae49
-FEWEST = 10    # events below which chance rules
+FEWEST = 10  # events below which chance rules
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #bb434a33
 def event_findings(sheet: Sheet, found: FollowUp | None) -> Iterator[Finding]:
     "No outcome, no events, nothing but events, or few."
     if found is None or not found.known.any():
-        yield Finding("stop", "no-outcome", "no outcome was found: neither time and event, nor dates, nor a yes or no.", "Name the columns in the mapping (os_years and death, or the dates of diagnosis, last contact and death).")
+        yield Finding(
+            "stop",
+            "no-outcome",
+            "no outcome was found: neither time and event, nor dates, nor a yes or no.",
+            "Name the columns in the mapping (os_years and death, or the dates of diagnosis, last contact and death).",
+        )
         return
     name = found.outcome.columns[-1]
     where: dict[str, Any] = {"variable": name, "column": sheet.column_of.get(name)}
-    n, events, word = int(found.known.sum()), found.events, sheet.book[name].label.lower() if name in sheet.book else name
+    n, events, word = (
+        int(found.known.sum()),
+        found.events,
+        sheet.book[name].label.lower() if name in sheet.book else name,
+    )
     if events == 0:
-        yield Finding("stop", "everybody-censored", f"none of {n:,} patients has the event ({word}).", "Were the deaths left out of the export, or is another word used for them? Say it in the mapping (values = { ... }).", **where)
+        yield Finding(
+            "stop",
+            "everybody-censored",
+            f"none of {n:,} patients has the event ({word}).",
+            "Were the deaths left out of the export, or is another word used for them? Say "
+            "it in the mapping (values = { ... }).",
+            **where,
+        )
     elif events == n and n >= FEWEST:
-        yield Finding("mend", "everybody-dead", f"all {n:,} patients have the event ({word}).", "Export the survivors as well, with the date they were last seen.", **where)
+        yield Finding(
+            "mend",
+            "everybody-dead",
+            f"all {n:,} patients have the event ({word}).",
+            "Export the survivors as well, with the date they were last seen.",
+            **where,
+        )
     elif min(events, n - events) < FEWEST:
-        yield Finding("look", "few-events", f"{events:,} of {n:,} patients have the event ({word}).", "Nothing to mend; together with other hospitals it counts.", **where)
+        yield Finding(
+            "look",
+            "few-events",
+            f"{events:,} of {n:,} patients have the event ({word}).",
+            "Nothing to mend; together with other hospitals it counts.",
+            **where,
+        )
     missing = ~found.known
     if missing.any():
         half = np.isfinite(found.event) & missing
         rows = sheet.rows_at(np.flatnonzero(half)) if half.any() else ()
-        yield Finding("mend" if missing.mean() > 0.2 or (half & (found.event == 1)).sum() > 0.02 * sheet.n else "look", "missing-outcome", f"{missing.sum():,} of {sheet.n:,} patients have no usable outcome; {half.sum():,} of them have an event and no time.",
-                      "Fill in time and event, or leave the patients out knowingly.", rows=rows, **where)
+        yield Finding(
+            "mend"
+            if missing.mean() > 0.2 or (half & (found.event == 1)).sum() > 0.02 * sheet.n
+            else "look",
+            "missing-outcome",
+            f"{missing.sum():,} of {sheet.n:,} patients have no usable outcome; "
+            f"{half.sum():,} of them have an event and no time.",
+            "Fill in time and event, or leave the patients out knowingly.",
+            rows=rows,
+            **where,
+        )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #6c7fd33f
 OTHERS = {"months": 12.0, "weeks": 52.18, "days": 365.25}  # units in a year
-OLDEST = 108   # years that nobody in a hospital's file outlives
+OLDEST = 108  # years that nobody in a hospital's file outlives
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #17b899ef
 def likely_time_unit(
-    years: np.ndarray,            # follow-up that should be in years
-    dated: np.ndarray,            # the same from dates, NaN where there are none
-    age: np.ndarray,              # at diagnosis, NaN where it is not known
-) -> tuple[str, str] | None:      # the unit, and why
+    years: np.ndarray,  # follow-up that should be in years
+    dated: np.ndarray,  # the same from dates, NaN where there are none
+    age: np.ndarray,  # at diagnosis, NaN where it is not known
+) -> tuple[str, str] | None:  # the unit, and why
     "The unit that a follow-up seems to be in, where it is not years."
     both = np.isfinite(years) & np.isfinite(dated) & (dated > 0.1)
     if both.sum() >= 5:
         ratio = float(np.median(years[both] / dated[both]))
-        return next(((unit, f"it is {ratio:.4g} times what the dates give") for unit, times in OTHERS.items() if 0.9 < ratio / times < 1.1), None)
+        return next(
+            (
+                (unit, f"it is {ratio:.4g} times what the dates give")
+                for unit, times in OTHERS.items()
+                if 0.9 < ratio / times < 1.1
+            ),
+            None,
+        )
     known = years[np.isfinite(years)]
     if len(known) < 10:
         return None
-    old = float(np.mean(np.nan_to_num(age + years)[np.isfinite(age + years)] > OLDEST)) if np.isfinite(age + years).any() else 0.0
+    old = (
+        float(np.mean(np.nan_to_num(age + years)[np.isfinite(age + years)] > OLDEST))
+        if np.isfinite(age + years).any()
+        else 0.0
+    )
     long = float(np.quantile(known, 0.9))
     if not (long > 35 or old > 0.05):
         return None
     unit = "days" if long > 300 else "months"
-    return unit, f"one patient in ten has more than {long:.3g}" + (f", and {old:.0%} would be older than {OLDEST}" if old > 0.05 else "")
+    return unit, f"one patient in ten has more than {long:.3g}" + (
+        f", and {old:.0%} would be older than {OLDEST}" if old > 0.05 else ""
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #81e27a31
 def time_unit_findings(sheet: Sheet) -> dict[str, Finding]:
@@ -128,7 +190,14 @@ def time_unit_findings(sheet: Sheet) -> dict[str, Finding]:
     for name in (one for one in sheet.numeric if sheet.book[one].role == "time"):
         dated = dated_years(sheet.frame) if name == "os_years" else np.full(sheet.n, np.nan)
         if guess := likely_time_unit(sheet.values(name), dated, age):
-            found[name] = Finding("stop", "time-unit", f"the follow-up seems to be in {guess[0]}, not in {sheet.unit(name)}: {guess[1]}.", f"Write the unit into the mapping (unit = \"{guess[0]}\").", name, sheet.column_of[name])
+            found[name] = Finding(
+                "stop",
+                "time-unit",
+                f"the follow-up seems to be in {guess[0]}, not in {sheet.unit(name)}: {guess[1]}.",
+                f'Write the unit into the mapping (unit = "{guess[0]}").',
+                name,
+                sheet.column_of[name],
+            )
     return found
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #24beb293
@@ -140,15 +209,39 @@ def time_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     where: dict[str, Any] = {"variable": name, "column": sheet.column_of.get(name)}
     zero = np.flatnonzero(found.known & (found.time == 0))
     if len(zero):
-        yield Finding("mend" if len(zero) > 0.1 * sheet.n else "look", "zero-time", f"{len(zero):,} patients have a follow-up of zero.", "Decide what they mean (zero_time=\"drop\" or \"half-unit\"), or complete their follow-up.", rows=sheet.rows_at(zero), **where)
+        yield Finding(
+            "mend" if len(zero) > 0.1 * sheet.n else "look",
+            "zero-time",
+            f"{len(zero):,} patients have a follow-up of zero.",
+            'Decide what they mean (zero_time="drop" or "half-unit"), or complete their follow-up.',
+            rows=sheet.rows_at(zero),
+            **where,
+        )
     if (spike := _spike(time)) is not None:
         rows = sheet.rows_at(np.flatnonzero(found.known & (found.time == spike)))
         closing = spike == time.max() and not event[time == spike].any()
-        yield Finding("look" if closing else "mend", "time-spike", f"{len(rows):,} patients have the very same follow-up of {spike:.4g} years{', the longest, without an event: one closing date' if closing else ''}.",
-                      "Nothing to mend if that is when observation ended." if closing else "Is it a default of the export? Complete the true dates.", rows=rows, **where)
-    if min((event == 1).sum(), (event == 0).sum()) >= 20 and np.median(time[event == 0]) < 0.4 * np.median(time[event == 1]):
-        yield Finding("look", "follow-up-gap", f"those without the event were followed {np.median(time[event == 0]):.2g} years (median), those with it {np.median(time[event == 1]):.2g}.",
-                      "Ask when the living were last looked up, and look them up again.", **where)
+        yield Finding(
+            "look" if closing else "mend",
+            "time-spike",
+            f"{len(rows):,} patients have the very same follow-up of {spike:.4g} "
+            f"years{', the longest, without an event: one closing date' if closing else ''}.",
+            "Nothing to mend if that is when observation ended."
+            if closing
+            else "Is it a default of the export? Complete the true dates.",
+            rows=rows,
+            **where,
+        )
+    if min((event == 1).sum(), (event == 0).sum()) >= 20 and np.median(
+        time[event == 0]
+    ) < 0.4 * np.median(time[event == 1]):
+        yield Finding(
+            "look",
+            "follow-up-gap",
+            f"those without the event were followed {np.median(time[event == 0]):.2g} years "
+            f"(median), those with it {np.median(time[event == 1]):.2g}.",
+            "Ask when the living were last looked up, and look them up again.",
+            **where,
+        )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #237d40dc
 def _spike(time: np.ndarray) -> float | None:
@@ -157,12 +250,21 @@ def _spike(time: np.ndarray) -> float | None:
     if len(values) < 10:
         return None
     top, second = np.sort(counts)[::-1][:2]
-    return float(values[counts.argmax()]) if top >= 10 and top >= 0.08 * len(time) and top >= 4 * second else None
+    return (
+        float(values[counts.argmax()])
+        if top >= 10 and top >= 0.08 * len(time) and top >= 4 * second
+        else None
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #b403f99e
-LAB = {"mds": ("ipss-m", "ipss-r"), "aml": ("eln-2022",), "mm": ("r2-iss", "r-iss", "iss"), "scd": ()}
+LAB = {
+    "mds": ("ipss-m", "ipss-r"),
+    "aml": ("eln-2022",),
+    "mm": ("r2-iss", "r-iss", "iss"),
+    "scd": (),
+}
 MARGIN = 0.12  # by which the reversed code must be better
-MOST = 1500    # patients in a ranking
+MOST = 1500  # patients in a ranking
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #dc20bfaa
 def known_risk(sheet: Sheet) -> np.ndarray | None:
@@ -176,7 +278,11 @@ def known_risk(sheet: Sheet) -> np.ndarray | None:
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #8cc467e8
 def ranks(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float:
     "Harrell's C of a risk (1982, doi:10.1001/jama.1982.03320430047030)."
-    return float(comparable_pairs(time, event.astype(bool), group=np.zeros(len(time), dtype=int)).within(risk))
+    return float(
+        comparable_pairs(time, event.astype(bool), group=np.zeros(len(time), dtype=int)).within(
+            risk
+        )
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #e2bfbadd
 def reversed_by_dates(sheet: Sheet) -> np.ndarray:
@@ -185,22 +291,39 @@ def reversed_by_dates(sheet: Sheet) -> np.ndarray:
         return np.empty(0, dtype=int)
     death, dated = sheet.frame["death"], sheet.frame["death_date"].notna()
     wrong = ((death == 0) & dated) | ((death == 1) & ~dated)
-    return np.flatnonzero(wrong) if dated.sum() >= 5 and wrong.sum() > 0.8 * death.notna().sum() else np.empty(0, dtype=int)
+    return (
+        np.flatnonzero(wrong)
+        if dated.sum() >= 5 and wrong.sum() > 0.8 * death.notna().sum()
+        else np.empty(0, dtype=int)
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #eb97c458
 def _some(positions: np.ndarray, most: int) -> np.ndarray:
     "At most so many of them, always the same ones."
-    return positions if len(positions) <= most else np.sort(np.random.default_rng(0).choice(positions, most, replace=False))
+    return (
+        positions
+        if len(positions) <= most
+        else np.sort(np.random.default_rng(0).choice(positions, most, replace=False))
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #e30e7802
 def reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     "The event where it seems to be coded the wrong way round."
     if not isinstance(found.outcome, Survival) or found.time is None:
         return
-    where: dict[str, Any] = {"variable": found.outcome.event, "column": sheet.column_of.get(found.outcome.event)}
-    mend = "Exchange 0 and 1 in the mapping (values = { 0 = \"yes\", 1 = \"no\" }), after asking which is death."
+    where: dict[str, Any] = {
+        "variable": found.outcome.event,
+        "column": sheet.column_of.get(found.outcome.event),
+    }
+    mend = 'Exchange 0 and 1 in the mapping (values = { 0 = "yes", 1 = "no" }), after asking which is death.'
     if found.outcome.event == "death" and len(reversed_by_dates(sheet)):
-        yield Finding("stop", "inverted-event", "those coded as alive have a date of death, and those coded as dead have none.", mend, **where)
+        yield Finding(
+            "stop",
+            "inverted-event",
+            "those coded as alive have a date of death, and those coded as dead have none.",
+            mend,
+            **where,
+        )
         return
     risk = known_risk(sheet)
     if risk is None:
@@ -212,28 +335,60 @@ def reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
         return
     as_is, other = ranks(time, event, risk[use]), ranks(time, ~event, risk[use])
     if as_is < 0.55 and other > 0.62 and other - as_is > MARGIN:
-        yield Finding("stop", "inverted-event", f"the clinical score ranks {as_is:.0%} of the pairs rightly as the event is coded, and {other:.0%} with the code reversed.", mend, **where)
+        yield Finding(
+            "stop",
+            "inverted-event",
+            f"the clinical score ranks {as_is:.0%} of the pairs rightly as the event is "
+            f"coded, and {other:.0%} with the code reversed.",
+            mend,
+            **where,
+        )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #6ddeafe6
-MOST_LEAK = 5_000   # patients that are asked; more would only take longer
+MOST_LEAK = 5_000  # patients that are asked; more would only take longer
 MOST_RANKED = 1_000  # of them in a ranking, whose pairs grow with their square
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #f2b194b3
 def suspects(sheet: Sheet, found: FollowUp) -> pd.DataFrame:
     "Columns that could know the answer, as numbers or words; known outcomes only."
-    roles = [name for name in sheet.frame.columns if sheet.book[name].role in ("predictor", "treatment", "score") and sheet.book[name].kind not in ("text", "date") and name not in found.outcome.columns]
-    strange = {name: _as_feature(sheet.raw[name]) for name in sheet.unknown if not identifiers_in(sheet.raw[name]) and not is_free_text(sheet.raw[name])}
-    table = pd.concat([sheet.frame[roles].reset_index(drop=True), pd.DataFrame(strange, index=range(sheet.n))], axis=1)
+    roles = [
+        name
+        for name in sheet.frame.columns
+        if sheet.book[name].role in ("predictor", "treatment", "score")
+        and sheet.book[name].kind not in ("text", "date")
+        and name not in found.outcome.columns
+    ]
+    strange = {
+        name: _as_feature(sheet.raw[name])
+        for name in sheet.unknown
+        if not identifiers_in(sheet.raw[name]) and not is_free_text(sheet.raw[name])
+    }
+    table = pd.concat(
+        [sheet.frame[roles].reset_index(drop=True), pd.DataFrame(strange, index=range(sheet.n))],
+        axis=1,
+    )
     return table.loc[:, [column for column in table if len(table[column].dropna().unique()) > 1]]
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #13036dc6
 def _as_feature(column: pd.Series) -> pd.Series:
     "An unknown column as numbers, or as a few words; a column of many words is left empty."
     codes, values = pd.factorize(column)
-    numbers = [number if (number := as_number(value)) is not None else as_number(value, ",") for value in values]
+    numbers = [
+        number if (number := as_number(value)) is not None else as_number(value, ",")
+        for value in values
+    ]
     if len(values) and sum(number is not None for number in numbers) >= 0.9 * len(values):
-        return pd.Series(np.append(np.array([np.nan if number is None else number for number in numbers], dtype=float), np.nan)[codes])
-    return column.reset_index(drop=True).astype(object).where(column.notna().to_numpy(), None) if len(values) <= 30 else pd.Series(np.nan, index=range(len(column)))
+        return pd.Series(
+            np.append(
+                np.array([np.nan if number is None else number for number in numbers], dtype=float),
+                np.nan,
+            )[codes]
+        )
+    return (
+        column.reset_index(drop=True).astype(object).where(column.notna().to_numpy(), None)
+        if len(values) <= 30
+        else pd.Series(np.nan, index=range(len(column)))
+    )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #4d38932e
 def leak_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
@@ -246,17 +401,38 @@ def leak_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     frame = table.iloc[use].assign(**{"outcome event": found.event[use]})
     asked: Outcome = Binary("outcome event")
     if found.time is not None:
-        frame, asked = frame.assign(**{"outcome time": found.time[use]}), Survival("outcome time", "outcome event")
+        frame, asked = (
+            frame.assign(**{"outcome time": found.time[use]}),
+            Survival("outcome time", "outcome event"),
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the cohort would warn of is said by other checks
         try:
-            told = leak_suspects(Cohort.from_frame(frame.reset_index(drop=True), asked, features=list(table.columns)), most=MOST_RANKED)
+            told = leak_suspects(
+                Cohort.from_frame(
+                    frame.reset_index(drop=True), asked, features=list(table.columns)
+                ),
+                most=MOST_RANKED,
+            )
         except CohortError as error:
-            yield Finding("look", "leak", f"the columns could not be asked ({str(error).splitlines()[0][:120]}).", "Mend the other findings first, then check again.")
+            yield Finding(
+                "look",
+                "leak",
+                f"the columns could not be asked ({str(error).splitlines()[0][:120]}).",
+                "Mend the other findings first, then check again.",
+            )
             return
     for name, row in told[told["suspicion"].isin(["strong", "look closer"])].iterrows():
         column = sheet.column_of.get(str(name), str(name))
-        yield Finding("stop" if row["suspicion"] == "strong" else "look", "leak", f"{row['why']}", "Ask when the column is filled in; leave it out (ignore = true) unless it is known on the day of diagnosis.", name if name in sheet.book else None, column)
+        yield Finding(
+            "stop" if row["suspicion"] == "strong" else "look",
+            "leak",
+            f"{row['why']}",
+            "Ask when the column is filled in; leave it out (ignore = true) unless it is "
+            "known on the day of diagnosis.",
+            name if name in sheet.book else None,
+            column,
+        )
 
 # %% ../../nbs/library/nodes/09_follow_up.ipynb #503c2086
 def follow_up_findings(sheet: Sheet, found: FollowUp | None) -> list[Finding]:
@@ -264,4 +440,9 @@ def follow_up_findings(sheet: Sheet, found: FollowUp | None) -> list[Finding]:
     told = [*time_unit_findings(sheet).values(), *event_findings(sheet, found)]
     if found is None or not found.events:
         return told
-    return [*told, *time_findings(sheet, found), *reversed_event(sheet, found), *leak_findings(sheet, found)]
+    return [
+        *told,
+        *time_findings(sheet, found),
+        *reversed_event(sheet, found),
+        *leak_findings(sheet, found),
+    ]

@@ -30,7 +30,12 @@ from ..data.tables import as_texts
 from ..data.version import own_version
 from .codes import coding_findings
 from .columns import people_findings, unknown_columns
-from .completeness import HOW, completeness, completeness_findings, score_completeness
+from genomed_workbench.nodes.completeness import (
+    HOW,
+    completeness,
+    completeness_findings,
+    score_completeness,
+)
 from .contradictions import contradiction_findings
 from .duplicates import duplicate_findings
 from .findings import SEVERITIES, Finding, as_frame, counted, in_order
@@ -57,15 +62,20 @@ VERDICTS = {"stop": "not ready", "mend": "ready after small mends", "look": "rea
 @dataclass(frozen=True, repr=False)
 class Readiness:
     "What a check of a file found: a verdict, the next steps, every finding, and what is there."
+
     file: str
     disease: str
-    title: str                        # of the disease
-    n: int                            # patients
+    title: str  # of the disease
+    n: int  # patients
     n_columns: int
     all_findings: tuple[Finding, ...]  # the gravest first
-    completeness: pd.DataFrame        # index = variable: label, group, column, known, share, needed, needed_by
-    scores: pd.DataFrame              # index = score: title, patients exactly, within its rules, not, most_missed
-    events: int | None = None         # None: no outcome was found
+    completeness: (
+        pd.DataFrame
+    )  # index = variable: label, group, column, known, share, needed, needed_by
+    scores: (
+        pd.DataFrame
+    )  # index = score: title, patients exactly, within its rules, not, most_missed
+    events: int | None = None  # None: no outcome was found
     outcome_words: str = ""
     notes: tuple[str, ...] = ()
     made: str = field(default_factory=lambda: date.today().isoformat())
@@ -78,7 +88,14 @@ class Readiness:
     @property
     def verdict(self) -> str:
         "`ready`, `ready after small mends` or `not ready`."
-        return next((VERDICTS[grade] for grade in SEVERITIES if any(one.severity == grade for one in self.all_findings)), "ready")
+        return next(
+            (
+                VERDICTS[grade]
+                for grade in SEVERITIES
+                if any(one.severity == grade for one in self.all_findings)
+            ),
+            "ready",
+        )
 
     @property
     def ready(self) -> bool:
@@ -88,10 +105,19 @@ class Readiness:
     @property
     def sentence(self) -> str:
         "The verdict in a sentence."
-        stops, mends = (sum(one.severity == grade for one in self.all_findings) for grade in ("stop", "mend"))
+        stops, mends = (
+            sum(one.severity == grade for one in self.all_findings) for grade in ("stop", "mend")
+        )
         if stops:
-            return f"{_things(stops)} must be put right before anybody trains on this file{f', and {_things(mends).lower()} should be mended' if mends else ''}."
-        return f"{_things(mends)} should be mended first; then the file can take part." if mends else "Nothing keeps this file from taking part."
+            return (
+                f"{_things(stops)} must be put right before anybody trains on this "
+                f"file{f', and {_things(mends).lower()} should be mended' if mends else ''}."
+            )
+        return (
+            f"{_things(mends)} should be mended first; then the file can take part."
+            if mends
+            else "Nothing keeps this file from taking part."
+        )
 
     @property
     def steps(self) -> list[str]:
@@ -100,10 +126,30 @@ class Readiness:
         first = [f"{one.title} ({one.place(4)}): {one.mend}" for one in grave[:2]]
         if first:
             rest = counted(len(grave) - 2, "finding", "findings")
-            return [*first, f"{f'Go through the other {rest} below, then c' if len(grave) > 2 else 'C'}heck again: genomed check {self.file} --disease {self.disease} (with the mapping, where there is one)."]
-        lacking = [str(row["label"]) for _, row in self.completeness[self.completeness["needed"] & (self.completeness["known"] == 0)].iterrows()][:3]
-        return [*([f"Tell the other hospitals that {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not there."] if lacking else []), "Keep the file, its mapping and this report together.",
-                f"Load it: gw.read_hospital(\"{self.file}\", \"{self.disease}\")."]
+            return [
+                *first,
+                f"{f'Go through the other {rest} below, then c' if len(grave) > 2 else 'C'}heck "
+                f"again: genomed check {self.file} --disease {self.disease} (with the mapping, "
+                "where there is one).",
+            ]
+        lacking = [
+            str(row["label"])
+            for _, row in self.completeness[
+                self.completeness["needed"] & (self.completeness["known"] == 0)
+            ].iterrows()
+        ][:3]
+        return [
+            *(
+                [
+                    f"Tell the other hospitals that {', '.join(lacking)} "
+                    f"{'is' if len(lacking) == 1 else 'are'} not there."
+                ]
+                if lacking
+                else []
+            ),
+            "Keep the file, its mapping and this report together.",
+            f'Load it: gw.read_hospital("{self.file}", "{self.disease}").',
+        ]
 
     @property
     def share(self) -> dict[str, Any]:
@@ -111,16 +157,47 @@ class Readiness:
         kinds: dict[str, int] = {}
         for one in self.all_findings:
             kinds[one.kind] = kinds.get(one.kind, 0) + 1
-        known = {str(name): told(int(row["known"]), self.n) for name, row in self.completeness.iterrows()}
-        scores = {str(name): {word: told(int(row[word]), self.n) for word in HOW} for name, row in self.scores.iterrows()}
-        return {"disease": self.disease, "verdict": self.verdict, "patients": told(self.n, self.n), "events": None if self.events is None else told(self.events, self.n), "known": known, "scores": scores, "findings": kinds, "version": own_version()}
+        known = {
+            str(name): told(int(row["known"]), self.n) for name, row in self.completeness.iterrows()
+        }
+        scores = {
+            str(name): {word: told(int(row[word]), self.n) for word in HOW}
+            for name, row in self.scores.iterrows()
+        }
+        return {
+            "disease": self.disease,
+            "verdict": self.verdict,
+            "patients": told(self.n, self.n),
+            "events": None if self.events is None else told(self.events, self.n),
+            "known": known,
+            "scores": scores,
+            "findings": kinds,
+            "version": own_version(),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         "Everything, as plain values; `share` is the part that may leave the hospital."
-        return {"file": self.file, "disease": self.disease, "patients": self.n, "columns": self.n_columns, "verdict": self.verdict, "ready": self.ready, "sentence": self.sentence, "next_steps": self.steps,
-                "outcome": self.outcome_words, "findings": [_plain(row) for row in self.findings.to_dict("records")], "completeness": [_plain(row) for row in self.completeness.reset_index().to_dict("records")],
-                "scores": [_plain(row) for row in self.scores.reset_index().to_dict("records")], "notes": list(self.notes), "made": self.made, "version": own_version(),
-                "stays": "This record stays in the hospital; only the part `share` may be told to others.", "share": self.share}
+        return {
+            "file": self.file,
+            "disease": self.disease,
+            "patients": self.n,
+            "columns": self.n_columns,
+            "verdict": self.verdict,
+            "ready": self.ready,
+            "sentence": self.sentence,
+            "next_steps": self.steps,
+            "outcome": self.outcome_words,
+            "findings": [_plain(row) for row in self.findings.to_dict("records")],
+            "completeness": [
+                _plain(row) for row in self.completeness.reset_index().to_dict("records")
+            ],
+            "scores": [_plain(row) for row in self.scores.reset_index().to_dict("records")],
+            "notes": list(self.notes),
+            "made": self.made,
+            "version": own_version(),
+            "stays": "This record stays in the hospital; only the part `share` may be told to others.",
+            "share": self.share,
+        }
 
     def to_json(self) -> str:
         "Everything as one JSON object."
@@ -129,32 +206,50 @@ class Readiness:
     def report(
         self,
         path: str | Path,  # of the HTML file; the JSON is put beside it
-    ) -> Path:             # the HTML file
+    ) -> Path:  # the HTML file
         "Write the report as one self-contained HTML page, and the same as JSON."
         path = Path(path)
         write_text_atomically(path.with_suffix(".json"), self.to_json() + "\n")
         return write_text_atomically(path, page_of(self))
 
     def __repr__(self) -> str:
-        lines = [f"{self.file}: {self.verdict}. {self.sentence}", *(f"- {one}" for one in self.all_findings if one.severity != "look")]
+        lines = [
+            f"{self.file}: {self.verdict}. {self.sentence}",
+            *(f"- {one}" for one in self.all_findings if one.severity != "look"),
+        ]
         looks = sum(one.severity == "look" for one in self.all_findings)
-        return "\n".join([*lines[:21], *([f"- ... and {len(lines) - 21:,} more"] if len(lines) > 21 else []), *([f"{_things(looks)} worth a look."] if looks else [])])
+        return "\n".join(
+            [
+                *lines[:21],
+                *([f"- ... and {len(lines) - 21:,} more"] if len(lines) > 21 else []),
+                *([f"{_things(looks)} worth a look."] if looks else []),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         shown = self.findings[["severity", "kind", "column", "rows", "what", "mend"]]
         steps = "".join(f"<li>{escape(step)}</li>" for step in self.steps)
-        return f"<p><b>{escape(self.file)}: {escape(self.verdict)}.</b> {escape(self.sentence)}</p><ol>{steps}</ol>{shown.to_html(index=False, border=0, na_rep='')}"
+        return (
+            f"<p><b>{escape(self.file)}: {escape(self.verdict)}.</b> "
+            f"{escape(self.sentence)}</p><ol>{steps}</ol>{shown.to_html(index=False, border=0, na_rep='')}"
+        )
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #51ac3727
 def _things(count: int) -> str:
     "So many findings."
     return counted(count, "One thing", "things")
 
-
+# %% ../../nbs/library/nodes/13_readiness.ipynb #38dfec28
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     "Values that JSON has."
-    values = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
+    values = {
+        str(name): value.item() if isinstance(value, np.generic) else value
+        for name, value in row.items()
+    }
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #f7ef349a
 def records_of(
@@ -165,14 +260,27 @@ def records_of(
 ) -> Records:
     "The records behind a path or a frame."
     if isinstance(source, Records):
-        return source if mapping is None else source.mapped(Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping)
+        return (
+            source
+            if mapping is None
+            else source.mapped(
+                Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
+            )
+        )
     if disease is None:
-        raise CohortError("disease is not given; expected \"mds\", \"aml\", \"mm\" or \"scd\".")
+        raise CohortError('disease is not given; expected "mds", "aml", "mm" or "scd".')
     check_disease(disease)
     if isinstance(source, pd.DataFrame):
         frame = source.reset_index() if source.index.name else source.reset_index(drop=True)
         meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
-        return Records("the frame", "csv", disease, as_texts(frame.set_axis([str(name) for name in frame.columns], axis=1)), np.arange(2, len(frame) + 2), meant)
+        return Records(
+            "the frame",
+            "csv",
+            disease,
+            as_texts(frame.set_axis([str(name) for name in frame.columns], axis=1)),
+            np.arange(2, len(frame) + 2),
+            meant,
+        )
     return read_records(source, disease, kind, mapping)
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #8f3f19e9
@@ -180,11 +288,29 @@ def mapping_findings(records: Records) -> list[Finding]:
     "What is wrong with the mapping itself."
     if records.mapping is None:
         rivals = natural_mapping([str(name) for name in records.raw.columns], records.disease)[2]
-        return [Finding("mend", "mapping-problem", f"two columns claim one meaning: {fault.expected}.", "Write a mapping that says which one is meant.", fault.variable, fault.column) for fault in rivals]
+        return [
+            Finding(
+                "mend",
+                "mapping-problem",
+                f"two columns claim one meaning: {fault.expected}.",
+                "Write a mapping that says which one is meant.",
+                fault.variable,
+                fault.column,
+            )
+            for fault in rivals
+        ]
     waiting = records.mapping.unconfirmed
     if not waiting and records.mapping.confirmed:
         return []
-    return [Finding("mend", "mapping-problem", f"the mapping is a proposal that nobody has confirmed{f' ({len(waiting):,} columns are open)' if waiting else ''}.", "Read it, mend it, and set confirmed = true.")]
+    return [
+        Finding(
+            "mend",
+            "mapping-problem",
+            "the mapping is a proposal that nobody has "
+            f"confirmed{f' ({len(waiting):,} columns are open)' if waiting else ''}.",
+            "Read it, mend it, and set confirmed = true.",
+        )
+    ]
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #07f792a6
 def without_strangers(records: Records) -> tuple[Records, list[Finding]]:
@@ -197,9 +323,26 @@ def without_strangers(records: Records) -> tuple[Records, list[Finding]]:
     id_lost = mapping.id is not None and mapping.id not in header
     if not lost and not id_lost:
         return records, []
-    found = [Finding("stop", "mapping-problem", f"the mapping names the column {name!r}, and the file has none of that name.", "Correct the name in the mapping, or export the column.", mapping.columns[name].variable) for name in lost if not mapping.columns[name].ignore]
+    found = [
+        Finding(
+            "stop",
+            "mapping-problem",
+            f"the mapping names the column {name!r}, and the file has none of that name.",
+            "Correct the name in the mapping, or export the column.",
+            mapping.columns[name].variable,
+        )
+        for name in lost
+        if not mapping.columns[name].ignore
+    ]
     if id_lost:
-        found.append(Finding("stop", "mapping-problem", f"the mapping names {mapping.id!r} as the id, and the file has no such column.", "Correct the name in the mapping."))
+        found.append(
+            Finding(
+                "stop",
+                "mapping-problem",
+                f"the mapping names {mapping.id!r} as the id, and the file has no such column.",
+                "Correct the name in the mapping.",
+            )
+        )
     kept = {name: column for name, column in mapping.columns.items() if name in header}
     return records.mapped(replace(mapping, columns=kept, id=None if id_lost else mapping.id)), found
 
@@ -209,15 +352,26 @@ def outcome_in_words(found: FollowUp | None) -> str:
     if found is None or not found.known.any():
         return "No outcome was found."
     n, events = int(found.known.sum()), found.events
-    said = f"{found.outcome}: known for {n:,} patients, {events:,} with the event ({events / n:.0%})."
+    said = (
+        f"{found.outcome}: known for {n:,} patients, {events:,} with the event ({events / n:.0%})."
+    )
     if isinstance(found.outcome, Survival) and found.time is not None:
         time, event = found.time[found.known], found.event[found.known]
-        middle = f" Median time of those without the event: {np.median(time[event == 0]):.2g} years; of those with it: {np.median(time[event == 1]):.2g}." if 0 < events < n else ""
-        return f"{said}{middle}" + (f" For {found.from_dates:,} patients it was computed from their dates." if found.from_dates else "")
+        middle = (
+            f" Median time of those without the event: {np.median(time[event == 0]):.2g} "
+            f"years; of those with it: {np.median(time[event == 1]):.2g}."
+            if 0 < events < n
+            else ""
+        )
+        return f"{said}{middle}" + (
+            f" For {found.from_dates:,} patients it was computed from their dates."
+            if found.from_dates
+            else ""
+        )
     return said
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #3bcdae3f
-SURE = 0.6     # confidence from which a proposal is told
+SURE = 0.6  # confidence from which a proposal is told
 LOOKED = 2000  # patients whose cells are looked at
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #903e3289
@@ -230,31 +384,82 @@ def proposals(
     if not names:
         return {}
     part = sheet.raw.head(LOOKED)
-    proposed = suggest_mapping(replace(records, raw=part, rows=sheet.rows[: len(part)], mapping=None), sheet.disease).columns
-    told = {name: column for name, column in proposed.items() if name in names and column.variable and column.variable not in sheet.column_of and (column.confidence or 0) >= SURE}
-    return {name: f"{sheet.book[str(column.variable)].label}{f' in {column.unit}' if column.unit else ''} ({column.confidence:.0%} sure)" for name, column in told.items()}
+    proposed = suggest_mapping(
+        replace(records, raw=part, rows=sheet.rows[: len(part)], mapping=None), sheet.disease
+    ).columns
+    told = {
+        name: column
+        for name, column in proposed.items()
+        if name in names
+        and column.variable
+        and column.variable not in sheet.column_of
+        and (column.confidence or 0) >= SURE
+    }
+    return {
+        name: f"{sheet.book[str(column.variable)].label}{f' in {column.unit}' if column.unit else ''} "
+        f"({column.confidence:.0%} sure)"
+        for name, column in told.items()
+    }
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #840b8ca7
 def check_readiness(
-    source: str | Path | Records | pd.DataFrame,  # a file, records, or a frame as the hospital has it
-    disease: str | None = None,                   # "mds", "aml", "mm" or "scd"; records know theirs
-    mapping: Mapping | str | Path | None = None,  # what the columns mean; None: names that the dictionary knows
-    outcome: str | Outcome | None = None,         # "os", "lfs", "pfs", a yes-or-no variable ...; None: what the file holds
+    source: str
+    | Path
+    | Records
+    | pd.DataFrame,  # a file, records, or a frame as the hospital has it
+    disease: str | None = None,  # "mds", "aml", "mm" or "scd"; records know theirs
+    mapping: Mapping
+    | str
+    | Path
+    | None = None,  # what the columns mean; None: names that the dictionary knows
+    outcome: str
+    | Outcome
+    | None = None,  # "os", "lfs", "pfs", a yes-or-no variable ...; None: what the file holds
     *,
-    needs: Sequence[str] | None = None,           # variables that the other hospitals use; None: those of the disease's scores
-    kind: str | None = None,                      # of source; None: found out
-    today: date | None = None,                    # dates after it lie in the future; None: today
+    needs: Sequence[str]
+    | None = None,  # variables that the other hospitals use; None: those of the disease's scores
+    kind: str | None = None,  # of source; None: found out
+    today: date | None = None,  # dates after it lie in the future; None: today
 ) -> Readiness:
-    "Everything that keeps a file from taking part in a federation, with rows, reasons and what to do. Nothing leaves the computer."
+    """Everything that keeps a file from taking part in a federation, with rows, reasons and what to
+    do. Nothing leaves the computer.
+    """
     records, strangers = without_strangers(records_of(source, disease, mapping, kind))
     whole = sheet_of(records, today)
     odd, positions = rows_that_are_no_patients(whole)
     sheet = whole.without(positions)
     found = follow_up_of(sheet, outcome)
     table = completeness(sheet, needs)
-    listed = [*strangers, *mapping_findings(records), *odd, *_of_columns(sheet, proposals(records, sheet)), *follow_up_findings(sheet, found), *completeness_findings(sheet, table, needs)]
-    return Readiness(sheet.file, sheet.disease, sheet.book.title, sheet.n, sheet.raw.shape[1], tuple(in_order(_once(listed))), table, score_completeness(sheet), None if found is None else found.events, outcome_in_words(found),
-                     tuple([*(f"{note[0].upper()}{note[1:]}." if not note.endswith(".") else note for note in records.notes if note), _how(records)]))
+    listed = [
+        *strangers,
+        *mapping_findings(records),
+        *odd,
+        *_of_columns(sheet, proposals(records, sheet)),
+        *follow_up_findings(sheet, found),
+        *completeness_findings(sheet, table, needs),
+    ]
+    return Readiness(
+        sheet.file,
+        sheet.disease,
+        sheet.book.title,
+        sheet.n,
+        sheet.raw.shape[1],
+        tuple(in_order(_once(listed))),
+        table,
+        score_completeness(sheet),
+        None if found is None else found.events,
+        outcome_in_words(found),
+        tuple(
+            [
+                *(
+                    f"{note[0].upper()}{note[1:]}." if not note.endswith(".") else note
+                    for note in records.notes
+                    if note
+                ),
+                _how(records),
+            ]
+        ),
+    )
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #0b8e37c4
 def _of_columns(sheet: Sheet, proposed: dict[str, str]) -> list[Finding]:
@@ -262,38 +467,117 @@ def _of_columns(sheet: Sheet, proposed: dict[str, str]) -> list[Finding]:
     people = list(people_findings(sheet))
     damage = spreadsheet_findings(sheet)
     spoken = {one.column for one in (*people, *damage) if one.column}
-    return [*people, *damage, *unknown_columns(sheet, proposed, spoken), *coding_findings(sheet), *value_findings(sheet), *duplicate_findings(sheet), *contradiction_findings(sheet)]
+    return [
+        *people,
+        *damage,
+        *unknown_columns(sheet, proposed, spoken),
+        *coding_findings(sheet),
+        *value_findings(sheet),
+        *duplicate_findings(sheet),
+        *contradiction_findings(sheet),
+    ]
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #1ec0b166
-_UNKNOWN = ("missing-variable", "incomplete-variable")  # the column is there; what is wrong with it is said elsewhere
+_UNKNOWN = (
+    "missing-variable",
+    "incomplete-variable",
+)  # the column is there; what is wrong with it is said elsewhere
 _EXPLAINS = {  # kind -> kinds about the same variable that say no more
-    "swapped-columns": ("wrong-unit", "mixed-units", "impossible-value", "implausible-value", "unreadable-value", "unknown-code", "karyotype-contradiction", "cytogenetic-class", *_UNKNOWN), "wrong-unit": ("filled-down", *_UNKNOWN),
-    "time-unit": ("impossible-value", "implausible-value", "lost-decimal", "mixed-units", "time-contradiction", "age-contradiction", "follow-up-gap", "time-spike"), "shifted-code": ("cytogenetic-class", "unknown-code", "score-contradiction", "inverted-event", "everybody-dead", "everybody-censored", "few-events", "missing-outcome", "death-contradiction", *_UNKNOWN),
-    "constant-column": ("filled-down", "wrong-unit"), "gene-date": ("unknown-code", "unreadable-value"), "inverted-event": ("death-contradiction",), "mojibake": ("unknown-code", *_UNKNOWN), "unknown-code": _UNKNOWN,
-    "unreadable-value": _UNKNOWN, "filled-down": ("constant-column",), "negative-time": ("time-contradiction",), "mixed-units": _UNKNOWN,
+    "swapped-columns": (
+        "wrong-unit",
+        "mixed-units",
+        "impossible-value",
+        "implausible-value",
+        "unreadable-value",
+        "unknown-code",
+        "karyotype-contradiction",
+        "cytogenetic-class",
+        *_UNKNOWN,
+    ),
+    "wrong-unit": ("filled-down", *_UNKNOWN),
+    "time-unit": (
+        "impossible-value",
+        "implausible-value",
+        "lost-decimal",
+        "mixed-units",
+        "time-contradiction",
+        "age-contradiction",
+        "follow-up-gap",
+        "time-spike",
+    ),
+    "shifted-code": (
+        "cytogenetic-class",
+        "unknown-code",
+        "score-contradiction",
+        "inverted-event",
+        "everybody-dead",
+        "everybody-censored",
+        "few-events",
+        "missing-outcome",
+        "death-contradiction",
+        *_UNKNOWN,
+    ),
+    "constant-column": ("filled-down", "wrong-unit"),
+    "gene-date": ("unknown-code", "unreadable-value"),
+    "inverted-event": ("death-contradiction",),
+    "mojibake": ("unknown-code", *_UNKNOWN),
+    "unknown-code": _UNKNOWN,
+    "unreadable-value": _UNKNOWN,
+    "filled-down": ("constant-column",),
+    "negative-time": ("time-contradiction",),
+    "mixed-units": _UNKNOWN,
 }
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #0acb36a6
 _EXPLAINS_ROWS = {  # kind -> kinds that say no more where they are about the same rows
-    "filled-down": ("blood-contradiction",), "mixed-units": ("blood-contradiction", "disease-contradiction"), "death-before-diagnosis": ("missing-outcome",), "contact-before-diagnosis": ("missing-outcome",), "negative-time": ("missing-outcome",),
-    "impossible-value": ("missing-outcome",), "unreadable-value": ("missing-outcome",), "future-date": ("contact-after-death", "age-contradiction", "time-contradiction"), "karyotype-contradiction": ("cytogenetic-class",),
+    "filled-down": ("blood-contradiction",),
+    "mixed-units": ("blood-contradiction", "disease-contradiction"),
+    "death-before-diagnosis": ("missing-outcome",),
+    "contact-before-diagnosis": ("missing-outcome",),
+    "negative-time": ("missing-outcome",),
+    "impossible-value": ("missing-outcome",),
+    "unreadable-value": ("missing-outcome",),
+    "future-date": ("contact-after-death", "age-contradiction", "time-contradiction"),
+    "karyotype-contradiction": ("cytogenetic-class",),
 }
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #8053ad8e
 def _once(findings: list[Finding]) -> list[Finding]:
     "Without the echoes: what another finding about the same variable or the same rows explains is not said again."
-    explained = {(one.variable or one.column, echo) for one in findings for echo in _EXPLAINS.get(one.kind, ())}
+    explained = {
+        (one.variable or one.column, echo)
+        for one in findings
+        for echo in _EXPLAINS.get(one.kind, ())
+    }
     rows: dict[str, set[int]] = {}
     for one in findings:
         for echo in _EXPLAINS_ROWS.get(one.kind, ()):
             rows.setdefault(echo, set()).update(one.rows)
     swapped = any(one.kind == "swapped-columns" and one.variable == "karyotype" for one in findings)
-    kept = [one for one in findings if (one.variable or one.column, one.kind) not in explained and not (one.rows and set(one.rows) <= rows.get(one.kind, set()))]
-    whole = {(one.kind, one.variable or one.column): one for one in reversed(kept) if not one.rows and (one.variable or one.column)}  # the first of each about a whole column
-    return [one for one in kept if whole.get((one.kind, one.variable or one.column), one) is one and not (swapped and one.kind in ("karyotype-contradiction", "cytogenetic-class"))]
+    kept = [
+        one
+        for one in findings
+        if (one.variable or one.column, one.kind) not in explained
+        and not (one.rows and set(one.rows) <= rows.get(one.kind, set()))
+    ]
+    whole = {
+        (one.kind, one.variable or one.column): one
+        for one in reversed(kept)
+        if not one.rows and (one.variable or one.column)
+    }  # the first of each about a whole column
+    return [
+        one
+        for one in kept
+        if whole.get((one.kind, one.variable or one.column), one) is one
+        and not (swapped and one.kind in ("karyotype-contradiction", "cytogenetic-class"))
+    ]
 
 # %% ../../nbs/library/nodes/13_readiness.ipynb #08d68ec8
 def _how(records: Records) -> str:
     "Which file was read, and under which mapping."
-    meant = "by the names that the dictionary knows (no mapping was given)" if records.mapping is None else f"under a mapping of {len(records.mapping.variables):,} columns"
+    meant = (
+        "by the names that the dictionary knows (no mapping was given)"
+        if records.mapping is None
+        else f"under a mapping of {len(records.mapping.variables):,} columns"
+    )
     return f"The {records.kind} file was read {meant}."

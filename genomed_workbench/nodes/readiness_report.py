@@ -32,26 +32,49 @@ BARS = 28  # variables in the picture at most: the needed ones, least known firs
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #00e4d63e
 def completeness_picture(
     table: pd.DataFrame,  # of `completeness`
-    n: int,               # patients
+    n: int,  # patients
 ) -> Picture:
     "Share of patients for whom each needed variable is known."
     from matplotlib.figure import Figure
 
     needed = table[table["needed"]].sort_values("share", kind="stable")
-    shown = needed.head(BARS) if (needed["share"] == 1).sum() < 5 else needed[needed["share"] < 1].head(BARS)
+    shown = (
+        needed.head(BARS)
+        if (needed["share"] == 1).sum() < 5
+        else needed[needed["share"] < 1].head(BARS)
+    )
     shown = shown if len(shown) else needed.head(5)
     figure = Figure(figsize=(7.4, max(2.0, 0.9 + 0.21 * len(shown))), layout="constrained")
     ax = figure.add_subplot()
     ax.barh(range(len(shown)), 100 * shown["share"], color="#004c7a", height=0.7)
-    ax.barh(range(len(shown)), 100 * (1 - shown["share"]), left=100 * shown["share"], color="#e3e6ea", height=0.7)
+    ax.barh(
+        range(len(shown)),
+        100 * (1 - shown["share"]),
+        left=100 * shown["share"],
+        color="#e3e6ea",
+        height=0.7,
+    )
     ax.set_yticks(range(len(shown)), [str(label) for label in shown["label"]], fontsize=8)
     ax.invert_yaxis()
-    rest = f": the {len(shown)} least known of {len(needed)} variables" if len(needed) > len(shown) else ""
-    tidy(ax, xlabel=f"known for % of {n:,} patients", xlim=(0, 100), title=f"What the others need{rest}")
+    rest = (
+        f": the {len(shown)} least known of {len(needed)} variables"
+        if len(needed) > len(shown)
+        else ""
+    )
+    tidy(
+        ax,
+        xlabel=f"known for % of {n:,} patients",
+        xlim=(0, 100),
+        title=f"What the others need{rest}",
+    )
     ax.title.set_fontsize(10)
     low = [f"{row['label']} {row['share']:.0%}" for _, row in shown.head(5).iterrows()]
     full = int((needed["share"] >= 0.95).sum())
-    return Picture(figure, f"Bars: share of patients for whom each needed variable is known. {full} of {len(needed)} are known for at least 95 %. Least known: {'; '.join(low)}.")
+    return Picture(
+        figure,
+        f"Bars: share of patients for whom each needed variable is known. {full} of "
+        f"{len(needed)} are known for at least 95 %. Least known: {'; '.join(low)}.",
+    )
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #a9278cee
 def scores_picture(
@@ -73,11 +96,20 @@ def scores_picture(
     tidy(ax, xlabel=f"% of {n:,} patients", xlim=(0, 100), title="Can the score be computed?")
     ax.title.set_fontsize(10)
     figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower center")
-    said = [f"{row['title']}: {', '.join(f'{row[word] / max(n, 1):.0%} {word}' for word in HOW)}" for _, row in table.iterrows()]
-    return Picture(figure, f"Bars: for how many patients each score can be computed. {'; '.join(said)}.")
+    said = [
+        f"{row['title']}: {', '.join(f'{row[word] / max(n, 1):.0%} {word}' for word in HOW)}"
+        for _, row in table.iterrows()
+    ]
+    return Picture(
+        figure, f"Bars: for how many patients each score can be computed. {'; '.join(said)}."
+    )
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #d456ecde
-GRADES = {"stop": "\u25a0 Stop", "mend": "\u25b2 Mend", "look": "\u25cb Look"}  # a sign beside the word, so that nothing hangs on colour
+GRADES = {
+    "stop": "\u25a0 Stop",
+    "mend": "\u25b2 Mend",
+    "look": "\u25cb Look",
+}  # a sign beside the word, so that nothing hangs on colour
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #57bc32c6
 def findings_table(
@@ -86,26 +118,68 @@ def findings_table(
 ) -> Table:
     "What was found in one chapter."
     chosen = [one for one in findings if one.chapter == chapter]
-    rows = [(one.title, GRADES[one.severity], one.column or "", rows_in_words(one.rows) or "all", f"{one.what[0].upper()}{one.what[1:]}", one.mend) for one in chosen]
+    rows = [
+        (
+            one.title,
+            GRADES[one.severity],
+            one.column or "",
+            rows_in_words(one.rows) or "all",
+            f"{one.what[0].upper()}{one.what[1:]}",
+            one.mend,
+        )
+        for one in chosen
+    ]
     return Table(chapter, ("What", "Grade", "Column", "Rows", "Found", "How to mend it"), rows, 6)
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #5804390f
 def reasons(findings: Sequence[Finding], chapter: str) -> list[str]:
     "Why the kinds found in a chapter matter, each once."
     kinds = dict.fromkeys(one.kind for one in findings if one.chapter == chapter)
-    return [f"{KINDS[kind].title}: {KINDS[kind].why[0].lower()}{KINDS[kind].why[1:]}" if not KINDS[kind].why[:2].isupper() else f"{KINDS[kind].title}: {KINDS[kind].why}" for kind in kinds]
+    return [
+        f"{KINDS[kind].title}: {KINDS[kind].why[0].lower()}{KINDS[kind].why[1:]}"
+        if not KINDS[kind].why[:2].isupper()
+        else f"{KINDS[kind].title}: {KINDS[kind].why}"
+        for kind in kinds
+    ]
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #28954371
 def completeness_table(table: pd.DataFrame) -> Table:
     "Every variable, how many patients it is known for, and who needs it."
-    rows = [(str(row["label"]), str(row["column"] or "not in the file"), "yes" if row["needed"] else "", str(row["needed_by"]), f"{row['known']:,}", f"{row['share']:.0%}") for _, row in table.iterrows()]
-    return Table("Variables: for how many patients each is known", ("Variable", "Column", "Needed", "By which score", "Known", "Share"), rows, 4)
+    rows = [
+        (
+            str(row["label"]),
+            str(row["column"] or "not in the file"),
+            "yes" if row["needed"] else "",
+            str(row["needed_by"]),
+            f"{row['known']:,}",
+            f"{row['share']:.0%}",
+        )
+        for _, row in table.iterrows()
+    ]
+    return Table(
+        "Variables: for how many patients each is known",
+        ("Variable", "Column", "Needed", "By which score", "Known", "Share"),
+        rows,
+        4,
+    )
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #7bf72f5f
 def scores_table(table: pd.DataFrame) -> Table:
     "For how many patients each score can be computed."
-    rows = [(str(row["title"]), str(row["most_missed"]) or "nothing", *(f"{row[word]:,}" for word in HOW)) for _, row in table.iterrows()]
-    return Table("Scores: patients for whom each can be computed", ("Score", "Missing most often", *(word.capitalize() for word in HOW)), rows, 2)
+    rows = [
+        (
+            str(row["title"]),
+            str(row["most_missed"]) or "nothing",
+            *(f"{row[word]:,}" for word in HOW),
+        )
+        for _, row in table.iterrows()
+    ]
+    return Table(
+        "Scores: patients for whom each can be computed",
+        ("Score", "Missing most often", *(word.capitalize() for word in HOW)),
+        rows,
+        2,
+    )
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #6be7bb4f
 OWN_STYLE = """
@@ -122,7 +196,10 @@ OWN_STYLE = """
 """
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #1f5de080
-PAGE = MACROS + HEAD + """<body>
+PAGE = (
+    MACROS
+    + HEAD
+    + """<body>
 <header>
 <h1>Is this file ready to take part?</h1>
 <p class="soft">{{ file }}. {{ size }}. {{ disease }}. Checked on {{ made }} with Genomed Workbench {{ version }}.</p>
@@ -154,6 +231,7 @@ PAGE = MACROS + HEAD + """<body>
 </body>
 </html>
 """
+)
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #ddd94c3d
 LOOKS = {"ready": "ready", "ready after small mends": "almost", "not ready": "not"}
@@ -167,13 +245,44 @@ def _embedded(picture: Picture) -> dict[str, str]:
 def contents(readiness: "Readiness") -> dict[str, Any]:
     "Everything that the page shows."
     found = readiness.all_findings
-    chapters = [{"table": findings_table(found, name), "reasons": reasons(found, name)} for name in dict.fromkeys(one.chapter for one in found)]
-    counts = [(f"to {word}" if word != "stop" else "that stop", sum(one.severity == word for one in found)) for word in SEVERITIES]
-    return {"style": Markup(STYLE + OWN_STYLE), "heading": f"Is this file ready? {readiness.file}", "file": readiness.file, "size": f"{readiness.n:,} patients, {readiness.n_columns:,} columns", "disease": readiness.title,
-            "made": readiness.made, "version": own_version(), "verdict": f"{readiness.verdict[0].upper()}{readiness.verdict[1:]}", "sentence": readiness.sentence, "look": LOOKS[readiness.verdict], "counts": counts,
-            "steps": readiness.steps, "chapters": chapters, "outcome": readiness.outcome_words, "completeness": _embedded(completeness_picture(readiness.completeness, readiness.n)),
-            "scores": _embedded(scores_picture(readiness.scores, readiness.n)) if len(readiness.scores) else None, "score_table": scores_table(readiness.scores), "variables": completeness_table(readiness.completeness),
-            "notes": [*readiness.notes, f"Python {platform.python_version()}, Genomed Workbench {own_version()}."], "share_key": "share"}
+    chapters = [
+        {"table": findings_table(found, name), "reasons": reasons(found, name)}
+        for name in dict.fromkeys(one.chapter for one in found)
+    ]
+    counts = [
+        (
+            f"to {word}" if word != "stop" else "that stop",
+            sum(one.severity == word for one in found),
+        )
+        for word in SEVERITIES
+    ]
+    return {
+        "style": Markup(STYLE + OWN_STYLE),
+        "heading": f"Is this file ready? {readiness.file}",
+        "file": readiness.file,
+        "size": f"{readiness.n:,} patients, {readiness.n_columns:,} columns",
+        "disease": readiness.title,
+        "made": readiness.made,
+        "version": own_version(),
+        "verdict": f"{readiness.verdict[0].upper()}{readiness.verdict[1:]}",
+        "sentence": readiness.sentence,
+        "look": LOOKS[readiness.verdict],
+        "counts": counts,
+        "steps": readiness.steps,
+        "chapters": chapters,
+        "outcome": readiness.outcome_words,
+        "completeness": _embedded(completeness_picture(readiness.completeness, readiness.n)),
+        "scores": _embedded(scores_picture(readiness.scores, readiness.n))
+        if len(readiness.scores)
+        else None,
+        "score_table": scores_table(readiness.scores),
+        "variables": completeness_table(readiness.completeness),
+        "notes": [
+            *readiness.notes,
+            f"Python {platform.python_version()}, Genomed Workbench {own_version()}.",
+        ],
+        "share_key": "share",
+    }
 
 # %% ../../nbs/library/nodes/12_readiness_report.ipynb #e3fb747e
 def page_of(readiness: "Readiness") -> str:

@@ -25,17 +25,24 @@ from ..data.records import Records, natural_mapping
 @dataclass(frozen=True)
 class Sheet:
     "A file with what is known of its columns."
-    file: str                              # its name, without the folder
+
+    file: str  # its name, without the folder
     book: Dictionary
-    raw: pd.DataFrame                      # texts as written, NaN for empty cells, index 0..n-1
-    rows: np.ndarray                       # row of each patient as a spreadsheet shows it, shape (n,)
-    written: pd.DataFrame                  # columns = variables, before units; the mapping's words are translated already
-    column_of: Mapping[str, str]           # variable -> column of the file
-    units: Mapping[str, str] = field(default_factory=dict)  # variable -> unit of the file, where the mapping says one
-    id: str | None = None                  # column with the patients' ids
-    site: str | None = None                # column with the hospital
-    ignored: Sequence[str] = ()            # columns that the mapping leaves out
-    bad_dates: Mapping[str, np.ndarray] = field(default_factory=dict)  # variable -> positions of cells that are no date
+    raw: pd.DataFrame  # texts as written, NaN for empty cells, index 0..n-1
+    rows: np.ndarray  # row of each patient as a spreadsheet shows it, shape (n,)
+    written: (
+        pd.DataFrame
+    )  # columns = variables, before units; the mapping's words are translated already
+    column_of: Mapping[str, str]  # variable -> column of the file
+    units: Mapping[str, str] = field(
+        default_factory=dict
+    )  # variable -> unit of the file, where the mapping says one
+    id: str | None = None  # column with the patients' ids
+    site: str | None = None  # column with the hospital
+    ignored: Sequence[str] = ()  # columns that the mapping leaves out
+    bad_dates: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # variable -> positions of cells that are no date
     today: date = field(default_factory=date.today)
 
     @property
@@ -56,7 +63,13 @@ class Sheet:
     @property
     def unknown(self) -> list[str]:
         "Columns without a meaning."
-        return [name for name in self.raw.columns if name not in self.variables and name not in (self.id, self.site) and name not in self.ignored]
+        return [
+            name
+            for name in self.raw.columns
+            if name not in self.variables
+            and name not in (self.id, self.site)
+            and name not in self.ignored
+        ]
 
     def variable_of(self, column: str) -> str | None:
         "The name of the variable in a column."
@@ -73,23 +86,36 @@ class Sheet:
     @cached_property
     def read(self) -> dict[str, Read]:
         "Values of each variable in the file's own unit, and the positions of cells that cannot be read."
-        return {name: read_column(self.written[name], self.book[name], self.units.get(name)) for name in self.written.columns}
+        return {
+            name: read_column(self.written[name], self.book[name], self.units.get(name))
+            for name in self.written.columns
+        }
 
     @cached_property
     def different(self) -> dict[str, tuple[np.ndarray, list[str]]]:
         "The different texts of each column, and which one stands in each row (-1: the cell is empty)."
         spread = {name: pd.factorize(self.raw[name]) for name in self.raw.columns}
-        return {name: (codes, [str(text) for text in texts]) for name, (codes, texts) in spread.items()}
+        return {
+            name: (codes, [str(text) for text in texts]) for name, (codes, texts) in spread.items()
+        }
 
     def holding(self, column: str, texts: Sequence[str]) -> np.ndarray:
         "Positions of the cells that hold one of some texts."
         codes, different = self.different[column]
-        return np.flatnonzero(np.append(np.isin(np.array(different, dtype=object), list(texts)), False)[codes]) if texts else np.empty(0, dtype=int)
+        return (
+            np.flatnonzero(
+                np.append(np.isin(np.array(different, dtype=object), list(texts)), False)[codes]
+            )
+            if texts
+            else np.empty(0, dtype=int)
+        )
 
     @cached_property
     def numeric(self) -> list[str]:
         "Variables that are measured or counted."
-        return [name for name in self.written.columns if self.book[name].kind in ("number", "count")]
+        return [
+            name for name in self.written.columns if self.book[name].kind in ("number", "count")
+        ]
 
     def numbers(self, name: str) -> np.ndarray:
         "Numbers as the file has them, NaN where there is none."
@@ -102,12 +128,21 @@ class Sheet:
     def values(self, name: str) -> np.ndarray:
         "Numbers in the dictionary's unit, impossible ones included."
         unit = self.book[name].unit
-        return convert(self.numbers(name), self.unit(name), unit, self.book[name]) if unit else self.numbers(name)
+        return (
+            convert(self.numbers(name), self.unit(name), unit, self.book[name])
+            if unit
+            else self.numbers(name)
+        )
 
     @cached_property
     def canonical(self) -> Canonical:
         "The table in the dictionary's names and units, without what cannot be."
-        return canonical(self.written, self.book, {name: unit for name, unit in self.units.items() if unit}, strict=False)
+        return canonical(
+            self.written,
+            self.book,
+            {name: unit for name, unit in self.units.items() if unit},
+            strict=False,
+        )
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -117,7 +152,11 @@ class Sheet:
     @cached_property
     def scored(self) -> dict[str, pd.DataFrame]:
         "Every score of the disease, computed from the values."
-        return {name: system.compute(self.frame) for name, system in SYSTEMS.items() if system.disease == self.disease}
+        return {
+            name: system.compute(self.frame)
+            for name, system in SYSTEMS.items()
+            if system.disease == self.disease
+        }
 
     def without(self, positions: np.ndarray) -> "Sheet":
         "The file without some rows."
@@ -126,7 +165,13 @@ class Sheet:
         kept = np.setdiff1d(np.arange(self.n), positions)
         place = np.cumsum(np.isin(np.arange(self.n), kept)) - 1
         bad = {name: place[one[np.isin(one, kept)]] for name, one in self.bad_dates.items()}
-        return replace(self, raw=self.raw.iloc[kept].reset_index(drop=True), rows=self.rows[kept], written=self.written.iloc[kept].reset_index(drop=True), bad_dates=bad)
+        return replace(
+            self,
+            raw=self.raw.iloc[kept].reset_index(drop=True),
+            rows=self.rows[kept],
+            written=self.written.iloc[kept].reset_index(drop=True),
+            bad_dates=bad,
+        )
 
 # %% ../../nbs/library/nodes/03_sheet.ipynb #57562aa9
 def sheet_of(
@@ -134,21 +179,36 @@ def sheet_of(
     today: date | None = None,
 ) -> Sheet:
     "The sheet behind a hospital's records."
-    mapping = records.mapping or natural_mapping([str(name) for name in records.raw.columns], records.disease)[0]
+    mapping = (
+        records.mapping
+        or natural_mapping([str(name) for name in records.raw.columns], records.disease)[0]
+    )
     applied = mapping.apply(records.raw, records.decimal, unconfirmed=True)
     bad: dict[str, np.ndarray] = {}
     for one in applied.faults:
         bad[mapping.columns[one.column].variable or ""] = np.asarray(one.positions)
     ignored = tuple(name for name, column in mapping.columns.items() if column.ignore)
-    return Sheet(Path(records.file).name, records.dictionary, records.raw, np.asarray(records.rows), applied.frame.set_axis(pd.RangeIndex(records.n), axis=0), dict(applied.columns), dict(applied.units),
-                 mapping.id, mapping.site, ignored, bad, today or date.today())
+    return Sheet(
+        Path(records.file).name,
+        records.dictionary,
+        records.raw,
+        np.asarray(records.rows),
+        applied.frame.set_axis(pd.RangeIndex(records.n), axis=0),
+        dict(applied.columns),
+        dict(applied.units),
+        mapping.id,
+        mapping.site,
+        ignored,
+        bad,
+        today or date.today(),
+    )
 
 # %% ../../nbs/library/nodes/03_sheet.ipynb #800e6449
 def sheet_of_texts(
-    raw: pd.DataFrame,                # texts
+    raw: pd.DataFrame,  # texts
     disease: str,
     file: str = "the frame",
-    rows: np.ndarray | None = None,   # None: a header in row 1, then one row after the other
+    rows: np.ndarray | None = None,  # None: a header in row 1, then one row after the other
     id: str | None = None,
     today: date | None = None,
 ) -> Sheet:
@@ -158,5 +218,16 @@ def sheet_of_texts(
     for name in raw.columns:
         if (variable := book.find(name)) is not None and name != id:
             column_of.setdefault(variable.name, name)
-    written = pd.DataFrame({variable: raw[column] for variable, column in column_of.items()}, index=raw.index)
-    return Sheet(file, book, raw, np.arange(2, len(raw) + 2) if rows is None else rows, written, column_of, id=id, today=today or date.today())
+    written = pd.DataFrame(
+        {variable: raw[column] for variable, column in column_of.items()}, index=raw.index
+    )
+    return Sheet(
+        file,
+        book,
+        raw,
+        np.arange(2, len(raw) + 2) if rows is None else rows,
+        written,
+        column_of,
+        id=id,
+        today=today or date.today(),
+    )

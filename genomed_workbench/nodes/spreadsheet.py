@@ -18,7 +18,11 @@ from .findings import Finding, counted
 from .sheet import Sheet
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #5b8c9431
-_TOTALS = re.compile(r"(?i)(grand |sub)?totals?e?|summen?|gesamt|sum|somma|totaal|suma|mittel(wert)?|mean|average|media(na)?|moyenne|promedio|median|durchschnitt|anzahl|count|n ?= ?[0-9]+|(total|summe|somme|totale|mean|mittelwert|media)[ :/].*")
+_TOTALS = re.compile(
+    r"(?i)(grand "
+    r"|sub)?totals?e?|summen?|gesamt|sum|somma|totaal|suma|mittel(wert)?|mean|average|media(na)?|moyenne|promedio|median|durchschnitt|anzahl|count|n "
+    r"?= ?[0-9]+|(total|summe|somme|totale|mean|mittelwert|media)[ :/].*"
+)
 LAST = 5  # a line of totals stands among the last rows
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #93ec1809
@@ -33,16 +37,26 @@ def _is_sum(values: pd.DataFrame, position: int) -> bool:
     known = here.notna() & (above.notna().sum() >= 5)
     if known.sum() < 2 or (here[known].abs() < 1).all():
         return False
-    as_sum = np.isclose(here[known], above.loc[:, known].sum(), rtol=1e-3) & (here[known] > above.loc[:, known].max())
+    as_sum = np.isclose(here[known], above.loc[:, known].sum(), rtol=1e-3) & (
+        here[known] > above.loc[:, known].max()
+    )
     return bool(as_sum.sum() >= 2 and as_sum.mean() > 0.3)
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #aa9d4565
 def total_rows(sheet: Sheet) -> np.ndarray:
     "Positions of lines of totals."
     texts = sheet.raw.iloc[_edges(sheet.raw)]
-    said = [position for position, (_, row) in zip(_edges(sheet.raw), texts.iterrows()) if any(_TOTALS.fullmatch(str(cell).strip()) for cell in row.dropna().iloc[:3])]
+    said = [
+        position
+        for position, (_, row) in zip(_edges(sheet.raw), texts.iterrows())
+        if any(_TOTALS.fullmatch(str(cell).strip()) for cell in row.dropna().iloc[:3])
+    ]
     numbers = pd.DataFrame({name: sheet.numbers(name) for name in sheet.numeric})
-    sums = [position for position in _edges(sheet.raw)[-2:] if len(numbers.columns) >= 2 and position >= 5 and _is_sum(numbers, position)]
+    sums = [
+        position
+        for position in _edges(sheet.raw)[-2:]
+        if len(numbers.columns) >= 2 and position >= 5 and _is_sum(numbers, position)
+    ]
     return np.array(sorted({*said, *sums}), dtype=int)
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #2ca30620
@@ -59,34 +73,78 @@ def rows_that_are_no_patients(sheet: Sheet) -> tuple[list[Finding], np.ndarray]:
     totals, headers = total_rows(sheet), repeated_headers(sheet)
     found = []
     if len(totals):
-        found.append(Finding("mend", "total-row", f"{counted(len(totals), 'One line', 'lines')} of totals or means below the patients.", "Delete it from the file.", rows=sheet.rows_at(totals)))
+        found.append(
+            Finding(
+                "mend",
+                "total-row",
+                f"{counted(len(totals), 'One line', 'lines')} of totals or means below the patients.",
+                "Delete it from the file.",
+                rows=sheet.rows_at(totals),
+            )
+        )
     if len(headers):
-        found.append(Finding("mend", "repeated-header", f"{counted(len(headers), 'One line', 'lines')} with the names of the columns among the patients.", "Delete it from the file; check that both parts have the same columns.", rows=sheet.rows_at(headers)))
+        found.append(
+            Finding(
+                "mend",
+                "repeated-header",
+                f"{counted(len(headers), 'One line', 'lines')} with the names of the columns among the patients.",
+                "Delete it from the file; check that both parts have the same columns.",
+                rows=sheet.rows_at(headers),
+            )
+        )
     return found, np.union1d(totals, headers).astype(int)
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #8d4d3fbc
 _MONTH = r"(jan|feb|fev|febr|mar|mär|mrz|mrt|apr|abr|avr|may|mai|mag|maj|mei|jun|jui|giu|jul|lug|aug|aou|aoû|ago|sep|sept|set|oct|okt|ott|out|nov|dec|dez|dic|déc)[a-zéûä]*\.?"
-_DATED = re.compile(rf"(?i)[0-9]{{1,2}}\.?[-/ ]{_MONTH}([-/ ][0-9]{{2,4}})?|{_MONTH}[-/ ][0-9]{{1,4}}|(19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}([ T].*)?|[0-9]{{1,2}}[./][0-9]{{1,2}}[./](19|20)[0-9]{{2}}")
+_DATED = re.compile(
+    rf"(?i)[0-9]{{1,2}}\.?[-/ ]{_MONTH}([-/ ][0-9]{{2,4}})?|{_MONTH}[-/ "
+    rf"][0-9]{{1,4}}|(19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}([ "
+    rf"T].*)?|[0-9]{{1,2}}[./][0-9]{{1,2}}[./](19|20)[0-9]{{2}}"
+)
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #b7dfd615
 def gene_dates(sheet: Sheet) -> Iterator[Finding]:
     "Headers and cells of genes that a spreadsheet turned into dates."
     for name in sheet.raw.columns:
         if _DATED.fullmatch(str(name).strip()):
-            yield Finding("mend", "gene-date", "the name of the column is a date; it may have been a gene such as SEPT2, MARCH1 or DEC1.",
-                          "Export again and paste the names as text.", column=str(name))
+            yield Finding(
+                "mend",
+                "gene-date",
+                "the name of the column is a date; it may have been a gene such as SEPT2, MARCH1 or DEC1.",
+                "Export again and paste the names as text.",
+                column=str(name),
+            )
     for name in _columns_of_genes(sheet):
         dated = [text for text in sheet.different[name][1] if _DATED.fullmatch(text.strip())]
         if dated:
             where = sheet.holding(name, dated)
-            yield Finding("mend", "gene-date", f"{len(where):,} cells about a gene hold a date.", "Export again from the source: a count such as 1/2 or a gene such as SEPT2 was read as a date, and what it was cannot be told from the date.",
-                          sheet.variable_of(name), name, sheet.rows_at(where))
+            yield Finding(
+                "mend",
+                "gene-date",
+                f"{len(where):,} cells about a gene hold a date.",
+                "Export again from the source: a count such as 1/2 or a gene such as SEPT2 was "
+                "read as a date, and what it was cannot be told from the date.",
+                sheet.variable_of(name),
+                name,
+                sheet.rows_at(where),
+            )
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #b776e480
 def _columns_of_genes(sheet: Sheet) -> list[str]:
     "Columns that hold genes: those of the dictionary, and those whose name says so."
-    genes = [name for name in sheet.raw.columns if (found := sheet.meant(name)) is not None and found.group == "genes"]
-    return genes + [name for name in sheet.unknown if re.search(r"\b(genes?|gene?n?e?s?|mutat\w*|mutaz\w*|variants?|varianten?)\b", " ".join(words_in(name)))]
+    genes = [
+        name
+        for name in sheet.raw.columns
+        if (found := sheet.meant(name)) is not None and found.group == "genes"
+    ]
+    return genes + [
+        name
+        for name in sheet.unknown
+        if re.search(
+            r"\b(genes?|gene?n?e?s?|mutat\w*|mutaz\w*|variants?|varianten?)\b",
+            " ".join(words_in(name)),
+        )
+    ]
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #fb5881a9
 _SCIENTIFIC = re.compile(r"[0-9][.,]?[0-9]*[eE]\+?[0-9]+")
@@ -98,31 +156,82 @@ def scientific_ids(sheet: Sheet) -> Iterator[Finding]:
         return
     hit = sheet.raw[sheet.id].fillna("").str.fullmatch(_SCIENTIFIC).to_numpy(dtype=bool)
     if hit.any():
-        yield Finding("stop", "scientific-id", f"{hit.sum():,} ids are in scientific notation, and their last digits are gone.", "Export again with the ids as text.", column=sheet.id, rows=sheet.rows_at(np.flatnonzero(hit)))
+        yield Finding(
+            "stop",
+            "scientific-id",
+            f"{hit.sum():,} ids are in scientific notation, and their last digits are gone.",
+            "Export again with the ids as text.",
+            column=sheet.id,
+            rows=sheet.rows_at(np.flatnonzero(hit)),
+        )
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #2452c9d3
-_BROKEN = re.compile("Ã[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|Â[\u00a0-\u00bf]|â€.|ï»¿|\ufffd|Ă[\u00a4\u00b6\u013d\u0178]")
+_BROKEN = re.compile(
+    "Ã[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|Â[\u00a0-\u00bf]|â€.|ï»¿|\ufffd|Ă[\u00a4\u00b6\u013d\u0178]"
+)
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #209b35a3
 def mojibake(sheet: Sheet) -> Iterator[Finding]:
     "Columns with broken letters, in their name or their cells."
     advice = "Save the export as UTF-8 and read it as UTF-8; do not replace letters by hand."
     for name in sheet.raw.columns:
-        where = sheet.holding(name, [text for text in sheet.different[name][1] if not text.isascii() and _BROKEN.search(text)])
+        where = sheet.holding(
+            name,
+            [
+                text
+                for text in sheet.different[name][1]
+                if not text.isascii() and _BROKEN.search(text)
+            ],
+        )
         if _BROKEN.search(str(name)) or len(where):
-            said = f"{len(where):,} cells hold letters" if len(where) else "the name of the column holds letters"
-            yield Finding("mend", "mojibake", f"{said} that were broken by a wrong encoding.", advice, sheet.variable_of(name), str(name), sheet.rows_at(where))
+            said = (
+                f"{len(where):,} cells hold letters"
+                if len(where)
+                else "the name of the column holds letters"
+            )
+            yield Finding(
+                "mend",
+                "mojibake",
+                f"{said} that were broken by a wrong encoding.",
+                advice,
+                sheet.variable_of(name),
+                str(name),
+                sheet.rows_at(where),
+            )
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #4b11f011
 def silent_columns(sheet: Sheet) -> Iterator[Finding]:
     "Columns without values, and columns with one value for everybody."
-    for name in (column for column in sheet.raw.columns if column not in (sheet.id, sheet.site, *sheet.ignored)):
+    for name in (
+        column
+        for column in sheet.raw.columns
+        if column not in (sheet.id, sheet.site, *sheet.ignored)
+    ):
         codes, different = sheet.different[name]
         known, variable = int((codes >= 0).sum()), sheet.meant(name)
         if not known:
-            yield Finding("look", "empty-column", "no patient has a value.", "Fill it, or leave the column out.", sheet.variable_of(name), name)
-        elif variable is not None and variable.kind in ("number", "date") and known >= 10 and len(different) == 1:
-            yield Finding("mend", "constant-column", f"all {known:,} patients have the same value.", "A measurement does not do that: check the export for a default.", variable.name, name)
+            yield Finding(
+                "look",
+                "empty-column",
+                "no patient has a value.",
+                "Fill it, or leave the column out.",
+                sheet.variable_of(name),
+                name,
+            )
+        elif (
+            variable is not None
+            and variable.kind in ("number", "date")
+            and known >= 10
+            and len(different) == 1
+        ):
+            yield Finding(
+                "mend",
+                "constant-column",
+                f"all {known:,} patients have the same value.",
+                "A measurement does not do that: check the export for a default.",
+                variable.name,
+                name,
+            )
 
 # %% ../../nbs/library/nodes/04_spreadsheet.ipynb #79309c16
 def spreadsheet_findings(sheet: Sheet) -> list[Finding]:

@@ -22,21 +22,26 @@ def _nobody() -> np.ndarray:
     "No positions."
     return np.empty(0, dtype=int)
 
-
+# %% ../../nbs/library/nodes/05_values.ipynb #d8b5a561
 @dataclass(frozen=True)
 class Sorted:
     "The rows of a column of numbers, by what is wrong with them."
-    whole: UnitGuess | None = None                              # the unit that the whole column seems to be in
-    mixed: np.ndarray = field(default_factory=_nobody)                  # positions in another unit
-    unit: str = ""                                              # that unit
-    lost: np.ndarray = field(default_factory=_nobody)                   # positions with a lost decimal sign
+
+    whole: UnitGuess | None = None  # the unit that the whole column seems to be in
+    mixed: np.ndarray = field(default_factory=_nobody)  # positions in another unit
+    unit: str = ""  # that unit
+    lost: np.ndarray = field(default_factory=_nobody)  # positions with a lost decimal sign
     impossible: np.ndarray = field(default_factory=_nobody)
     rare: np.ndarray = field(default_factory=_nobody)
 
 # %% ../../nbs/library/nodes/05_values.ipynb #513f61fe
 def _outside(values: np.ndarray, bounds: tuple[float, float] | None) -> np.ndarray:
     "True where a known value lies outside."
-    return np.zeros(len(values), dtype=bool) if bounds is None else (values < bounds[0]) | (values > bounds[1])
+    return (
+        np.zeros(len(values), dtype=bool)
+        if bounds is None
+        else (values < bounds[0]) | (values > bounds[1])
+    )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #c6f85e16
 SEVERAL = 3  # rows in another unit before it is more than a slip
@@ -45,33 +50,49 @@ FEW = 0.10  # share of a column; a typing slip is rarer, a change of the laborat
 # %% ../../nbs/library/nodes/05_values.ipynb #c8c551d0
 def _decimals(numbers: np.ndarray) -> np.ndarray:
     "Decimal places of each number, two at most."
-    off = [np.abs(numbers * 10**places - np.round(numbers * 10**places)) > 1e-6 for places in (0, 1)]
+    off = [
+        np.abs(numbers * 10**places - np.round(numbers * 10**places)) > 1e-6 for places in (0, 1)
+    ]
     return off[0].astype(int) + (off[0] & off[1])
 
-
-def _lost_decimals(numbers: np.ndarray, suspects: np.ndarray, variable: Variable, times: float) -> np.ndarray:
+# %% ../../nbs/library/nodes/05_values.ipynb #c709f6ad
+def _lost_decimals(
+    numbers: np.ndarray, suspects: np.ndarray, variable: Variable, times: float
+) -> np.ndarray:
     "Which suspects are whole numbers that become plausible with the decimals that the other numbers have."
     places = _decimals(numbers[~suspects & np.isfinite(numbers)])
     if len(places) < 5 or (places > 0).mean() < 0.3:
         return np.zeros(len(numbers), dtype=bool)
     shift = 10.0 ** np.bincount(places[places > 0]).argmax()
-    return suspects & ~_outside(numbers * times / shift, variable.plausible) & (_decimals(np.nan_to_num(numbers)) == 0)
+    return (
+        suspects
+        & ~_outside(numbers * times / shift, variable.plausible)
+        & (_decimals(np.nan_to_num(numbers)) == 0)
+    )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #d24e581b
 def sort_out(
     numbers: np.ndarray,  # as the file has them, NaN where there is none
-    unit: str,            # in this unit; empty where the variable has none
+    unit: str,  # in this unit; empty where the variable has none
     variable: Variable,
 ) -> Sorted:
     "What is wrong with which row of a column."
     known = np.isfinite(numbers)
     times = convert(1.0, unit, variable.unit, variable) if unit and variable.unit else 1.0
     values = numbers * times
-    if unit and variable.role != "time" and (whole := _whole(numbers[known], values[known], unit, variable)):
+    if (
+        unit
+        and variable.role != "time"
+        and (whole := _whole(numbers[known], values[known], unit, variable))
+    ):
         return Sorted(whole=whole)
     suspects = _outside(values, variable.possible)
     strange = suspects | _outside(values, variable.plausible)
-    other, fits = other_unit(numbers[strange], variable, unit) if unit and variable.role != "time" else ("", np.zeros(int(strange.sum()), dtype=bool))
+    other, fits = (
+        other_unit(numbers[strange], variable, unit)
+        if unit and variable.role != "time"
+        else ("", np.zeros(int(strange.sum()), dtype=bool))
+    )
     elsewhere = np.zeros(len(numbers), dtype=bool)
     elsewhere[np.flatnonzero(strange)[fits]] = True
     many = elsewhere.sum() >= 5 and elsewhere.sum() >= FEW / 2 * known.sum()
@@ -83,10 +104,19 @@ def sort_out(
     else:
         lost = lost & ~mixed
     rest = strange & ~mixed & ~lost
-    return Sorted(None, np.flatnonzero(mixed), other, np.flatnonzero(lost), np.flatnonzero(rest & suspects), np.flatnonzero(rest & ~suspects))
+    return Sorted(
+        None,
+        np.flatnonzero(mixed),
+        other,
+        np.flatnonzero(lost),
+        np.flatnonzero(rest & suspects),
+        np.flatnonzero(rest & ~suspects),
+    )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #14d9436f
-def _whole(numbers: np.ndarray, values: np.ndarray, unit: str, variable: Variable) -> UnitGuess | None:
+def _whole(
+    numbers: np.ndarray, values: np.ndarray, unit: str, variable: Variable
+) -> UnitGuess | None:
     "The unit that a whole column seems to be in, where it is not the one that is stated."
     if len(numbers) < 3:
         return None
@@ -96,7 +126,10 @@ def _whole(numbers: np.ndarray, values: np.ndarray, unit: str, variable: Variabl
     true = guess.unit if guess else variable.unit or unit
     if np.isclose(convert(1.0, true, unit, variable), 1.0):
         return None
-    here, there = inside(values, variable.usual), inside(convert(numbers, true, variable.unit or true, variable), variable.usual)
+    here, there = (
+        inside(values, variable.usual),
+        inside(convert(numbers, true, variable.unit or true, variable), variable.usual),
+    )
     said = f"{there:.0%} of {len(numbers):,} values are in the usual range as {true}, {here:.0%} as {unit}"
     return UnitGuess(true, there, here, said) if there > 0.75 and here < 0.5 else None
 
@@ -104,9 +137,11 @@ def _whole(numbers: np.ndarray, values: np.ndarray, unit: str, variable: Variabl
 def _examples(values: np.ndarray) -> str:
     "A few different numbers of many."
     different = np.unique(values)
-    return ", ".join(f"{value:.6g}" for value in different[:4]) + (" and others" if len(different) > 4 else "")
+    return ", ".join(f"{value:.6g}" for value in different[:4]) + (
+        " and others" if len(different) > 4 else ""
+    )
 
-
+# %% ../../nbs/library/nodes/05_values.ipynb #c732ae2a
 def _range(bounds: tuple[float, float] | None, unit: str | None) -> str:
     "A range in words."
     return f"{bounds[0]:g} to {bounds[1]:g}{f' {unit}' if unit else ''}" if bounds else ""
@@ -114,35 +149,91 @@ def _range(bounds: tuple[float, float] | None, unit: str | None) -> str:
 # %% ../../nbs/library/nodes/05_values.ipynb #de17109b
 def number_findings(sheet: Sheet, name: str) -> Iterator[Finding]:
     "What is wrong with the numbers of one variable."
-    variable, column, numbers, unit = sheet.book[name], sheet.column_of[name], sheet.numbers(name), sheet.unit(name)
+    variable, column, numbers, unit = (
+        sheet.book[name],
+        sheet.column_of[name],
+        sheet.numbers(name),
+        sheet.unit(name),
+    )
     found = sort_out(numbers, unit, variable)
     if found.whole:
-        yield Finding("stop", "wrong-unit", f"the column seems to be in {found.whole.unit}, not in {unit}: {found.whole.reason}.",
-                      f"Write the unit into the mapping (unit = \"{found.whole.unit}\"), or convert the column.", name, column)
+        yield Finding(
+            "stop",
+            "wrong-unit",
+            f"the column seems to be in {found.whole.unit}, not in {unit}: {found.whole.reason}.",
+            f'Write the unit into the mapping (unit = "{found.whole.unit}"), or convert the column.',
+            name,
+            column,
+        )
     if len(found.mixed):
-        yield Finding("mend", "mixed-units", f"{counted(len(found.mixed), '1 value', 'values')} ({_examples(numbers[found.mixed])}) fit {variable.label} only in {found.unit}, the others in {unit}.",
-                      f"Ask the laboratory when it changed, and convert these rows to {unit}.", name, column, sheet.rows_at(found.mixed))
+        yield Finding(
+            "mend",
+            "mixed-units",
+            f"{counted(len(found.mixed), '1 value', 'values')} "
+            f"({_examples(numbers[found.mixed])}) fit {variable.label} only in "
+            f"{found.unit}, the others in {unit}.",
+            f"Ask the laboratory when it changed, and convert these rows to {unit}.",
+            name,
+            column,
+            sheet.rows_at(found.mixed),
+        )
     if len(found.lost):
         other = f" (or the value is in {found.unit})" if found.unit and len(found.lost) else ""
-        yield Finding("mend", "lost-decimal", f"{counted(len(found.lost), '1 value', 'values')} ({_examples(numbers[found.lost])}) seem to have lost their decimal sign{other}.",
-                      "Look them up and write the decimal sign.", name, column, sheet.rows_at(found.lost))
+        yield Finding(
+            "mend",
+            "lost-decimal",
+            f"{counted(len(found.lost), '1 value', 'values')} "
+            f"({_examples(numbers[found.lost])}) seem to have lost their decimal "
+            f"sign{other}.",
+            "Look them up and write the decimal sign.",
+            name,
+            column,
+            sheet.rows_at(found.lost),
+        )
     if len(found.impossible):
         yield _impossible(sheet, variable, numbers, found.impossible, found.unit)
     if len(found.rare):
-        yield Finding("look", "implausible-value", f"{counted(len(found.rare), '1 value', 'values')} outside {_range(variable.plausible, variable.unit)} ({_examples(numbers[found.rare])}).", "Look twice; leave them if they are right.",
-                      name, column, sheet.rows_at(found.rare))
+        yield Finding(
+            "look",
+            "implausible-value",
+            f"{counted(len(found.rare), '1 value', 'values')} outside "
+            f"{_range(variable.plausible, variable.unit)} "
+            f"({_examples(numbers[found.rare])}).",
+            "Look twice; leave them if they are right.",
+            name,
+            column,
+            sheet.rows_at(found.rare),
+        )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #f69ed54c
-def _impossible(sheet: Sheet, variable: Variable, numbers: np.ndarray, positions: np.ndarray, unit: str) -> Finding:
+def _impossible(
+    sheet: Sheet, variable: Variable, numbers: np.ndarray, positions: np.ndarray, unit: str
+) -> Finding:
     "Values that nobody has; a negative follow-up is a kind of its own."
     negative = variable.role == "time" and (numbers[positions] < 0).all()
-    hint = f" In {unit} some would be possible." if unit and other_unit(numbers[positions], variable, sheet.unit(variable.name))[1].any() else ""
-    said = f"{counted(len(positions), '1 value', 'values')} ({_examples(numbers[positions])}); expected {_range(variable.possible, variable.unit)}.{hint}"
-    return Finding("mend", "negative-time" if negative else "impossible-value", said, "Look them up; leave the cell empty if the value cannot be found.", variable.name, sheet.column_of[variable.name], sheet.rows_at(positions))
+    hint = (
+        f" In {unit} some would be possible."
+        if unit and other_unit(numbers[positions], variable, sheet.unit(variable.name))[1].any()
+        else ""
+    )
+    said = (
+        f"{counted(len(positions), '1 value', 'values')} "
+        f"({_examples(numbers[positions])}); expected "
+        f"{_range(variable.possible, variable.unit)}.{hint}"
+    )
+    return Finding(
+        "mend",
+        "negative-time" if negative else "impossible-value",
+        said,
+        "Look them up; leave the cell empty if the value cannot be found.",
+        variable.name,
+        sheet.column_of[variable.name],
+        sheet.rows_at(positions),
+    )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #1c9175ee
-RUN = 5          # rows running before one asks
-CHANCE = 1e-6    # of such a run anywhere in a file of this size
+RUN = 5  # rows running before one asks
+CHANCE = 1e-6  # of such a run anywhere in a file of this size
 
 # %% ../../nbs/library/nodes/05_values.ipynb #1228b7af
 def copied_down(
@@ -157,10 +248,19 @@ def copied_down(
         return []
     starts = np.flatnonzero(np.append(True, ~(values[1:] == values[:-1])))
     lengths = np.diff(np.append(starts, len(values)))
-    long = [(int(start), int(length)) for start, length in zip(starts[lengths >= RUN], lengths[lengths >= RUN]) if np.isfinite(values[start])]
+    long = [
+        (int(start), int(length))
+        for start, length in zip(starts[lengths >= RUN], lengths[lengths >= RUN])
+        if np.isfinite(values[start])
+    ]
     total = known.sum()
-    rates = {start: max((values == values[start]).sum() - length, 1) / max(total - length, 1) for start, length in long}
-    return [(start, length) for start, length in long if total * rates[start] ** (length - 1) < CHANCE]
+    rates = {
+        start: max((values == values[start]).sum() - length, 1) / max(total - length, 1)
+        for start, length in long
+    }
+    return [
+        (start, length) for start, length in long if total * rates[start] ** (length - 1) < CHANCE
+    ]
 
 # %% ../../nbs/library/nodes/05_values.ipynb #3243eed3
 def filled_down(sheet: Sheet, name: str) -> Iterator[Finding]:
@@ -170,13 +270,24 @@ def filled_down(sheet: Sheet, name: str) -> Iterator[Finding]:
     runs = copied_down(sheet.numbers(name))
     if runs:
         positions = np.concatenate([np.arange(start, start + length) for start, length in runs])
-        yield Finding("mend", "filled-down", f"{_runs(runs)} hold the very same value one after the other.", "Compare with the laboratory's own list: all but the first may belong to somebody else.",
-                      name, sheet.column_of[name], sheet.rows_at(positions))
+        yield Finding(
+            "mend",
+            "filled-down",
+            f"{_runs(runs)} hold the very same value one after the other.",
+            "Compare with the laboratory's own list: all but the first may belong to somebody else.",
+            name,
+            sheet.column_of[name],
+            sheet.rows_at(positions),
+        )
 
-
+# %% ../../nbs/library/nodes/05_values.ipynb #f6321952
 def _runs(runs: list[tuple[int, int]]) -> str:
     "How many rows running."
-    return f"{runs[0][1]:,} rows" if len(runs) == 1 else f"{len(runs)} stretches of {min(r[1] for r in runs)} rows or more"
+    return (
+        f"{runs[0][1]:,} rows"
+        if len(runs) == 1
+        else f"{len(runs)} stretches of {min(r[1] for r in runs)} rows or more"
+    )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #7c2ad232
 SMALL = 5  # patients; a category with fewer cannot be told to others
@@ -184,14 +295,27 @@ SMALL = 5  # patients; a category with fewer cannot be told to others
 # %% ../../nbs/library/nodes/05_values.ipynb #a22d6766
 def small_cells(sheet: Sheet) -> Iterator[Finding]:
     "Categories with fewer than five patients."
-    few = {name: int((sheet.frame[name].value_counts() < SMALL).sum()) for name in sheet.frame.columns if sheet.book[name].kind in ("yes-no", "level", "ordinal")}
+    few = {
+        name: int((sheet.frame[name].value_counts() < SMALL).sum())
+        for name in sheet.frame.columns
+        if sheet.book[name].kind in ("yes-no", "level", "ordinal")
+    }
     few = {name: count for name, count in few.items() if count}
     if few:
         named = ", ".join(list(few)[:12]) + (f" and {len(few) - 12} more" if len(few) > 12 else "")
-        yield Finding("look", "small-cells", f"{len(few):,} variables have a category with fewer than {SMALL} patients ({named}).", "Nothing to mend: such counts stay inside, and rare genes may be left out of a model.")
+        yield Finding(
+            "look",
+            "small-cells",
+            f"{len(few):,} variables have a category with fewer than {SMALL} patients ({named}).",
+            "Nothing to mend: such counts stay inside, and rare genes may be left out of a model.",
+        )
 
 # %% ../../nbs/library/nodes/05_values.ipynb #f42412b5
 def value_findings(sheet: Sheet) -> list[Finding]:
     "Everything that is wrong with numbers."
-    found = [one for name in sheet.numeric for one in (*number_findings(sheet, name), *filled_down(sheet, name))]
+    found = [
+        one
+        for name in sheet.numeric
+        for one in (*number_findings(sheet, name), *filled_down(sheet, name))
+    ]
     return found + list(small_cells(sheet))

@@ -12,32 +12,46 @@ from .survival import StepCurve, brier_terms, censoring_curve
 
 # %% ../../nbs/library/statistics/12_brier.ipynb #22aaac6a
 def brier_sums(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    survival:np.ndarray,   # predicted probability of being alive at each time, shape (n, m)
-    times:np.ndarray,      # in the unit of time, shape (m,)
-    censoring:StepCurve,   # G, from training patients
-) -> np.ndarray:           # sum over the patients, shape (m,)
-    "Weighted squared error of the predictions at each time, summed over the patients; divided by their number it is the Brier score."
-    return np.array([brier_terms(time, event, survival[:, k], float(t), censoring).sum() for k, t in enumerate(times)])
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    survival: np.ndarray,  # predicted probability of being alive at each time, shape (n, m)
+    times: np.ndarray,  # in the unit of time, shape (m,)
+    censoring: StepCurve,  # G, from training patients
+) -> np.ndarray:  # sum over the patients, shape (m,)
+    """Weighted squared error of the predictions at each time, summed over the patients; divided by
+    their number it is the Brier score.
+    """
+    return np.array(
+        [
+            brier_terms(time, event, survival[:, k], float(t), censoring).sum()
+            for k, t in enumerate(times)
+        ]
+    )
 
 # %% ../../nbs/library/statistics/12_brier.ipynb #a0b5dba6
 def mean_over_times(
-    values:np.ndarray,  # at each time, shape (..., m)
-    times:np.ndarray,   # ascending, shape (m,)
-) -> np.ndarray:        # shape (...)
+    values: np.ndarray,  # at each time, shape (..., m)
+    times: np.ndarray,  # ascending, shape (m,)
+) -> np.ndarray:  # shape (...)
     "Mean of a curve over the time it spans (trapezia); of a single time, its value."
-    if len(times) == 1: return values[..., 0]
-    return np.trapezoid(values, times, axis=-1)/(times[-1] - times[0])
+    if len(times) == 1:
+        return values[..., 0]
+    return np.trapezoid(values, times, axis=-1) / (times[-1] - times[0])
 
 # %% ../../nbs/library/statistics/12_brier.ipynb #3124be1a
 def integrated_brier_score(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    survival:np.ndarray,   # predicted probability of being alive at each time, shape (n, m)
-    times:np.ndarray,      # in the unit of time, ascending, shape (m,)
-    censoring:StepCurve|None=None,  # G, from training patients; None takes these patients' own
-) -> float:                # 0 is perfect
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    survival: np.ndarray,  # predicted probability of being alive at each time, shape (n, m)
+    times: np.ndarray,  # in the unit of time, ascending, shape (m,)
+    censoring: StepCurve | None = None,  # G, from training patients; None takes these patients' own
+) -> float:  # 0 is perfect
     "Integrated Brier score (Graf 1999)."
     curve = censoring_curve(time, event) if censoring is None else censoring
-    return float(mean_over_times(brier_sums(time, event, np.asarray(survival, float), np.asarray(times, float), curve)/len(time), np.asarray(times, float)))
+    return float(
+        mean_over_times(
+            brier_sums(time, event, np.asarray(survival, float), np.asarray(times, float), curve)
+            / len(time),
+            np.asarray(times, float),
+        )
+    )

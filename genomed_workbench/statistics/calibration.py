@@ -16,73 +16,126 @@ from .survival import survival_at
 
 # %% ../../nbs/library/statistics/05_calibration.ipynb #0a8476c8
 def _numbers(
-    name:str,           # as the caller knows it
-    values:Any,         # one number a patient
-    low:float, high:float,
-    expected:str,       # what should be there, in words
-) -> np.ndarray:        # shape (n,)
+    name: str,  # as the caller knows it
+    values: Any,  # one number a patient
+    low: float,
+    high: float,
+    expected: str,  # what should be there, in words
+) -> np.ndarray:  # shape (n,)
     "The values as an array of finite numbers between `low` and `high`, or an error that names the first that is not."
-    try: array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError): raise ValueError(f"{name}: found values that are not numbers; expected {expected}.") from None
-    if array.ndim != 1: raise ValueError(f"{name}: found an array of shape {array.shape}; expected {expected}, one for each patient.")
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}: found values that are not numbers; expected {expected}."
+        ) from None
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name}: found an array of shape {array.shape}; expected {expected}, one for each patient."
+        )
     wrong = np.flatnonzero(~((array >= low) & (array <= high) & np.isfinite(array)))
-    if len(wrong): raise ValueError(f"{name}: found {array[wrong[0]]:g} for patient {wrong[0] + 1} of {len(array)}; expected {expected}.")
+    if len(wrong):
+        raise ValueError(
+            f"{name}: found {array[wrong[0]]:g} for patient {wrong[0] + 1} of {len(array)}; expected {expected}."
+        )
     return array
 
-def _checked(time:Any, event:Any, predicted:Any, horizon:float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+# %% ../../nbs/library/statistics/05_calibration.ipynb #17f6f877
+def _checked(
+    time: Any, event: Any, predicted: Any, horizon: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Time, event and prediction of the same patients, as arrays."
     t = _numbers("time", time, 0, np.inf, "times of follow-up from 0 up")
     e = _numbers("event", event, 0, 1, "1 where the event was seen, 0 where it was not")
-    p = _numbers("predicted", predicted, 0, 1, "probabilities of being alive at the horizon, from 0 to 1 (divide percentages by 100)")
-    if not len(t) == len(e) == len(p): raise ValueError(f"found {len(t)} times, {len(e)} events and {len(p)} predictions; expected one of each for every patient.")
+    p = _numbers(
+        "predicted",
+        predicted,
+        0,
+        1,
+        "probabilities of being alive at the horizon, from 0 to 1 (divide percentages by 100)",
+    )
+    if not len(t) == len(e) == len(p):
+        raise ValueError(
+            f"found {len(t)} times, {len(e)} events and {len(p)} predictions; expected one of each for every patient."
+        )
     part = np.flatnonzero((e > 0) & (e < 1))
-    if len(part): raise ValueError(f"event: found {e[part[0]]:g} for patient {part[0] + 1} of {len(e)}; expected 1 where the event was seen, 0 where it was not.")
-    if not (isinstance(horizon, Real) and 0 < horizon < np.inf): raise ValueError(f"horizon={horizon!r}: expected one time above 0, in the unit of the follow-up.")
-    if len(t) == 0: raise ValueError("found no patients; expected at least one.")
+    if len(part):
+        raise ValueError(
+            f"event: found {e[part[0]]:g} for patient {part[0] + 1} of {len(e)}; expected 1 "
+            "where the event was seen, 0 where it was not."
+        )
+    if not (isinstance(horizon, Real) and 0 < horizon < np.inf):
+        raise ValueError(
+            f"horizon={horizon!r}: expected one time above 0, in the unit of the follow-up."
+        )
+    if len(t) == 0:
+        raise ValueError("found no patients; expected at least one.")
     return t, e, p
 
 # %% ../../nbs/library/statistics/05_calibration.ipynb #881cce1d
 def risk_groups(
-    predicted:np.ndarray,  # probability of being alive, shape (n,)
-    groups:int=5,          # how many groups of about equal size
-) -> np.ndarray:           # 1 (lowest risk) up, shape (n,)
-    "Groups of about equal size by predicted risk; equal predictions are never parted, and few different ones are a group each."
+    predicted: np.ndarray,  # probability of being alive, shape (n,)
+    groups: int = 5,  # how many groups of about equal size
+) -> np.ndarray:  # 1 (lowest risk) up, shape (n,)
+    """Groups of about equal size by predicted risk; equal predictions are never parted, and few
+    different ones are a group each.
+    """
     values = np.unique(predicted)
-    edges = values[:-1] if len(values) <= groups else np.quantile(predicted, np.arange(1, groups)/groups)
+    edges = (
+        values[:-1]
+        if len(values) <= groups
+        else np.quantile(predicted, np.arange(1, groups) / groups)
+    )
     return np.unique(-np.searchsorted(edges, predicted, side="left"), return_inverse=True)[1] + 1
 
 # %% ../../nbs/library/statistics/05_calibration.ipynb #72898341
 def calibration_by_group(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    predicted:np.ndarray,  # predicted probability of being alive at the horizon, shape (n,)
-    horizon:float,         # in the unit of time
-    groups:int=5,          # of about equal size, by predicted risk
-) -> pd.DataFrame:         # index group (1 = lowest risk); predicted, observed, low, high, n, events
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    predicted: np.ndarray,  # predicted probability of being alive at the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+    groups: int = 5,  # of about equal size, by predicted risk
+) -> pd.DataFrame:  # index group (1 = lowest risk); predicted, observed, low, high, n, events
     """Mean predicted survival and Kaplan-Meier survival at the horizon, with its 95 % interval (log-log), in groups of predicted risk.
 
     `events` were seen up to the horizon. `observed` is NaN where a group was not followed to the horizon, its interval also where nobody or everybody died.
     """
     t, e, p = _checked(time, event, predicted, horizon)
-    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1: raise ValueError(f"groups={groups!r}: expected a whole number from 1 up.")
-    if len(t) < groups: raise ValueError(f"found {len(t)} patients for {groups} groups; expected at least one patient a group. Choose a smaller number for groups.")
+    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1:
+        raise ValueError(f"groups={groups!r}: expected a whole number from 1 up.")
+    if len(t) < groups:
+        raise ValueError(
+            f"found {len(t)} patients for {groups} groups; expected at least one patient a "
+            "group. Choose a smaller number for groups."
+        )
     of = risk_groups(p, groups)
     rows = [_compared(t[of == g], e[of == g], p[of == g], horizon) for g in range(1, of.max() + 1)]
     return pd.DataFrame(rows, index=pd.RangeIndex(1, of.max() + 1, name="group"))
 
-def _compared(time:np.ndarray, event:np.ndarray, predicted:np.ndarray, horizon:float) -> dict[str, float]:
+# %% ../../nbs/library/statistics/05_calibration.ipynb #49b353a3
+def _compared(
+    time: np.ndarray, event: np.ndarray, predicted: np.ndarray, horizon: float
+) -> dict[str, float]:
     "One group's mean prediction beside its Kaplan-Meier estimate."
     observed, low, high = survival_at(time, event, horizon)
-    return {"predicted": float(predicted.mean()), "observed": observed, "low": low, "high": high,
-            "n": len(time), "events": int(((event > 0) & (time <= horizon)).sum())}
+    return {
+        "predicted": float(predicted.mean()),
+        "observed": observed,
+        "low": low,
+        "high": high,
+        "n": len(time),
+        "events": int(((event > 0) & (time <= horizon)).sum()),
+    }
 
 # %% ../../nbs/library/statistics/05_calibration.ipynb #db20a3d3
 def calibration_in_the_large(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    predicted:np.ndarray,  # predicted probability of being alive at the horizon, shape (n,)
-    horizon:float,         # in the unit of time
-) -> pd.Series:            # predicted, observed, low, high, n, events, difference (predicted minus observed)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    predicted: np.ndarray,  # predicted probability of being alive at the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+) -> pd.Series:  # predicted, observed, low, high, n, events, difference (predicted minus observed)
     "Mean predicted survival against overall Kaplan-Meier survival at the horizon."
     whole = calibration_by_group(time, event, predicted, horizon, groups=1).loc[1]
-    return pd.concat([whole, pd.Series({"difference": whole.predicted - whole.observed})]).rename("all patients")
+    return pd.concat([whole, pd.Series({"difference": whole.predicted - whole.observed})]).rename(
+        "all patients"
+    )

@@ -14,48 +14,59 @@ import numpy as np
 @dataclass(frozen=True)
 class Pairs:
     "Comparable pairs of patients, each inside one group (a site, say), with a weight."
+
     earlier: np.ndarray  # position of the patient whose event came first, shape (m,)
-    later: np.ndarray    # position of the other, shape (m,)
-    group: np.ndarray    # group of the pair, 0 .. groups-1, shape (m,)
-    weight: np.ndarray   # 1 for Harrell, inverse probability of censoring for Uno, shape (m,)
+    later: np.ndarray  # position of the other, shape (m,)
+    group: np.ndarray  # group of the pair, 0 .. groups-1, shape (m,)
+    weight: np.ndarray  # 1 for Harrell, inverse probability of censoring for Uno, shape (m,)
     groups: int
 
-    def counts(self, risk:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def counts(self, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "Weight of concordant pairs (half for equal risks) and of all comparable pairs, per group, shapes (groups,)."
         a, b = risk[self.earlier], risk[self.later]
-        right = self.weight*((a > b) + 0.5*(a == b))
+        right = self.weight * ((a > b) + 0.5 * (a == b))
         # of no pair at all, bincount gives whole numbers
-        return (np.bincount(self.group, right, minlength=self.groups).astype(float), np.bincount(self.group, self.weight, minlength=self.groups).astype(float))
+        return (
+            np.bincount(self.group, right, minlength=self.groups).astype(float),
+            np.bincount(self.group, self.weight, minlength=self.groups).astype(float),
+        )
 
-    def concordance(self, risk:np.ndarray) -> np.ndarray:
+    def concordance(self, risk: np.ndarray) -> np.ndarray:
         "Concordance per group, NaN where no pair is comparable, shape (groups,)."
         right, all_ = self.counts(risk)
         return np.divide(right, all_, out=np.full(self.groups, np.nan), where=all_ > 0)
 
-    def within(self, risk:np.ndarray) -> float:
+    def within(self, risk: np.ndarray) -> float:
         "Concordance over all groups, each pair compared inside its own group only."
         right, all_ = self.counts(risk)
-        return float(right.sum()/all_.sum()) if all_.sum() > 0 else float("nan")
+        return float(right.sum() / all_.sum()) if all_.sum() > 0 else float("nan")
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #89796cfc
 def pairs_of(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # 1 where the event was seen, shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
 ) -> tuple[np.ndarray, np.ndarray]:  # (earlier, later), positions, shapes (m,)
     "All comparable pairs of one group; memory is 8 bytes a pair."
     earlier, later = [], []
     for i in np.flatnonzero(event > 0):
         js = np.flatnonzero((time > time[i]) | ((time == time[i]) & ~(event > 0)))
-        earlier.append(np.full(len(js), i, dtype=np.int32)); later.append(js.astype(np.int32))
-    return (np.concatenate(earlier), np.concatenate(later)) if earlier else (np.empty(0, np.int32), np.empty(0, np.int32))
+        earlier.append(np.full(len(js), i, dtype=np.int32))
+        later.append(js.astype(np.int32))
+    return (
+        (np.concatenate(earlier), np.concatenate(later))
+        if earlier
+        else (np.empty(0, np.int32), np.empty(0, np.int32))
+    )
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #760d4d89
 def comparable_pairs(
-    time:np.ndarray,               # follow-up, any unit, shape (n,)
-    event:np.ndarray,              # 1 where the event was seen, shape (n,)
-    group:np.ndarray|None=None,    # pairs are made inside groups 0 .. groups-1 only, shape (n,)
-    weight:np.ndarray|None=None,   # weight of a pair by its earlier patient, shape (n,); None counts each once
-    groups:int|None=None,          # how many groups there are, also those without a patient; None takes those seen
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    group: np.ndarray | None = None,  # pairs are made inside groups 0 .. groups-1 only, shape (n,)
+    weight: np.ndarray
+    | None = None,  # weight of a pair by its earlier patient, shape (n,); None counts each once
+    groups: int
+    | None = None,  # how many groups there are, also those without a patient; None takes those seen
 ) -> Pairs:
     "Comparable pairs inside each group; patients of weight 0 begin no pair."
     group = np.zeros(len(time), dtype=int) if group is None else np.asarray(group)
@@ -66,35 +77,49 @@ def comparable_pairs(
         i, j = pairs_of(time[rows], event[rows])
         found.append((rows[i], rows[j], np.full(len(i), g)))
     earlier, later, of = (np.concatenate(part) for part in zip(*found))
-    return Pairs(earlier, later, of, np.ones(len(earlier)) if weight is None else weight[earlier], groups)
+    return Pairs(
+        earlier, later, of, np.ones(len(earlier)) if weight is None else weight[earlier], groups
+    )
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #69ece04b
 def harrell_c(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # True where the event was seen, shape (n,)
-    risk:np.ndarray,   # higher means earlier event, shape (n,)
-) -> float:            # share of comparable pairs in the right order, 0 to 1; NaN where no pair is comparable or a risk is not known
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # True where the event was seen, shape (n,)
+    risk: np.ndarray,  # higher means earlier event, shape (n,)
+    # share of comparable pairs in the right order, 0 to 1; NaN where no pair is comparable or a
+    # risk is not known
+) -> float:
     "Harrell's concordance index (Harrell 1982, doi:10.1001/jama.1982.03320430047030)."
     found = np.asarray(risk, float)
-    return float("nan") if np.isnan(found).any() else comparable_pairs(np.asarray(time, float), np.asarray(event)).within(found)
+    return (
+        float("nan")
+        if np.isnan(found).any()
+        else comparable_pairs(np.asarray(time, float), np.asarray(event)).within(found)
+    )
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #a98a92a1
 def uno_weights(
-    time:np.ndarray,      # follow-up, any unit, shape (n,)
-    event:np.ndarray,     # 1 where the event was seen, shape (n,)
-    censoring,            # function from times to the probability of not being censored before them
-    tau:float=np.inf,     # horizon: events at or after it begin no pair
-) -> np.ndarray:          # shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    censoring,  # function from times to the probability of not being censored before them
+    tau: float = np.inf,  # horizon: events at or after it begin no pair
+) -> np.ndarray:  # shape (n,)
     "1/G(t-)^2 for patients with an event before `tau`, else 0 (Uno 2011, doi:10.1002/sim.4154)."
     kept = (event > 0) & (time < tau)
     g = np.where(kept, censoring(time), 1.0)
-    return np.where(kept & (g > 0), 1/np.where(g > 0, g, 1.0)**2, 0.0)
+    return np.where(kept & (g > 0), 1 / np.where(g > 0, g, 1.0) ** 2, 0.0)
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #84a27a47
 def expected_c(
-    pairs:Pairs,
-    risk:np.ndarray,  # log hazard ratios, shape (n,)
-) -> float:           # 0.5 to 1; NaN where no pair is comparable
-    "The concordance to expect if these risks were the true ones and hazards proportional (Gönen and Heller 2005, doi:10.1093/biomet/92.4.965, over the comparable pairs)."
+    pairs: Pairs,
+    risk: np.ndarray,  # log hazard ratios, shape (n,)
+) -> float:  # 0.5 to 1; NaN where no pair is comparable
+    """The concordance to expect if these risks were the true ones and hazards proportional (Gönen and
+    Heller 2005, doi:10.1093/biomet/92.4.965, over the comparable pairs).
+    """
     apart = np.abs(risk[pairs.earlier] - risk[pairs.later])
-    return float((pairs.weight/(1 + np.exp(-apart))).sum()/pairs.weight.sum()) if pairs.weight.sum() > 0 else float("nan")
+    return (
+        float((pairs.weight / (1 + np.exp(-apart))).sum() / pairs.weight.sum())
+        if pairs.weight.sum() > 0
+        else float("nan")
+    )

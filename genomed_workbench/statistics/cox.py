@@ -16,155 +16,213 @@ import numpy as np
 @dataclass(frozen=True)
 class RiskOrder:
     "Patients sorted by descending time, and where each distinct event time begins and ends in that order."
-    rows: np.ndarray      # positions of the patients, latest time first, shape (n,)
-    times: np.ndarray     # distinct event times, descending, shape (k,)
-    at_risk: np.ndarray   # how many patients are at risk at each event time, shape (k,)
-    deaths: np.ndarray    # event rows in the sorted order, grouped by event time, shape (d,)
-    first: np.ndarray     # where each event time's group begins in `deaths`, shape (k,)
-    tied: np.ndarray      # how many events at each event time, shape (k,)
-    before: np.ndarray    # for each sorted patient, how many event times are later than their own time, shape (n,)
+
+    rows: np.ndarray  # positions of the patients, latest time first, shape (n,)
+    times: np.ndarray  # distinct event times, descending, shape (k,)
+    at_risk: np.ndarray  # how many patients are at risk at each event time, shape (k,)
+    deaths: np.ndarray  # event rows in the sorted order, grouped by event time, shape (d,)
+    first: np.ndarray  # where each event time's group begins in `deaths`, shape (k,)
+    tied: np.ndarray  # how many events at each event time, shape (k,)
+    before: (
+        np.ndarray
+    )  # for each sorted patient, how many event times are later than their own time, shape (n,)
 
     @classmethod
-    def of(cls,
-        time:np.ndarray,   # follow-up, any unit, shape (n,)
-        event:np.ndarray,  # 1 where the event was seen, 0 where censored, shape (n,)
+    def of(
+        cls,
+        time: np.ndarray,  # follow-up, any unit, shape (n,)
+        event: np.ndarray,  # 1 where the event was seen, 0 where censored, shape (n,)
     ) -> "RiskOrder":
         "Sort once; a censored patient is at risk up to and including their own time."
         rows = np.argsort(-time, kind="stable")
         t, deaths = time[rows], np.flatnonzero(event[rows] > 0)
         times, first, tied = np.unique(-t[deaths], return_index=True, return_counts=True)
-        return cls(rows, -times, np.searchsorted(-t, times, side="right"), deaths, first, tied, np.searchsorted(times, -t, side="left"))
+        return cls(
+            rows,
+            -times,
+            np.searchsorted(-t, times, side="right"),
+            deaths,
+            first,
+            tied,
+            np.searchsorted(times, -t, side="left"),
+        )
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #4e5df690
 def tie_shares(
-    tied:np.ndarray,  # events at each distinct event time, shape (k,)
-    ties:str,         # "efron" or "breslow"
-) -> tuple[np.ndarray, np.ndarray]:  # (the event time each event belongs to, the share of tied patients taken out), shapes (d,)
+    tied: np.ndarray,  # events at each distinct event time, shape (k,)
+    ties: str,  # "efron" or "breslow"
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # (the event time each event belongs to, the share of tied patients taken out), shapes (d,)
     "For each event, the share l/d of its tied fellows that leaves the risk set: l/d for Efron, 0 for Breslow."
     which = np.repeat(np.arange(len(tied)), tied)
-    if ties == "breslow": return which, np.zeros(len(which))
-    if ties != "efron": raise ValueError(f"ties={ties!r}: expected 'efron' or 'breslow'")
+    if ties == "breslow":
+        return which, np.zeros(len(which))
+    if ties != "efron":
+        raise ValueError(f"ties={ties!r}: expected 'efron' or 'breslow'")
     return which, (np.arange(len(which)) - np.repeat(np.cumsum(tied) - tied, tied)) / tied[which]
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #b0f645b0
 @dataclass(frozen=True)
 class Increments:
-    "What each event contributes: the denominator of its question, the hazard it adds, and what Efron takes back from those tied with it."
-    which: np.ndarray      # event time of each event, shape (d,)
-    share: np.ndarray      # Efron's share of each event, shape (d,)
-    phi: np.ndarray        # denominator of each event's question, shape (d,)
-    hazard: np.ndarray     # baseline hazard added at each event time, shape (k,)
+    """What each event contributes: the denominator of its question, the hazard it adds, and what Efron
+    takes back from those tied with it.
+    """
+
+    which: np.ndarray  # event time of each event, shape (d,)
+    share: np.ndarray  # Efron's share of each event, shape (d,)
+    phi: np.ndarray  # denominator of each event's question, shape (d,)
+    hazard: np.ndarray  # baseline hazard added at each event time, shape (k,)
     take_back: np.ndarray  # part of it from which the tied patients are exempt, shape (k,)
 
     @classmethod
-    def of(cls, s0:np.ndarray, d0:np.ndarray, tied:np.ndarray, ties:str) -> "Increments":
-        "From the weight at risk `s0`, the weight of the tied `d0` and the number `tied`, shapes (k, ...), (k, ...) and (k,)."
+    def of(cls, s0: np.ndarray, d0: np.ndarray, tied: np.ndarray, ties: str) -> "Increments":
+        """From the weight at risk `s0`, the weight of the tied `d0` and the number `tied`, shapes (k,
+        ...), (k, ...) and (k,).
+        """
         which, share = tie_shares(tied, ties)
-        share = share.reshape(-1, *[1]*(s0.ndim - 1))
-        if not share.any(): return cls(which, share, s0[which], add_up(1/s0[which], tied), np.zeros_like(s0))
-        phi = s0[which] - share*d0[which]
-        return cls(which, share, phi, add_up(1/phi, tied), add_up(share/phi, tied))
+        share = share.reshape(-1, *[1] * (s0.ndim - 1))
+        if not share.any():
+            return cls(which, share, s0[which], add_up(1 / s0[which], tied), np.zeros_like(s0))
+        phi = s0[which] - share * d0[which]
+        return cls(which, share, phi, add_up(1 / phi, tied), add_up(share / phi, tied))
 
-def add_up(values:np.ndarray, tied:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/01_cox.ipynb #02f9b2d6
+def add_up(values: np.ndarray, tied: np.ndarray) -> np.ndarray:
     "Sum the rows of `values` (one an event) over the events of each event time, shape (k, ...); 0 where there is none."
     out, some = np.zeros((len(tied), *values.shape[1:]), values.dtype), np.flatnonzero(tied)
-    if len(some): out[some] = np.add.reduceat(values, (np.cumsum(tied) - tied)[some], axis=0)
+    if len(some):
+        out[some] = np.add.reduceat(values, (np.cumsum(tied) - tied)[some], axis=0)
     return out
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #73ea3210
 def lived_hazard(
-    order:RiskOrder,
-    hazard:np.ndarray,     # baseline hazard added at each event time, shape (k, ...)
-    take_back:np.ndarray,  # Efron's exemption at each event time, shape (k, ...)
-) -> np.ndarray:           # shape (n, ...), in the sorted order
+    order: RiskOrder,
+    hazard: np.ndarray,  # baseline hazard added at each event time, shape (k, ...)
+    take_back: np.ndarray,  # Efron's exemption at each event time, shape (k, ...)
+) -> np.ndarray:  # shape (n, ...), in the sorted order
     "Cumulative baseline hazard each patient lived through, the exemption of the tied deducted."
-    lived = np.concatenate([np.cumsum(hazard[::-1], axis=0)[::-1], np.zeros((1, *hazard.shape[1:]), hazard.dtype)])[order.before]
+    lived = np.concatenate(
+        [np.cumsum(hazard[::-1], axis=0)[::-1], np.zeros((1, *hazard.shape[1:]), hazard.dtype)]
+    )[order.before]
     lived[order.deaths] -= np.repeat(take_back, order.tied, axis=0)
     return lived
 
-def group_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
+# %% ../../nbs/library/statistics/01_cox.ipynb #4eac59f5
+def group_sums(values: np.ndarray, order: RiskOrder) -> np.ndarray:
     "Sum of `values` (sorted order, shape (n, ...)) over the events of each event time, shape (k, ...)."
     return add_up(values[order.deaths], order.tied)
 
-def risk_sums(values:np.ndarray, order:RiskOrder) -> np.ndarray:
+# %% ../../nbs/library/statistics/01_cox.ipynb #ab151338
+def risk_sums(values: np.ndarray, order: RiskOrder) -> np.ndarray:
     "Sum of `values` (sorted order, shape (n, ...)) over those at risk at each event time, shape (k, ...)."
     return np.cumsum(values, axis=0)[order.at_risk - 1]
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #50f57cd2
 def cox_terms_each(
-    X:np.ndarray,      # covariates in the sorted order of `order`, shape (n, p)
-    order:RiskOrder,
-    betas:np.ndarray,  # log hazard ratios, one candidate a row, shape (K, p)
-    ties:str="efron",  # "efron" or "breslow"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # log-likelihoods (K,), gradients (K, p), Hessians of minus the log-likelihood (K, p, p)
+    X: np.ndarray,  # covariates in the sorted order of `order`, shape (n, p)
+    order: RiskOrder,
+    betas: np.ndarray,  # log hazard ratios, one candidate a row, shape (K, p)
+    ties: str = "efron",  # "efron" or "breslow"
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # log-likelihoods (K,), gradients (K, p), Hessians of minus the log-likelihood (K, p, p)
     "Cox partial log-likelihood of one stratum and its derivatives (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x)."
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         loglik, gradient, w, v, inc = _weighed(X, order, betas, ties)
         return loglik, gradient, _hessians(X, w, v, order, inc)
 
-def cox_slope(X:np.ndarray, order:RiskOrder, beta:np.ndarray, ties:str="efron") -> tuple[float, np.ndarray]:
+# %% ../../nbs/library/statistics/01_cox.ipynb #0ac2ec21
+def cox_slope(
+    X: np.ndarray, order: RiskOrder, beta: np.ndarray, ties: str = "efron"
+) -> tuple[float, np.ndarray]:
     "Log-likelihood and gradient (p,) at a single beta, without the cost of the Hessian."
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"): loglik, gradient, *_ = _weighed(X, order, beta[None], ties)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        loglik, gradient, *_ = _weighed(X, order, beta[None], ties)
     return float(loglik[0]), gradient[0]
 
-def _weighed(X:np.ndarray, order:RiskOrder, betas:np.ndarray, ties:str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Increments]:
-    "Log-likelihoods and gradients, the weights w and v, and the increments; a beta so wild that weights vanish gives a log-likelihood that is not finite."
+# %% ../../nbs/library/statistics/01_cox.ipynb #9d7a6aec
+def _weighed(
+    X: np.ndarray, order: RiskOrder, betas: np.ndarray, ties: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Increments]:
+    """Log-likelihoods and gradients, the weights w and v, and the increments; a beta so wild that
+    weights vanish gives a log-likelihood that is not finite.
+    """
     eta = X @ betas.T
     shift = eta.max(axis=0, initial=0.0)
     w, seen = _weights(eta - shift), np.zeros((len(X), 1))
     seen[order.deaths] = 1
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
-    v = (w*lived_hazard(order, inc.hazard, inc.take_back)).astype(float, copy=False)
-    loglik = eta[order.deaths].sum(axis=0) - np.log(inc.phi).sum(axis=0) - shift*len(inc.phi)
+    v = (w * lived_hazard(order, inc.hazard, inc.take_back)).astype(float, copy=False)
+    loglik = eta[order.deaths].sum(axis=0) - np.log(inc.phi).sum(axis=0) - shift * len(inc.phi)
     return loglik.astype(float, copy=False), (seen - v).T @ X, w, v, inc
 
-def _weights(eta:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/01_cox.ipynb #1b456ff9
+def _weights(eta: np.ndarray) -> np.ndarray:
     "exp(eta), in extended precision where a risk ratio beyond e^600 would vanish in a double."
     return np.exp(eta if eta.min(initial=0.0) > -600 else eta.astype(np.longdouble))
 
-def _hessians(X:np.ndarray, w:np.ndarray, v:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
+# %% ../../nbs/library/statistics/01_cox.ipynb #c73d5d19
+def _hessians(
+    X: np.ndarray, w: np.ndarray, v: np.ndarray, order: RiskOrder, inc: Increments
+) -> np.ndarray:
     "X' diag(v) X - M'M of each candidate, a few candidates at a time, in one block of memory; shape (K, p, p)."
-    out, room = np.empty((w.shape[1], X.shape[1], X.shape[1])), max(1, 100_000//max(X.size, 1))
+    out, room = np.empty((w.shape[1], X.shape[1], X.shape[1])), max(1, 100_000 // max(X.size, 1))
     for k in range(0, len(out), room):
-        rows = v.T[k:k + room, :, None]*X
-        out[k:k + room] = np.matmul(X.T, rows)
-        means = _risk_sums(np.multiply(w.T[k:k + room, :, None], X, out=rows if w.dtype == rows.dtype else None), order, inc)
-        means /= inc.phi.T[k:k + room, :, None]
+        rows = v.T[k : k + room, :, None] * X
+        out[k : k + room] = np.matmul(X.T, rows)
+        means = _risk_sums(
+            np.multiply(w.T[k : k + room, :, None], X, out=rows if w.dtype == rows.dtype else None),
+            order,
+            inc,
+        )
+        means /= inc.phi.T[k : k + room, :, None]
         means = means.astype(float, copy=False)
-        out[k:k + room] -= np.matmul(means.transpose(0, 2, 1), means)
+        out[k : k + room] -= np.matmul(means.transpose(0, 2, 1), means)
     return out
 
-def _risk_sums(wX:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
-    "Weighted sums over those at risk at each event, less its share of the tied, shape (K, d, p); overwrites `wX` of shape (K, n, p)."
+# %% ../../nbs/library/statistics/01_cox.ipynb #1b7afc15
+def _risk_sums(wX: np.ndarray, order: RiskOrder, inc: Increments) -> np.ndarray:
+    """Weighted sums over those at risk at each event, less its share of the tied, shape (K, d, p);
+    overwrites `wX` of shape (K, n, p).
+    """
     late = np.flatnonzero(inc.share)
     tied = np.add.reduceat(wX[:, order.deaths], order.first, axis=1) if len(late) else None
     sums = np.cumsum(wX, axis=1, out=wX)[:, (order.at_risk - 1)[inc.which]]
-    if tied is not None: sums[:, late] -= inc.share[late]*tied[:, inc.which[late]]
+    if tied is not None:
+        sums[:, late] -= inc.share[late] * tied[:, inc.which[late]]
     return sums
 
-def cox_terms(X:np.ndarray, order:RiskOrder, beta:np.ndarray, ties:str="efron") -> tuple[float, np.ndarray, np.ndarray]:
+# %% ../../nbs/library/statistics/01_cox.ipynb #fcb36c42
+def cox_terms(
+    X: np.ndarray, order: RiskOrder, beta: np.ndarray, ties: str = "efron"
+) -> tuple[float, np.ndarray, np.ndarray]:
     "`cox_terms_each` for a single beta of shape (p,): log-likelihood, gradient (p,), Hessian (p, p)."
     loglik, gradient, hessian = cox_terms_each(X, order, beta[None], ties)
     return float(loglik[0]), gradient[0], hessian[0]
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #0deb168c
 def shared_sums(
-    X:np.ndarray,         # covariates in the sorted order, shape (n, p)
-    order:RiskOrder,
-    beta:np.ndarray,      # shape (p,)
-    at_risk:np.ndarray,   # how many of these patients are at risk at each common time, shape (k,)
-    position:np.ndarray,  # which common time each of this site's event times is, shape (own,)
-    efron:bool,           # Efron also needs the sums over the tied
+    X: np.ndarray,  # covariates in the sorted order, shape (n, p)
+    order: RiskOrder,
+    beta: np.ndarray,  # shape (p,)
+    at_risk: np.ndarray,  # how many of these patients are at risk at each common time, shape (k,)
+    position: np.ndarray,  # which common time each of this site's event times is, shape (own,)
+    efron: bool,  # Efron also needs the sums over the tied
 ) -> dict[str, np.ndarray]:
     "First half-round: this site's share of every sum over those at risk at each common event time."
     eta = X @ beta
     w = np.exp(eta)
-    both = np.column_stack([w, w[:, None]*X])
+    both = np.column_stack([w, w[:, None] * X])
     s = np.cumsum(both, axis=0)[at_risk - 1] if len(X) else np.zeros((len(at_risk), both.shape[1]))
     s[at_risk == 0] = 0
     tied = np.zeros(len(at_risk), dtype=int)
     tied[position] = order.tied
-    out = {"at_risk_sums": s, "event_counts": tied, "event_totals": np.append(eta[order.deaths].sum(), X[order.deaths].sum(axis=0))}
+    out = {
+        "at_risk_sums": s,
+        "event_counts": tied,
+        "event_totals": np.append(eta[order.deaths].sum(), X[order.deaths].sum(axis=0)),
+    }
     if efron:
         out["tied_sums"] = np.zeros_like(s)
         out["tied_sums"][position] = group_sums(both, order)
@@ -172,85 +230,121 @@ def shared_sums(
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #6982402e
 def shared_increments(
-    sums:dict[str, np.ndarray],  # the sums of all sites, added up
-    ties:str,                    # "efron" or "breslow"
-) -> tuple[float, np.ndarray, np.ndarray, Increments]:  # log-likelihood, gradient (p,), sum of the outer products of the means (p, p), increments
+    sums: dict[str, np.ndarray],  # the sums of all sites, added up
+    ties: str,  # "efron" or "breslow"
+) -> tuple[
+    float, np.ndarray, np.ndarray, Increments
+]:  # log-likelihood, gradient (p,), sum of the outer products of the means (p, p), increments
     "What the server makes of the first half-round."
     s, tied = sums["at_risk_sums"], sums["event_counts"].astype(int)
     d = sums.get("tied_sums", s)
     inc = Increments.of(s[:, 0], d[:, 0], tied, ties)
     means, late = s[inc.which, 1:], np.flatnonzero(inc.share)
-    if len(late): means[late] -= inc.share[late, None]*d[inc.which[late], 1:]
+    if len(late):
+        means[late] -= inc.share[late, None] * d[inc.which[late], 1:]
     means /= inc.phi[:, None]
     total = sums["event_totals"]
-    return float(total[0] - np.log(inc.phi).sum()), total[1:] - means.sum(axis=0), means.T @ means, inc
+    return (
+        float(total[0] - np.log(inc.phi).sum()),
+        total[1:] - means.sum(axis=0),
+        means.T @ means,
+        inc,
+    )
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #e3cde12c
 def shared_curvature(
-    X:np.ndarray,          # covariates in the sorted order, shape (n, p)
-    order:RiskOrder,
-    beta:np.ndarray,       # shape (p,)
-    before:np.ndarray,     # for each sorted patient, how many common event times are later than their own time, shape (n,)
-    position:np.ndarray,   # which common time each of this site's event times is, shape (own,)
-    hazard:np.ndarray,     # baseline hazard added at each common time, shape (k,)
-    take_back:np.ndarray,  # Efron's exemption at each common time, shape (k,)
-) -> np.ndarray:           # shape (p, p)
+    X: np.ndarray,  # covariates in the sorted order, shape (n, p)
+    order: RiskOrder,
+    beta: np.ndarray,  # shape (p,)
+    # for each sorted patient, how many common event times are later than their own time, shape (n,)
+    before: np.ndarray,
+    position: np.ndarray,  # which common time each of this site's event times is, shape (own,)
+    hazard: np.ndarray,  # baseline hazard added at each common time, shape (k,)
+    take_back: np.ndarray,  # Efron's exemption at each common time, shape (k,)
+) -> np.ndarray:  # shape (p, p)
     "Second half-round: this site's part of X' diag(v) X."
     lived = np.append(np.cumsum(hazard[::-1])[::-1], 0.0)[before]
     lived[order.deaths] -= np.repeat(take_back[position], order.tied)
-    return (X*(np.exp(X @ beta)*lived)[:, None]).T @ X
+    return (X * (np.exp(X @ beta) * lived)[:, None]).T @ X
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #7b6834cb
 def round_times(
-    latest:float,  # largest time needed, any unit
-    smallest:float=1e-6,
+    latest: float,  # largest time needed, any unit
+    smallest: float = 1e-6,
 ) -> np.ndarray:
-    "All numbers with two significant digits from `smallest` to the first one that is not before `latest`: public, the same for every site."
+    """All numbers with two significant digits from `smallest` to the first one that is not before
+    `latest`: public, the same for every site.
+    """
     decades = np.arange(np.floor(np.log10(smallest)), np.floor(np.log10(max(latest, smallest))) + 2)
-    grid = np.concatenate([np.arange(10, 100)*10.0**(d - 1) for d in decades])
-    return grid[:np.searchsorted(grid, latest, side="left") + 1]
+    grid = np.concatenate([np.arange(10, 100) * 10.0 ** (d - 1) for d in decades])
+    return grid[: np.searchsorted(grid, latest, side="left") + 1]
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #34568986
 def grouped_baseline(
-    risk:np.ndarray,    # log hazard ratio of each patient, in the sorted order, shape (n,)
-    order:RiskOrder,
-    cell:int,           # fewest events between two knots; 1 releases every step
-    ties:str="efron",
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # knots ascending, cumulative hazard there, events in each interval
-    "Cumulative baseline hazard of a patient with risk 0 (Breslow's estimator, Efron's if so chosen) at knots at least `cell` events apart."
+    risk: np.ndarray,  # log hazard ratio of each patient, in the sorted order, shape (n,)
+    order: RiskOrder,
+    cell: int,  # fewest events between two knots; 1 releases every step
+    ties: str = "efron",
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # knots ascending, cumulative hazard there, events in each interval
+    """Cumulative baseline hazard of a patient with risk 0 (Breslow's estimator, Efron's if so chosen)
+    at knots at least `cell` events apart.
+    """
     w = _weights(risk)
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
-    times, hazard, events = order.times[::-1], np.cumsum(inc.hazard[::-1]).astype(float), np.cumsum(order.tied[::-1])
-    if cell <= 1: return times, hazard, order.tied[::-1]
-    if not len(times) or events[-1] < cell: return np.empty(0), np.empty(0), np.empty(0, dtype=int)
+    times, hazard, events = (
+        order.times[::-1],
+        np.cumsum(inc.hazard[::-1]).astype(float),
+        np.cumsum(order.tied[::-1]),
+    )
+    if cell <= 1:
+        return times, hazard, order.tied[::-1]
+    if not len(times) or events[-1] < cell:
+        return np.empty(0), np.empty(0), np.empty(0, dtype=int)
     positive = times[times > 0]
-    grid = round_times(times[-1], positive[0]/2 if len(positive) else 1e-6)
+    grid = round_times(times[-1], positive[0] / 2 if len(positive) else 1e-6)
     upto = np.searchsorted(times, grid, side="right")
     seen = np.append(0, events)[upto]
     return _knots(grid, seen, np.append(0.0, hazard)[upto], cell)
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #87b2fbaa
-def _knots(grid:np.ndarray, seen:np.ndarray, hazard:np.ndarray, cell:int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Keep a grid time each time `cell` more events have been seen; the last few events, fewer than `cell`, are not released."
+def _knots(
+    grid: np.ndarray, seen: np.ndarray, hazard: np.ndarray, cell: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep a grid time each time `cell` more events have been seen; the last few events, fewer than
+    `cell`, are not released.
+    """
     keep, last = [], 0
     for k, n in enumerate(seen):
-        if n - last >= cell: keep.append(k); last = n
+        if n - last >= cell:
+            keep.append(k)
+            last = n
     return grid[keep], hazard[keep], np.diff(seen[keep], prepend=0)
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #d51a4b16
 def average_hazard(
-    baselines:list[tuple[np.ndarray, np.ndarray, np.ndarray]],  # of each site: knots, cumulative hazard, events between knots
-    steps:bool=False,  # True where every event is a knot, so that the hazard rises in steps
+    baselines: list[
+        tuple[np.ndarray, np.ndarray, np.ndarray]
+    ],  # of each site: knots, cumulative hazard, events between knots
+    steps: bool = False,  # True where every event is a knot, so that the hazard rises in steps
 ) -> tuple[np.ndarray, np.ndarray]:  # times ascending, cumulative hazard there
-    "Cumulative hazard of the sites together, each weighted by the weight it has at risk (Breslow 1974, doi:10.2307/2529620)."
+    """Cumulative hazard of the sites together, each weighted by the weight it has at risk (Breslow
+    1974, doi:10.2307/2529620).
+    """
     told = [b for b in baselines if len(b[0])]
-    if not told: return np.empty(0), np.empty(0)
+    if not told:
+        return np.empty(0), np.empty(0)
     grid = np.unique(np.concatenate([knots for knots, _, _ in told]))
     events, at_risk = np.zeros(len(grid)), np.zeros(len(grid))
     for knots, hazard, d in told:
         j = np.searchsorted(knots, grid)
         here, j = j < len(knots), np.minimum(j, len(knots) - 1)
-        share = grid == knots[j] if steps else np.diff(grid, prepend=0.0)/np.maximum(np.diff(knots, prepend=0.0)[j], 1e-300)
-        events += np.where(here, d[j]*np.minimum(share, 1.0), 0.0)
-        at_risk += np.where(here, (d/np.maximum(np.diff(hazard, prepend=0.0), 1e-300))[j], 0.0)
-    return grid, np.cumsum(events/at_risk)
+        share = (
+            grid == knots[j]
+            if steps
+            else np.diff(grid, prepend=0.0) / np.maximum(np.diff(knots, prepend=0.0)[j], 1e-300)
+        )
+        events += np.where(here, d[j] * np.minimum(share, 1.0), 0.0)
+        at_risk += np.where(here, (d / np.maximum(np.diff(hazard, prepend=0.0), 1e-300))[j], 0.0)
+    return grid, np.cumsum(events / at_risk)

@@ -15,148 +15,199 @@ from scipy import stats
 
 # %% ../../nbs/library/statistics/10_describe.ipynb #5312c4d0
 def pooled_moments(
-    known:np.ndarray,    # values at each site, shape (s, ...)
-    mean:np.ndarray,     # of the site's own values, shape (s, ...)
-    squares:np.ndarray,  # sum of squared deviations from that mean, shape (s, ...)
+    known: np.ndarray,  # values at each site, shape (s, ...)
+    mean: np.ndarray,  # of the site's own values, shape (s, ...)
+    squares: np.ndarray,  # sum of squared deviations from that mean, shape (s, ...)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # known, mean, squares of all together
     "Moments of all values together (Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115)."
     n = known.sum(axis=0)
-    middle = np.divide((known*mean).sum(axis=0), n, out=np.zeros(np.shape(n)), where=n > 0)
-    return n, middle, (squares + known*(mean - middle)**2).sum(axis=0)
+    middle = np.divide((known * mean).sum(axis=0), n, out=np.zeros(np.shape(n)), where=n > 0)
+    return n, middle, (squares + known * (mean - middle) ** 2).sum(axis=0)
 
-def sd_of(known:np.ndarray, squares:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/10_describe.ipynb #d8ea4029
+def sd_of(known: np.ndarray, squares: np.ndarray) -> np.ndarray:
     "Standard deviation with n - 1; NaN for fewer than two values."
-    return np.sqrt(np.divide(squares, known - 1, out=np.full(np.shape(squares), np.nan), where=known > 1))
+    return np.sqrt(
+        np.divide(squares, known - 1, out=np.full(np.shape(squares), np.nan), where=known > 1)
+    )
 
+# %% ../../nbs/library/statistics/10_describe.ipynb #0c442cda
 def moments_of(
-    values:np.ndarray,  # NaN where unknown, shape (n,)
+    values: np.ndarray,  # NaN where unknown, shape (n,)
 ) -> tuple[int, float, float]:  # known, mean, sum of squared deviations
     "What a site tells of one number."
     x = values[~np.isnan(values)]
     mean = float(x.mean()) if len(x) else 0.0
-    return len(x), mean, float(((x - mean)**2).sum())
+    return len(x), mean, float(((x - mean) ** 2).sum())
 
 # %% ../../nbs/library/statistics/10_describe.ipynb #e136a4f0
 def pooled_cross_products(
-    n:np.ndarray,         # complete patients at each site, shape (s,)
-    mean:np.ndarray,      # shape (s, p)
-    products:np.ndarray,  # sums of products of deviations from the site's means, shape (s, p, p)
+    n: np.ndarray,  # complete patients at each site, shape (s,)
+    mean: np.ndarray,  # shape (s, p)
+    products: np.ndarray,  # sums of products of deviations from the site's means, shape (s, p, p)
 ) -> tuple[float, np.ndarray, np.ndarray]:
     "Complete patients, means and cross products of all sites together."
     total = float(n.sum())
-    middle = (n[:, None]*mean).sum(axis=0)/max(total, 1.0)
+    middle = (n[:, None] * mean).sum(axis=0) / max(total, 1.0)
     away = mean - middle
     return total, middle, products.sum(axis=0) + np.einsum("s,si,sj->ij", n, away, away)
 
-def correlation_of(products:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/10_describe.ipynb #edb06010
+def correlation_of(products: np.ndarray) -> np.ndarray:
     "Pearson's correlations; NaN for a variable that is the same for everyone."
     sd = np.sqrt(np.diag(products))
     scale = np.where(sd > 0, sd, np.nan)
-    return np.clip(products/np.outer(scale, scale), -1, 1)
+    return np.clip(products / np.outer(scale, scale), -1, 1)
 
 # %% ../../nbs/library/statistics/10_describe.ipynb #a3016707
 def quantile_of_counts(
-    values:np.ndarray,  # shape (k,), in any order
-    counts:np.ndarray,  # how often each occurs, shape (k,)
-    q:float,
+    values: np.ndarray,  # shape (k,), in any order
+    counts: np.ndarray,  # how often each occurs, shape (k,)
+    q: float,
 ) -> float:
     "Quantile of values with counts, linear between neighbours (type 7 of Hyndman and Fan 1996, doi:10.2307/2684934)."
     order = np.argsort(values, kind="stable")
     x, ends = np.asarray(values, float)[order], np.cumsum(np.asarray(counts)[order])
-    if not len(x) or ends[-1] <= 0: return np.nan
-    place = q*(ends[-1] - 1)
-    low, high = (x[min(np.searchsorted(ends, i, side="right"), len(x) - 1)] for i in (np.floor(place), np.ceil(place)))
-    if low == high or place % 1 == 0: return float(low)
-    if np.isinf(low) or np.isinf(high): return float(low if np.isinf(low) else high)
-    return float((low + high)/2 if q == .5 else np.quantile([low, high], place % 1))
+    if not len(x) or ends[-1] <= 0:
+        return np.nan
+    place = q * (ends[-1] - 1)
+    low, high = (
+        x[min(np.searchsorted(ends, i, side="right"), len(x) - 1)]
+        for i in (np.floor(place), np.ceil(place))
+    )
+    if low == high or place % 1 == 0:
+        return float(low)
+    if np.isinf(low) or np.isinf(high):
+        return float(low if np.isinf(low) else high)
+    return float((low + high) / 2 if q == 0.5 else np.quantile([low, high], place % 1))
 
+# %% ../../nbs/library/statistics/10_describe.ipynb #1c1936c6
 def quantile_within(
-    low:np.ndarray,    # lower end of each cell, shape (k,)
-    high:np.ndarray,   # upper end
-    counts:np.ndarray,
-    q:float,
+    low: np.ndarray,  # lower end of each cell, shape (k,)
+    high: np.ndarray,  # upper end
+    counts: np.ndarray,
+    q: float,
 ) -> tuple[float, float, float]:  # estimate, at least, at most
     "Quantile of values known by their cells; the estimate spreads each cell's patients evenly over it."
     least, most = quantile_of_counts(low, counts, q), quantile_of_counts(high, counts, q)
     order = np.argsort(low, kind="stable")
     lo, hi, n = low[order], high[order], np.asarray(counts, float)[order]
     inside = np.isfinite(lo) & np.isfinite(hi) & (n > 0)
-    if not inside.any(): return np.nan, least, most
+    if not inside.any():
+        return np.nan, least, most
     lo, hi = np.where(np.isfinite(lo), lo, hi), np.where(np.isfinite(hi), hi, lo)
     knots = np.unique(np.concatenate([lo, hi]))
     wide = np.where(hi > lo, hi - lo, 1.0)
-    below = (n*np.where(hi > lo, np.clip((knots[:, None] - lo)/wide, 0, 1), knots[:, None] >= lo)).sum(axis=1)
-    return float(np.clip(np.interp(q*n.sum(), below, knots), least, most)), least, most
+    below = (
+        n * np.where(hi > lo, np.clip((knots[:, None] - lo) / wide, 0, 1), knots[:, None] >= lo)
+    ).sum(axis=1)
+    return float(np.clip(np.interp(q * n.sum(), below, knots), least, most)), least, most
 
 # %% ../../nbs/library/statistics/10_describe.ipynb #517818e5
 def means_differ(
-    known:np.ndarray,    # values in each group, shape (g,)
-    mean:np.ndarray,
-    squares:np.ndarray,  # sums of squared deviations
+    known: np.ndarray,  # values in each group, shape (g,)
+    mean: np.ndarray,
+    squares: np.ndarray,  # sums of squared deviations
 ) -> float:
-    "p of Welch's t-test (two groups, Welch 1947, doi:10.1093/biomet/34.1-2.28) or of a one-way analysis of variance, from sums."
+    """p of Welch's t-test (two groups, Welch 1947, doi:10.1093/biomet/34.1-2.28) or of a one-way
+    analysis of variance, from sums.
+    """
     n, m, ss = (np.asarray(v, float) for v in (known, mean, squares))
-    if len(n) < 2 or n.min() < 1 or n.sum() <= len(n): return float("nan")
+    if len(n) < 2 or n.min() < 1 or n.sum() <= len(n):
+        return float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
         if len(n) == 2:
-            return float(stats.ttest_ind_from_stats(m[0], sd_of(n, ss)[0], n[0], m[1], sd_of(n, ss)[1], n[1], equal_var=False).pvalue) if n.min() >= 2 else float("nan")
+            return (
+                float(
+                    stats.ttest_ind_from_stats(
+                        m[0], sd_of(n, ss)[0], n[0], m[1], sd_of(n, ss)[1], n[1], equal_var=False
+                    ).pvalue
+                )
+                if n.min() >= 2
+                else float("nan")
+            )
         total, middle, _ = pooled_moments(n, m, ss)
-        between = (n*(m - middle)**2).sum()
-        return float(stats.f.sf(between/(len(n) - 1)/(ss.sum()/(total - len(n))), len(n) - 1, total - len(n)))
+        between = (n * (m - middle) ** 2).sum()
+        return float(
+            stats.f.sf(
+                between / (len(n) - 1) / (ss.sum() / (total - len(n))), len(n) - 1, total - len(n)
+            )
+        )
 
+# %% ../../nbs/library/statistics/10_describe.ipynb #cc7e6634
 def ranks_differ(
-    counts:np.ndarray,  # patients by group and value (or cell), values ascending, shape (g, k)
+    counts: np.ndarray,  # patients by group and value (or cell), values ascending, shape (g, k)
 ) -> float:
-    "p of the Kruskal-Wallis test, from counts; patients in one cell are ties (Kruskal and Wallis 1952, doi:10.1080/01621459.1952.10483441)."
+    """p of the Kruskal-Wallis test, from counts; patients in one cell are ties (Kruskal and Wallis
+    1952, doi:10.1080/01621459.1952.10483441).
+    """
     counts = np.asarray(counts, float)
     n, ties, N = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
-    if len(n) < 2 or n.min() < 1 or N < 2: return float("nan")
-    rank = np.cumsum(ties) - (ties - 1)/2
-    correction = 1 - (ties**3 - ties).sum()/(N**3 - N)
-    if correction <= 0: return float("nan")
-    h = (12/(N*(N + 1))*((counts @ rank)**2/n).sum() - 3*(N + 1))/correction
+    if len(n) < 2 or n.min() < 1 or N < 2:
+        return float("nan")
+    rank = np.cumsum(ties) - (ties - 1) / 2
+    correction = 1 - (ties**3 - ties).sum() / (N**3 - N)
+    if correction <= 0:
+        return float("nan")
+    h = (12 / (N * (N + 1)) * ((counts @ rank) ** 2 / n).sum() - 3 * (N + 1)) / correction
     return float(stats.chi2.sf(h, len(n) - 1))
 
+# %% ../../nbs/library/statistics/10_describe.ipynb #ff24a596
 def shares_differ(
-    counts:np.ndarray,  # patients by group and level, shape (g, k)
+    counts: np.ndarray,  # patients by group and level, shape (g, k)
 ) -> float:
     "p of the chi-square test, or of Fisher's where a two-by-two table expects fewer than five, as `tableone` chooses."
     counts = np.asarray(counts, float)
-    if min(counts.shape) < 1 or counts.sum(axis=1).min() < 1 or (counts.sum(axis=0) == 0).any(): return float("nan")
+    if min(counts.shape) < 1 or counts.sum(axis=1).min() < 1 or (counts.sum(axis=0) == 0).any():
+        return float("nan")
     result = stats.chi2_contingency(counts.T)
-    if counts.shape == (2, 2) and min(result[3].min(), counts.sum(axis=1).min()) < 5: return float(stats.fisher_exact(counts.T)[1])
+    if counts.shape == (2, 2) and min(result[3].min(), counts.sum(axis=1).min()) < 5:
+        return float(stats.fisher_exact(counts.T)[1])
     return float(result[1])
 
 # %% ../../nbs/library/statistics/10_describe.ipynb #965f5ecb
 def said_count(
-    low:float,        # fewest patients
-    high:float,       # most
-    whole:float,      # patients whose value is known, for the share
-    least:int=0,      # cells of fewer patients are not told
-    sure:bool=True,   # False where `whole` is known only about
+    low: float,  # fewest patients
+    high: float,  # most
+    whole: float,  # patients whose value is known, for the share
+    least: int = 0,  # cells of fewer patients are not told
+    sure: bool = True,  # False where `whole` is known only about
 ) -> str:
     "A count as it stands in Table 1."
     sign = "" if sure else "\u2248"
-    if low == high: return f"{low:.0f}" + (f" ({sign}{100*low/whole:.1f})" if whole else "")
-    if high < least: return f"<{least}"
-    return f"{low:.0f}\u2013{high:.0f}" + (f" ({sign}{100*low/whole:.1f}\u2013{min(100*high/whole, 100):.1f})" if whole else "")
+    if low == high:
+        return f"{low:.0f}" + (f" ({sign}{100 * low / whole:.1f})" if whole else "")
+    if high < least:
+        return f"<{least}"
+    return f"{low:.0f}\u2013{high:.0f}" + (
+        f" ({sign}{100 * low / whole:.1f}\u2013{min(100 * high / whole, 100):.1f})" if whole else ""
+    )
 
-def said_mean(mean:float, sd:float) -> str:
+# %% ../../nbs/library/statistics/10_describe.ipynb #78b8b404
+def said_mean(mean: float, sd: float) -> str:
     "Mean (SD), one decimal."
     return f"{mean:.1f} ({sd:.1f})"
 
+# %% ../../nbs/library/statistics/10_describe.ipynb #04034ad9
 def said_median(
-    quantiles:Sequence[tuple[float, float, float]],  # lower quartile, median, upper quartile: estimate, at least, at most
+    quantiles: Sequence[
+        tuple[float, float, float]
+    ],  # lower quartile, median, upper quartile: estimate, at least, at most
 ) -> str:
     "median [Q1,Q3], one decimal; \u2248 before it where one is not known to the last digit."
     low, middle, high = (_said_quantile(*q) for q in quantiles)
-    return ("" if all(least == most for _, least, most in quantiles) else "\u2248") + f"{middle} [{low},{high}]"
+    return (
+        "" if all(least == most for _, least, most in quantiles) else "\u2248"
+    ) + f"{middle} [{low},{high}]"
 
-def _said_quantile(estimate:float, least:float, most:float) -> str:
+# %% ../../nbs/library/statistics/10_describe.ipynb #61a2196f
+def _said_quantile(estimate: float, least: float, most: float) -> str:
     "A quantile, or the side on which it is open."
-    if np.isinf(most): return f"\u2265{least:.1f}" if np.isfinite(least) else "not told"
+    if np.isinf(most):
+        return f"\u2265{least:.1f}" if np.isfinite(least) else "not told"
     return f"\u2264{most:.1f}" if np.isinf(least) else f"{estimate:.1f}"
 
-def said_p(p:float) -> str:
+# %% ../../nbs/library/statistics/10_describe.ipynb #e42664b0
+def said_p(p: float) -> str:
     "A p-value, three decimals; empty where there is none."
     return "" if np.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"

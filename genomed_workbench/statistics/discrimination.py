@@ -12,49 +12,69 @@ from .survival import StepCurve, censoring_curve
 
 # %% ../../nbs/library/statistics/11_discrimination.ipynb #d5502d69
 def case_weights(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    censoring:StepCurve,   # G, from training patients
-) -> np.ndarray:           # shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    censoring: StepCurve,  # G, from training patients
+) -> np.ndarray:  # shape (n,)
     "How many patients an event stands for: 1/G(T-); 0 without an event, or where G has come down to 0."
     g = np.where(event > 0, censoring.before(time), 0.0)
     return np.divide(1.0, g, out=np.zeros(len(g)), where=g > 0)
 
 # %% ../../nbs/library/statistics/11_discrimination.ipynb #4b09b99b
 def auc_sums(
-    time:np.ndarray,        # follow-up, any unit, shape (n,)
-    event:np.ndarray,       # 1 where the event was seen, shape (n,)
-    risk:np.ndarray,        # higher means earlier event, shape (n,)
-    times:np.ndarray,       # when to look, shape (m,)
-    censoring:StepCurve,    # G, from training patients
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    risk: np.ndarray,  # higher means earlier event, shape (n,)
+    times: np.ndarray,  # when to look, shape (m,)
+    censoring: StepCurve,  # G, from training patients
 ) -> tuple[np.ndarray, np.ndarray]:  # shapes (m,)
-    "Weight of the pairs of case and control in the right order (half for equal risks), and of all such pairs, at each time."
-    weight, right, all_ = case_weights(time, event, censoring), np.zeros(len(times)), np.zeros(len(times))
+    """Weight of the pairs of case and control in the right order (half for equal risks), and of all
+    such pairs, at each time.
+    """
+    weight, right, all_ = (
+        case_weights(time, event, censoring),
+        np.zeros(len(times)),
+        np.zeros(len(times)),
+    )
     for k, t in enumerate(times):
         case, controls = (time <= t) & (event > 0), np.sort(risk[time > t])
-        each = 1/g if (g := float(censoring(np.array(t)))) > 0 else 0.0
-        below = 0.5*(np.searchsorted(controls, risk[case], side="left") + np.searchsorted(controls, risk[case], side="right"))
-        right[k], all_[k] = each*(weight[case]*below).sum(), each*weight[case].sum()*len(controls)
+        each = 1 / g if (g := float(censoring(np.array(t)))) > 0 else 0.0
+        below = 0.5 * (
+            np.searchsorted(controls, risk[case], side="left")
+            + np.searchsorted(controls, risk[case], side="right")
+        )
+        right[k], all_[k] = (
+            each * (weight[case] * below).sum(),
+            each * weight[case].sum() * len(controls),
+        )
     return right, all_
 
 # %% ../../nbs/library/statistics/11_discrimination.ipynb #c56b7fda
 def cumulative_dynamic_auc(
-    time:np.ndarray,        # follow-up, any unit, shape (n,)
-    event:np.ndarray,       # 1 where the event was seen, shape (n,)
-    risk:np.ndarray,        # higher means earlier event, shape (n,)
-    times:np.ndarray,       # when to look, shape (m,)
-    censoring:StepCurve|None=None,  # G, from training patients; None takes these patients' own
-) -> np.ndarray:            # share of pairs in the right order, NaN where there is none, shape (m,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    risk: np.ndarray,  # higher means earlier event, shape (n,)
+    times: np.ndarray,  # when to look, shape (m,)
+    censoring: StepCurve | None = None,  # G, from training patients; None takes these patients' own
+) -> np.ndarray:  # share of pairs in the right order, NaN where there is none, shape (m,)
     "Time-dependent area under the ROC curve (Uno 2007, doi:10.1198/016214507000000149)."
-    right, all_ = auc_sums(time, event, risk, np.asarray(times, float), censoring_curve(time, event) if censoring is None else censoring)
+    right, all_ = auc_sums(
+        time,
+        event,
+        risk,
+        np.asarray(times, float),
+        censoring_curve(time, event) if censoring is None else censoring,
+    )
     return np.divide(right, all_, out=np.full(len(right), np.nan), where=all_ > 0)
 
 # %% ../../nbs/library/statistics/11_discrimination.ipynb #7cb79252
 def mean_auc(
-    auc:np.ndarray,       # at each time, shape (m,)
-    survival:np.ndarray,  # Kaplan-Meier survival at the same times, shape (m,)
+    auc: np.ndarray,  # at each time, shape (m,)
+    survival: np.ndarray,  # Kaplan-Meier survival at the same times, shape (m,)
 ) -> float:
-    "Mean area under the curve, weighted by the share who die between one time and the next; times without an area are left out."
+    """Mean area under the curve, weighted by the share who die between one time and the next; times
+    without an area are left out.
+    """
     drop = -np.diff(survival, prepend=1.0)
     known = np.isfinite(auc) & (drop > 0)
     return float(np.average(auc[known], weights=drop[known])) if known.any() else float("nan")

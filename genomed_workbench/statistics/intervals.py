@@ -13,32 +13,47 @@ from scipy import stats
 
 # %% ../../nbs/library/statistics/04_intervals.ipynb #1547456e
 def corrected_interval(
-    values:np.ndarray,        # one result a repeat, NaN where it could not be computed, shape (R,)
-    test_to_train:float,      # test rows divided by training rows in one repeat
-    level:float=0.95,
+    values: np.ndarray,  # one result a repeat, NaN where it could not be computed, shape (R,)
+    test_to_train: float,  # test rows divided by training rows in one repeat
+    level: float = 0.95,
 ) -> tuple[float, float, float, int]:  # mean, low, high, repeats used
-    "Corrected resampled t interval (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366); NaN ends with fewer than two different results."
+    """Corrected resampled t interval (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366); NaN ends
+    with fewer than two different results.
+    """
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     n = len(values)
-    if n == 0: return np.nan, np.nan, np.nan, 0
-    if n == 1: return float(values[0]), np.nan, np.nan, 1
-    if np.ptp(values) <= 1e-12*np.abs(values).max(): return float(values[0]), np.nan, np.nan, n  # equal results say nothing of their spread
-    half = stats.t.ppf((1 + level)/2, n - 1)*values.std(ddof=1)*np.sqrt(1/n + test_to_train)
+    if n == 0:
+        return np.nan, np.nan, np.nan, 0
+    if n == 1:
+        return float(values[0]), np.nan, np.nan, 1
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():
+        return float(values[0]), np.nan, np.nan, n  # equal results say nothing of their spread
+    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) * np.sqrt(1 / n + test_to_train)
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half), n
 
 # %% ../../nbs/library/statistics/04_intervals.ipynb #c8251b79
 def bootstrap_interval(
-    statistic:Callable[[np.ndarray], float],  # from row positions to the statistic
-    n:int,                                    # number of test rows
-    draws:int=500,
-    level:float=0.95,
-    seed:int=0,
-    groups:np.ndarray|None=None,              # draw inside these groups (sites), shape (n,)
+    statistic: Callable[[np.ndarray], float],  # from row positions to the statistic
+    n: int,  # number of test rows
+    draws: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+    groups: np.ndarray | None = None,  # draw inside these groups (sites), shape (n,)
 ) -> tuple[float, float]:
     "Percentile bootstrap interval over test rows, drawn inside their groups."
     rng = np.random.default_rng(seed)
-    members = [np.arange(n)] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    values = [statistic(np.concatenate([rng.choice(m, len(m)) for m in members])) for _ in range(draws)]
-    tail = (1 - level)/2
-    return (float(np.nanquantile(values, tail)), float(np.nanquantile(values, 1 - tail))) if np.isfinite(values).any() else (np.nan, np.nan)
+    members = (
+        [np.arange(n)]
+        if groups is None
+        else [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    )
+    values = [
+        statistic(np.concatenate([rng.choice(m, len(m)) for m in members])) for _ in range(draws)
+    ]
+    tail = (1 - level) / 2
+    return (
+        (float(np.nanquantile(values, tail)), float(np.nanquantile(values, 1 - tail)))
+        if np.isfinite(values).any()
+        else (np.nan, np.nan)
+    )

@@ -23,11 +23,14 @@ from .pictures import Picture, tidy
 @dataclass(frozen=True)
 class LifeTable:
     "Counts at common times; additive over hospitals."
-    times: np.ndarray     # ascending, shape (m,)
-    events: np.ndarray    # by cause and time, shape (causes, m)
+
+    times: np.ndarray  # ascending, shape (m,)
+    events: np.ndarray  # by cause and time, shape (causes, m)
     censored: np.ndarray  # last seen without an event, shape (m,)
-    n: float              # patients at the start; some may be seen after the last time
-    moments: bool = True  # a time is a moment; False: the end of an interval that begins at the time before
+    n: float  # patients at the start; some may be seen after the last time
+    moments: bool = (
+        True  # a time is a moment; False: the end of an interval that begins at the time before
+    )
 
     @property
     def all_events(self) -> np.ndarray:
@@ -38,24 +41,31 @@ class LifeTable:
     def at_risk(self) -> np.ndarray:
         "Patients still under observation at each moment, or where each interval begins, shape (m,)."
         left = np.cumsum(self.all_events + self.censored)
-        return self.n - np.append(0.0, left[:-1])[:len(left)]
+        return self.n - np.append(0.0, left[:-1])[: len(left)]
 
     @property
     def exposed(self) -> np.ndarray:
-        "At risk, less half of those last seen within the interval (Cutler and Ederer 1958, doi:10.1016/0021-9681(58)90126-7)."
-        return self.at_risk if self.moments else self.at_risk - self.censored/2
+        """At risk, less half of those last seen within the interval (Cutler and Ederer 1958,
+        doi:10.1016/0021-9681(58)90126-7).
+        """
+        return self.at_risk if self.moments else self.at_risk - self.censored / 2
 
-    def at(self, times:np.ndarray) -> "LifeTable":
+    def at(self, times: np.ndarray) -> "LifeTable":
         "The same counts among these times, which hold all of its own."
-        place, wide = np.searchsorted(times, self.times), np.zeros((len(self.events) + 1, len(times)))
+        place, wide = (
+            np.searchsorted(times, self.times),
+            np.zeros((len(self.events) + 1, len(times))),
+        )
         wide[:, place] = np.vstack([self.events, self.censored])
         return replace(self, times=times, events=wide[:-1], censored=wide[-1])
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #43888d1b
 def life_table(
-    time:np.ndarray,                # follow-up, any unit, shape (n,)
-    event:np.ndarray,               # 0 last seen without an event, 1 the event; or 1, 2, ... by cause, shape (n,)
-    causes:int|None=None,           # how many causes; None: as many as are seen
-    edges:np.ndarray|None=None,     # ends of intervals, ascending from 0; None: the moments themselves
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 0 last seen without an event, 1 the event; or 1, 2, ... by cause, shape (n,)
+    causes: int | None = None,  # how many causes; None: as many as are seen
+    edges: np.ndarray
+    | None = None,  # ends of intervals, ascending from 0; None: the moments themselves
 ) -> LifeTable:
     "Count patients by time."
     kind = np.asarray(event).astype(int)
@@ -68,157 +78,243 @@ def life_table(
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #caf00e14
 def added(
-    tables:Sequence[LifeTable],  # of different patients; intervals must have the same ends
+    tables: Sequence[LifeTable],  # of different patients; intervals must have the same ends
 ) -> LifeTable:
     "The table of all patients together."
     times = np.unique(np.concatenate([t.times for t in tables]))
     wide = [t.at(times) for t in tables]
-    return LifeTable(times, sum((t.events for t in wide), np.zeros_like(wide[0].events)), sum((t.censored for t in wide), np.zeros(len(times))), sum(t.n for t in tables), tables[0].moments)
+    return LifeTable(
+        times,
+        sum((t.events for t in wide), np.zeros_like(wide[0].events)),
+        sum((t.censored for t in wide), np.zeros(len(times))),
+        sum(t.n for t in tables),
+        tables[0].moments,
+    )
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #ab9a36e2
 def survival_curve(
-    table:LifeTable,
-    level:float=0.95,
+    table: LifeTable,
+    level: float = 0.95,
 ) -> pd.DataFrame:  # time, at_risk, events, censored, estimate, se, low, high
-    "Product-limit estimate with Greenwood's interval on the log-log scale (Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452)."
+    """Product-limit estimate with Greenwood's interval on the log-log scale (Kaplan and Meier 1958,
+    doi:10.1080/01621459.1958.10501452).
+    """
     d, n = table.all_events, table.exposed
     hazard = _ratio(d, n)
     survival = np.cumprod(1 - hazard)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.sqrt(np.cumsum(_ratio(d, n*(n - d), np.inf)))
-        half = stats.norm.ppf((1 + level)/2)*spread/np.log(survival)
-        low, high, se = survival**np.exp(-half), survival**np.exp(half), survival*spread
+        spread = np.sqrt(np.cumsum(_ratio(d, n * (n - d), np.inf)))
+        half = stats.norm.ppf((1 + level) / 2) * spread / np.log(survival)
+        low, high, se = survival ** np.exp(-half), survival ** np.exp(half), survival * spread
     inside = (survival > 0) & (survival < 1)
-    return _curve(table, survival, np.where(survival > 0, se, np.nan), np.where(inside, low, np.nan), np.where(inside, high, np.nan))
+    return _curve(
+        table,
+        survival,
+        np.where(survival > 0, se, np.nan),
+        np.where(inside, low, np.nan),
+        np.where(inside, high, np.nan),
+    )
 
-def _ratio(part:np.ndarray, whole:np.ndarray, otherwise:float=0.0) -> np.ndarray:
+# %% ../../nbs/library/statistics/09_life_table.ipynb #109b8120
+def _ratio(part: np.ndarray, whole: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
     "part/whole; 0 where there is no part, `otherwise` where there is no whole."
     return np.divide(part, whole, out=np.where(part > 0, otherwise, 0.0), where=whole > 0)
 
-def _curve(table:LifeTable, estimate:np.ndarray, se:np.ndarray, low:np.ndarray, high:np.ndarray) -> pd.DataFrame:
+# %% ../../nbs/library/statistics/09_life_table.ipynb #19141567
+def _curve(
+    table: LifeTable, estimate: np.ndarray, se: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> pd.DataFrame:
     "A curve beside the counts it was made of."
-    return pd.DataFrame({"time": table.times, "at_risk": table.at_risk, "events": table.all_events, "censored": table.censored, "estimate": estimate, "se": se, "low": low, "high": high})
+    return pd.DataFrame(
+        {
+            "time": table.times,
+            "at_risk": table.at_risk,
+            "events": table.all_events,
+            "censored": table.censored,
+            "estimate": estimate,
+            "se": se,
+            "low": low,
+            "high": high,
+        }
+    )
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #88b71493
 def cumulative_hazard(
-    table:LifeTable,
-    level:float=0.95,
+    table: LifeTable,
+    level: float = 0.95,
 ) -> pd.DataFrame:  # time, at_risk, events, censored, estimate, se, low, high
     "Nelson-Aalen estimate with its interval on the log scale (Aalen 1978, doi:10.1214/aos/1176344247)."
     d, n = table.all_events, table.exposed
     hazard, se = np.cumsum(_ratio(d, n)), np.sqrt(np.cumsum(_ratio(d, n**2)))
-    factor = np.exp(stats.norm.ppf((1 + level)/2)*_ratio(se, hazard))
+    factor = np.exp(stats.norm.ppf((1 + level) / 2) * _ratio(se, hazard))
     known = np.where(hazard > 0, 1.0, np.nan)
-    return _curve(table, hazard, se, known*hazard/factor, known*hazard*factor)
+    return _curve(table, hazard, se, known * hazard / factor, known * hazard * factor)
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #4ce74b48
 def time_of_share(
-    times:np.ndarray,   # ascending, shape (m,)
-    values:np.ndarray,  # falling, shape (m,)
-    share:float=0.5,
+    times: np.ndarray,  # ascending, shape (m,)
+    values: np.ndarray,  # falling, shape (m,)
+    share: float = 0.5,
 ) -> float:
-    "The first time at which a falling curve has come down to a share; the middle where it runs along it; NaN where it never does."
+    """The first time at which a falling curve has come down to a share; the middle where it runs along
+    it; NaN where it never does.
+    """
     near = np.sqrt(np.finfo(float).eps)
     below = np.flatnonzero(~np.isnan(values) & (values < share + near))
-    if not len(below): return np.nan
+    if not len(below):
+        return np.nan
     first = below[0]
     later = np.flatnonzero(values < values[first])
     along = abs(values[first] - share) < near and len(later)
-    return float((times[first] + times[later[0]])/2 if along else times[first])
+    return float((times[first] + times[later[0]]) / 2 if along else times[first])
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #ae322489
 def median_of(
-    table:LifeTable,
-    level:float=0.95,
-    share:float=0.5,
+    table: LifeTable,
+    level: float = 0.95,
+    share: float = 0.5,
 ) -> tuple[float, float, float]:  # median, low, high
     "Median survival with its interval from the band of the curve (Brookmeyer and Crowley 1982, doi:10.2307/2530286)."
     curve = survival_curve(table, level)
     if table.moments:
-        middle, low, high = (time_of_share(table.times, curve[c].to_numpy(), share) for c in ("estimate", "low", "high"))
+        middle, low, high = (
+            time_of_share(table.times, curve[c].to_numpy(), share)
+            for c in ("estimate", "low", "high")
+        )
         return middle, low, high
-    return tuple(_crossing(np.append(0.0, table.times), np.append(1.0, curve[c].fillna(1.0)), share) for c in ("estimate", "low", "high"))  # type: ignore[return-value]
+    return tuple(
+        _crossing(np.append(0.0, table.times), np.append(1.0, curve[c].fillna(1.0)), share)
+        for c in ("estimate", "low", "high")
+    )  # type: ignore[return-value]
 
-def _crossing(times:np.ndarray, values:np.ndarray, share:float) -> float:
+# %% ../../nbs/library/statistics/09_life_table.ipynb #ff7f3037
+def _crossing(times: np.ndarray, values: np.ndarray, share: float) -> float:
     "Where the straight line between the ends of intervals comes down to a share."
     below = np.flatnonzero(values <= share)
-    if not len(below): return np.nan
+    if not len(below):
+        return np.nan
     i = below[0]
-    return float(times[i - 1] + (times[i] - times[i - 1])*(values[i - 1] - share)/(values[i - 1] - values[i]))
+    return float(
+        times[i - 1]
+        + (times[i] - times[i - 1]) * (values[i - 1] - share) / (values[i - 1] - values[i])
+    )
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #f095a35a
 def observed_minus_expected(
-    tables:Sequence[LifeTable],  # one a group, of one stratum
-) -> tuple[np.ndarray, np.ndarray]:  # events seen minus expected, shape (groups,); their covariance, shape (groups, groups)
+    tables: Sequence[LifeTable],  # one a group, of one stratum
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # events seen minus expected, shape (groups,); their covariance, shape (groups, groups)
     "The sums behind the log-rank test (Mantel 1966; Peto and Peto 1972, doi:10.2307/2344317)."
     times = np.unique(np.concatenate([t.times for t in tables]))
     wide = [_filled(t, times) for t in tables]
     d, n = np.array([t.all_events for t in wide]), np.array([t.exposed for t in wide])
     D, N = d.sum(axis=0), n.sum(axis=0)
-    share, spread = n/np.maximum(N, 1e-300), D*np.maximum(N - D, 0)/np.where(N > 1, N - 1, np.inf)
+    share, spread = (
+        n / np.maximum(N, 1e-300),
+        D * np.maximum(N - D, 0) / np.where(N > 1, N - 1, np.inf),
+    )
     spread = np.where(N > 1, spread, 0.0)
-    return (d - share*D).sum(axis=1), np.diag((share*spread).sum(axis=1)) - (share*spread) @ share.T
+    return (d - share * D).sum(axis=1), np.diag((share * spread).sum(axis=1)) - (
+        share * spread
+    ) @ share.T
 
-def _filled(table:LifeTable, times:np.ndarray) -> LifeTable:
+# %% ../../nbs/library/statistics/09_life_table.ipynb #1fa654c4
+def _filled(table: LifeTable, times: np.ndarray) -> LifeTable:
     "The table at all times of its stratum."
-    return table if len(table.times) == len(times) and (table.times == times).all() else table.at(times)
+    return (
+        table
+        if len(table.times) == len(times) and (table.times == times).all()
+        else table.at(times)
+    )
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #efccb5fe
 def log_rank_test(
-    difference:np.ndarray,  # events seen minus expected, summed over strata, shape (groups,)
-    variance:np.ndarray,    # shape (groups, groups)
+    difference: np.ndarray,  # events seen minus expected, summed over strata, shape (groups,)
+    variance: np.ndarray,  # shape (groups, groups)
 ) -> tuple[float, int, float]:  # chi-square, degrees of freedom, p
     "The test from the sums; a group that could not have had an event does not count."
-    can = np.diag(variance) > 1e-12*max(np.diag(variance).max(initial=0), 1e-300)
+    can = np.diag(variance) > 1e-12 * max(np.diag(variance).max(initial=0), 1e-300)
     free = max(int(can.sum()) - 1, 0)
-    if not free: return np.nan, 0, np.nan
+    if not free:
+        return np.nan, 0, np.nan
     d, V = difference[can][:-1], variance[np.ix_(can, can)][:-1, :-1]
     chi2 = float(d @ np.linalg.lstsq(V, d, rcond=None)[0])
     return chi2, free, float(stats.chi2.sf(chi2, free))
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #64f5bb95
 def cumulative_incidence_curve(
-    table:LifeTable,
-    cause:int=1,        # from 1
-    level:float=0.95,
-) -> pd.DataFrame:      # time, at_risk, events (of this cause), censored, estimate, se, low, high
+    table: LifeTable,
+    cause: int = 1,  # from 1
+    level: float = 0.95,
+) -> pd.DataFrame:  # time, at_risk, events (of this cause), censored, estimate, se, low, high
     "Cumulative incidence of one cause among competing ones (Aalen and Johansen 1978, jstor.org/stable/4615704)."
-    n, mine, every = table.exposed, _ratio(table.events[cause - 1], table.exposed), _ratio(table.all_events, table.exposed)
-    free = np.append(1.0, np.cumprod(1 - every))[:len(every)]
-    incidence = np.cumsum(free*mine)
+    n, mine, every = (
+        table.exposed,
+        _ratio(table.events[cause - 1], table.exposed),
+        _ratio(table.all_events, table.exposed),
+    )
+    free = np.append(1.0, np.cumprod(1 - every))[: len(every)]
+    incidence = np.cumsum(free * mine)
     se = np.sqrt(np.maximum(_incidence_variance(incidence, free, mine, every, n), 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = stats.norm.ppf((1 + level)/2)*se/(incidence*np.log(incidence))
-        low, high = incidence**np.exp(-half), incidence**np.exp(half)
+        half = stats.norm.ppf((1 + level) / 2) * se / (incidence * np.log(incidence))
+        low, high = incidence ** np.exp(-half), incidence ** np.exp(half)
     known = np.where((incidence > 0) & (incidence < 1), 1.0, np.nan)
-    return _curve(table, incidence, se, known*low, known*high).assign(events=table.events[cause - 1])
+    return _curve(table, incidence, se, known * low, known * high).assign(
+        events=table.events[cause - 1]
+    )
 
-def _incidence_variance(incidence:np.ndarray, free:np.ndarray, mine:np.ndarray, every:np.ndarray, n:np.ndarray) -> np.ndarray:
-    "Delta method over the hazards of all times: the incidence F moves with this cause's hazard by u - vF, with the others' by w - vF."
-    rest, v, per = every - mine, 1/np.where(every < 1, 1 - every, np.inf), _ratio(np.ones_like(n), n)
-    u, w = free + incidence*v, incidence*v
-    mean = u*mine + w*rest
-    constant, linear, square = (np.cumsum(per*x) for x in (u**2*mine + w**2*rest - mean**2, v*(mean - mean*every), v**2*every*(1 - every)))
-    return constant - 2*incidence*linear + incidence**2*square
+# %% ../../nbs/library/statistics/09_life_table.ipynb #1c326e40
+def _incidence_variance(
+    incidence: np.ndarray, free: np.ndarray, mine: np.ndarray, every: np.ndarray, n: np.ndarray
+) -> np.ndarray:
+    """Delta method over the hazards of all times: the incidence F moves with this cause's hazard by u
+    - vF, with the others' by w - vF.
+    """
+    rest, v, per = (
+        every - mine,
+        1 / np.where(every < 1, 1 - every, np.inf),
+        _ratio(np.ones_like(n), n),
+    )
+    u, w = free + incidence * v, incidence * v
+    mean = u * mine + w * rest
+    constant, linear, square = (
+        np.cumsum(per * x)
+        for x in (
+            u**2 * mine + w**2 * rest - mean**2,
+            v * (mean - mean * every),
+            v**2 * every * (1 - every),
+        )
+    )
+    return constant - 2 * incidence * linear + incidence**2 * square
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #a74f1849
 @dataclass(frozen=True)
 class Within:
     "Patients of whom is known that something happened to each after `low` and not after `high`."
-    low: np.ndarray   # shape (k,)
-    high: np.ndarray  # shape (k,)
-    fates: dict[int, tuple[int, int]]  # 0 last seen, 1, 2, ... causes: fewest and most of these patients to whom it happened
 
-    def share(self, fates:Sequence[int]) -> tuple[int, int]:
+    low: np.ndarray  # shape (k,)
+    high: np.ndarray  # shape (k,)
+    fates: dict[
+        int, tuple[int, int]
+    ]  # 0 last seen, 1, 2, ... causes: fewest and most of these patients to whom it happened
+
+    def share(self, fates: Sequence[int]) -> tuple[int, int]:
         "Fewest and most patients with one of these fates."
         k = len(self.low)
         other = sum(most for f, (_, most) in self.fates.items() if f not in fates)
-        return max(k - other, sum(self.fates[f][0] for f in fates if f in self.fates)), min(k, sum(self.fates[f][1] for f in fates if f in self.fates))
+        return max(k - other, sum(self.fates[f][0] for f in fates if f in self.fates)), min(
+            k, sum(self.fates[f][1] for f in fates if f in self.fates)
+        )
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #a0778249
 def at_risk_at_worst(
-    t:float,
-    known:Sequence[Within],
-    fates:Sequence[int],  # that count as the event
-    n:float,              # patients at the start
-) -> np.ndarray:          # at risk at each event, as many events as can be, shape (events,)
+    t: float,
+    known: Sequence[Within],
+    fates: Sequence[int],  # that count as the event
+    n: float,  # patients at the start
+) -> np.ndarray:  # at risk at each event, as many events as can be, shape (events,)
     "Fewest patients at risk at the events up to t: events as late, losses as early as can be."
     events, lost = [np.zeros(0)], [np.zeros(0)]
     for w in known:
@@ -230,13 +326,14 @@ def at_risk_at_worst(
     at, gone = np.sort(np.concatenate(events)), np.sort(np.concatenate(lost))
     return np.maximum(n - np.arange(len(at)) - np.searchsorted(gone, at, side="left"), 1.0)
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #b2d6e6e3
 def at_risk_at_best(
-    t:float,
-    known:Sequence[Within],
-    fates:Sequence[int],
-    n:float,
-    tied:bool=False,      # whether events may have happened at one moment
-) -> np.ndarray:          # at risk at each event, as few events as can be, shape (events,)
+    t: float,
+    known: Sequence[Within],
+    fates: Sequence[int],
+    n: float,
+    tied: bool = False,  # whether events may have happened at one moment
+) -> np.ndarray:  # at risk at each event, as few events as can be, shape (events,)
     "Most patients at risk at the events up to t: events as early, losses as late as can be."
     events, lost = [np.zeros(0)], [np.zeros(0)]
     for w in known:
@@ -250,71 +347,114 @@ def at_risk_at_best(
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #7f23afb2
 def survival_bounds(
-    times:np.ndarray,        # shape (m,)
-    known:Sequence[Within],
-    n:float,
-    fates:Sequence[int]=(1,),
+    times: np.ndarray,  # shape (m,)
+    known: Sequence[Within],
+    n: float,
+    fates: Sequence[int] = (1,),
 ) -> tuple[np.ndarray, np.ndarray]:  # shape (m,) each
     "Between which values the Kaplan-Meier estimate of all patients must lie at each time."
-    low = np.array([np.prod(1 - 1/at_risk_at_worst(t, known, fates, n)) for t in times])
-    high = np.array([np.prod(1 - 1/at_risk_at_best(t, known, fates, n)) for t in times])
+    low = np.array([np.prod(1 - 1 / at_risk_at_worst(t, known, fates, n)) for t in times])
+    high = np.array([np.prod(1 - 1 / at_risk_at_best(t, known, fates, n)) for t in times])
     return low, high
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #c93fcdbf
 def hazard_bounds(
-    times:np.ndarray,
-    known:Sequence[Within],
-    n:float,
-    fates:Sequence[int]=(1,),
+    times: np.ndarray,
+    known: Sequence[Within],
+    n: float,
+    fates: Sequence[int] = (1,),
 ) -> tuple[np.ndarray, np.ndarray]:
     "Between which values the Nelson-Aalen estimate of all patients must lie at each time."
-    low = np.array([np.sum(1/at_risk_at_best(t, known, fates, n, tied=True)) for t in times])
-    high = np.array([np.sum(1/at_risk_at_worst(t, known, fates, n)) for t in times])
+    low = np.array([np.sum(1 / at_risk_at_best(t, known, fates, n, tied=True)) for t in times])
+    high = np.array([np.sum(1 / at_risk_at_worst(t, known, fates, n)) for t in times])
     return low, high
 
+# %% ../../nbs/library/statistics/09_life_table.ipynb #74d0cad0
 def incidence_bounds(
-    times:np.ndarray,
-    known:Sequence[Within],
-    n:float,
-    cause:int,
+    times: np.ndarray,
+    known: Sequence[Within],
+    n: float,
+    cause: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Between which values the cumulative incidence must lie: each event weighs one over n times the chance of not being lost before (Satten and Datta 2001, doi:10.1198/000313001317098185)."
-    ends = np.unique(np.concatenate([[0.0], *(w.low for w in known), *(w.high[np.isfinite(w.high)] for w in known), times]))
+    """Between which values the cumulative incidence must lie: each event weighs one over n times the
+    chance of not being lost before (Satten and Datta 2001, doi:10.1198/000313001317098185).
+    """
+    ends = np.unique(
+        np.concatenate(
+            [[0.0], *(w.low for w in known), *(w.high[np.isfinite(w.high)] for w in known), times]
+        )
+    )
     worst, best = survival_bounds(ends, known, n, (0,))
-    def weight(curve:np.ndarray, t:np.ndarray) -> np.ndarray: return 1/np.maximum(n*curve[np.searchsorted(ends, np.maximum(t, 0.0))], 1e-12)
+
+    def weight(curve: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return 1 / np.maximum(n * curve[np.searchsorted(ends, np.maximum(t, 0.0))], 1e-12)
+
     low, high = np.zeros(len(times)), np.zeros(len(times))
     for i, t in enumerate(times):
         for w in known:
             fewest, most = w.share((cause,))
-            sure, can = np.sort(weight(best, w.low)[w.high <= t]), np.sort(weight(worst, np.minimum(w.high, t))[w.low < t])
-            low[i] += sure[:max(len(sure) - (len(w.low) - fewest), 0)].sum()
-            high[i] += can[max(len(can) - most, 0):].sum()
+            sure, can = (
+                np.sort(weight(best, w.low)[w.high <= t]),
+                np.sort(weight(worst, np.minimum(w.high, t))[w.low < t]),
+            )
+            low[i] += sure[: max(len(sure) - (len(w.low) - fewest), 0)].sum()
+            high[i] += can[max(len(can) - most, 0) :].sum()
     return low, np.minimum(high, 1.0)
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #cd571d02
 INK = "#333333"
-GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")  # Okabe and Ito, for groups without an order
+GROUP_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#666666",
+)  # Okabe and Ito, for groups without an order
+
 
 def curves_picture(
-    curves:pd.DataFrame,  # group, time, estimate, low, high; and least, most where something stays open
-    title:str,
-    xlabel:str,           # with the unit
-    ylabel:str,
-    start:float=1.0,      # value at time 0
-    words:str="",         # before the text alternative's numbers
+    curves: pd.DataFrame,  # group, time, estimate, low, high; and least, most where something stays open
+    title: str,
+    xlabel: str,  # with the unit
+    ylabel: str,
+    start: float = 1.0,  # value at time 0
+    words: str = "",  # before the text alternative's numbers
 ) -> Picture:
     "Step curves by group with their intervals (light) and what intervals of time leave open (darker)."
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     ax = figure.subplots()
     said = []
     for (name, part), colour in zip(curves.groupby("group", sort=False), cycle(GROUP_COLOURS)):
         x, y = np.append(0.0, part.time), np.append(start, part.estimate)
         ax.step(x, y, where="post", color=colour, lw=2, label=f"{name}")
-        ax.fill_between(part.time, part.low, part.high, step="post", color=colour, alpha=.13, lw=0)
-        if (part.most - part.least).max() > 1e-9: ax.fill_between(part.time, part.least, part.most, step="post", color=colour, alpha=.3, lw=0)
-        said.append(f"{name}: " + ", ".join(f"{y[np.searchsorted(x, t, side='right') - 1]:.3g} at {t:.3g}" for t in x[-1]*np.array([.25, .5, .75, 1.0])))
+        ax.fill_between(part.time, part.low, part.high, step="post", color=colour, alpha=0.13, lw=0)
+        if (part.most - part.least).max() > 1e-9:
+            ax.fill_between(
+                part.time, part.least, part.most, step="post", color=colour, alpha=0.3, lw=0
+            )
+        said.append(
+            f"{name}: "
+            + ", ".join(
+                f"{y[np.searchsorted(x, t, side='right') - 1]:.3g} at {t:.3g}"
+                for t in x[-1] * np.array([0.25, 0.5, 0.75, 1.0])
+            )
+        )
     open_ = (curves.most - curves.least).max() > 1e-9
-    for label, shade in (("95 % interval", .13), ("left open by intervals of time", .3))[:1 + int(open_)]: ax.fill_between([], [], [], color=INK, alpha=shade, lw=0, label=label)
+    for label, shade in (("95 % interval", 0.13), ("left open by intervals of time", 0.3))[
+        : 1 + int(open_)
+    ]:
+        ax.fill_between([], [], [], color=INK, alpha=shade, lw=0, label=label)
     ax.legend(frameon=False, fontsize=9, ncols=1 + (curves.group.nunique() > 8))
-    tidy(ax, xlim=(0, None), ylim=(0, 1.02 if start == 1 else None), xlabel=xlabel, ylabel=ylabel, title=title)
+    tidy(
+        ax,
+        xlim=(0, None),
+        ylim=(0, 1.02 if start == 1 else None),
+        xlabel=xlabel,
+        ylabel=ylabel,
+        title=title,
+    )
     return Picture(figure, f"{words or title}. " + "; ".join(said) + ".")

@@ -15,58 +15,81 @@ from .survival import kaplan_meier
 
 # %% ../../nbs/library/statistics/14_net_benefit.ipynb #d1a18e0f
 def alarms(
-    time:np.ndarray,     # follow-up, any unit, shape (n,)
-    event:np.ndarray,    # 1 where the event was seen, shape (n,)
-    chosen:np.ndarray,   # True for patients with an alarm, shape (n,)
-    horizon:float,       # in the unit of time
-) -> np.ndarray:         # true alarms, false alarms
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    chosen: np.ndarray,  # True for patients with an alarm, shape (n,)
+    horizon: float,  # in the unit of time
+) -> np.ndarray:  # true alarms, false alarms
     "How many of the chosen have the event by the horizon, and how many not, by Kaplan-Meier among them."
-    if not chosen.any(): return np.zeros(2)
+    if not chosen.any():
+        return np.zeros(2)
     S = float(kaplan_meier(time[chosen], event[chosen])(np.array(horizon)))
-    return chosen.sum()*np.array([1 - S, S])
+    return chosen.sum() * np.array([1 - S, S])
 
 # %% ../../nbs/library/statistics/14_net_benefit.ipynb #eb3bb3a5
 def alarm_sums(
-    time:np.ndarray,           # follow-up, any unit, shape (n,)
-    event:np.ndarray,          # 1 where the event was seen, shape (n,)
-    alive:np.ndarray,          # predicted probability of no event by the horizon, shape (n,)
-    horizon:float,             # in the unit of time
-    thresholds:np.ndarray,     # of risk, between 0 and 1, shape (m,)
-) -> np.ndarray:               # true and false alarms at each threshold, shape (2, m)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    alive: np.ndarray,  # predicted probability of no event by the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+    thresholds: np.ndarray,  # of risk, between 0 and 1, shape (m,)
+) -> np.ndarray:  # true and false alarms at each threshold, shape (2, m)
     "Alarms where the predicted risk reaches each threshold."
-    return np.array([alarms(time, event, 1 - alive >= p, horizon) for p in thresholds]).reshape(-1, 2).T
+    return (
+        np.array([alarms(time, event, 1 - alive >= p, horizon) for p in thresholds])
+        .reshape(-1, 2)
+        .T
+    )
 
+# %% ../../nbs/library/statistics/14_net_benefit.ipynb #80c769c0
 def net_benefit(
-    true:np.ndarray, false:np.ndarray,  # alarms
-    n:float,                            # patients
-    threshold:np.ndarray,               # of risk
+    true: np.ndarray,
+    false: np.ndarray,  # alarms
+    n: float,  # patients
+    threshold: np.ndarray,  # of risk
 ) -> np.ndarray:
     "Net benefit for each patient (Vickers and Elkin 2006, doi:10.1177/0272989X06295361)."
-    return (true - false*threshold/(1 - threshold))/n
+    return (true - false * threshold / (1 - threshold)) / n
 
 # %% ../../nbs/library/statistics/14_net_benefit.ipynb #0bd46ac7
-THRESHOLDS = tuple(np.round(np.arange(1, 20)*.05, 2))  # 5 % to 95 %
+THRESHOLDS = tuple(np.round(np.arange(1, 20) * 0.05, 2))  # 5 % to 95 %
+
 
 def decision_curve(
-    time:np.ndarray,        # follow-up, any unit, shape (n,)
-    event:np.ndarray,       # 1 where the event was seen, shape (n,)
-    alive:np.ndarray,       # predicted probability of no event by the horizon, shape (n,)
-    horizon:float,          # in the unit of time
-    thresholds:Sequence[float]=THRESHOLDS,
-    site:np.ndarray|None=None,  # hospital of each patient: alarms are counted in each, and added up
-) -> pd.DataFrame:          # index threshold; model, everybody, nobody, true, false
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    alive: np.ndarray,  # predicted probability of no event by the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+    thresholds: Sequence[float] = THRESHOLDS,
+    site: np.ndarray
+    | None = None,  # hospital of each patient: alarms are counted in each, and added up
+) -> pd.DataFrame:  # index threshold; model, everybody, nobody, true, false
     "Net benefit of the model, of treating everybody and of treating nobody."
-    cut, groups = np.asarray(thresholds, float), [np.ones(len(time), bool)] if site is None else [np.asarray(site) == s for s in dict.fromkeys(site)]
+    cut, groups = (
+        np.asarray(thresholds, float),
+        [np.ones(len(time), bool)]
+        if site is None
+        else [np.asarray(site) == s for s in dict.fromkeys(site)],
+    )
     warned = [alarm_sums(time[m], event[m], alive[m], horizon, cut) for m in groups]
     whole = [alarms(time[m], event[m], np.ones(m.sum(), bool), horizon) for m in groups]
     return curve_table(cut, np.sum(warned, axis=0), np.sum(whole, axis=0))
 
+# %% ../../nbs/library/statistics/14_net_benefit.ipynb #dd43298f
 def curve_table(
-    thresholds:np.ndarray,  # shape (m,)
-    warned:np.ndarray,      # true and false alarms of the model, shape (2, m)
-    whole:np.ndarray,       # the same if everybody had an alarm, shape (2,)
-) -> pd.DataFrame:          # index threshold; model, everybody, nobody, true, false
+    thresholds: np.ndarray,  # shape (m,)
+    warned: np.ndarray,  # true and false alarms of the model, shape (2, m)
+    whole: np.ndarray,  # the same if everybody had an alarm, shape (2,)
+) -> pd.DataFrame:  # index threshold; model, everybody, nobody, true, false
     "The decision curve from added-up alarms."
     n = float(whole.sum())
-    return pd.DataFrame({"model": net_benefit(warned[0], warned[1], n, thresholds), "everybody": net_benefit(whole[0], whole[1], n, thresholds), "nobody": 0.0,
-                         "true": warned[0], "false": warned[1]}, index=pd.Index(thresholds, name="threshold"))
+    return pd.DataFrame(
+        {
+            "model": net_benefit(warned[0], warned[1], n, thresholds),
+            "everybody": net_benefit(whole[0], whole[1], n, thresholds),
+            "nobody": 0.0,
+            "true": warned[0],
+            "false": warned[1],
+        },
+        index=pd.Index(thresholds, name="threshold"),
+    )

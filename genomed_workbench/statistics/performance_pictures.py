@@ -18,54 +18,88 @@ from .pictures import ARM_COLOURS, Picture, tidy
 # %% ../../nbs/library/statistics/16_performance_pictures.ipynb #7fbb0455
 INK, FAINT = "#333333", "#999999"
 
-def titled(title:str) -> str:
+
+def titled(title: str) -> str:
     "A title as a sentence."
     return title if title[-1:] in "?.!" else f"{title}."
 
-def of_100(share:float) -> str:
+# %% ../../nbs/library/statistics/16_performance_pictures.ipynb #0bc64946
+def of_100(share: float) -> str:
     "A share as people count."
-    return f"{100*share:.0f} of 100"
+    return f"{100 * share:.0f} of 100"
 
 # %% ../../nbs/library/statistics/16_performance_pictures.ipynb #cc1f17d5
 def calibration_curve_picture(
-    groups:pd.DataFrame|None,     # of recalibration.group_table: predicted, observed, low, high (shares alive), n
-    smooth:pd.DataFrame|None,     # predicted and observed risk along a curve
-    when:str="",                  # " within 2 years", say
-    title:str="Does the promise hold?",
-    arm:str="federated",          # decides the colour
+    groups: pd.DataFrame
+    | None,  # of recalibration.group_table: predicted, observed, low, high (shares alive), n
+    smooth: pd.DataFrame | None,  # predicted and observed risk along a curve
+    when: str = "",  # " within 2 years", say
+    title: str = "Does the promise hold?",
+    arm: str = "federated",  # decides the colour
 ) -> Picture:
     "Predicted against observed risk."
     figure = Figure(figsize=(5.6, 5), layout="constrained")
     ax, colour = figure.subplots(), ARM_COLOURS[arm]
     ax.plot([0, 1], [0, 1], ls=":", color=INK, lw=1.2, label="prediction and observation agree")
-    if smooth is not None: ax.plot(smooth.predicted, smooth.observed, color=colour, lw=2, label="smooth curve")
+    if smooth is not None:
+        ax.plot(smooth.predicted, smooth.observed, color=colour, lw=2, label="smooth curve")
     if groups is not None:
         ax.vlines(1 - groups.predicted, 1 - groups.high, 1 - groups.low, color=colour, lw=1.5)
-        ax.plot(1 - groups.predicted, 1 - groups.observed, "o", color=colour, mfc="white", mew=1.8, ms=8, label="groups of patients, 95 % interval")
-    ax.text(.97, .04, "below the line: too much feared", ha="right", fontsize=9, color="#555555")
+        ax.plot(
+            1 - groups.predicted,
+            1 - groups.observed,
+            "o",
+            color=colour,
+            mfc="white",
+            mew=1.8,
+            ms=8,
+            label="groups of patients, 95 % interval",
+        )
+    ax.text(0.97, 0.04, "below the line: too much feared", ha="right", fontsize=9, color="#555555")
     ax.legend(frameon=False, fontsize=9, loc="upper left")
     ax.set_aspect("equal")
-    for axis in (ax.xaxis, ax.yaxis): axis.set_major_formatter(PercentFormatter(1.0))
-    tidy(ax, xlim=(0, 1), ylim=(0, 1), xlabel=f"predicted risk{when}", ylabel=f"observed risk{when}", title=title)
-    said = [risks_in_words(groups, when) if groups is not None else "Too few patients for groups.", *([curve_in_words(smooth, when)] if smooth is not None else [])]
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    tidy(
+        ax,
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel=f"predicted risk{when}",
+        ylabel=f"observed risk{when}",
+        title=title,
+    )
+    said = [
+        risks_in_words(groups, when) if groups is not None else "Too few patients for groups.",
+        *([curve_in_words(smooth, when)] if smooth is not None else []),
+    ]
     return Picture(figure, " ".join([titled(title), *said]))
 
-def curve_in_words(smooth:pd.DataFrame, when:str="") -> str:
+# %% ../../nbs/library/statistics/16_performance_pictures.ipynb #daf0f21d
+def curve_in_words(smooth: pd.DataFrame, when: str = "") -> str:
     "Three places of the smooth curve in words: near its beginning, its middle and its end."
-    places = smooth.iloc[[len(smooth)//6, len(smooth)//2, len(smooth) - 1 - len(smooth)//6]]
-    return f"Along the smooth curve{when}: {'; '.join(f'{of_100(p.predicted)} predicted, {of_100(p.observed)} observed' for p in places.itertuples())}."
+    places = smooth.iloc[[len(smooth) // 6, len(smooth) // 2, len(smooth) - 1 - len(smooth) // 6]]
+    return (
+        f"Along the smooth curve{when}: "
+        f"{'; '.join(f'{of_100(p.predicted)} predicted, {of_100(p.observed)} observed' for p in places.itertuples())}."
+    )
 
-def risks_in_words(groups:pd.DataFrame, when:str="") -> str:
+# %% ../../nbs/library/statistics/16_performance_pictures.ipynb #2030e847
+def risks_in_words(groups: pd.DataFrame, when: str = "") -> str:
     "Each group in words, from the lowest risk to the highest."
-    said = ["nobody followed so long" if np.isnan(g.observed) else f"{of_100(1 - g.predicted)} predicted, {of_100(1 - g.observed)} observed{'' if np.isnan(g.low) else f' ({100*(1 - g.high):.0f} to {100*(1 - g.low):.0f})'}"
-            for g in groups.itertuples()]
+    said = [
+        "nobody followed so long"
+        if np.isnan(g.observed)
+        else f"{of_100(1 - g.predicted)} predicted, {of_100(1 - g.observed)} "
+        f"observed{'' if np.isnan(g.low) else f' ({100 * (1 - g.high):.0f} to {100 * (1 - g.low):.0f})'}"
+        for g in groups.itertuples()
+    ]
     return f"Events{when}, in {len(groups)} groups from the lowest to the highest risk: {'; '.join(said)}."
 
 # %% ../../nbs/library/statistics/16_performance_pictures.ipynb #bee6bfb8
 def decision_picture(
-    table:pd.DataFrame,   # of net_benefit.decision_curve: model, everybody, nobody by threshold
-    title:str="Is it worth acting on?",
-    arm:str="federated",  # decides the colour
+    table: pd.DataFrame,  # of net_benefit.decision_curve: model, everybody, nobody by threshold
+    title: str = "Is it worth acting on?",
+    arm: str = "federated",  # decides the colour
 ) -> Picture:
     "Net benefit over thresholds."
     figure = Figure(figsize=(6.8, 4.2), layout="constrained")
@@ -73,40 +107,81 @@ def decision_picture(
     ax.plot(table.index, table.everybody, color=FAINT, lw=1.8, ls="--", label="treat everybody")
     ax.axhline(0, color=INK, lw=1.2, ls=":", label="treat nobody")
     known = table.model.dropna()
-    ax.plot(known.index, known, "o-", color=ARM_COLOURS[arm], ms=4, lw=2, label="treat whom the model warns of")
-    top = max(known.max() if len(known) else 0, table.everybody.max(), .02)
+    ax.plot(
+        known.index,
+        known,
+        "o-",
+        color=ARM_COLOURS[arm],
+        ms=4,
+        lw=2,
+        label="treat whom the model warns of",
+    )
+    top = max(known.max() if len(known) else 0, table.everybody.max(), 0.02)
     ax.legend(frameon=False, fontsize=9)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    tidy(ax, ylim=(-.25*top, 1.08*top), xlabel="risk from which one would act (threshold)", ylabel="net benefit for each patient", title=title)
+    tidy(
+        ax,
+        ylim=(-0.25 * top, 1.08 * top),
+        xlabel="risk from which one would act (threshold)",
+        ylabel="net benefit for each patient",
+        title=title,
+    )
     return Picture(figure, f"{titled(title)} {benefit_in_words(table)}")
 
-def benefit_in_words(table:pd.DataFrame) -> str:
+# %% ../../nbs/library/statistics/16_performance_pictures.ipynb #5ac40093
+def benefit_in_words(table: pd.DataFrame) -> str:
     "Where the model is better than both, in words."
     table = table.dropna(subset="model")
-    if table.empty: return "Too few patients at every threshold."
+    if table.empty:
+        return "Too few patients at every threshold."
     better = table.model > np.maximum(table.everybody, 0) + 1e-12
-    if not better.any(): return "At no threshold is acting on the model better than treating everybody or nobody."
+    if not better.any():
+        return "At no threshold is acting on the model better than treating everybody or nobody."
     best, parts = (table.model - np.maximum(table.everybody, 0)).idxmax(), table.index[better]
     gain = table.model[best] - max(table.everybody[best], 0)
-    return (f"Acting on the model is better than treating everybody or nobody at {better.sum()} of {len(table)} thresholds, between {parts.min():.0%} and {parts.max():.0%} of risk; "
-            f"most at {best:.0%}, where it is worth {100*gain:.1f} true alarms more for 100 patients.")
+    return (
+        "Acting on the model is better than treating everybody or nobody at "
+        f"{better.sum()} of {len(table)} thresholds, between {parts.min():.0%} and "
+        f"{parts.max():.0%} of risk; "
+        f"most at {best:.0%}, where it is worth {100 * gain:.1f} true alarms more for 100 patients."
+    )
 
 # %% ../../nbs/library/statistics/16_performance_pictures.ipynb #88fd3e6f
 def risk_groups_picture(
-    curves:pd.DataFrame,  # group, n, time, alive; groups from the lowest risk to the highest
-    horizon:float,        # where the words read the curves, in the unit of time
-    unit:str="years",
-    title:str="Survival by risk group",
+    curves: pd.DataFrame,  # group, n, time, alive; groups from the lowest risk to the highest
+    horizon: float,  # where the words read the curves, in the unit of time
+    unit: str = "years",
+    title: str = "Survival by risk group",
 ) -> Picture:
     "Survival curves of ordered groups, with straight lines between the times at which they are known."
     figure = Figure(figsize=(7.5, 4.4), layout="constrained")
     ax, said, names = figure.subplots(), list[str](), list(dict.fromkeys(curves.group))
-    for name, place in zip(names, np.linspace(.85, 0, len(names))):
+    for name, place in zip(names, np.linspace(0.85, 0, len(names))):
         mine = curves[curves.group == name]
         ax.plot(mine.time, mine.alive, color=colormaps["cividis"](place), lw=2.2)
-        ax.annotate(f"{name} ({mine.n.iloc[0]:,})", (mine.time.iloc[-1], mine.alive.iloc[-1]), xytext=(5, 0), textcoords="offset points", fontsize=9, color=INK, va="center", annotation_clip=False)
+        ax.annotate(
+            f"{name} ({mine.n.iloc[0]:,})",
+            (mine.time.iloc[-1], mine.alive.iloc[-1]),
+            xytext=(5, 0),
+            textcoords="offset points",
+            fontsize=9,
+            color=INK,
+            va="center",
+            annotation_clip=False,
+        )
         reached = mine.alive[mine.time <= horizon].iloc[-1]
-        said.append(f"{name} risk {'not told so long' if mine.time.iloc[-1] < horizon else of_100(reached)}")
+        said.append(
+            f"{name} risk {'not told so long' if mine.time.iloc[-1] < horizon else of_100(reached)}"
+        )
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    tidy(ax, xlim=(0, curves.time.max()*1.12), ylim=(0, 1.02), xlabel=f"{unit} of follow-up", ylabel="event-free", title=title)
-    return Picture(figure, f"{titled(title)} Event-free after {horizon:g} {unit}: {'; '.join(said)}.")
+    tidy(
+        ax,
+        xlim=(0, curves.time.max() * 1.12),
+        ylim=(0, 1.02),
+        xlabel=f"{unit} of follow-up",
+        ylabel="event-free",
+        title=title,
+    )
+    return Picture(
+        figure, f"{titled(title)} Event-free after {horizon:g} {unit}: {'; '.join(said)}."
+    )

@@ -15,39 +15,56 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% ../../nbs/library/statistics/06_pictures.ipynb #8b3d6822
-ARM_COLOURS = {"isolated": "#D55E00", "federated": "#0072B2", "pooled": "#009E73", "clinical score": "#CC79A7"}
+ARM_COLOURS = {
+    "isolated": "#D55E00",
+    "federated": "#0072B2",
+    "pooled": "#009E73",
+    "clinical score": "#CC79A7",
+}
 VERDICT_COLOURS = {"gains": "#0072B2", "loses": "#D55E00", "cannot tell": "#777777"}
 RISK_COLOURS = {"raises the risk": "#D55E00", "lowers the risk": "#0072B2", "open": "#777777"}
-ARM_LABELS = {"isolated": "alone", "federated": "federated", "pooled": "pooled table", "clinical score": "clinical score"}
+ARM_LABELS = {
+    "isolated": "alone",
+    "federated": "federated",
+    "pooled": "pooled table",
+    "clinical score": "clinical score",
+}
 
 # %% ../../nbs/library/statistics/06_pictures.ipynb #fe3e29e2
-def tidy(ax:Any, **labels:Any) -> None:
+def tidy(ax: Any, **labels: Any) -> None:
     "Labels, and no frame above and to the right."
     ax.set(**labels)
     ax.spines[["top", "right"]].set_visible(False)
 
 # %% ../../nbs/library/statistics/06_pictures.ipynb #049626f3
-def as_png(figure:"Figure", dpi:int=110) -> bytes:
+def as_png(figure: "Figure", dpi: int = 110) -> bytes:
     "The figure as PNG bytes."
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
-def as_img(figure:"Figure", alt:str) -> str:
+# %% ../../nbs/library/statistics/06_pictures.ipynb #08ac6c04
+def as_img(figure: "Figure", alt: str) -> str:
     "An HTML img element that carries the picture and its text alternative."
-    return f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(as_png(figure)).decode()}" style="max-width:100%">'
+    return (
+        f'<img alt="{escape(alt, quote=True)}" '
+        f'src="data:image/png;base64,{base64.b64encode(as_png(figure)).decode()}" '
+        'style="max-width:100%">'
+    )
 
 # %% ../../nbs/library/statistics/06_pictures.ipynb #5f249c54
 class Picture:
     "A figure with its text alternative, shown in notebooks."
 
-    def __init__(self, figure:"Figure", alt:str):
+    def __init__(self, figure: "Figure", alt: str):
         self.figure, self.alt = figure, alt
 
-    def _repr_html_(self) -> str: return as_img(self.figure, self.alt)
+    def _repr_html_(self) -> str:
+        return as_img(self.figure, self.alt)
 
-    def __repr__(self) -> str: return self.alt
+    def __repr__(self) -> str:
+        return self.alt
 
-    def save(self, path:Any) -> None:
+    def save(self, path: Any) -> None:
         "Write the picture; the ending of the name decides the format."
         self.figure.savefig(path, dpi=150)

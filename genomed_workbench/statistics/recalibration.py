@@ -22,88 +22,122 @@ from .survival import survival_at
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #c951ce17
 NEARLY = 1e-6  # probabilities nearer to 0 or 1 are taken as this near
 
+
 def index_of(
-    alive:np.ndarray,      # predicted probability of no event (by the horizon), shape (n,)
-    kind:str="survival",   # "survival", or "binary" for a yes-or-no outcome
-) -> np.ndarray:           # higher means more risk, shape (n,)
+    alive: np.ndarray,  # predicted probability of no event (by the horizon), shape (n,)
+    kind: str = "survival",  # "survival", or "binary" for a yes-or-no outcome
+) -> np.ndarray:  # higher means more risk, shape (n,)
     "The prediction on the scale of its model: log cumulative hazard, or log odds."
     p = np.clip(np.asarray(alive, float), NEARLY, 1 - NEARLY)
     return np.log(-np.log(p)) if kind == "survival" else -logit(p)
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #ec806e61
-Terms = tuple[float, np.ndarray, np.ndarray]  # log-likelihood, gradient (p,), Hessian of minus the log-likelihood (p, p)
+Terms = tuple[
+    float, np.ndarray, np.ndarray
+]  # log-likelihood, gradient (p,), Hessian of minus the log-likelihood (p, p)
 
-def add_terms(terms:Sequence[Terms]) -> Terms:
+
+def add_terms(terms: Sequence[Terms]) -> Terms:
     "The terms of several hospitals, added up."
-    return sum(t[0] for t in terms), np.sum([t[1] for t in terms], axis=0), np.sum([t[2] for t in terms], axis=0)
+    return (
+        sum(t[0] for t in terms),
+        np.sum([t[1] for t in terms], axis=0),
+        np.sum([t[2] for t in terms], axis=0),
+    )
 
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #7d8892de
 def climb(
-    terms:Callable[[np.ndarray], Terms],  # at a given coefficient, summed over the hospitals
-    p:int,                                # coefficients
-    rounds:int=30,                        # most questions
-    enough:float=1e-11,                   # largest last step
-) -> tuple[np.ndarray, np.ndarray]:       # coefficients (p,), their covariance (p, p); NaN where the patients do not decide them
+    terms: Callable[[np.ndarray], Terms],  # at a given coefficient, summed over the hospitals
+    p: int,  # coefficients
+    rounds: int = 30,  # most questions
+    enough: float = 1e-11,  # largest last step
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # coefficients (p,), their covariance (p, p); NaN where the patients do not decide them
     "Newton's steps to the maximum likelihood, halved where the likelihood falls."
-    nothing, beta, step, best = (np.full(p, np.nan), np.full((p, p), np.nan)), np.zeros(p), np.zeros(p), -np.inf
+    nothing, beta, step, best = (
+        (np.full(p, np.nan), np.full((p, p), np.nan)),
+        np.zeros(p),
+        np.zeros(p),
+        -np.inf,
+    )
     for _ in range(rounds):
         loglik, gradient, hessian = terms(beta + step)
-        if not loglik >= best - 1e-9*abs(best): step = step/2
+        if not loglik >= best - 1e-9 * abs(best):
+            step = step / 2
         else:
             beta, best, information = beta + step, loglik, np.linalg.eigvalsh(hessian)
-            if not information[0] > 1e-10*max(information[-1], 1.0): return nothing
+            if not information[0] > 1e-10 * max(information[-1], 1.0):
+                return nothing
             step = np.linalg.solve(hessian, gradient)
-        if np.abs(step).max() < enough: return beta + step, np.linalg.inv(hessian)
+        if np.abs(step).max() < enough:
+            return beta + step, np.linalg.inv(hessian)
     return nothing
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #2f7a03cd
 def logistic_terms(
-    X:np.ndarray,       # shape (n, p)
-    event:np.ndarray,   # 0 or 1, shape (n,)
-    beta:np.ndarray,    # shape (p,)
-    offset:np.ndarray|float=0.0,
+    X: np.ndarray,  # shape (n, p)
+    event: np.ndarray,  # 0 or 1, shape (n,)
+    beta: np.ndarray,  # shape (p,)
+    offset: np.ndarray | float = 0.0,
 ) -> Terms:
     "Log-likelihood of a logistic regression and its derivatives."
     eta = X @ beta + offset
     p = expit(eta)
-    return float((event*eta - np.logaddexp(0, eta)).sum()), X.T @ (event - p), (X*(p*(1 - p))[:, None]).T @ X
+    return (
+        float((event * eta - np.logaddexp(0, eta)).sum()),
+        X.T @ (event - p),
+        (X * (p * (1 - p))[:, None]).T @ X,
+    )
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #cbc11df3
 def knots_from(
-    sums:np.ndarray,  # number of patients, sum of their index, sum of its squares
-) -> np.ndarray:      # shape (3,)
+    sums: np.ndarray,  # number of patients, sum of their index, sum of its squares
+) -> np.ndarray:  # shape (3,)
     "Knots at the 10th, 50th and 90th percentile of a bell curve with the mean and spread of the index."
     n, total, squares = sums
-    spread = np.sqrt(max(squares/n - (total/n)**2, 1e-12))
-    return total/n + spread*np.array([-1.2815515655446004, 0.0, 1.2815515655446004])
+    spread = np.sqrt(max(squares / n - (total / n) ** 2, 1e-12))
+    return total / n + spread * np.array([-1.2815515655446004, 0.0, 1.2815515655446004])
 
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #7b8f7c46
 def spline(
-    x:np.ndarray,      # shape (n,)
-    knots:np.ndarray,  # shape (3,)
-) -> np.ndarray:       # the line and the bend, shape (n, 2)
+    x: np.ndarray,  # shape (n,)
+    knots: np.ndarray,  # shape (3,)
+) -> np.ndarray:  # the line and the bend, shape (n, 2)
     "Restricted cubic spline with three knots."
     a, b, c = knots
-    def cube(k:float) -> np.ndarray: return np.maximum(x - k, 0.0)**3
-    return np.column_stack([x, (cube(a) - cube(b)*(c - a)/(c - b) + cube(c)*(b - a)/(c - b))/(c - a)**2])
+
+    def cube(k: float) -> np.ndarray:
+        return np.maximum(x - k, 0.0) ** 3
+
+    return np.column_stack(
+        [x, (cube(a) - cube(b) * (c - a) / (c - b) + cube(c) * (b - a) / (c - b)) / (c - a) ** 2]
+    )
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #ad4a34a2
 @dataclass(frozen=True)
 class Judged:
-    "Patients of one hospital, what was predicted for them, and what happened up to the horizon: ready for the regressions."
-    event: np.ndarray         # shape (n,), in the order of `index`
-    index: np.ndarray         # the prediction on the scale of its model, shape (n,)
-    order: RiskOrder | None   # who is at risk when; None for a yes-or-no outcome
+    """Patients of one hospital, what was predicted for them, and what happened up to the horizon:
+    ready for the regressions.
+    """
+
+    event: np.ndarray  # shape (n,), in the order of `index`
+    index: np.ndarray  # the prediction on the scale of its model, shape (n,)
+    order: RiskOrder | None  # who is at risk when; None for a yes-or-no outcome
 
     @classmethod
-    def of(cls,
-        time:np.ndarray,      # follow-up, any unit, shape (n,)
-        event:np.ndarray,     # 1 where the event was seen, shape (n,)
-        alive:np.ndarray,     # predicted probability of no event by the horizon, shape (n,)
-        horizon:float,        # in the unit of time
-        kind:str="survival",
+    def of(
+        cls,
+        time: np.ndarray,  # follow-up, any unit, shape (n,)
+        event: np.ndarray,  # 1 where the event was seen, shape (n,)
+        alive: np.ndarray,  # predicted probability of no event by the horizon, shape (n,)
+        horizon: float,  # in the unit of time
+        kind: str = "survival",
     ) -> "Judged":
         "Follow-up is cut at the horizon: what comes later is not what the prediction is about."
         index, seen = index_of(alive, kind), np.where(time <= horizon, event, 0.0)
-        if kind != "survival": return cls(seen, index, None)
+        if kind != "survival":
+            return cls(seen, index, None)
         order = RiskOrder.of(np.minimum(time, horizon), seen)
         return cls(seen[order.rows], index[order.rows], order)
 
@@ -112,136 +146,204 @@ class Judged:
         "Number of patients, sum of the index and of its squares."
         return np.array([len(self.index), self.index.sum(), (self.index**2).sum()])
 
-    def columns(self, knots:np.ndarray|None=None) -> np.ndarray:
+    def columns(self, knots: np.ndarray | None = None) -> np.ndarray:
         "What the event is regressed on: the index, or with knots its spline; for yes or no also a constant."
         X = self.index[:, None] if knots is None else spline(self.index, knots)
         return X if self.order else np.column_stack([np.ones(len(X)), X])
 
-    def terms(self, beta:np.ndarray, knots:np.ndarray|None=None) -> Terms:
+    def terms(self, beta: np.ndarray, knots: np.ndarray | None = None) -> Terms:
         "Log-likelihood and derivatives."
         X = self.columns(knots)
         return cox_terms(X, self.order, beta) if self.order else logistic_terms(X, self.event, beta)
 
-    def constant(self, beta:np.ndarray) -> Terms:
+    def constant(self, beta: np.ndarray) -> Terms:
         "The same for a constant alone, with the index taken as it is (yes or no)."
         return logistic_terms(np.ones((len(self.index), 1)), self.event, beta, self.index)
 
-    def observed(self, beta:np.ndarray, knots:np.ndarray) -> tuple[np.ndarray, float]:
-        "Risk as observed, by the smooth curve, for each patient; and this hospital's cumulative baseline hazard at the horizon (NaN for yes or no)."
+    def observed(self, beta: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, float]:
+        """Risk as observed, by the smooth curve, for each patient; and this hospital's cumulative
+        baseline hazard at the horizon (NaN for yes or no).
+        """
         shape = self.columns(knots) @ beta
-        if self.order is None: return expit(shape), float("nan")
+        if self.order is None:
+            return expit(shape), float("nan")
         hazard = grouped_baseline(shape, self.order, 1)[1]
         baseline = float(hazard[-1]) if len(hazard) else 0.0
-        return -np.expm1(-baseline*np.exp(shape)), baseline
+        return -np.expm1(-baseline * np.exp(shape)), baseline
 
-    def distance(self, beta:np.ndarray, knots:np.ndarray) -> np.ndarray:
+    def distance(self, beta: np.ndarray, knots: np.ndarray) -> np.ndarray:
         "Distance between predicted and observed risk of each patient, shape (n,)."
         predicted = -np.expm1(-np.exp(self.index)) if self.order else expit(self.index)
         return np.abs(predicted - self.observed(beta, knots)[0])
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #bcf7979e
 def judged_by_site(
-    time:np.ndarray, event:np.ndarray, alive:np.ndarray,  # as in Judged.of
-    horizon:float,
-    site:np.ndarray|None=None,  # hospital of each patient, shape (n,); None: all in one
-    kind:str="survival",
+    time: np.ndarray,
+    event: np.ndarray,
+    alive: np.ndarray,  # as in Judged.of
+    horizon: float,
+    site: np.ndarray | None = None,  # hospital of each patient, shape (n,); None: all in one
+    kind: str = "survival",
 ) -> list[Judged]:
     "One `Judged` a hospital, in order of first appearance."
-    if site is None: return [Judged.of(time, event, alive, horizon, kind)]
-    return [Judged.of(time[m], event[m], alive[m], horizon, kind) for m in (np.asarray(site) == s for s in dict.fromkeys(site))]
+    if site is None:
+        return [Judged.of(time, event, alive, horizon, kind)]
+    return [
+        Judged.of(time[m], event[m], alive[m], horizon, kind)
+        for m in (np.asarray(site) == s for s in dict.fromkeys(site))
+    ]
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #d000c1e2
-def fit_slope(groups:Sequence[Judged]) -> tuple[float, float]:
+def fit_slope(groups: Sequence[Judged]) -> tuple[float, float]:
     "Slope and its standard error over hospitals that each have a baseline of their own."
-    beta, covariance = climb(lambda b: add_terms([g.terms(b) for g in groups]), 1 if groups[0].order else 2)
+    beta, covariance = climb(
+        lambda b: add_terms([g.terms(b) for g in groups]), 1 if groups[0].order else 2
+    )
     return float(beta[-1]), float(np.sqrt(covariance[-1, -1]))
 
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #7cca29e9
 def calibration_slope(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    alive:np.ndarray,      # predicted probability of no event by the horizon, shape (n,)
-    horizon:float,         # in the unit of time
-    site:np.ndarray|None=None,
-    kind:str="survival",
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    alive: np.ndarray,  # predicted probability of no event by the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+    site: np.ndarray | None = None,
+    kind: str = "survival",
 ) -> tuple[float, float]:  # slope, standard error; 1 is ideal
-    "How much steeper or flatter the truth is than the prediction (Cox 1958, doi:10.1093/biomet/45.3-4.562; for survival Crowson 2016, doi:10.1177/0962280213497434)."
+    """How much steeper or flatter the truth is than the prediction (Cox 1958,
+    doi:10.1093/biomet/45.3-4.562; for survival Crowson 2016, doi:10.1177/0962280213497434).
+    """
     return fit_slope(judged_by_site(time, event, alive, horizon, site, kind))
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #d6f009bc
 def observed_expected(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    lived:np.ndarray,      # predicted probability of being alive at the end of the patient's own follow-up, or at the horizon if that is earlier, shape (n,)
-    horizon:float,
-) -> np.ndarray:           # events seen up to the horizon, events expected
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    # predicted probability of being alive at the end of the patient's own follow-up, or at the
+    # horizon if that is earlier, shape (n,)
+    lived: np.ndarray,
+    horizon: float,
+) -> np.ndarray:  # events seen up to the horizon, events expected
     "Events seen and expected up to the horizon."
-    return np.array([((event > 0) & (time <= horizon)).sum(), -np.log(np.clip(lived, NEARLY, 1.0)).sum()])
+    return np.array(
+        [((event > 0) & (time <= horizon)).sum(), -np.log(np.clip(lived, NEARLY, 1.0)).sum()]
+    )
 
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #c525456b
 def calibration_intercept(
-    seen:float, expected:float,  # of `observed_expected`, summed over hospitals
-) -> tuple[float, float]:        # log(seen/expected), its standard error; 0 is ideal
+    seen: float,
+    expected: float,  # of `observed_expected`, summed over hospitals
+) -> tuple[float, float]:  # log(seen/expected), its standard error; 0 is ideal
     "Calibration intercept on the scale of the log cumulative hazard (Crowson 2016, doi:10.1177/0962280213497434)."
-    return (float(np.log(seen/expected)), float(seen**-.5)) if seen > 0 and expected > 0 else (float("nan"), float("nan"))
+    return (
+        (float(np.log(seen / expected)), float(seen**-0.5))
+        if seen > 0 and expected > 0
+        else (float("nan"), float("nan"))
+    )
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #affc5c0f
-def fit_constant(groups:Sequence[Judged]) -> tuple[float, float]:
+def fit_constant(groups: Sequence[Judged]) -> tuple[float, float]:
     "Calibration intercept of a yes-or-no outcome, and its standard error; 0 is ideal."
     beta, covariance = climb(lambda b: add_terms([g.constant(b) for g in groups]), 1)
     return float(beta[0]), float(np.sqrt(covariance[0, 0]))
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #43e32a4e
-def fit_shape(groups:Sequence[Judged]) -> tuple[np.ndarray, np.ndarray]:
+def fit_shape(groups: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray]:
     "Coefficients of the calibration curve, and its knots."
     knots = knots_from(np.sum([g.sums for g in groups], axis=0))
-    return climb(lambda b: add_terms([g.terms(b, knots) for g in groups]), 2 if groups[0].order else 3)[0], knots
+    return climb(
+        lambda b: add_terms([g.terms(b, knots) for g in groups]), 2 if groups[0].order else 3
+    )[0], knots
 
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #cbade895
 def calibration_error(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    alive:np.ndarray,      # predicted probability of no event by the horizon, shape (n,)
-    horizon:float,         # in the unit of time
-    site:np.ndarray|None=None,
-    kind:str="survival",
-) -> pd.Series:            # ici, e50, e90
-    "Mean, median and 90th percentile of the distance between predicted risk and the smooth calibration curve (Austin 2020, doi:10.1002/sim.8570)."
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    alive: np.ndarray,  # predicted probability of no event by the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+    site: np.ndarray | None = None,
+    kind: str = "survival",
+) -> pd.Series:  # ici, e50, e90
+    """Mean, median and 90th percentile of the distance between predicted risk and the smooth
+    calibration curve (Austin 2020, doi:10.1002/sim.8570).
+    """
     groups = judged_by_site(time, event, alive, horizon, site, kind)
-    distance = np.concatenate([g.distance(*fitted) for fitted in (fit_shape(groups),) for g in groups])
-    if np.isnan(distance).any(): return pd.Series({"ici": np.nan, "e50": np.nan, "e90": np.nan})
-    return pd.Series({"ici": distance.mean(), "e50": np.median(distance), "e90": np.quantile(distance, .9)})
+    distance = np.concatenate(
+        [g.distance(*fitted) for fitted in (fit_shape(groups),) for g in groups]
+    )
+    if np.isnan(distance).any():
+        return pd.Series({"ici": np.nan, "e50": np.nan, "e90": np.nan})
+    return pd.Series(
+        {"ici": distance.mean(), "e50": np.median(distance), "e90": np.quantile(distance, 0.9)}
+    )
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #e8495150
 def group_sums(
-    time:np.ndarray, event:np.ndarray, alive:np.ndarray,  # as in Judged.of
-    horizon:float,
-    groups:int=5,
-) -> np.ndarray:  # rows: patients, alive as predicted, alive as observed, its variance; shape (4, groups)
-    "Predicted and observed survivors in groups of predicted risk, the lowest first, in one hospital. Observed and its variance are NaN where nobody of a group was followed to the horizon."
+    time: np.ndarray,
+    event: np.ndarray,
+    alive: np.ndarray,  # as in Judged.of
+    horizon: float,
+    groups: int = 5,
+) -> (
+    np.ndarray
+):  # rows: patients, alive as predicted, alive as observed, its variance; shape (4, groups)
+    """Predicted and observed survivors in groups of predicted risk, the lowest first, in one hospital.
+    Observed and its variance are NaN where nobody of a group was followed to the horizon.
+    """
     of = risk_groups(alive, groups)
-    return np.array([survivors(time[of == g], event[of == g], alive[of == g], horizon) for g in range(1, of.max(initial=0) + 1)]).reshape(-1, 4).T
+    return (
+        np.array(
+            [
+                survivors(time[of == g], event[of == g], alive[of == g], horizon)
+                for g in range(1, of.max(initial=0) + 1)
+            ]
+        )
+        .reshape(-1, 4)
+        .T
+    )
 
-def survivors(time:np.ndarray, event:np.ndarray, alive:np.ndarray, horizon:float) -> tuple[float, float, float, float]:
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #55bfed17
+def survivors(
+    time: np.ndarray, event: np.ndarray, alive: np.ndarray, horizon: float
+) -> tuple[float, float, float, float]:
     "Patients, predicted survivors, survivors by Kaplan-Meier, and Greenwood's variance of the latter."
     n, times = len(time), np.unique(time[(event > 0) & (time <= horizon)])
-    at_risk, dead = np.array([(time >= t).sum() for t in times]), np.array([((time == t) & (event > 0)).sum() for t in times])
+    at_risk, dead = (
+        np.array([(time >= t).sum() for t in times]),
+        np.array([((time == t) & (event > 0)).sum() for t in times]),
+    )
     S = survival_at(time, event, horizon)[0] if n else 0.0
-    spread = (dead/(at_risk*np.maximum(at_risk - dead, 1))).sum() if len(times) else 0.0
-    return n, float(alive.sum()), n*S, (n*S)**2*spread
+    spread = (dead / (at_risk * np.maximum(at_risk - dead, 1))).sum() if len(times) else 0.0
+    return n, float(alive.sum()), n * S, (n * S) ** 2 * spread
 
-def add_groups(each:Sequence[np.ndarray]) -> np.ndarray:  # shape (4, groups)
-    "The sums of `group_sums` over hospitals; a group that was not followed to the horizon is left out of them, its patients too."
+# %% ../../nbs/library/statistics/13_recalibration.ipynb #e6147d88
+def add_groups(each: Sequence[np.ndarray]) -> np.ndarray:  # shape (4, groups)
+    """The sums of `group_sums` over hospitals; a group that was not followed to the horizon is left
+    out of them, its patients too.
+    """
     return np.sum([np.where(np.isfinite(sums).all(axis=0), sums, 0.0) for sums in each], axis=0)
 
 # %% ../../nbs/library/statistics/13_recalibration.ipynb #50c23a0d
 def group_table(
-    sums:np.ndarray,   # of `group_sums`, or added up over hospitals by `add_groups`, shape (4, groups)
-    z:float=1.959963984540054,
-) -> pd.DataFrame:     # index group (1 = lowest risk); predicted, observed, low, high, n
-    "Predicted and observed share alive, with an interval on the scale log(-log S), NaN where nobody or everybody died. Observed is NaN where nobody was followed to the horizon."
+    sums: np.ndarray,  # of `group_sums`, or added up over hospitals by `add_groups`, shape (4, groups)
+    z: float = 1.959963984540054,
+) -> pd.DataFrame:  # index group (1 = lowest risk); predicted, observed, low, high, n
+    """Predicted and observed share alive, with an interval on the scale log(-log S), NaN where nobody
+    or everybody died. Observed is NaN where nobody was followed to the horizon.
+    """
     n, predicted, observed, variance = sums
     with np.errstate(divide="ignore", invalid="ignore"):
-        promised, S = predicted/n, observed/n
-        half = z*np.sqrt(variance)/n/np.abs(S*np.log(S))
-        low, high = S**np.exp(half), S**np.exp(-half)
+        promised, S = predicted / n, observed / n
+        half = z * np.sqrt(variance) / n / np.abs(S * np.log(S))
+        low, high = S ** np.exp(half), S ** np.exp(-half)
     inside = (S > 0) & (S < 1)
-    return pd.DataFrame({"predicted": promised, "observed": S, "low": np.where(inside, low, np.nan), "high": np.where(inside, high, np.nan), "n": n.astype(int)},
-                        index=pd.RangeIndex(1, len(n) + 1, name="group"))
+    return pd.DataFrame(
+        {
+            "predicted": promised,
+            "observed": S,
+            "low": np.where(inside, low, np.nan),
+            "high": np.where(inside, high, np.nan),
+            "n": n.astype(int),
+        },
+        index=pd.RangeIndex(1, len(n) + 1, name="group"),
+    )

@@ -15,28 +15,40 @@ from .net_benefit import alarms
 
 # %% ../../nbs/library/statistics/15_reclassification.ipynb #085e8080
 def moves(
-    before:np.ndarray,          # risk by the old model, shape (n,)
-    after:np.ndarray,           # risk by the new one, shape (n,)
-    cuts:Sequence[float]=(),    # between risk groups; none: every change is a move
-) -> np.ndarray:                # 1 up, 0 stays, -1 down, shape (n,)
+    before: np.ndarray,  # risk by the old model, shape (n,)
+    after: np.ndarray,  # risk by the new one, shape (n,)
+    cuts: Sequence[float] = (),  # between risk groups; none: every change is a move
+) -> np.ndarray:  # 1 up, 0 stays, -1 down, shape (n,)
     "Which way each patient moves."
-    if len(cuts): before, after = (np.searchsorted(np.asarray(cuts, float), r, side="right") for r in (before, after))
+    if len(cuts):
+        before, after = (
+            np.searchsorted(np.asarray(cuts, float), r, side="right") for r in (before, after)
+        )
     return np.sign(np.asarray(after) - np.asarray(before)).astype(int)
 
 # %% ../../nbs/library/statistics/15_reclassification.ipynb #517598a0
 def move_sums(
-    time:np.ndarray,     # follow-up, any unit, shape (n,)
-    event:np.ndarray,    # 1 where the event was seen, shape (n,)
-    moved:np.ndarray,    # of `moves`, shape (n,)
-    horizon:float,       # in the unit of time
-) -> np.ndarray:         # rows: with and without the event by the horizon; columns: up, down, all; shape (2, 3)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    moved: np.ndarray,  # of `moves`, shape (n,)
+    horizon: float,  # in the unit of time
+) -> (
+    np.ndarray
+):  # rows: with and without the event by the horizon; columns: up, down, all; shape (2, 3)
     "How many patients with and without the event moved up, moved down, and are there at all."
-    return np.column_stack([alarms(time, event, chosen, horizon) for chosen in (moved > 0, moved < 0, np.ones(len(time), bool))])
+    return np.column_stack(
+        [
+            alarms(time, event, chosen, horizon)
+            for chosen in (moved > 0, moved < 0, np.ones(len(time), bool))
+        ]
+    )
 
+# %% ../../nbs/library/statistics/15_reclassification.ipynb #848de118
 def net_reclassification(
-    sums:np.ndarray,  # of `move_sums`, added up over hospitals, shape (2, 3)
-) -> pd.Series:       # nri_events, nri_nonevents, nri
+    sums: np.ndarray,  # of `move_sums`, added up over hospitals, shape (2, 3)
+) -> pd.Series:  # nri_events, nri_nonevents, nri
     "Net reclassification improvement (Pencina 2011, doi:10.1002/sim.4085)."
-    with np.errstate(divide="ignore", invalid="ignore"): share = sums[:, :2]/sums[:, 2:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = sums[:, :2] / sums[:, 2:]
     events, others = float(share[0, 0] - share[0, 1]), float(share[1, 1] - share[1, 0])
     return pd.Series({"nri_events": events, "nri_nonevents": others, "nri": events + others})

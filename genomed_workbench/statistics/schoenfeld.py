@@ -12,113 +12,178 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm
 
-from .cox import Increments, RiskOrder, _weights, group_sums, lived_hazard, risk_sums, round_times
+from genomed_workbench.statistics.cox import (
+    Increments,
+    RiskOrder,
+    _weights,
+    group_sums,
+    lived_hazard,
+    risk_sums,
+    round_times,
+)
 
 # %% ../../nbs/library/statistics/08_schoenfeld.ipynb #6972cf49
 def weighted_terms(
-    X:np.ndarray,       # covariates in the sorted order of `order`, shape (n, p)
-    order:RiskOrder,
-    beta:np.ndarray,    # log hazard ratios, shape (p,)
-    weight:np.ndarray,  # weights of each event time, shape (k, W)
-    ties:str="efron",   # "efron" or "breslow"
-) -> tuple[np.ndarray, np.ndarray]:  # residuals (W, p) and variances (W, p, p), summed over the events
-    "Sums of weight times Schoenfeld residual, and of weight times variance at risk (Grambsch and Therneau 1994, doi:10.1093/biomet/81.3.515)."
+    X: np.ndarray,  # covariates in the sorted order of `order`, shape (n, p)
+    order: RiskOrder,
+    beta: np.ndarray,  # log hazard ratios, shape (p,)
+    weight: np.ndarray,  # weights of each event time, shape (k, W)
+    ties: str = "efron",  # "efron" or "breslow"
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # residuals (W, p) and variances (W, p, p), summed over the events
+    """Sums of weight times Schoenfeld residual, and of weight times variance at risk (Grambsch and
+    Therneau 1994, doi:10.1093/biomet/81.3.515).
+    """
     eta = X @ beta
     w = _weights(eta - eta.max(initial=0.0))
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
     means, each = _means(X, w, order, inc), weight[inc.which]
-    v = (w[:, None]*lived_hazard(order, inc.hazard[:, None]*weight, inc.take_back[:, None]*weight)).astype(float)
+    v = (
+        w[:, None]
+        * lived_hazard(order, inc.hazard[:, None] * weight, inc.take_back[:, None] * weight)
+    ).astype(float)
     residuals = weight.T @ group_sums(X, order) - each.T @ means
-    return residuals, np.array([(X*a[:, None]).T @ X - (means*b[:, None]).T @ means for a, b in zip(v.T, each.T)])
+    return residuals, np.array(
+        [(X * a[:, None]).T @ X - (means * b[:, None]).T @ means for a, b in zip(v.T, each.T)]
+    )
 
-def _means(X:np.ndarray, w:np.ndarray, order:RiskOrder, inc:Increments) -> np.ndarray:
+# %% ../../nbs/library/statistics/08_schoenfeld.ipynb #6a3b7b63
+def _means(X: np.ndarray, w: np.ndarray, order: RiskOrder, inc: Increments) -> np.ndarray:
     "Mean covariates of those at risk at each event, Efron's share of the tied left out, shape (d, p)."
-    wX = w[:, None]*X
-    sums = risk_sums(wX, order)[inc.which] - inc.share[:, None]*group_sums(wX, order)[inc.which]
-    return (sums/inc.phi[:, None]).astype(float)
+    wX = w[:, None] * X
+    sums = risk_sums(wX, order)[inc.which] - inc.share[:, None] * group_sums(wX, order)[inc.which]
+    return (sums / inc.phi[:, None]).astype(float)
 
 # %% ../../nbs/library/statistics/08_schoenfeld.ipynb #8b19caf1
 def proportionality(
-    features:Sequence[str],  # names, shape (p,)
-    residuals:np.ndarray,    # summed with weights 1 and g, shape (2, p)
-    variances:np.ndarray,    # summed with weights 1, g and g^2, shape (3, p, p)
-) -> pd.DataFrame:           # index = feature and GLOBAL; chi2, df, p
+    features: Sequence[str],  # names, shape (p,)
+    residuals: np.ndarray,  # summed with weights 1 and g, shape (2, p)
+    variances: np.ndarray,  # summed with weights 1, g and g^2, shape (3, p, p)
+) -> pd.DataFrame:  # index = feature and GLOBAL; chi2, df, p
     "Score test of each feature times g(t), and of all together (`cox.zph` of R's survival 3)."
-    shift = np.trace(variances[1])/max(np.trace(variances[0]), 1e-300)  # the test does not mind where g begins, arithmetic does
-    h0, h1, h2 = variances[0], variances[1] - shift*variances[0], variances[2] - 2*shift*variances[1] + shift**2*variances[0]
+    shift = np.trace(variances[1]) / max(
+        np.trace(variances[0]), 1e-300
+    )  # the test does not mind where g begins, arithmetic does
+    h0, h1, h2 = (
+        variances[0],
+        variances[1] - shift * variances[0],
+        variances[2] - 2 * shift * variances[1] + shift**2 * variances[0],
+    )
     borrowed = h1 @ np.linalg.pinv(h0, rcond=1e-10, hermitian=True)
-    score = residuals[1] - shift*residuals[0] - borrowed @ residuals[0]
+    score = residuals[1] - shift * residuals[0] - borrowed @ residuals[0]
     variance = h2 - borrowed @ h1
-    known = np.diag(h0) > 1e-9*max(np.diag(h0).max(initial=0.0), 1e-300)
-    each = np.where(known, score**2/np.where(known, np.diag(variance), 1.0), np.nan)
+    known = np.diag(h0) > 1e-9 * max(np.diag(h0).max(initial=0.0), 1e-300)
+    each = np.where(known, score**2 / np.where(known, np.diag(variance), 1.0), np.nan)
     inside = np.ix_(known, known)
-    together = float(score[known] @ np.linalg.pinv(variance[inside], rcond=1e-10, hermitian=True) @ score[known])
-    table = pd.DataFrame({"chi2": [*each, together], "df": [*known.astype(int), np.linalg.matrix_rank(variance[inside], rtol=1e-10, hermitian=True)]}, index=pd.Index([*features, "GLOBAL"], name="feature"))
+    together = float(
+        score[known] @ np.linalg.pinv(variance[inside], rcond=1e-10, hermitian=True) @ score[known]
+    )
+    table = pd.DataFrame(
+        {
+            "chi2": [*each, together],
+            "df": [
+                *known.astype(int),
+                np.linalg.matrix_rank(variance[inside], rtol=1e-10, hermitian=True),
+            ],
+        },
+        index=pd.Index([*features, "GLOBAL"], name="feature"),
+    )
     return table.assign(p=chi2.sf(table.chi2, table.df.where(table.df > 0)))
 
 # %% ../../nbs/library/statistics/08_schoenfeld.ipynb #e4a6eb44
 def effects_by_period(
-    features:Sequence[str],  # names, shape (p,)
-    beta:np.ndarray,         # the coefficients, shape (p,)
-    variance:np.ndarray,     # summed over all events, shape (p, p)
-    events:int,              # behind that sum
-    residuals:np.ndarray,    # summed in each period, shape (B, p)
-    counts:np.ndarray,       # events in each period, shape (B,)
-    edges:np.ndarray,        # where periods begin and end, ascending, shape (B + 1,)
-    level:float=0.95,
-) -> pd.DataFrame:           # feature, begin, end, events, coef, low, high
-    "Coefficient in each period by the mean of scaled Schoenfeld residuals (Grambsch and Therneau 1994, doi:10.1093/biomet/81.3.515)."
-    inverse, some = np.linalg.pinv(variance/max(events, 1), rcond=1e-10, hermitian=True), np.maximum(counts, 1)[:, None]
-    coef = np.where(counts[:, None] > 0, beta + residuals @ inverse/some, np.nan)
-    half = norm.ppf((1 + level)/2)*np.sqrt(np.diag(inverse)/some)
+    features: Sequence[str],  # names, shape (p,)
+    beta: np.ndarray,  # the coefficients, shape (p,)
+    variance: np.ndarray,  # summed over all events, shape (p, p)
+    events: int,  # behind that sum
+    residuals: np.ndarray,  # summed in each period, shape (B, p)
+    counts: np.ndarray,  # events in each period, shape (B,)
+    edges: np.ndarray,  # where periods begin and end, ascending, shape (B + 1,)
+    level: float = 0.95,
+) -> pd.DataFrame:  # feature, begin, end, events, coef, low, high
+    """Coefficient in each period by the mean of scaled Schoenfeld residuals (Grambsch and Therneau
+    1994, doi:10.1093/biomet/81.3.515).
+    """
+    inverse, some = (
+        np.linalg.pinv(variance / max(events, 1), rcond=1e-10, hermitian=True),
+        np.maximum(counts, 1)[:, None],
+    )
+    coef = np.where(counts[:, None] > 0, beta + residuals @ inverse / some, np.nan)
+    half = norm.ppf((1 + level) / 2) * np.sqrt(np.diag(inverse) / some)
     B, p = coef.shape
-    return pd.DataFrame({"feature": np.repeat(list(features), B), "begin": np.tile(edges[:-1], p), "end": np.tile(edges[1:], p), "events": np.tile(counts, p).astype(int),
-                         "coef": coef.T.ravel(), "low": (coef - half).T.ravel(), "high": (coef + half).T.ravel()})
+    return pd.DataFrame(
+        {
+            "feature": np.repeat(list(features), B),
+            "begin": np.tile(edges[:-1], p),
+            "end": np.tile(edges[1:], p),
+            "events": np.tile(counts, p).astype(int),
+            "coef": coef.T.ravel(),
+            "low": (coef - half).T.ravel(),
+            "high": (coef + half).T.ravel(),
+        }
+    )
 
 # %% ../../nbs/library/statistics/08_schoenfeld.ipynb #1422c60b
 TRANSFORMS = ("log", "identity", "km", "rank")
 
+
 def grouped_leaving(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # 1 where the event was seen, shape (n,)
-    cell:int,          # fewest patients in a count; 1 releases every time
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # times ascending, patients who left up to each, events among them
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    cell: int,  # fewest patients in a count; 1 releases every time
+) -> tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]:  # times ascending, patients who left up to each, events among them
     "How many patients have left by which time."
     t, died = np.sort(time), np.sort(time[event > 0])
-    grid = np.unique(t) if cell <= 1 else round_times(t[-1], max(t[0]/2, 1e-6)) if len(t) else t
+    grid = np.unique(t) if cell <= 1 else round_times(t[-1], max(t[0] / 2, 1e-6)) if len(t) else t
     left, events = np.searchsorted(t, grid, side="right"), np.searchsorted(died, grid, side="right")
-    if cell <= 1: return grid, left, events
+    if cell <= 1:
+        return grid, left, events
     keep, last = [], (0, 0)
     for k, (gone, died_by) in enumerate(zip(left, events)):
         lost = gone - died_by - last[0] + last[1]
-        if died_by - last[1] >= cell and (lost == 0 or lost >= cell): keep.append(k); last = (gone, died_by)
+        if died_by - last[1] >= cell and (lost == 0 or lost >= cell):
+            keep.append(k)
+            last = (gone, died_by)
     return grid[keep], left[keep], events[keep]
 
 # %% ../../nbs/library/statistics/08_schoenfeld.ipynb #e64601ba
 def common_clock(
-    sites:Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],  # each site's `grouped_leaving`
-    patients:Sequence[int],  # of each site
-    transform:str,           # "km" or "rank"
-    exact:bool,              # the sites told every single time
+    sites: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],  # each site's `grouped_leaving`
+    patients: Sequence[int],  # of each site
+    transform: str,  # "km" or "rank"
+    exact: bool,  # the sites told every single time
 ) -> tuple[np.ndarray, np.ndarray]:  # times, and g there
     "One g(t) for all hospitals, from their counts; between round times it goes straight on."
     grid = np.unique(np.concatenate([t for t, _, _ in sites]))
     left = sum(_counted(t, gone, grid, exact) for t, gone, _ in sites)
     if transform == "rank":
         gone = np.append(0.0, left)
-        return (grid, (gone[:-1] + gone[1:] + 1)/2) if exact else (np.append(0.0, grid), gone)
+        return (grid, (gone[:-1] + gone[1:] + 1) / 2) if exact else (np.append(0.0, grid), gone)
     events = np.diff(sum(_counted(t, e, grid, exact) for t, _, e in sites), prepend=0.0)
-    at_risk = sum(n - np.append(0.0, _counted(t, gone, grid, exact)[:-1]) if exact else _between(t, gone, n, grid) for (t, gone, _), n in zip(sites, patients))
-    steps = 1 - events/np.maximum(at_risk, 1e-300)
+    at_risk = sum(
+        n - np.append(0.0, _counted(t, gone, grid, exact)[:-1])
+        if exact
+        else _between(t, gone, n, grid)
+        for (t, gone, _), n in zip(sites, patients)
+    )
+    steps = 1 - events / np.maximum(at_risk, 1e-300)
     alive = np.append(1.0, np.cumprod(steps if exact else np.exp(steps - 1)))
     return (grid, 1 - alive[:-1]) if exact else (np.append(0.0, grid), 1 - alive)
 
-def _counted(times:np.ndarray, count:np.ndarray, grid:np.ndarray, exact:bool) -> np.ndarray:
+# %% ../../nbs/library/statistics/08_schoenfeld.ipynb #8155acfb
+def _counted(times: np.ndarray, count: np.ndarray, grid: np.ndarray, exact: bool) -> np.ndarray:
     "A site's cumulative count at common times."
-    if exact: return np.append(0, count)[np.searchsorted(times, grid, side="right")].astype(float)
+    if exact:
+        return np.append(0, count)[np.searchsorted(times, grid, side="right")].astype(float)
     return np.interp(grid, np.append(0.0, times), np.append(0.0, count))
 
-def _between(times:np.ndarray, left:np.ndarray, n:int, grid:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/08_schoenfeld.ipynb #b88389a0
+def _between(times: np.ndarray, left: np.ndarray, n: int, grid: np.ndarray) -> np.ndarray:
     "Patients of a site at risk in the middle of each common interval; none after its last told time."
-    middle = (np.append(0.0, grid[:-1]) + grid)/2
-    return np.where(middle < times[-1] if len(times) else False, n - _counted(times, left, middle, False), 0.0)
+    middle = (np.append(0.0, grid[:-1]) + grid) / 2
+    return np.where(
+        middle < times[-1] if len(times) else False, n - _counted(times, left, middle, False), 0.0
+    )

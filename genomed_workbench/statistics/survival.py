@@ -15,80 +15,95 @@ from scipy import stats
 @dataclass(frozen=True)
 class StepCurve:
     "A right-continuous step function that starts at 1."
-    times: np.ndarray   # where it steps, ascending, shape (k,)
+
+    times: np.ndarray  # where it steps, ascending, shape (k,)
     values: np.ndarray  # value from each step on, shape (k,)
 
-    def __call__(self, t:np.ndarray) -> np.ndarray:
+    def __call__(self, t: np.ndarray) -> np.ndarray:
         "Value at `t` (after a step at `t` itself)."
         return np.append(1.0, self.values)[np.searchsorted(self.times, t, side="right")]
 
-    def before(self, t:np.ndarray) -> np.ndarray:
+    def before(self, t: np.ndarray) -> np.ndarray:
         "Value just before `t`."
         return np.append(1.0, self.values)[np.searchsorted(self.times, t, side="left")]
 
 # %% ../../nbs/library/statistics/03_survival.ipynb #dddccef0
 def kaplan_meier(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # 1 where the event was seen, shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
 ) -> StepCurve:
     "Product-limit estimate of survival (Kaplan and Meier 1958, doi:10.1080/01621459.1958.10501452)."
     times, deaths = np.unique(time[event > 0], return_counts=True)
     at_risk = len(time) - np.searchsorted(np.sort(time), times, side="left")
-    return StepCurve(times, np.cumprod(1 - deaths/at_risk))
+    return StepCurve(times, np.cumprod(1 - deaths / at_risk))
 
 # %% ../../nbs/library/statistics/03_survival.ipynb #02ec7d65
 def survival_at(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # 1 where the event was seen, shape (n,)
-    horizon:float,     # in the unit of time
-    level:float=0.95,
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    horizon: float,  # in the unit of time
+    level: float = 0.95,
 ) -> tuple[float, float, float]:  # survival, low, high
-    "Kaplan-Meier at one time with Greenwood's interval on the log-log scale (Kalbfleisch and Prentice 2002, doi:10.1002/9781118032985)."
+    """Kaplan-Meier at one time with Greenwood's interval on the log-log scale (Kalbfleisch and
+    Prentice 2002, doi:10.1002/9781118032985).
+    """
     times, deaths = np.unique(time[(event > 0) & (time <= horizon)], return_counts=True)
     at_risk = len(time) - np.searchsorted(np.sort(time), times, side="left")
-    survival = float(np.prod(1 - deaths/at_risk))
-    if survival > 0 and time.max(initial=-np.inf) < horizon: return np.nan, np.nan, np.nan
-    if survival in (0.0, 1.0): return survival, np.nan, np.nan
-    half = stats.norm.ppf((1 + level)/2)*np.sqrt((deaths/(at_risk*(at_risk - deaths))).sum())/np.log(survival)
-    return survival, survival**np.exp(-half), survival**np.exp(half)
+    survival = float(np.prod(1 - deaths / at_risk))
+    if survival > 0 and time.max(initial=-np.inf) < horizon:
+        return np.nan, np.nan, np.nan
+    if survival in (0.0, 1.0):
+        return survival, np.nan, np.nan
+    half = (
+        stats.norm.ppf((1 + level) / 2)
+        * np.sqrt((deaths / (at_risk * (at_risk - deaths))).sum())
+        / np.log(survival)
+    )
+    return survival, survival ** np.exp(-half), survival ** np.exp(half)
 
 # %% ../../nbs/library/statistics/03_survival.ipynb #c31339bb
 def censoring_curve(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # 1 where the event was seen, shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
 ) -> StepCurve:
     "Kaplan-Meier of the time to censoring: G(t), the chance of still being under observation after t."
     event = np.asarray(event) > 0
     times, lost = np.unique(time[~event], return_counts=True)
     ended = np.sort(time)
-    at_risk = len(time) - np.searchsorted(ended, times, side="left") - _events_at(time[event], times)
-    return StepCurve(times, np.cumprod(1 - lost/np.maximum(at_risk, 1)))
+    at_risk = (
+        len(time) - np.searchsorted(ended, times, side="left") - _events_at(time[event], times)
+    )
+    return StepCurve(times, np.cumprod(1 - lost / np.maximum(at_risk, 1)))
 
-def _events_at(event_times:np.ndarray, times:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/03_survival.ipynb #d2c87e70
+def _events_at(event_times: np.ndarray, times: np.ndarray) -> np.ndarray:
     "How many of `event_times` equal each of `times`."
     s = np.sort(event_times)
     return np.searchsorted(s, times, side="right") - np.searchsorted(s, times, side="left")
 
 # %% ../../nbs/library/statistics/03_survival.ipynb #274a0c20
 def brier_terms(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    survival:np.ndarray,   # predicted probability of being alive at the horizon, shape (n,)
-    horizon:float,         # in the unit of time
-    censoring:StepCurve,   # G, from training patients
-) -> np.ndarray:           # one term a patient, shape (n,); the score is their mean
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    survival: np.ndarray,  # predicted probability of being alive at the horizon, shape (n,)
+    horizon: float,  # in the unit of time
+    censoring: StepCurve,  # G, from training patients
+) -> np.ndarray:  # one term a patient, shape (n,); the score is their mean
     "Weighted squared error of each patient's predicted survival at a horizon."
     dead, alive = (time <= horizon) & (event > 0), time > horizon
     g = np.where(dead, censoring.before(time), censoring(np.full(len(time), horizon)))
-    weight = np.where(dead | alive, 1/np.where(g > 0, g, np.inf), 0.0)
-    return weight*(alive - survival)**2
+    weight = np.where(dead | alive, 1 / np.where(g > 0, g, np.inf), 0.0)
+    return weight * (alive - survival) ** 2
 
+# %% ../../nbs/library/statistics/03_survival.ipynb #b318447b
 def brier_is_known(
-    time:np.ndarray,       # follow-up, any unit, shape (n,)
-    event:np.ndarray,      # 1 where the event was seen, shape (n,)
-    horizon:float,         # in the unit of time
-    censoring:StepCurve,   # G, from training patients
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # 1 where the event was seen, shape (n,)
+    horizon: float,  # in the unit of time
+    censoring: StepCurve,  # G, from training patients
 ) -> bool:
-    "Whether the terms stand for all patients: somebody was followed beyond the horizon and is given a weight, or nobody was lost before. Else only the dead would be judged."
+    """Whether the terms stand for all patients: somebody was followed beyond the horizon and is given
+    a weight, or nobody was lost before. Else only the dead would be judged.
+    """
     alive = time > horizon
     return bool(censoring(np.array(horizon)) > 0) if alive.any() else bool((event > 0).all())

@@ -17,73 +17,96 @@ from sklearn.tree import DecisionTreeRegressor
 from .cox import RiskOrder
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #5b41a6ec
-CUTS = np.round(np.concatenate([np.arange(-10, -3, 0.5), np.arange(-30, 31)/10, np.arange(3.5, 10.5, 0.5)]), 1)  # in standard deviations from the mean
+CUTS = np.round(
+    np.concatenate([np.arange(-10, -3, 0.5), np.arange(-30, 31) / 10, np.arange(3.5, 10.5, 0.5)]), 1
+)  # in standard deviations from the mean
+
 
 def binned(
-    Z:np.ndarray,  # standardised features, shape (n, p)
-) -> np.ndarray:   # how many cut points lie below each value, shape (n, p)
+    Z: np.ndarray,  # standardised features, shape (n, p)
+) -> np.ndarray:  # how many cut points lie below each value, shape (n, p)
     "Features as the trees see them."
     return np.searchsorted(CUTS, Z).astype(np.uint8)
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #33a90ccd
 def expected_events(
-    time:np.ndarray,   # follow-up, any unit, shape (n,)
-    event:np.ndarray,  # True where the event was seen, shape (n,)
-) -> np.ndarray:       # shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    event: np.ndarray,  # True where the event was seen, shape (n,)
+) -> np.ndarray:  # shape (n,)
     "The Nelson-Aalen cumulative hazard at each patient's own time (Aalen 1978, doi:10.1214/aos/1176344247)."
     order, out = RiskOrder.of(time, event), np.empty(len(time))
-    hazard = np.append(np.cumsum((order.tied/order.at_risk)[::-1])[::-1], 0.0)
+    hazard = np.append(np.cumsum((order.tied / order.at_risk)[::-1])[::-1], 0.0)
     out[order.rows] = hazard[order.before]
     return out
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #476ce225
 def trend_sums(
-    event:np.ndarray,     # True where the event was seen, shape (n,)
-    expected:np.ndarray,  # expected events, shape (n,)
-    ratio:np.ndarray,     # what each tree says, shape (trees, n)
-    of:np.ndarray,        # True where a tree may be judged by a patient, shape (trees, n)
-) -> np.ndarray:          # score, its variance, expected events; shape (trees, 3)
+    event: np.ndarray,  # True where the event was seen, shape (n,)
+    expected: np.ndarray,  # expected events, shape (n,)
+    ratio: np.ndarray,  # what each tree says, shape (trees, n)
+    of: np.ndarray,  # True where a tree may be judged by a patient, shape (trees, n)
+) -> np.ndarray:  # score, its variance, expected events; shape (trees, 3)
     "The score test of each tree's log ratio (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x)."
-    score, weight = np.where(of, np.log(ratio), 0.0), of*expected
+    score, weight = np.where(of, np.log(ratio), 0.0), of * expected
     whole = weight.sum(axis=1)
-    score = np.where(of, score - ((score*weight).sum(axis=1)/np.maximum(whole, 1e-300))[:, None], 0.0)
-    return np.stack([(score*(event - expected)).sum(axis=1), (score**2*weight).sum(axis=1), whole], axis=1)
+    score = np.where(
+        of, score - ((score * weight).sum(axis=1) / np.maximum(whole, 1e-300))[:, None], 0.0
+    )
+    return np.stack(
+        [(score * (event - expected)).sum(axis=1), (score**2 * weight).sum(axis=1), whole], axis=1
+    )
 
-def trend(sums:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/07_trees.ipynb #cb09eef1
+def trend(sums: np.ndarray) -> np.ndarray:
     "What the sums of `trend_sums` say of each tree, as a correlation; 0 where they say nothing; shape (trees,)."
-    return np.divide(sums[:, 0], np.sqrt(sums[:, 1]*sums[:, 2]), out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+    return np.divide(
+        sums[:, 0], np.sqrt(sums[:, 1] * sums[:, 2]), out=np.zeros(len(sums)), where=sums[:, 1] > 0
+    )
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #634d487a
 @dataclass(frozen=True)
 class Forest:
     "Trees, node after node."
+
     feature: np.ndarray  # the feature that a node asks for, shape (nodes,)
-    cut: np.ndarray      # a patient with a higher code than this goes right, shape (nodes,)
-    jump: np.ndarray     # how far away the right child stands; 0 at a leaf, shape (nodes,)
-    ratio: np.ndarray    # events seen per event expected at a leaf; 0 elsewhere, shape (nodes,)
-    size: np.ndarray     # nodes of each tree, shape (trees,)
+    cut: np.ndarray  # a patient with a higher code than this goes right, shape (nodes,)
+    jump: np.ndarray  # how far away the right child stands; 0 at a leaf, shape (nodes,)
+    ratio: np.ndarray  # events seen per event expected at a leaf; 0 elsewhere, shape (nodes,)
+    size: np.ndarray  # nodes of each tree, shape (trees,)
 
     @property
     def start(self) -> np.ndarray:
         "The first node of each tree, shape (trees,)."
         return np.cumsum(self.size) - self.size
 
-    def part(self, trees:np.ndarray) -> "Forest":
+    def part(self, trees: np.ndarray) -> "Forest":
         "Only some trees, by position."
-        nodes = np.concatenate([np.arange(s, s + k) for s, k in zip(self.start[trees], self.size[trees])]) if len(trees) else np.empty(0, int)
-        return Forest(self.feature[nodes], self.cut[nodes], self.jump[nodes], self.ratio[nodes], self.size[trees])
+        nodes = (
+            np.concatenate(
+                [np.arange(s, s + k) for s, k in zip(self.start[trees], self.size[trees])]
+            )
+            if len(trees)
+            else np.empty(0, int)
+        )
+        return Forest(
+            self.feature[nodes],
+            self.cut[nodes],
+            self.jump[nodes],
+            self.ratio[nodes],
+            self.size[trees],
+        )
 
     @classmethod
-    def joined(cls, forests:Sequence["Forest"]) -> "Forest":
+    def joined(cls, forests: Sequence["Forest"]) -> "Forest":
         "All trees of all forests."
         return cls(*(np.concatenate([getattr(f, k.name) for f in forests]) for k in fields(cls)))
 
-    def leaves(self, codes:np.ndarray) -> np.ndarray:
+    def leaves(self, codes: np.ndarray) -> np.ndarray:
         "The leaf that each patient falls into, tree by tree; codes have shape (n, p), leaves (trees, n)."
         n, p = codes.shape
         out, flat = np.repeat(self.start, n), np.ascontiguousarray(codes).ravel()
         which = np.flatnonzero(self.jump.take(out))
-        node, row = out[which], which % max(n, 1)*p
+        node, row = out[which], which % max(n, 1) * p
         while len(which):
             right = flat.take(row + self.feature.take(node)) > self.cut.take(node)
             node += np.where(right, self.jump.take(node), 1)
@@ -92,95 +115,137 @@ class Forest:
             which, node, row = which[on], node[on], row[on]
         return out.reshape(len(self.size), n)
 
-    def ratios(self, codes:np.ndarray) -> np.ndarray:
+    def ratios(self, codes: np.ndarray) -> np.ndarray:
         "What each tree says of each patient, shape (trees, n)."
         return self.ratio.take(self.leaves(codes))
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #7a09723b
-def compact(forest:Forest) -> Forest:
+def compact(forest: Forest) -> Forest:
     "The same forest in small types."
-    kinds = {"feature": np.int32, "cut": np.uint8, "jump": np.int32, "ratio": np.float64, "size": np.int64}
+    kinds = {
+        "feature": np.int32,
+        "cut": np.uint8,
+        "jump": np.int32,
+        "ratio": np.float64,
+        "size": np.int64,
+    }
     return Forest(**{k: getattr(forest, k).astype(t) for k, t in kinds.items()})
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #a87dea34
 @dataclass(frozen=True)
 class Patients:
     "What trees are grown on."
-    codes: np.ndarray     # binned features, float32, shape (n, p)
-    event: np.ndarray     # True where the event was seen, shape (n,)
+
+    codes: np.ndarray  # binned features, float32, shape (n, p)
+    event: np.ndarray  # True where the event was seen, shape (n,)
     expected: np.ndarray  # shape (n,)
 
     @classmethod
-    def of(cls, codes:np.ndarray, time:np.ndarray, event:np.ndarray) -> "Patients":
+    def of(cls, codes: np.ndarray, time: np.ndarray, event: np.ndarray) -> "Patients":
         "Work out once what every tree needs."
-        return cls(np.ascontiguousarray(codes, np.float32), np.asarray(event) > 0, expected_events(time, event))
+        return cls(
+            np.ascontiguousarray(codes, np.float32),
+            np.asarray(event) > 0,
+            expected_events(time, event),
+        )
 
     @property
     def rate(self) -> np.ndarray:
         "Observed per expected, 0 for those who left before the first event, shape (n,)."
-        return np.divide(self.event, self.expected, out=np.zeros(len(self.event)), where=self.expected > 0)
+        return np.divide(
+            self.event, self.expected, out=np.zeros(len(self.event)), where=self.expected > 0
+        )
 
-def leaf_ratio(seen:np.ndarray, expected:np.ndarray) -> np.ndarray:
+# %% ../../nbs/library/statistics/07_trees.ipynb #c5a0e5e7
+def leaf_ratio(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     "Events seen per event expected, drawn towards 1 by one event of each kind."
-    return (seen + 1)/(expected + 1)
+    return (seen + 1) / (expected + 1)
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #8097a1eb
 def grow(
-    patients:Patients,
-    times_drawn:np.ndarray,   # how often each patient is in the sample, shape (n,)
-    min_leaf:int,             # fewest different patients in a leaf
-    features:int,             # how many features to choose from at each node
-    seed:int|np.random.RandomState,
-) -> tuple[Forest, int]:      # one tree, and the different patients in its smallest leaf
+    patients: Patients,
+    times_drawn: np.ndarray,  # how often each patient is in the sample, shape (n,)
+    min_leaf: int,  # fewest different patients in a leaf
+    features: int,  # how many features to choose from at each node
+    seed: int | np.random.RandomState,
+) -> tuple[Forest, int]:  # one tree, and the different patients in its smallest leaf
     "A survival tree by local full likelihood (LeBlanc and Crowley 1992, doi:10.2307/2532300)."
-    weight = times_drawn*patients.expected
-    if not (weight*patients.event).any(): return compact(Forest(*np.array([[-1], [0], [0], [1.0], [1]]))), int((times_drawn > 0).sum())
-    model = DecisionTreeRegressor(criterion="poisson", min_samples_leaf=min_leaf, max_features=features, random_state=seed)
-    with config_context(assume_finite=True, skip_parameter_validation=True): tree = model.fit(patients.codes, patients.rate, weight, check_input=False).tree_
+    weight = times_drawn * patients.expected
+    if not (weight * patients.event).any():
+        return compact(Forest(*np.array([[-1], [0], [0], [1.0], [1]]))), int(
+            (times_drawn > 0).sum()
+        )
+    model = DecisionTreeRegressor(
+        criterion="poisson", min_samples_leaf=min_leaf, max_features=features, random_state=seed
+    )
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        tree = model.fit(patients.codes, patients.rate, weight, check_input=False).tree_
     leaf, nodes, inner = tree.apply(patients.codes), tree.node_count, tree.children_left >= 0
-    seen, expected, people = (np.bincount(leaf, w, nodes) for w in (times_drawn*patients.event, weight, weight > 0))
-    grown = Forest(np.where(inner, tree.feature, -1), np.where(inner, np.floor(tree.threshold), 0), np.where(inner, tree.children_right - np.arange(nodes), 0),
-                   np.where(inner, 0.0, leaf_ratio(seen, expected)), np.array([nodes]))
+    seen, expected, people = (
+        np.bincount(leaf, w, nodes) for w in (times_drawn * patients.event, weight, weight > 0)
+    )
+    grown = Forest(
+        np.where(inner, tree.feature, -1),
+        np.where(inner, np.floor(tree.threshold), 0),
+        np.where(inner, tree.children_right - np.arange(nodes), 0),
+        np.where(inner, 0.0, leaf_ratio(seen, expected)),
+        np.array([nodes]),
+    )
     return compact(grown), int(people[~inner].min())
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #3b6fa0c2
 def samples(
-    n:int,      # patients
-    trees:int,
-    seed:Sequence[int],
+    n: int,  # patients
+    trees: int,
+    seed: Sequence[int],
 ) -> np.ndarray:  # how often each patient is drawn for each tree, shape (trees, n)
     "Samples of n patients with replacement; the first trees get the same however many follow."
     out = np.zeros((trees, n), np.uint8)
-    for k in range(trees): out[k] = np.minimum(np.bincount(np.random.default_rng([*seed, k]).integers(n, size=n), minlength=n), 255)
+    for k in range(trees):
+        out[k] = np.minimum(
+            np.bincount(np.random.default_rng([*seed, k]).integers(n, size=n), minlength=n), 255
+        )
     return out
 
+# %% ../../nbs/library/statistics/07_trees.ipynb #d4a6dba5
 def grow_forest(
-    patients:Patients,
-    drawn:np.ndarray,      # from `samples`, shape (trees, n)
-    min_leaf:int,
-    features:int,
-    seed:Sequence[int],
-) -> tuple[Forest, int]:   # the forest, and the different patients in its smallest leaf
+    patients: Patients,
+    drawn: np.ndarray,  # from `samples`, shape (trees, n)
+    min_leaf: int,
+    features: int,
+    seed: Sequence[int],
+) -> tuple[Forest, int]:  # the forest, and the different patients in its smallest leaf
     "A random survival forest (Ishwaran 2008, doi:10.1214/08-AOAS169)."
     chance = np.random.RandomState()
-    def seeded(s:int) -> np.random.RandomState: chance.seed(s); return chance  # as RandomState(s), without the cost of making one for each small tree
-    grown = [grow(patients, d.astype(float), min_leaf, features, seeded(int(s))) for d, s in zip(drawn, np.random.SeedSequence(seed).generate_state(len(drawn)))]
+
+    def seeded(s: int) -> np.random.RandomState:
+        chance.seed(s)
+        return chance  # as RandomState(s), without the cost of making one for each small tree
+
+    grown = [
+        grow(patients, d.astype(float), min_leaf, features, seeded(int(s)))
+        for d, s in zip(drawn, np.random.SeedSequence(seed).generate_state(len(drawn)))
+    ]
     return Forest.joined([t for t, _ in grown]), min(few for _, few in grown)
 
 # %% ../../nbs/library/statistics/07_trees.ipynb #f9494426
 def mean_ratio(
-    forest:Forest,
-    codes:np.ndarray,          # binned features, shape (n, p)
-    of:np.ndarray|None=None,   # True where a tree may speak of a patient, shape (trees, n); None: always
-    rows:int=2000,             # patients at a time, for the sake of memory
-) -> np.ndarray:               # shape (n,); 1 where no tree speaks
+    forest: Forest,
+    codes: np.ndarray,  # binned features, shape (n, p)
+    of: np.ndarray
+    | None = None,  # True where a tree may speak of a patient, shape (trees, n); None: always
+    rows: int = 2000,  # patients at a time, for the sake of memory
+) -> np.ndarray:  # shape (n,); 1 where no tree speaks
     "The forest's prediction."
     out = np.ones(len(codes))
     for k in range(0, len(codes) if len(forest.size) else 0, rows):
-        said = forest.ratios(codes[k:k + rows])
-        if of is None: out[k:k + rows] = said.mean(axis=0)
+        said = forest.ratios(codes[k : k + rows])
+        if of is None:
+            out[k : k + rows] = said.mean(axis=0)
         else:
-            may = of[:, k:k + rows]
+            may = of[:, k : k + rows]
             speaking = may.sum(axis=0)
-            out[k:k + rows] = np.where(speaking > 0, np.where(may, said, 0.0).sum(axis=0)/np.maximum(speaking, 1), 1.0)
+            out[k : k + rows] = np.where(
+                speaking > 0, np.where(may, said, 0.0).sum(axis=0) / np.maximum(speaking, 1), 1.0
+            )
     return out

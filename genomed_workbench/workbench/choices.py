@@ -30,49 +30,76 @@ from ..learners.logistic import LogisticRegression
 class Name(str):
     "A variable of an earlier line, written without quotation marks."
 
-def written(value:Any) -> str:
+# %% ../../nbs/library/workbench/00_choices.ipynb #b57a2382
+def written(value: Any) -> str:
     "A value as Python source."
-    if isinstance(value, Name): return str(value)
-    if isinstance(value, str): return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping): return "{" + ", ".join(f"{written(k)}: {written(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list): return f"[{', '.join(map(written, value))}]"
-    if isinstance(value, tuple): return f"({', '.join(map(written, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, Name):
+        return str(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{written(k)}: {written(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(written, value))}{',' if len(value) == 1 else ''})"
     return repr(value)
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #5e5bc920
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "gw.load_cohort": load_cohort, "gw.read_cohort": read_cohort, "gw.Federation.by_site": Federation.by_site, "gw.Federation.split": Federation.split,
-    "gw.CoxPH": CoxPH, "gw.LogisticRegression": LogisticRegression, "FedAvg": FedAvg, "FedProx": FedProx, "FedAdam": FedAdam,
-    "gw.federate": federate, "gw.compare": compare,
+    "gw.load_cohort": load_cohort,
+    "gw.read_cohort": read_cohort,
+    "gw.Federation.by_site": Federation.by_site,
+    "gw.Federation.split": Federation.split,
+    "gw.CoxPH": CoxPH,
+    "gw.LogisticRegression": LogisticRegression,
+    "FedAvg": FedAvg,
+    "FedProx": FedProx,
+    "FedAdam": FedAdam,
+    "gw.federate": federate,
+    "gw.compare": compare,
 }
 WIDE = 100  # characters in a line of printed code
+
 
 @dataclass(frozen=True)
 class Call:
     "One statement: a function of the library called with plain values, its result kept under a name."
-    name: str                 # of the result
-    function: str             # as it is written, a key of FUNCTIONS
-    given: tuple[Any, ...]    # arguments by place
-    options: dict[str, Any]   # arguments by name
+
+    name: str  # of the result
+    function: str  # as it is written, a key of FUNCTIONS
+    given: tuple[Any, ...]  # arguments by place
+    options: dict[str, Any]  # arguments by name
 
     def __str__(self) -> str:
-        arguments = [*map(written, self.given), *(f"{k}={written(v)}" for k, v in self.options.items())]
+        arguments = [
+            *map(written, self.given),
+            *(f"{k}={written(v)}" for k, v in self.options.items()),
+        ]
         return _packed(f"{self.name} = {self.function}(", arguments)
 
-    def do(self,
-        known:Mapping[str, Any],  # what earlier calls gave, by name
-        **more:Any,               # what is not printed, because it changes no number: progress
+    def do(
+        self,
+        known: Mapping[str, Any],  # what earlier calls gave, by name
+        **more: Any,  # what is not printed, because it changes no number: progress
     ) -> Any:
         "Carry it out."
-        def value(v:Any) -> Any: return known[v] if isinstance(v, Name) else v
-        return FUNCTIONS[self.function](*map(value, self.given), **{k: value(v) for k, v in self.options.items()}, **more)
 
-def _packed(start:str, arguments:list[str]) -> str:
+        def value(v: Any) -> Any:
+            return known[v] if isinstance(v, Name) else v
+
+        return FUNCTIONS[self.function](
+            *map(value, self.given), **{k: value(v) for k, v in self.options.items()}, **more
+        )
+
+# %% ../../nbs/library/workbench/00_choices.ipynb #654491a1
+def _packed(start: str, arguments: list[str]) -> str:
     "A call in as few lines as it needs."
     lines = [start]
     for place, one in enumerate(arguments):
         end = ")" if place == len(arguments) - 1 else ", "
-        if len(lines[-1]) + len(one) + 1 > WIDE and lines[-1].strip(): lines = [*lines[:-1], lines[-1].rstrip(), "    "]
+        if len(lines[-1]) + len(one) + 1 > WIDE and lines[-1].strip():
+            lines = [*lines[:-1], lines[-1].rstrip(), "    "]
         lines[-1] += one + end
     return "\n".join(lines) if arguments else f"{start})"
 
@@ -85,48 +112,55 @@ FOLDS = 5  # of the cross-validation that chooses a penalty
 @dataclass(frozen=True)
 class Choices:
     "Everything that can be clicked in the panel."
-    source: str = "cohort"          # "cohort": a registered one; "file": one of your own
+
+    source: str = "cohort"  # "cohort": a registered one; "file": one of your own
     cohort: str = "made-up-aml"
-    outcome: str = ""               # of a registered cohort, by its name in the card; "": the first
-    file: str = ""                  # its name, beside the notebook
-    kind: str = "survival"          # of a file's outcome: "survival" or "binary"
-    time: str = ""                  # columns of the file
+    outcome: str = ""  # of a registered cohort, by its name in the card; "": the first
+    file: str = ""  # its name, beside the notebook
+    kind: str = "survival"  # of a file's outcome: "survival" or "binary"
+    time: str = ""  # columns of the file
     event: str = ""
     unit: str = "years"
-    answer: str = ""                # column with a yes or no
-    coding: str = ""                # of the event, such as "alive=0, dead=1"; "": 0 and 1
+    answer: str = ""  # column with a yes or no
+    coding: str = ""  # of the event, such as "alive=0, dead=1"; "": 0 and 1
     id: str = ""
     site: str = ""
     features: tuple[str, ...] = ()  # (): all
-    zero_time: str = "drop"         # patients without follow-up
-    divide: str = "site"            # hospitals by the "site" column or by "shares"
+    zero_time: str = "drop"  # patients without follow-up
+    divide: str = "site"  # hospitals by the "site" column or by "shares"
     small: str = "merge"
     min_patients: int = 20
-    shares: str = "60, 30, 10"      # sizes, or one number of hospitals
-    shift_outcome: float = 0.0      # how made-up hospitals differ
+    shares: str = "60, 30, 10"  # sizes, or one number of hospitals
+    shift_outcome: float = 0.0  # how made-up hospitals differ
     shift_column: str = ""
     shift_strength: float = 0.5
-    unequal: float = 0.0            # concentration of the drawn sizes, smaller is more unequal; 0: equal
+    unequal: float = 0.0  # concentration of the drawn sizes, smaller is more unequal; 0: equal
     blank_hospital: str = ""
     blank_columns: tuple[str, ...] = ()
     test_share: float = 0.2
     seed: int = 0
     model: str = "CoxPH"
-    tune: bool = True               # choose the penalty by cross-validation
+    tune: bool = True  # choose the penalty by cross-validation
     penalty: float = 0.01
     baseline: str = "per-site"
     strategy: str = "Newton"
-    mu: float = 0.1                 # of FedProx
+    mu: float = 0.1  # of FedProx
     rounds: int = 50
     engine: str = "inprocess"
-    task: str = "compare"           # "compare" the ways of training, or only "train" together
+    task: str = "compare"  # "compare" the ways of training, or only "train" together
     repeats: int = 10
-    scores: tuple[str, ...] = ()    # clinical scores to stand beside the model
+    scores: tuple[str, ...] = ()  # clinical scores to stand beside the model
 
     @property
     def outcome_kind(self) -> str:
         "survival or binary."
-        return self.kind if self.source == "file" else "survival" if "time" in _outcome_of(self) else "binary"
+        return (
+            self.kind
+            if self.source == "file"
+            else "survival"
+            if "time" in _outcome_of(self)
+            else "binary"
+        )
 
     def problems(self) -> dict[str, str]:
         "What keeps these choices from being carried out, in words, by field; empty where nothing does."
@@ -134,163 +168,319 @@ class Choices:
 
     def calls(self) -> list[Call]:
         "The calls that do what was clicked, in order."
-        return [cohort_call(self), federation_call(self), learner_call(self), *strategy_calls(self), task_call(self)]
+        return [
+            cohort_call(self),
+            federation_call(self),
+            learner_call(self),
+            *strategy_calls(self),
+            task_call(self),
+        ]
 
     def code(self) -> str:
         "The same as Python source, with the table that it ends in."
         flower = sorted({c.function for c in self.calls()} & {"FedAvg", "FedProx", "FedAdam"})
-        head = ["import genomed_workbench as gw", *(f"from flwr.serverapp.strategy import {name}" for name in flower), ""]
-        return "\n".join([*head, *map(str, self.calls()), "comparison.table" if self.task == "compare" else "run.learner.summary_"])
+        head = [
+            "import genomed_workbench as gw",
+            *(f"from flwr.serverapp.strategy import {name}" for name in flower),
+            "",
+        ]
+        return "\n".join(
+            [
+                *head,
+                *map(str, self.calls()),
+                "comparison.table" if self.task == "compare" else "run.learner.summary_",
+            ]
+        )
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #00fada7a
-def _outcome_of(c:Choices) -> dict[str, Any]:
+def _outcome_of(c: Choices) -> dict[str, Any]:
     "The outcome of a registered cohort as its card has it."
     named = card_of(c.cohort)["outcomes"]
     return named.get(c.outcome) or next(iter(named.values()))
 
-def in_play(c:Choices) -> set[str]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #a5841062
+def in_play(c: Choices) -> set[str]:
     "The fields that mean something beside the others."
-    play = {"source", "features", "divide", "test_share", "seed", "model", "tune", "strategy", "rounds", "engine", "task"}
-    if c.source == "cohort": play |= {"cohort", "outcome"}
-    else: play |= {"file", "kind", "coding", "id", "site"} | ({"time", "event", "unit"} if c.kind == "survival" else {"answer"})
-    if c.source == "file" and c.kind == "survival": play |= {"zero_time"}
+    play = {
+        "source",
+        "features",
+        "divide",
+        "test_share",
+        "seed",
+        "model",
+        "tune",
+        "strategy",
+        "rounds",
+        "engine",
+        "task",
+    }
+    if c.source == "cohort":
+        play |= {"cohort", "outcome"}
+    else:
+        play |= {"file", "kind", "coding", "id", "site"} | (
+            {"time", "event", "unit"} if c.kind == "survival" else {"answer"}
+        )
+    if c.source == "file" and c.kind == "survival":
+        play |= {"zero_time"}
     play |= {"small", "min_patients"} if c.divide == "site" else _of_shares(c)
-    if not c.tune: play |= {"penalty"}
-    if c.model == "CoxPH": play |= {"baseline"}
-    if c.strategy == "FedProx": play |= {"mu"}
+    if not c.tune:
+        play |= {"penalty"}
+    if c.model == "CoxPH":
+        play |= {"baseline"}
+    if c.strategy == "FedProx":
+        play |= {"mu"}
     return play | ({"repeats", "scores"} if c.task == "compare" else set())
 
-def _of_shares(c:Choices) -> set[str]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #c82f4b90
+def _of_shares(c: Choices) -> set[str]:
     "The fields of made-up hospitals."
     play = {"shares", "shift_outcome", "shift_column", "blank_hospital"}
-    if c.shift_column: play |= {"shift_strength"}
-    if c.blank_hospital: play |= {"blank_columns"}
+    if c.shift_column:
+        play |= {"shift_strength"}
+    if c.blank_hospital:
+        play |= {"blank_columns"}
     return play | ({"unequal"} if len(c.shares.replace(",", " ").split()) == 1 else set())
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #2f0eafc2
-def cohort_call(c:Choices) -> Call:
+def cohort_call(c: Choices) -> Call:
     "The line that opens the patients."
     if c.source == "cohort":
         options: dict[str, Any] = {"outcome": c.outcome} if c.outcome else {}
         return Call("cohort", "gw.load_cohort", (c.cohort,), options | _features(c))
     options = {"time": c.time, "event": c.event} if c.kind == "survival" else {"outcome": c.answer}
-    if c.site: options["site"] = c.site
+    if c.site:
+        options["site"] = c.site
     options |= _features(c)
-    if c.id: options["id"] = c.id
-    if c.kind == "survival": options |= {"unit": c.unit, "zero_time": c.zero_time}
-    if c.coding.strip(): options["event_values"] = coding_of(c.coding)
+    if c.id:
+        options["id"] = c.id
+    if c.kind == "survival":
+        options |= {"unit": c.unit, "zero_time": c.zero_time}
+    if c.coding.strip():
+        options["event_values"] = coding_of(c.coding)
     return Call("cohort", "gw.read_cohort", (c.file,), options)
 
-def _features(c:Choices) -> dict[str, Any]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #1512b38b
+def _features(c: Choices) -> dict[str, Any]:
     "The features, where some were chosen."
     return {"features": list(c.features)} if c.features else {}
 
-def coding_of(text:str) -> dict[str, int]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #ceab2df8
+def coding_of(text: str) -> dict[str, int]:
     "The coding of an event from words such as alive=0, dead=1."
-    if (coding := coding_in(text)) is None: raise ValueError(f"{text!r}: write each value with 0 (no event) or 1 (event), such as alive=0, dead=1.")
+    if (coding := coding_in(text)) is None:
+        raise ValueError(
+            f"{text!r}: write each value with 0 (no event) or 1 (event), such as alive=0, dead=1."
+        )
     return coding
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #602a49b2
-def federation_call(c:Choices) -> Call:
+def federation_call(c: Choices) -> Call:
     "The line that makes the hospitals."
     common = {"test_share": c.test_share, "seed": c.seed}
-    if c.divide == "site": return Call("federation", "gw.Federation.by_site", (Name("cohort"),), common | {"min_patients": c.min_patients, "small": c.small})
+    if c.divide == "site":
+        return Call(
+            "federation",
+            "gw.Federation.by_site",
+            (Name("cohort"),),
+            common | {"min_patients": c.min_patients, "small": c.small},
+        )
     shift = shift_of(c)
-    return Call("federation", "gw.Federation.split", (Name("cohort"), shares_of(c.shares)), common | ({"shift": shift} if shift else {}))
+    return Call(
+        "federation",
+        "gw.Federation.split",
+        (Name("cohort"), shares_of(c.shares)),
+        common | ({"shift": shift} if shift else {}),
+    )
 
-def shares_of(text:str) -> tuple[float, ...]|int:
+# %% ../../nbs/library/workbench/00_choices.ipynb #b19651b3
+def shares_of(text: str) -> tuple[float, ...] | int:
     "Sizes from words such as 60, 30, 10; one number alone is a number of hospitals."
     parts = [p.strip() for p in text.split(",") if p.strip()]
-    try: values = [float(p) for p in parts]
-    except ValueError: values = []
+    try:
+        values = [float(p) for p in parts]
+    except ValueError:
+        values = []
     if not values or not all(math.isfinite(v) and v > 0 for v in values):
-        raise ValueError(f"{text!r}: write the sizes of the hospitals as numbers above zero, such as 60, 30, 10; or one number of hospitals, such as 5.")
+        raise ValueError(
+            f"{text!r}: write the sizes of the hospitals as numbers above zero, such as 60, "
+            "30, 10; or one number of hospitals, such as 5."
+        )
     plain = tuple(int(v) if v == int(v) else v for v in values)
-    if len(plain) > 1: return plain
-    if not isinstance(plain[0], int) or plain[0] < 2: raise ValueError(f"{text!r}: one number alone is a number of hospitals; write 2 or more, or several sizes such as 60, 30, 10.")
+    if len(plain) > 1:
+        return plain
+    if not isinstance(plain[0], int) or plain[0] < 2:
+        raise ValueError(
+            f"{text!r}: one number alone is a number of hospitals; write 2 or more, or "
+            "several sizes such as 60, 30, 10."
+        )
     return plain[0]
 
-def shift_of(c:Choices) -> dict[str, Any]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #b8b88b73
+def shift_of(c: Choices) -> dict[str, Any]:
     "How the made-up hospitals differ, as `Federation.split` takes it."
     shift: dict[str, Any] = {}
-    if c.shift_outcome: shift["outcome"] = c.shift_outcome
-    if c.shift_column and c.shift_strength: shift["covariate"] = {c.shift_column: c.shift_strength}
-    if c.unequal and isinstance(shares_of(c.shares), int): shift["size"] = c.unequal
-    if c.blank_hospital and c.blank_columns: shift["missing"] = {c.blank_hospital: list(c.blank_columns)}
+    if c.shift_outcome:
+        shift["outcome"] = c.shift_outcome
+    if c.shift_column and c.shift_strength:
+        shift["covariate"] = {c.shift_column: c.shift_strength}
+    if c.unequal and isinstance(shares_of(c.shares), int):
+        shift["size"] = c.unequal
+    if c.blank_hospital and c.blank_columns:
+        shift["missing"] = {c.blank_hospital: list(c.blank_columns)}
     return shift
 
-def hospital_names(text:str) -> list[str]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #6a3706f3
+def hospital_names(text: str) -> list[str]:
     "The names that made-up hospitals will have; none where the sizes cannot be read."
-    try: shares = shares_of(text)
-    except ValueError: return []
+    try:
+        shares = shares_of(text)
+    except ValueError:
+        return []
     return [hospital_name(i) for i in range(shares if isinstance(shares, int) else len(shares))]
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #ff50ad0a
-def learner_call(c:Choices) -> Call:
+def learner_call(c: Choices) -> Call:
     "The line that makes the learner."
     options: dict[str, Any] = {} if c.tune else {"penalty": c.penalty}
-    if c.model == "CoxPH" and c.baseline == "shared": options |= {"baseline": "shared", "disclosure": "simulation"}
+    if c.model == "CoxPH" and c.baseline == "shared":
+        options |= {"baseline": "shared", "disclosure": "simulation"}
     return Call("learner", f"gw.{c.model}", (), options)
 
-def strategy_calls(c:Choices) -> list[Call]:
+# %% ../../nbs/library/workbench/00_choices.ipynb #a8823cd7
+def strategy_calls(c: Choices) -> list[Call]:
     "The line that makes a strategy of Flower's, unless it is the learner's own."
-    return [] if c.strategy == "Newton" else [Call("strategy", c.strategy, (), {"proximal_mu": c.mu} if c.strategy == "FedProx" else {})]
+    return (
+        []
+        if c.strategy == "Newton"
+        else [
+            Call(
+                "strategy", c.strategy, (), {"proximal_mu": c.mu} if c.strategy == "FedProx" else {}
+            )
+        ]
+    )
 
-def task_call(c:Choices) -> Call:
+# %% ../../nbs/library/workbench/00_choices.ipynb #3e3d9029
+def task_call(c: Choices) -> Call:
     "The line that does the work."
-    options: dict[str, Any] = {"rounds": c.rounds, "engine": c.engine} | ({} if c.strategy == "Newton" else {"strategy": Name("strategy")})
-    if c.task == "train": return Call("run", "gw.federate", (Name("federation"), Name("learner")), options | {"tune": FOLDS if c.tune else 0, "seed": c.seed})
+    options: dict[str, Any] = {"rounds": c.rounds, "engine": c.engine} | (
+        {} if c.strategy == "Newton" else {"strategy": Name("strategy")}
+    )
+    if c.task == "train":
+        return Call(
+            "run",
+            "gw.federate",
+            (Name("federation"), Name("learner")),
+            options | {"tune": FOLDS if c.tune else 0, "seed": c.seed},
+        )
     scores = {"scores": list(c.scores)} if c.scores else {}
-    return Call("comparison", "gw.compare", (Name("federation"), Name("learner")), {"repeats": c.repeats, "tune": c.tune} | options | scores)
+    return Call(
+        "comparison",
+        "gw.compare",
+        (Name("federation"), Name("learner")),
+        {"repeats": c.repeats, "tune": c.tune} | options | scores,
+    )
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #ed9930d9
 Said = Iterator[tuple[str, str]]
 
-def check_patients(c:Choices) -> Said:
+
+def check_patients(c: Choices) -> Said:
     "Is there a cohort, or a file with the columns of its outcome?"
     if c.source == "cohort":
-        if not c.cohort: yield "cohort", "Choose a cohort."
+        if not c.cohort:
+            yield "cohort", "Choose a cohort."
         return
-    if not c.file: yield "file", "Choose a file: upload one, or pick one that lies beside this notebook."
+    if not c.file:
+        yield "file", "Choose a file: upload one, or pick one that lies beside this notebook."
     if c.kind == "survival":
-        if not c.time: yield "time", "Choose the column with the follow-up time."
-        if not c.event: yield "event", "Choose the column that says whether the event was seen."
-        if c.time and c.time == c.event: yield "event", f"{c.event!r} cannot be the time and the event at once. Choose another column."
-    elif not c.answer: yield "answer", "Choose the column with the yes or no."
+        if not c.time:
+            yield "time", "Choose the column with the follow-up time."
+        if not c.event:
+            yield "event", "Choose the column that says whether the event was seen."
+        if c.time and c.time == c.event:
+            yield (
+                "event",
+                f"{c.event!r} cannot be the time and the event at once. Choose another column.",
+            )
+    elif not c.answer:
+        yield "answer", "Choose the column with the yes or no."
     taken = {c.time, c.event} if c.kind == "survival" else {c.answer}
-    if both := [f for f in c.features if f in taken]: yield "features", f"{', '.join(both)} is the outcome and cannot be a feature as well: a model would look the answer up. Leave it out."
-    if c.coding.strip(): yield from _said("coding", coding_of, c.coding)
+    if both := [f for f in c.features if f in taken]:
+        yield (
+            "features",
+            f"{', '.join(both)} is the outcome and cannot be a feature as well: a model "
+            "would look the answer up. Leave it out.",
+        )
+    if c.coding.strip():
+        yield from _said("coding", coding_of, c.coding)
 
-def check_hospitals(c:Choices) -> Said:
+# %% ../../nbs/library/workbench/00_choices.ipynb #c345058a
+def check_hospitals(c: Choices) -> Said:
     "Can hospitals be made so?"
     if c.divide == "site":
         has = bool(c.site) if c.source == "file" else not c.cohort or "site" in card_of(c.cohort)
-        if not has: yield "divide", "There is no column with the hospital here. " + ("Choose one above, or m" if c.source == "file" else "M") + "ake hospitals up by shares."
-        if c.min_patients < 1: yield "min_patients", "Write a number of patients from 1 up."
-    else: yield from _said("shares", shares_of, c.shares)
+        if not has:
+            yield (
+                "divide",
+                "There is no column with the hospital here. "
+                + ("Choose one above, or m" if c.source == "file" else "M")
+                + "ake hospitals up by shares.",
+            )
+        if c.min_patients < 1:
+            yield "min_patients", "Write a number of patients from 1 up."
+    else:
+        yield from _said("shares", shares_of, c.shares)
     for field in ("shift_outcome", "shift_strength"):
-        if not 0 <= getattr(c, field) <= 1: yield field, "Write a strength from 0 (hospitals alike) to 1 (as unlike as can be)."
-    if c.unequal < 0: yield "unequal", "Write 0 for equal sizes, or a number above zero; the smaller, the more unequal."
-    if not 0 <= c.test_share < 1: yield "test_share", "Write a share from 0 up to, but not including, 1."
-    elif c.test_share == 0 and c.task == "compare": yield "test_share", "To compare, some patients must be kept for testing: write a share such as 0.2, or only train."
-    if c.seed < 0: yield "seed", "Write a whole number from 0 up."
+        if not 0 <= getattr(c, field) <= 1:
+            yield field, "Write a strength from 0 (hospitals alike) to 1 (as unlike as can be)."
+    if c.unequal < 0:
+        yield (
+            "unequal",
+            "Write 0 for equal sizes, or a number above zero; the smaller, the more unequal.",
+        )
+    if not 0 <= c.test_share < 1:
+        yield "test_share", "Write a share from 0 up to, but not including, 1."
+    elif c.test_share == 0 and c.task == "compare":
+        yield (
+            "test_share",
+            "To compare, some patients must be kept for testing: write a share such as 0.2, or only train.",
+        )
+    if c.seed < 0:
+        yield "seed", "Write a whole number from 0 up."
 
-def _said(field:str, read:Callable[[str], Any], text:str) -> Said:
+# %% ../../nbs/library/workbench/00_choices.ipynb #470c1e5d
+def _said(field: str, read: Callable[[str], Any], text: str) -> Said:
     "What a reader of words has to say about them."
-    try: read(text)
-    except ValueError as e: yield field, str(e)
+    try:
+        read(text)
+    except ValueError as e:
+        yield field, str(e)
 
 # %% ../../nbs/library/workbench/00_choices.ipynb #223e6643
-def check_learning(c:Choices) -> Said:
+def check_learning(c: Choices) -> Said:
     "Do learner, strategy and engine go together?"
     if c.cohort or c.source == "file":
         fits = next(name for name, kind in LEARNERS.items() if kind == c.outcome_kind)
         learns = {"survival": "the time to an event", "binary": "a yes or no"}
-        if c.model != fits: yield "model", f"{c.model} learns {learns[LEARNERS[c.model]]}, but the outcome is {learns[c.outcome_kind]}. Choose {fits}."
-    if not c.tune and not 0 <= c.penalty < math.inf: yield "penalty", "Write a number from zero up, such as 0.01."
-    if c.strategy == "FedProx" and not 0 <= c.mu < math.inf: yield "mu", "Write a number from zero up, such as 0.1."
-    if c.rounds < 1: yield "rounds", "Write a whole number from 1 up."
-    if c.task == "compare" and c.repeats < 1: yield "repeats", "Write a whole number from 1 up."
-    if c.engine == "ray" and not find_spec("ray"): yield "engine", 'Ray is not installed here. Choose "in this process", or install it: pip install "genomed-workbench[ray]".'
+        if c.model != fits:
+            yield (
+                "model",
+                f"{c.model} learns {learns[LEARNERS[c.model]]}, but the outcome is "
+                f"{learns[c.outcome_kind]}. Choose {fits}.",
+            )
+    if not c.tune and not 0 <= c.penalty < math.inf:
+        yield "penalty", "Write a number from zero up, such as 0.01."
+    if c.strategy == "FedProx" and not 0 <= c.mu < math.inf:
+        yield "mu", "Write a number from zero up, such as 0.1."
+    if c.rounds < 1:
+        yield "rounds", "Write a whole number from 1 up."
+    if c.task == "compare" and c.repeats < 1:
+        yield "repeats", "Write a whole number from 1 up."
+    if c.engine == "ray" and not find_spec("ray"):
+        yield (
+            "engine",
+            'Ray is not installed here. Choose "in this process", or install it: pip install "genomed-workbench[ray]".',
+        )
+
 
 CHECKS: tuple[Callable[[Choices], Said], ...] = (check_patients, check_hospitals, check_learning)

@@ -24,61 +24,116 @@ from .words import LABELS
 def loadable() -> tuple[list[tuple[str, str]], list[str]]:
     "Cohorts for the menu (label, name), and a sentence for each that cannot be loaded here."
     listed = cohorts()
-    ready = [(f"{name}: {int(row.n):,} {'virtual' if row['real or virtual'] == 'virtual' else 'real'} patients", str(name)) for name, row in listed.iterrows() if row.available == "yes"]
-    return ready, [f"{name} ({int(row.n):,} patients): {row.available}" for name, row in listed.iterrows() if row.available != "yes"]
+    ready = [
+        (
+            f"{name}: {int(row.n):,} {'virtual' if row['real or virtual'] == 'virtual' else 'real'} patients",
+            str(name),
+        )
+        for name, row in listed.iterrows()
+        if row.available == "yes"
+    ]
+    return ready, [
+        f"{name} ({int(row.n):,} patients): {row.available}"
+        for name, row in listed.iterrows()
+        if row.available != "yes"
+    ]
 
-def first_cohort(ready:Sequence[tuple[str, str]]) -> str:
+# %% ../../nbs/library/workbench/04_controls.ipynb #788b886a
+def first_cohort(ready: Sequence[tuple[str, str]]) -> str:
     "The one to begin with: real patients at many hospitals where they can be had."
     names = [name for _, name in ready]
     return "leukemia-nw-england" if "leukemia-nw-england" in names else names[0] if names else ""
 
-def outcomes_of(name:str) -> list[tuple[str, str]]:
+# %% ../../nbs/library/workbench/04_controls.ipynb #b5d4ea40
+def outcomes_of(name: str) -> list[tuple[str, str]]:
     "Outcomes of a registered cohort for the menu (label, name)."
-    return [(entry.get("description", key).split(";")[0], key) for key, entry in card_of(name)["outcomes"].items()] if name else []
+    return (
+        [
+            (entry.get("description", key).split(";")[0], key)
+            for key, entry in card_of(name)["outcomes"].items()
+        ]
+        if name
+        else []
+    )
 
 # %% ../../nbs/library/workbench/04_controls.ipynb #37633a89
 MENUS: dict[str, list[tuple[str, Any]]] = {
     "source": [("a registered cohort", "cohort"), ("a file of mine", "file")],
     "kind": [("time to an event", "survival"), ("yes or no", "binary")],
     "unit": [(u, u) for u in ("years", "months", "weeks", "days")],
-    "zero_time": [("leave the patients out", "drop"), ("count as half a unit", "half-unit"), ("refuse the file", "error")],
+    "zero_time": [
+        ("leave the patients out", "drop"),
+        ("count as half a unit", "half-unit"),
+        ("refuse the file", "error"),
+    ],
     "divide": [("as they are", "site"), ("made up by shares", "shares")],
     "small": [("merge them", "merge"), ("keep them", "keep"), ("refuse", "error")],
     "model": [("Cox model" if m == "CoxPH" else "logistic regression", m) for m in LEARNERS],
     "tune": [("cross-validated", True), ("fixed", False)],
     "baseline": [("one per hospital", "per-site"), ("shared (simulation)", "shared")],
     "strategy": [("Newton steps (exact)" if s == "Newton" else s, s) for s in STRATEGIES],
-    "engine": [("in this process" if e == "inprocess" else "Flower on Ray" if find_spec("ray") else "Flower on Ray (not installed)", e) for e in ENGINES],
+    "engine": [
+        (
+            "in this process"
+            if e == "inprocess"
+            else "Flower on Ray"
+            if find_spec("ray")
+            else "Flower on Ray (not installed)",
+            e,
+        )
+        for e in ENGINES
+    ],
     "task": [("compare alone, together, pooled", "compare"), ("only train together", "train")],
 }
 RADIO = ("source", "kind", "divide", "task")
 MANY = ("features", "blank_columns", "scores")
 TIPS = {
-    "features": "None marked: all. Hold Ctrl (or Cmd) to mark several.", "coding": "Leave empty for 0 and 1; otherwise such as alive=0, dead=1.", "shares": "Sizes such as 60, 30, 10, or one number of hospitals such as 5.",
-    "unequal": "With one number of hospitals: 0 makes them equal, 0.5 very unequal, 5 a little.", "shift_outcome": "The first hospitals get more of the patients with an early event.",
-    "shift_column": "The first hospitals get the higher values of this variable.", "blank_hospital": "A hospital that lacks some variables altogether.", "seed": "The same seed gives the same patients, splits and numbers.",
-    "test_share": "Share of each hospital's patients that no model learns from.", "repeats": "How often the test patients are drawn anew; 20 give steadier intervals.", "mu": "How strongly FedProx pulls a hospital's weights back to the common ones.",
-    "tune": "Chosen by every model inside its own training patients, or one fixed value.", "baseline": "A shared one needs the times of single patients' events: in a simulation only.",
-    "penalty": "Ridge per patient on standardised coefficients.", "scores": "A published score to stand beside the model.",
+    "features": "None marked: all. Hold Ctrl (or Cmd) to mark several.",
+    "coding": "Leave empty for 0 and 1; otherwise such as alive=0, dead=1.",
+    "shares": "Sizes such as 60, 30, 10, or one number of hospitals such as 5.",
+    "unequal": "With one number of hospitals: 0 makes them equal, 0.5 very unequal, 5 a little.",
+    "shift_outcome": "The first hospitals get more of the patients with an early event.",
+    "shift_column": "The first hospitals get the higher values of this variable.",
+    "blank_hospital": "A hospital that lacks some variables altogether.",
+    "seed": "The same seed gives the same patients, splits and numbers.",
+    "test_share": "Share of each hospital's patients that no model learns from.",
+    "repeats": "How often the test patients are drawn anew; 20 give steadier intervals.",
+    "mu": "How strongly FedProx pulls a hospital's weights back to the common ones.",
+    "tune": "Chosen by every model inside its own training patients, or one fixed value.",
+    "baseline": "A shared one needs the times of single patients' events: in a simulation only.",
+    "penalty": "Ridge per patient on standardised coefficients.",
+    "scores": "A published score to stand beside the model.",
 }
 
 # %% ../../nbs/library/workbench/04_controls.ipynb #bd0b4623
-def control(field:str, value:Any) -> Any:
+def control(field: str, value: Any) -> Any:
     "The control of one choice."
     common = {"description": LABELS[field], "tooltip": TIPS.get(field, LABELS[field])}
-    if field in RADIO: return widgets.RadioButtons(options=MENUS[field], value=value, orientation="horizontal", **common)
-    if field in MENUS: return widgets.Dropdown(options=MENUS[field], value=value, **common)
-    if field in MANY: return widgets.SelectMultiple(options=(), rows=5, **common)
-    if isinstance(value, int): return widgets.IntText(value, **common)
-    if isinstance(value, float): return widgets.FloatText(value, step=0.1, **common)
-    if field in ("coding", "shares"): return widgets.Text(value, continuous_update=False, placeholder=TIPS[field].split(";")[0], **common)
+    if field in RADIO:
+        return widgets.RadioButtons(
+            options=MENUS[field], value=value, orientation="horizontal", **common
+        )
+    if field in MENUS:
+        return widgets.Dropdown(options=MENUS[field], value=value, **common)
+    if field in MANY:
+        return widgets.SelectMultiple(options=(), rows=5, **common)
+    if isinstance(value, int):
+        return widgets.IntText(value, **common)
+    if isinstance(value, float):
+        return widgets.FloatText(value, step=0.1, **common)
+    if field in ("coding", "shares"):
+        return widgets.Text(
+            value, continuous_update=False, placeholder=TIPS[field].split(";")[0], **common
+        )
     return widgets.Dropdown(options=[("", "")], value="", **common)
 
+# %% ../../nbs/library/workbench/04_controls.ipynb #aee87eba
 def all_controls() -> dict[str, Any]:
     "Every control by the name of its choice."
     return {name: control(name, getattr(Choices(), name)) for name in Choices.__dataclass_fields__}
 
-def fill(menu:Any, options:Sequence[Any], value:Any=None) -> None:
+# %% ../../nbs/library/workbench/04_controls.ipynb #37e3a4ec
+def fill(menu: Any, options: Sequence[Any], value: Any = None) -> None:
     "Give a menu other options, and keep what was chosen where it is still among them."
     pairs = [o if isinstance(o, tuple) else (str(o), o) for o in options]
     known = [v for _, v in pairs]
@@ -87,36 +142,70 @@ def fill(menu:Any, options:Sequence[Any], value:Any=None) -> None:
         menu.options, menu.value, menu.rows = pairs, (), min(max(len(pairs), 3), 7)
         menu.value = kept
     else:
-        chosen = value if value in known else menu.value if menu.value in known else known[0] if known else None
+        chosen = (
+            value
+            if value in known
+            else menu.value
+            if menu.value in known
+            else known[0]
+            if known
+            else None
+        )
         menu.options = pairs
         menu.value = chosen
 
-def choose(one:Any, value:Any) -> None:
+# %% ../../nbs/library/workbench/04_controls.ipynb #e4d1feec
+def choose(one: Any, value: Any) -> None:
     "Set a control; a menu gets an entry for a value that it does not know yet."
     if isinstance(one, (widgets.Dropdown, widgets.SelectMultiple)):
         wanted = list(value) if isinstance(one, widgets.SelectMultiple) else [value]
         pairs = [o if isinstance(o, tuple) else (str(o), o) for o in one.options]
-        fill(one, [*pairs, *((str(v), v) for v in wanted if v not in [known for _, known in pairs])], value)
-    else: one.value = value
+        fill(
+            one,
+            [*pairs, *((str(v), v) for v in wanted if v not in [known for _, known in pairs])],
+            value,
+        )
+    else:
+        one.value = value
 
 # %% ../../nbs/library/workbench/04_controls.ipynb #8e31fb8f
-def classed(widget:Any, *names:str) -> Any:
+def classed(widget: Any, *names: str) -> Any:
     "A widget with names for the style sheet."
-    for name in names: widget.add_class(name)
+    for name in names:
+        widget.add_class(name)
     return widget
 
-def head(number:int, title:str, words:str) -> Any:
+# %% ../../nbs/library/workbench/04_controls.ipynb #c6522141
+def head(number: int, title: str, words: str) -> Any:
     "The heading of a card."
-    return widgets.HTML(f'<div class="gwb-head"><span class="gwb-number" aria-hidden="true">{number}</span><div><h3>{html.escape(title)}</h3><p>{html.escape(words)}</p></div></div>')
+    return widgets.HTML(
+        '<div class="gwb-head"><span class="gwb-number" '
+        f'aria-hidden="true">{number}</span><div><h3>{html.escape(title)}</h3><p>{html.escape(words)}</p></div></div>'
+    )
 
-def form(*parts:Any) -> Any:
+# %% ../../nbs/library/workbench/04_controls.ipynb #dc8604c1
+def form(*parts: Any) -> Any:
     "Controls side by side, as many as there is room for."
     return classed(widgets.VBox(parts), "gwb-form")
 
-def card(number:int, title:str, words:str, left:Sequence[Any], right:Sequence[Any]=()) -> Any:
+# %% ../../nbs/library/workbench/04_controls.ipynb #bc2226d2
+def card(
+    number: int, title: str, words: str, left: Sequence[Any], right: Sequence[Any] = ()
+) -> Any:
     "A step of the panel."
-    sides = [classed(widgets.VBox(left), "gwb-left"), *([classed(widgets.VBox(right), "gwb-right")] if right else [])]
-    return classed(widgets.VBox([head(number, title, words), classed(widgets.VBox(sides), "gwb-sides" if right else "gwb-whole")]), "gwb-card")
+    sides = [
+        classed(widgets.VBox(left), "gwb-left"),
+        *([classed(widgets.VBox(right), "gwb-right")] if right else []),
+    ]
+    return classed(
+        widgets.VBox(
+            [
+                head(number, title, words),
+                classed(widgets.VBox(sides), "gwb-sides" if right else "gwb-whole"),
+            ]
+        ),
+        "gwb-card",
+    )
 
 # %% ../../nbs/library/workbench/04_controls.ipynb #fb857534
 STYLE = f"""<style>

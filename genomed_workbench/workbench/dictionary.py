@@ -19,14 +19,20 @@ from .words import scrolled
 # %% ../../nbs/library/workbench/07_dictionary.ipynb #43d1aa4f
 def fitting(
     book: Dictionary,
-    words: str = "",   # all of them must be found
-    group: str = "",   # such as "blood"; empty: every group
+    words: str = "",  # all of them must be found
+    group: str = "",  # such as "blood"; empty: every group
     system: str = "",  # a score that needs the variable; empty: any
 ) -> list[Variable]:
     "The variables that fit, those that are called so first."
     exact = book.find(words)
     names = book.search(words).index
-    found = [variable for variable in book if variable.name in names and group in ("", variable.group) and (not system or system in variable.needed_by)]
+    found = [
+        variable
+        for variable in book
+        if variable.name in names
+        and group in ("", variable.group)
+        and (not system or system in variable.needed_by)
+    ]
     return sorted(found, key=lambda variable: variable is not exact)
 
 # %% ../../nbs/library/workbench/07_dictionary.ipynb #9d4e84af
@@ -34,24 +40,54 @@ def values_of(variable: Variable) -> str:
     "What may stand in the column: a unit and bounds, words, yes or no."
     row = row_of(variable)
     if variable.kind in ("number", "count"):
-        bounds = f"{row['plausible']}; never outside {row['possible']}" if row["plausible"] != row["possible"] else row["possible"]
+        bounds = (
+            f"{row['plausible']}; never outside {row['possible']}"
+            if row["plausible"] != row["possible"]
+            else row["possible"]
+        )
         return f"{variable.unit or variable.kind}: {bounds}"
     return row["values"] or variable.kind.replace("yes-no", "yes or no")
 
-
+# %% ../../nbs/library/workbench/07_dictionary.ipynb #ae7d60b2
 def line_of(variable: Variable) -> str:
     "One variable as a row of the table."
     row = row_of(variable)
-    called = f'<br><small>Also called: {html.escape(row["also called"])}</small>' if variable.aliases else ""
-    cells = [f"<b>{html.escape(variable.label)}</b><br>{html.escape(variable.description)}{called}", html.escape(values_of(variable)), html.escape(variable.missing),
-             html.escape(row["needed by"] or "-"), html.escape(row["codes"] or "-")]
-    return f'<tr><th scope="row"><code>{html.escape(variable.name)}</code></th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    called = (
+        f"<br><small>Also called: {html.escape(row['also called'])}</small>"
+        if variable.aliases
+        else ""
+    )
+    cells = [
+        f"<b>{html.escape(variable.label)}</b><br>{html.escape(variable.description)}{called}",
+        html.escape(values_of(variable)),
+        html.escape(variable.missing),
+        html.escape(row["needed by"] or "-"),
+        html.escape(row["codes"] or "-"),
+    ]
+    return (
+        "<tr><th "
+        f'scope="row"><code>{html.escape(variable.name)}</code></th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    )
 
-
+# %% ../../nbs/library/workbench/07_dictionary.ipynb #a1f769d3
 def variables_table(found: Sequence[Variable], name: str) -> str:
     "Variables as a table in a region that can be scrolled by keyboard."
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Variable", "What it is", "Values", "An empty cell means", "Needed by", "Codes"))
-    return scrolled(f'<table class="gwb-table gwb-variables"><thead><tr>{heads}</tr></thead><tbody>{"".join(map(line_of, found))}</tbody></table>', name)
+    heads = "".join(
+        f'<th scope="col">{head}</th>'
+        for head in (
+            "Variable",
+            "What it is",
+            "Values",
+            "An empty cell means",
+            "Needed by",
+            "Codes",
+        )
+    )
+    return scrolled(
+        '<table class="gwb-table '
+        f'gwb-variables"><thead><tr>{heads}</tr></thead><tbody>{"".join(map(line_of, found))}</tbody></table>',
+        name,
+    )
 
 # %% ../../nbs/library/workbench/07_dictionary.ipynb #93b6ac65
 LOOKS = """<style>
@@ -71,7 +107,11 @@ class DictionaryBrowser:
     def __init__(self, disease: str = "mds", words: str = ""):
         self.book = dictionary(disease)
         self.words = widgets.Text(words, description="Search", placeholder="a name, a word, a code")
-        self.disease = widgets.Dropdown(options=[(dictionary(one).title, one) for one in DISEASES], value=disease, description="Disease")
+        self.disease = widgets.Dropdown(
+            options=[(dictionary(one).title, one) for one in DISEASES],
+            value=disease,
+            description="Disease",
+        )
         self.group = widgets.Dropdown(description="Group")
         self.system = widgets.Dropdown(description="Needed by")
         self.shown = widgets.HTML()
@@ -84,7 +124,10 @@ class DictionaryBrowser:
     def _menus(self) -> None:
         groups = dict.fromkeys(variable.group for variable in self.book)
         self.group.options = [("all groups", ""), *((group, group) for group in groups)]
-        self.system.options = [("any score, or none", ""), *((system, system) for system in self.book.systems)]
+        self.system.options = [
+            ("any score, or none", ""),
+            *((system, system) for system in self.book.systems),
+        ]
         self.group.value = self.system.value = ""
 
     def _open(self, disease: str) -> None:
@@ -103,21 +146,35 @@ class DictionaryBrowser:
         return f"<p><small>{RANGES}</small></p>{variables_table(self.found, self.book.title + ': variables')}"
 
     def _show(self) -> None:
-        count = f"{len(self.found)} of {len(self.book)} variables fit." if self.found else "No variable fits. Try fewer words, or all groups."
-        self.shown.value = f'<p class="gwb-count" role="status">{count}</p>{self.table if self.found else ""}'
+        count = (
+            f"{len(self.found)} of {len(self.book)} variables fit."
+            if self.found
+            else "No variable fits. Try fewer words, or all groups."
+        )
+        self.shown.value = (
+            f'<p class="gwb-count" role="status">{count}</p>{self.table if self.found else ""}'
+        )
 
     def widget(self) -> Any:
         "Labelled controls and what fits."
-        form = classed(widgets.VBox([self.disease, self.words, self.group, self.system]), "gwb-form")
-        return classed(widgets.VBox([widgets.HTML(STYLE + LOOKS), form, self.shown]), "gwb", "gwb-browse")
+        form = classed(
+            widgets.VBox([self.disease, self.words, self.group, self.system]), "gwb-form"
+        )
+        return classed(
+            widgets.VBox([widgets.HTML(STYLE + LOOKS), form, self.shown]), "gwb", "gwb-browse"
+        )
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        return {**self.widget()._repr_mimebundle_(), "text/html": self.table, "text/plain": "\n".join(f"{one.name}: {one.label}" for one in self.found)}
+        return {
+            **self.widget()._repr_mimebundle_(),
+            "text/html": self.table,
+            "text/plain": "\n".join(f"{one.name}: {one.label}" for one in self.found),
+        }
 
 # %% ../../nbs/library/workbench/07_dictionary.ipynb #83016fbe
 def browse_dictionary(
     disease: str = "mds",  # "mds", "aml", "mm" or "scd"
-    words: str = "",       # to begin with
+    words: str = "",  # to begin with
 ) -> DictionaryBrowser:
     "Search a disease's dictionary in a notebook."
     return DictionaryBrowser(disease, words)

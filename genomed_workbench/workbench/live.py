@@ -19,136 +19,232 @@ from ..statistics.pictures import ARM_COLOURS, ARM_LABELS
 # %% ../../nbs/library/workbench/03_live.ipynb #720fea75
 Line = Sequence[tuple[float, float]]  # x and y
 
-def ticks(low:float, high:float, about:int=4) -> list[float]:
+
+def ticks(low: float, high: float, about: int = 4) -> list[float]:
     "A few round numbers between two numbers."
     span = (high - low) or abs(high) or 1.0
-    raw = span/about
-    step = next(f*10**math.floor(math.log10(raw)) for f in (1, 2, 2.5, 5, 10) if f*10**math.floor(math.log10(raw)) >= raw*0.999)
-    first = math.ceil(low/step - 1e-9)
-    return [round(k*step, 12) for k in range(first, math.floor(high/step + 1e-9) + 1)]
+    raw = span / about
+    step = next(
+        f * 10 ** math.floor(math.log10(raw))
+        for f in (1, 2, 2.5, 5, 10)
+        if f * 10 ** math.floor(math.log10(raw)) >= raw * 0.999
+    )
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
-def limits(values:Sequence[float]) -> tuple[float, float]:
+# %% ../../nbs/library/workbench/03_live.ipynb #b625bcca
+def limits(values: Sequence[float]) -> tuple[float, float]:
     "Lowest and highest with a little room."
     known = [v for v in values if math.isfinite(v)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    room = 0.08*(high - low) or 0.02*abs(high) or 0.5
+    room = 0.08 * (high - low) or 0.02 * abs(high) or 0.5
     return low - room, high + room
 
 # %% ../../nbs/library/workbench/03_live.ipynb #7f7d4b44
 W, H, LEFT, BOTTOM, TOP, RIGHT = 640, 270, 70, 44, 52, 16
 
+
 def live_svg(
-    title:str,
-    x_label:str, y_label:str,
-    lines:Mapping[str, Line],      # by name of arm
-    x_max:float,                   # right end of the axis
-    alt:str,                       # the picture in words
+    title: str,
+    x_label: str,
+    y_label: str,
+    lines: Mapping[str, Line],  # by name of arm
+    x_max: float,  # right end of the axis
+    alt: str,  # the picture in words
 ) -> str:
     "Curves so far as an SVG picture with a text alternative."
     (y0, y1), x1 = limits([y for line in lines.values() for _, y in line]), max(x_max, 2.0)
-    def at(x:float, y:float) -> tuple[float, float]: return LEFT + (x - 1)/(x1 - 1)*(W - LEFT - RIGHT), H - BOTTOM - (y - y0)/(y1 - y0)*(H - BOTTOM - TOP)
-    marks = "".join(_y_mark(v, at(1, v)[1]) for v in ticks(y0, y1)) + "".join(_x_mark(v, at(v, y0)[0]) for v in ticks(1, x1, 8) if v == int(v) and v >= 1)
-    drawn = "".join(_curve([at(x, y) for x, y in line if math.isfinite(y)], arm) for arm, line in lines.items())
-    words = f'<text x="{LEFT}" y="16" class="gwb-title">{html.escape(title)}</text><text x="{(W + LEFT)/2:.0f}" y="{H - 6}" text-anchor="middle">{html.escape(x_label)}</text>'
-    side = f'<text transform="translate(13 {(H - BOTTOM + TOP)/2:.0f}) rotate(-90)" text-anchor="middle">{html.escape(y_label)}</text>'
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return LEFT + (x - 1) / (x1 - 1) * (W - LEFT - RIGHT), H - BOTTOM - (y - y0) / (y1 - y0) * (
+            H - BOTTOM - TOP
+        )
+
+    marks = "".join(_y_mark(v, at(1, v)[1]) for v in ticks(y0, y1)) + "".join(
+        _x_mark(v, at(v, y0)[0]) for v in ticks(1, x1, 8) if v == int(v) and v >= 1
+    )
+    drawn = "".join(
+        _curve([at(x, y) for x, y in line if math.isfinite(y)], arm) for arm, line in lines.items()
+    )
+    words = (
+        f'<text x="{LEFT}" y="16" class="gwb-title">{html.escape(title)}</text><text '
+        f'x="{(W + LEFT) / 2:.0f}" y="{H - 6}" '
+        f'text-anchor="middle">{html.escape(x_label)}</text>'
+    )
+    side = (
+        f'<text transform="translate(13 {(H - BOTTOM + TOP) / 2:.0f}) rotate(-90)" '
+        f'text-anchor="middle">{html.escape(y_label)}</text>'
+    )
     legend = "" if len(lines) < 2 else "".join(_legend(k, arm) for k, arm in enumerate(lines))
-    return f'<svg class="gwb-live" viewBox="0 0 {W} {H}" role="img" aria-label="{html.escape(alt, quote=True)}">{words}{side}{marks}{drawn}{legend}</svg>'
+    return (
+        f'<svg class="gwb-live" viewBox="0 0 {W} {H}" role="img" '
+        f'aria-label="{html.escape(alt, quote=True)}">{words}{side}{marks}{drawn}{legend}</svg>'
+    )
 
-def _y_mark(value:float, y:float) -> str:
-    return f'<line x1="{LEFT}" x2="{W - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="gwb-grid"/><text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{value:,.10g}</text>'
+# %% ../../nbs/library/workbench/03_live.ipynb #7f084aad
+def _y_mark(value: float, y: float) -> str:
+    return (
+        f'<line x1="{LEFT}" x2="{W - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
+        f'class="gwb-grid"/><text x="{LEFT - 7}" y="{y + 4:.1f}" '
+        f'text-anchor="end">{value:,.10g}</text>'
+    )
 
-def _x_mark(value:float, x:float) -> str:
+# %% ../../nbs/library/workbench/03_live.ipynb #81ae946b
+def _x_mark(value: float, x: float) -> str:
     return f'<text x="{x:.1f}" y="{H - BOTTOM + 17}" text-anchor="middle">{value:.0f}</text>'
 
-def _curve(points:Sequence[tuple[float, float]], arm:str) -> str:
+# %% ../../nbs/library/workbench/03_live.ipynb #4a580617
+def _curve(points: Sequence[tuple[float, float]], arm: str) -> str:
     "A line with dots; the pooled one is broad and pale, for the federated one may lie right on it."
     path, broad = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), arm == "pooled"
-    look, dot = ('stroke-width="9" stroke-opacity=".4" stroke-linecap="round"', 'r="7" fill-opacity=".4"') if broad else ('stroke-width="2"', 'r="3.4"')
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" {dot} fill="{ARM_COLOURS[arm]}"/>' for x, y in points[-60:])
+    look, dot = (
+        ('stroke-width="9" stroke-opacity=".4" stroke-linecap="round"', 'r="7" fill-opacity=".4"')
+        if broad
+        else ('stroke-width="2"', 'r="3.4"')
+    )
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" {dot} fill="{ARM_COLOURS[arm]}"/>'
+        for x, y in points[-60:]
+    )
     return f'<polyline points="{path}" fill="none" stroke="{ARM_COLOURS[arm]}" {look} stroke-linejoin="round"/>{dots}'
 
-def _legend(place:int, arm:str) -> str:
-    x = LEFT + 6 + 120*place
-    return f'<circle cx="{x}" cy="33" r="5" fill="{ARM_COLOURS[arm]}"/><text x="{x + 10}" y="37">{html.escape(ARM_LABELS[arm])}</text>'
+# %% ../../nbs/library/workbench/03_live.ipynb #d988407c
+def _legend(place: int, arm: str) -> str:
+    x = LEFT + 6 + 120 * place
+    return (
+        f'<circle cx="{x}" cy="33" r="5" fill="{ARM_COLOURS[arm]}"/><text x="{x + 10}" '
+        f'y="37">{html.escape(ARM_LABELS[arm])}</text>'
+    )
 
 # %% ../../nbs/library/workbench/03_live.ipynb #194353ef
 PHASES = {
-    "waiting": "waiting for the hospitals", "summaries": "asking the hospitals for means and counts", "tune": "choosing the penalty", "score": "scoring", "train": "training together",
-    "evaluate": "looking at the loss", "test": "testing", "pooled": "training on the pooled table", "alone": "training alone", "baseline": "asking for the baseline hazards", "repeat": "done",
+    "waiting": "waiting for the hospitals",
+    "summaries": "asking the hospitals for means and counts",
+    "tune": "choosing the penalty",
+    "score": "scoring",
+    "train": "training together",
+    "evaluate": "looking at the loss",
+    "test": "testing",
+    "pooled": "training on the pooled table",
+    "alone": "training alone",
+    "baseline": "asking for the baseline hazards",
+    "repeat": "done",
 }
 OFTEN = 0.15  # seconds between two looks at the panel
+
 
 @dataclass
 class Watcher:
     "Keeps what a running work tells, and ends it when asked to."
-    show:Callable[["Watcher"], None]         # called a few times a second
-    rounds:int = 1                           # at most
-    ranks:str = "C-index"                    # by what a comparison judges
-    stopped:Callable[[], bool] = lambda: False
-    curves:dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    measure:str = ""                         # what the curve of a training shows
-    last:Step = field(default_factory=lambda: Step("waiting"))
-    started:float = field(default_factory=time.monotonic)
-    shown:float = 0.0
-    sums:dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def __call__(self, step:Step) -> None:
+    show: Callable[["Watcher"], None]  # called a few times a second
+    rounds: int = 1  # at most
+    ranks: str = "C-index"  # by what a comparison judges
+    stopped: Callable[[], bool] = lambda: False
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    measure: str = ""  # what the curve of a training shows
+    last: Step = field(default_factory=lambda: Step("waiting"))
+    started: float = field(default_factory=time.monotonic)
+    shown: float = 0.0
+    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def __call__(self, step: Step) -> None:
         "What the library calls with each step."
-        if self.stopped(): raise Stopped(f"Stopped {self.where if self.where.startswith(('in ', 'after ')) else f'while {self.where}'}. Nothing of this run is kept.")
-        if step.phase == "waiting" and self.last.phase != "waiting": step = self.last
+        if self.stopped():
+            raise Stopped(
+                "Stopped "
+                f"{self.where if self.where.startswith(('in ', 'after ')) else f'while {self.where}'}. "
+                "Nothing of this run is kept."
+            )
+        if step.phase == "waiting" and self.last.phase != "waiting":
+            step = self.last
         self.last = step
-        if step.phase == "repeat": self._repeat_done(step)
-        elif step.repeats == 0 and step.phase == "train": self._answered(step)
-        if time.monotonic() - self.shown > OFTEN or step.phase == "repeat": self.look()
+        if step.phase == "repeat":
+            self._repeat_done(step)
+        elif step.repeats == 0 and step.phase == "train":
+            self._answered(step)
+        if time.monotonic() - self.shown > OFTEN or step.phase == "repeat":
+            self.look()
 
     def look(self) -> None:
         "Let the panel show how things are."
         self.shown = time.monotonic()
         self.show(self)
 
-    def _repeat_done(self, step:Step) -> None:
-        for arm in ("pooled", "isolated", "federated"): self.curves.setdefault(arm, []).append((step.repeat, step.values[arm]))
+    def _repeat_done(self, step: Step) -> None:
+        for arm in ("pooled", "isolated", "federated"):
+            self.curves.setdefault(arm, []).append((step.repeat, step.values[arm]))
 
-    def _answered(self, step:Step) -> None:
+    def _answered(self, step: Step) -> None:
         "Add one hospital's numbers; when all have answered, the round is a point of the curve."
-        if not step.site: self.sums = {}
+        if not step.site:
+            self.sums = {}
         for name, value in step.values.items():
             total, heard = self.sums.get(name, (0.0, 0))
             self.sums[name] = total + value, heard + 1
         self.measure = next((m for m in ("loglik", "loss") if m in self.sums), self.measure)
         total, heard = self.sums.get(self.measure, (0.0, 0))
-        if heard and heard == step.asked: self.curves.setdefault("federated", []).append((step.round, total/heard if self.measure == "loss" else total))
+        if heard and heard == step.asked:
+            self.curves.setdefault("federated", []).append(
+                (step.round, total / heard if self.measure == "loss" else total)
+            )
 
     @property
     def where(self) -> str:
         "Where the work stands, in words."
         s = self.last
         doing = PHASES.get(s.phase, s.phase) + (f" at {s.site}" if s.site else "")
-        if s.phase == "repeat": return f"after repeat {s.repeat} of {s.repeats}"
+        if s.phase == "repeat":
+            return f"after repeat {s.repeat} of {s.repeats}"
         part = f"in repeat {s.repeat} of {s.repeats}" if s.repeats else ""
-        in_round = f"{'' if s.repeats else 'in '}round {s.round}" if s.round and s.phase in ("train", "tune", "evaluate") else ""
+        in_round = (
+            f"{'' if s.repeats else 'in '}round {s.round}"
+            if s.round and s.phase in ("train", "tune", "evaluate")
+            else ""
+        )
         return ", ".join(p for p in (part, in_round, doing) if p)
 
     @property
     def share(self) -> float:
         "How much is done, 0 to 1: of the repeats, or of the rounds that are allowed."
         s = self.last
-        if s.repeats: return (s.repeat - (s.phase != "repeat"))/s.repeats
-        return min(s.round/self.rounds, 1.0)
+        if s.repeats:
+            return (s.repeat - (s.phase != "repeat")) / s.repeats
+        return min(s.round / self.rounds, 1.0)
 
     @property
     def left(self) -> str:
         "How long it may still take, in words; nothing before the first repeat is done."
         done, gone = len(self.curves.get("pooled", ())), time.monotonic() - self.started
-        if not done or not self.last.repeats or done == self.last.repeats: return ""
-        seconds = gone/done*(self.last.repeats - done)
-        return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds/60:.0f} min left"
+        if not done or not self.last.repeats or done == self.last.repeats:
+            return ""
+        seconds = gone / done * (self.last.repeats - done)
+        return (
+            f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
+        )
 
     def picture(self) -> str:
         "The curves so far."
-        if not self.curves: return ""
-        ends = ", ".join(f"{ARM_LABELS[arm]} {line[-1][1]:.4g}" for arm, line in self.curves.items())
+        if not self.curves:
+            return ""
+        ends = ", ".join(
+            f"{ARM_LABELS[arm]} {line[-1][1]:.4g}" for arm, line in self.curves.items()
+        )
         if self.last.repeats:
-            return live_svg("How well each way of training ranks patients", "repeat", f"{self.ranks} within hospitals", self.curves, self.last.repeats, f"After {len(self.curves['pooled'])} repeats, within hospitals: {ends}.")
+            return live_svg(
+                "How well each way of training ranks patients",
+                "repeat",
+                f"{self.ranks} within hospitals",
+                self.curves,
+                self.last.repeats,
+                f"After {len(self.curves['pooled'])} repeats, within hospitals: {ends}.",
+            )
         name, line = SHOWN.get(self.measure, self.measure), self.curves["federated"]
-        return live_svg(f"What the hospitals report: {name}", "round", name, self.curves, max(8, line[-1][0]), f"{name} after round {line[-1][0]:.0f}: {line[-1][1]:.4g}.")
+        return live_svg(
+            f"What the hospitals report: {name}",
+            "round",
+            name,
+            self.curves,
+            max(8, line[-1][0]),
+            f"{name} after round {line[-1][0]:.0f}: {line[-1][1]:.4g}.",
+        )

@@ -27,31 +27,41 @@ IGNORE, HOSPITAL, PATIENT = "ignore", "site", "id"
 ROLES = [("left out", IGNORE), ("the hospital", HOSPITAL), ("the patient's id", PATIENT)]
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #7b723e69
-def meanings(book:Dictionary) -> list[tuple[str, str]]:
+def meanings(book: Dictionary) -> list[tuple[str, str]]:
     "What a column may be, for a menu: roles first, then the dictionary by group."
-    return ROLES + [(f"{one.label} ({one.name})" if one.label != one.name else one.name, f"variable {one.name}") for one in book]
+    return ROLES + [
+        (f"{one.label} ({one.name})" if one.label != one.name else one.name, f"variable {one.name}")
+        for one in book
+    ]
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #b2129da4
 def unit_choices(
-    variable:Variable|None,
-    proposed:str|None=None,  # as the hospital writes it
+    variable: Variable | None,
+    proposed: str | None = None,  # as the hospital writes it
 ) -> list[tuple[str, str]]:
     "The units a variable may come in, for a menu."
-    if variable is None or not variable.unit: return [("no unit", "")]
+    if variable is None or not variable.unit:
+        return [("no unit", "")]
     others = [(unit, unit) for unit in units_of(variable)[1:]]
     known = [unit for _, unit in others]
-    extra = [(proposed, proposed)] if proposed and proposed not in known and unit_of(proposed) else []
+    extra = (
+        [(proposed, proposed)] if proposed and proposed not in known and unit_of(proposed) else []
+    )
     return [(variable.unit, ""), *extra, *others]
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #5a6298b3
-def words_typed(text:str) -> dict[str, str]:
+def words_typed(text: str) -> dict[str, str]:
     "Words and their meanings from what a person typed."
     pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
     if bad := [word or meant for word, sign, meant in pairs if not sign or not word.strip()]:
-        raise CohortError(f"{bad[0].strip()!r}: expected each word with its meaning, such as ja = yes, nein = no. Leave the right side empty for not known.")
+        raise CohortError(
+            f"{bad[0].strip()!r}: expected each word with its meaning, such as ja = yes, "
+            "nein = no. Leave the right side empty for not known."
+        )
     return {word.strip(): meant.strip() for word, _, meant in pairs}
 
-def words_shown(values:dict[str, str]) -> str:
+# %% ../../nbs/library/workbench/08_mapping.ipynb #eb7cf5b2
+def words_shown(values: dict[str, str]) -> str:
     "Words and their meanings as a person types them."
     return ", ".join(f"{word} = {meant}" for word, meant in values.items())
 
@@ -64,54 +74,131 @@ def _wide() -> dict[str, Any]:
 class Row:
     "The controls of one column."
 
-    def __init__(self, name:str, proposed:Column, is_id:bool, example:str, book:Dictionary):
+    def __init__(self, name: str, proposed: Column, is_id: bool, example: str, book: Dictionary):
         self.name, self.proposed, self.book = name, proposed, book
-        chosen = PATIENT if is_id else HOSPITAL if proposed.site else f"variable {proposed.variable}" if proposed.variable else IGNORE
-        self.meaning = widgets.Dropdown(options=meanings(book), value=chosen, description="Meaning", tooltip=f"What column {name} is", **_wide())
-        self.unit = widgets.Dropdown(options=unit_choices(self.variable, proposed.unit), value=self._unit(proposed.unit), description="Unit", tooltip=f"Unit of column {name} in the file", **_wide())
-        self.words = widgets.Text(words_shown(proposed.values), description="Words", placeholder="such as ja = yes, nein = no", tooltip=f"What the words in column {name} mean", continuous_update=False, **_wide())
-        self.yes = widgets.Checkbox(value=chosen != f"variable {proposed.variable}", description="I have checked it", tooltip=f"Column {name} is right as it stands here", indent=False, layout=widgets.Layout(width="auto"))
+        chosen = (
+            PATIENT
+            if is_id
+            else HOSPITAL
+            if proposed.site
+            else f"variable {proposed.variable}"
+            if proposed.variable
+            else IGNORE
+        )
+        self.meaning = widgets.Dropdown(
+            options=meanings(book),
+            value=chosen,
+            description="Meaning",
+            tooltip=f"What column {name} is",
+            **_wide(),
+        )
+        self.unit = widgets.Dropdown(
+            options=unit_choices(self.variable, proposed.unit),
+            value=self._unit(proposed.unit),
+            description="Unit",
+            tooltip=f"Unit of column {name} in the file",
+            **_wide(),
+        )
+        self.words = widgets.Text(
+            words_shown(proposed.values),
+            description="Words",
+            placeholder="such as ja = yes, nein = no",
+            tooltip=f"What the words in column {name} mean",
+            continuous_update=False,
+            **_wide(),
+        )
+        self.yes = widgets.Checkbox(
+            value=chosen != f"variable {proposed.variable}",
+            description="I have checked it",
+            tooltip=f"Column {name} is right as it stands here",
+            indent=False,
+            layout=widgets.Layout(width="auto"),
+        )
         self.told = widgets.HTML(_about(name, proposed, example))
         self.meaning.observe(self._changed, "value")
         self._show()
-        self.view = classed(widgets.VBox([self.told, classed(widgets.VBox([self.meaning, self.unit, self.words, self.yes]), "gwm-controls")]), "gwm-row")
+        self.view = classed(
+            widgets.VBox(
+                [
+                    self.told,
+                    classed(
+                        widgets.VBox([self.meaning, self.unit, self.words, self.yes]),
+                        "gwm-controls",
+                    ),
+                ]
+            ),
+            "gwm-row",
+        )
 
     @property
-    def variable(self) -> Variable|None:
+    def variable(self) -> Variable | None:
         "The variable that is chosen."
         kind, _, name = self.meaning.value.partition(" ")
         return self.book[name] if kind == "variable" else None
 
-    def _unit(self, wanted:str|None) -> str:
+    def _unit(self, wanted: str | None) -> str:
         "A unit of the menu."
         known = [value for _, value in unit_choices(self.variable, wanted)]
         return wanted if wanted in known else ""
 
     def _show(self) -> None:
         "Only the controls that mean something."
-        self.unit.layout.display = None if self.variable is not None and self.variable.unit else "none"
-        self.words.layout.display = None if self.variable is not None and (self.words.value or self.variable.kind not in ("date", "text", "number", "count")) else "none"
+        self.unit.layout.display = (
+            None if self.variable is not None and self.variable.unit else "none"
+        )
+        self.words.layout.display = (
+            None
+            if self.variable is not None
+            and (self.words.value or self.variable.kind not in ("date", "text", "number", "count"))
+            else "none"
+        )
         self.yes.layout.display = None if self.variable is not None else "none"
 
-    def _changed(self, change:Any) -> None:
+    def _changed(self, change: Any) -> None:
         "Another meaning has other units, and nobody has checked it yet."
-        self.unit.options = unit_choices(self.variable, self.proposed.unit if self.variable and self.variable.name == self.proposed.variable else None)
+        self.unit.options = unit_choices(
+            self.variable,
+            self.proposed.unit
+            if self.variable and self.variable.name == self.proposed.variable
+            else None,
+        )
         self.unit.value = ""
         self.yes.value = self.variable is None
         self._show()
 
     def column(self) -> Column:
         "The column as it stands now."
-        if self.meaning.value in (IGNORE, HOSPITAL): return Column(site=self.meaning.value == HOSPITAL, ignore=self.meaning.value == IGNORE, reason=self.proposed.reason if self.proposed.ignore else "left out by hand")
+        if self.meaning.value in (IGNORE, HOSPITAL):
+            return Column(
+                site=self.meaning.value == HOSPITAL,
+                ignore=self.meaning.value == IGNORE,
+                reason=self.proposed.reason if self.proposed.ignore else "left out by hand",
+            )
         same = self.variable is not None and self.variable.name == self.proposed.variable
-        return Column(self.variable.name if self.variable else None, self.unit.value or None, words_typed(self.words.value), confirmed=self.yes.value,
-                      reason=self.proposed.reason if same else "chosen by hand", confidence=self.proposed.confidence if same else None)
+        return Column(
+            self.variable.name if self.variable else None,
+            self.unit.value or None,
+            words_typed(self.words.value),
+            confirmed=self.yes.value,
+            reason=self.proposed.reason if same else "chosen by hand",
+            confidence=self.proposed.confidence if same else None,
+        )
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #eab1b215
-def _about(name:str, proposed:Column, example:str) -> str:
+def _about(name: str, proposed: Column, example: str) -> str:
     "Name, example and reason of a column."
-    sure = "" if proposed.confidence is None or not proposed.variable else f'<span class="gwm-sure{"" if proposed.confidence >= SURE else " gwm-unsure"}">{proposed.confidence:.0%} sure</span>'
-    return f'<h4 class="gwm-name">{html.escape(name)} {sure}</h4><p class="gwm-cells">{html.escape(example)}</p><p class="gwm-why">{html.escape(proposed.reason)}</p>'
+    sure = (
+        ""
+        if proposed.confidence is None or not proposed.variable
+        else "<span "
+        f'class="gwm-sure{"" if proposed.confidence >= SURE else " gwm-unsure"}">{proposed.confidence:.0%} '
+        "sure</span>"
+    )
+    return (
+        f'<h4 class="gwm-name">{html.escape(name)} {sure}</h4><p '
+        f'class="gwm-cells">{html.escape(example)}</p><p '
+        f'class="gwm-why">{html.escape(proposed.reason)}</p>'
+    )
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #c8e6c909
 LOOK = """<style>
@@ -128,28 +215,67 @@ LOOK = """<style>
 </style>"""
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #a72146e4
-def _part(title:str, words:str, rows:Sequence[Row]) -> Any:
+def _part(title: str, words: str, rows: Sequence[Row]) -> Any:
     "A heading and its rows."
-    top = widgets.HTML(f'<div class="gwb-head"><div><h3>{html.escape(title)} ({len(rows)})</h3><p>{html.escape(words)}</p></div></div>')
+    top = widgets.HTML(
+        f'<div class="gwb-head"><div><h3>{html.escape(title)} ({len(rows)})</h3><p>{html.escape(words)}</p></div></div>'
+    )
     return classed(widgets.VBox([top, *(row.view for row in rows)]), "gwb-card")
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #db4fe050
 class MappingForm(widgets.VBox):
     "A proposed mapping, to be checked by a person and saved."
 
-    def __init__(self, suggestion:Suggestion, path:str|Path="mapping.toml"):
+    def __init__(self, suggestion: Suggestion, path: str | Path = "mapping.toml"):
         self.suggestion = suggestion
-        self._own: Path|None = None
+        self._own: Path | None = None
         book = dictionary(suggestion.disease)
-        columns = suggestion.columns if suggestion.id is None else {suggestion.id: Column(reason="the patient's id", ignore=False), **suggestion.columns}
-        self.rows = {name: Row(name, one, name == suggestion.id, suggestion.examples.get(name, ""), book) for name, one in columns.items()}
-        self.path = widgets.Text(str(path), description="File for the mapping", tooltip="Where the mapping is saved", layout=widgets.Layout(width="auto"), style={"description_width": "auto"})
-        self.yes_to_sure = widgets.Button(description="Yes to all that are sure", tooltip="Check every column with a confidence of 80 % or more")
-        self.save = classed(widgets.Button(description="Save", tooltip="Write the mapping file"), "gwb-run")
+        columns = (
+            suggestion.columns
+            if suggestion.id is None
+            else {
+                suggestion.id: Column(reason="the patient's id", ignore=False),
+                **suggestion.columns,
+            }
+        )
+        self.rows = {
+            name: Row(name, one, name == suggestion.id, suggestion.examples.get(name, ""), book)
+            for name, one in columns.items()
+        }
+        self.path = widgets.Text(
+            str(path),
+            description="File for the mapping",
+            tooltip="Where the mapping is saved",
+            layout=widgets.Layout(width="auto"),
+            style={"description_width": "auto"},
+        )
+        self.yes_to_sure = widgets.Button(
+            description="Yes to all that are sure",
+            tooltip="Check every column with a confidence of 80 % or more",
+        )
+        self.save = classed(
+            widgets.Button(description="Save", tooltip="Write the mapping file"), "gwb-run"
+        )
         self.said = widgets.HTML('<div role="status" aria-live="polite"></div>')
         self.yes_to_sure.on_click(self._say_yes)
         self.save.on_click(self._save)
-        super().__init__([widgets.HTML(STYLE + LOOK), *self._parts(), classed(widgets.VBox([classed(widgets.VBox([self.path, self.yes_to_sure, self.save]), "gwm-save"), self.said]), "gwb-card")])
+        super().__init__(
+            [
+                widgets.HTML(STYLE + LOOK),
+                *self._parts(),
+                classed(
+                    widgets.VBox(
+                        [
+                            classed(
+                                widgets.VBox([self.path, self.yes_to_sure, self.save]), "gwm-save"
+                            ),
+                            self.said,
+                        ]
+                    ),
+                    "gwb-card",
+                ),
+            ]
+        )
         self.add_class("gwb")
 
     def _parts(self) -> list[Any]:
@@ -157,54 +283,106 @@ class MappingForm(widgets.VBox):
         look = [self.rows[name] for name in self.suggestion.unsure]
         sure = [self.rows[name] for name in self.suggestion.confident]
         rest = [row for row in self.rows.values() if row not in look and row not in sure]
-        out = classed(widgets.Accordion([_part("Left out, or not clinical", "Choose a meaning for what is needed after all.", rest)], titles=(f"Left out, the id, the hospital: {len(rest)} columns",), selected_index=None), "gwm-rest")
-        top = widgets.HTML(f'<div class="gwb-top"><h2>What do the columns mean?</h2><p>{html.escape(self.suggestion.file)}, {self.suggestion.rows:,} rows. Nothing is used before you have checked it. No patient is shown: quartiles, and words that several share.</p></div>')
-        parts = [top, *([_part("Please look at these", "The name or the cells leave a doubt.", look)] if look else []), *([_part("Seem sure", "A short look is enough.", sure)] if sure else [])]
+        out = classed(
+            widgets.Accordion(
+                [
+                    _part(
+                        "Left out, or not clinical",
+                        "Choose a meaning for what is needed after all.",
+                        rest,
+                    )
+                ],
+                titles=(f"Left out, the id, the hospital: {len(rest)} columns",),
+                selected_index=None,
+            ),
+            "gwm-rest",
+        )
+        top = widgets.HTML(
+            '<div class="gwb-top"><h2>What do the columns '
+            f"mean?</h2><p>{html.escape(self.suggestion.file)}, {self.suggestion.rows:,} "
+            "rows. Nothing is used before you have checked it. No patient is shown: "
+            "quartiles, and words that several share.</p></div>"
+        )
+        parts = [
+            top,
+            *(
+                [_part("Please look at these", "The name or the cells leave a doubt.", look)]
+                if look
+                else []
+            ),
+            *([_part("Seem sure", "A short look is enough.", sure)] if sure else []),
+        ]
         return [*parts, *([out] if rest else [])]
 
     @property
     def mapping(self) -> Mapping:
         "The mapping as it stands now."
         ids = [name for name, row in self.rows.items() if row.meaning.value == PATIENT]
-        if len(ids) > 1: raise CohortError(f"{', '.join(map(repr, ids))} are both the patient's id: keep one.")
-        columns = {name: row.column() for name, row in self.rows.items() if row.meaning.value != PATIENT}
-        base = replace(self.suggestion.mapping(), columns=columns, id=ids[0] if ids else None, source="the mapping")
+        if len(ids) > 1:
+            raise CohortError(f"{', '.join(map(repr, ids))} are both the patient's id: keep one.")
+        columns = {
+            name: row.column() for name, row in self.rows.items() if row.meaning.value != PATIENT
+        }
+        base = replace(
+            self.suggestion.mapping(),
+            columns=columns,
+            id=ids[0] if ids else None,
+            source="the mapping",
+        )
         return replace(base, confirmed=not base.unconfirmed)
 
-    def _say_yes(self, button:Any=None) -> None:
+    def _say_yes(self, button: Any = None) -> None:
         "Check all that are sure."
-        for name in self.suggestion.confident: self.rows[name].yes.value = True
+        for name in self.suggestion.confident:
+            self.rows[name].yes.value = True
         self._tell(self._left(), "")
 
     def _left(self) -> str:
         "How many columns are still to be checked."
         left = sum(row.variable is not None and not row.yes.value for row in self.rows.values())
-        return f"{left} {'columns are' if left != 1 else 'column is'} still to be checked." if left else "Every column is checked."
+        return (
+            f"{left} {'columns are' if left != 1 else 'column is'} still to be checked."
+            if left
+            else "Every column is checked."
+        )
 
-    def _save(self, button:Any=None) -> None:
+    def _save(self, button: Any = None) -> None:
         "Write the file, or say why not."
         try:
             mapping, path = self.mapping, Path(self.path.value.strip() or "mapping.toml")
-            if faults := mapping.faults(): raise CohortError(faults)
-            if path.is_dir() or (path.exists() and path != self._own): raise CohortError(f"{path}: there is such a file already, perhaps with somebody's corrections. Choose another name.")
+            if faults := mapping.faults():
+                raise CohortError(faults)
+            if path.is_dir() or (path.exists() and path != self._own):
+                raise CohortError(
+                    f"{path}: there is such a file already, perhaps with somebody's corrections. Choose another name."
+                )
             mapping.write(path)
         except (CohortError, OSError) as error:
             self._tell(str(error), "gwb-error")
             return
         self._own = path
         left = self._left()
-        self._tell(f"Saved as {path}. {left} {'The mapping can be used.' if mapping.confirmed else 'Until then the mapping refuses to be used.'}", "gwb-good" if mapping.confirmed else "gwb-warning")
+        self._tell(
+            f"Saved as {path}. {left} "
+            f"{'The mapping can be used.' if mapping.confirmed else 'Until then the mapping refuses to be used.'}",
+            "gwb-good" if mapping.confirmed else "gwb-warning",
+        )
 
-    def _tell(self, text:str, look:str) -> None:
+    def _tell(self, text: str, look: str) -> None:
         "A sentence below the buttons; a screen reader speaks it."
         lines = "".join(f"<p>{html.escape(line)}</p>" for line in text.splitlines())
-        self.said.value = f'<div role="status" aria-live="polite" class="gwb-said {look}">{lines}</div>'
+        self.said.value = (
+            f'<div role="status" aria-live="polite" class="gwb-said {look}">{lines}</div>'
+        )
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #d4b6b9cc
 def confirm_mapping(
-    suggestion:Suggestion,              # from gw.suggest_mapping
-    path:str|Path="mapping.toml",       # where Save writes it
+    suggestion: Suggestion,  # from gw.suggest_mapping
+    path: str | Path = "mapping.toml",  # where Save writes it
 ) -> MappingForm:
     "A form to check a proposed mapping and save it."
-    if not isinstance(suggestion, Suggestion): raise CohortError(f"found a {type(suggestion).__name__}; expected what gw.suggest_mapping gives.")
+    if not isinstance(suggestion, Suggestion):
+        raise CohortError(
+            f"found a {type(suggestion).__name__}; expected what gw.suggest_mapping gives."
+        )
     return MappingForm(suggestion, path)

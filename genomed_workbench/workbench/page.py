@@ -27,32 +27,60 @@ TEMPLATE = """{%- extends 'voila/templates/lab/index.html.j2' -%}
 {%- endblock notebook_css -%}
 """
 
+
 def make_template(
-    home:str|Path,   # a folder for JUPYTER_PATH
-) -> Path:           # the template's folder
+    home: str | Path,  # a folder for JUPYTER_PATH
+) -> Path:  # the template's folder
     "Write the page template where Voilà looks for it under the name `genomed`."
-    folder = Path(home)/"voila"/"templates"/"genomed"
-    write_text_atomically(folder/"index.html.j2", TEMPLATE)
-    write_text_atomically(folder/"conf.json", json.dumps({"base_template": "lab"}))
+    folder = Path(home) / "voila" / "templates" / "genomed"
+    write_text_atomically(folder / "index.html.j2", TEMPLATE)
+    write_text_atomically(folder / "conf.json", json.dumps({"base_template": "lab"}))
     return folder
 
+# %% ../../nbs/library/workbench/06_page.ipynb #26f254e9
 def panel_notebook(
-    path:str|Path="workbench.ipynb",
+    path: str | Path = "workbench.ipynb",
 ) -> Path:
     "A notebook that holds nothing but the panel; one that is there already stays as it is."
     path = Path(path)
-    if path.exists(): return path
-    cells = [nbformat.v4.new_markdown_cell("# The workbench"), nbformat.v4.new_code_cell("import genomed_workbench as gw\n\ngw.Workbench()")]
+    if path.exists():
+        return path
+    cells = [
+        nbformat.v4.new_markdown_cell("# The workbench"),
+        nbformat.v4.new_code_cell("import genomed_workbench as gw\n\ngw.Workbench()"),
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return write_text_atomically(path, nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=kernel)) + "\n")
+    return write_text_atomically(
+        path, nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=kernel)) + "\n"
+    )
 
 # %% ../../nbs/library/workbench/06_page.ipynb #558506a8
-def page_command(notebook:str|Path, port:int, open_browser:bool=True) -> list[str]:
+def page_command(notebook: str | Path, port: int, open_browser: bool = True) -> list[str]:
     "The command that serves a notebook as a page, on this computer only."
-    if not find_spec("voila"): raise FileNotFoundError(2, 'Voilà is not installed; install it with: pip install "genomed-workbench[voila]"', "voila")
-    return [sys.executable, "-m", "voila", str(notebook), "--template=genomed", f"--port={port}", "--Voila.ip=127.0.0.1", *([] if open_browser else ["--no-browser"])]
+    if not find_spec("voila"):
+        raise FileNotFoundError(
+            2,
+            'Voilà is not installed; install it with: pip install "genomed-workbench[voila]"',
+            "voila",
+        )
+    return [
+        sys.executable,
+        "-m",
+        "voila",
+        str(notebook),
+        "--template=genomed",
+        f"--port={port}",
+        "--Voila.ip=127.0.0.1",
+        *([] if open_browser else ["--no-browser"]),
+    ]
 
-def page_environment(home:str|Path) -> dict[str, str]:
+# %% ../../nbs/library/workbench/06_page.ipynb #41e578ba
+def page_environment(home: str | Path) -> dict[str, str]:
     "The environment in which Voilà finds our template."
     make_template(home)
-    return {**os.environ, "JUPYTER_PATH": os.pathsep.join(p for p in (str(home), os.environ.get("JUPYTER_PATH", "")) if p)}
+    return {
+        **os.environ,
+        "JUPYTER_PATH": os.pathsep.join(
+            p for p in (str(home), os.environ.get("JUPYTER_PATH", "")) if p
+        ),
+    }

@@ -29,11 +29,44 @@ from ..federation.engines import Stopped
 from ..federation.run import Run
 from ..federation.sites import Federation
 from ..statistics.pictures import ARM_LABELS, as_img
-from .choices import LEARNERS, Choices, cohort_call, federation_call, hospital_names, in_play
-from .controls import STYLE, all_controls, card, choose, classed, fill, first_cohort, form, loadable, outcomes_of
+from genomed_workbench.workbench.choices import (
+    LEARNERS,
+    Choices,
+    cohort_call,
+    federation_call,
+    hospital_names,
+    in_play,
+)
+from genomed_workbench.workbench.controls import (
+    STYLE,
+    all_controls,
+    card,
+    choose,
+    classed,
+    fill,
+    first_cohort,
+    form,
+    loadable,
+    outcomes_of,
+)
 from .live import Watcher
-from .uploads import TABLES, free_name, guessed, header_of, keep_upload, tables_in
-from .words import LABELS, bullets, frame_table, hospitals_table, in_words, said, scrolled
+from genomed_workbench.workbench.uploads import (
+    TABLES,
+    free_name,
+    guessed,
+    header_of,
+    keep_upload,
+    tables_in,
+)
+from genomed_workbench.workbench.words import (
+    LABELS,
+    bullets,
+    frame_table,
+    hospitals_table,
+    in_words,
+    said,
+    scrolled,
+)
 
 # %% ../../nbs/library/workbench/05_panel.ipynb #0408ff8b
 class Worker:
@@ -44,12 +77,14 @@ class Worker:
         self._next: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, job:Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None]) -> None:
         "Do this next."
         with self._turn:
             self._next = job
             if self._thread is None:
-                self._thread = threading.Thread(target=copy_context().run, args=(self._work,), daemon=True, name="workbench")
+                self._thread = threading.Thread(
+                    target=copy_context().run, args=(self._work,), daemon=True, name="workbench"
+                )
                 self._thread.start()
 
     def _work(self) -> None:
@@ -62,12 +97,16 @@ class Worker:
                     return
             job()
 
-    def wait(self, seconds:float|None=None) -> bool:
+    def wait(self, seconds: float | None = None) -> bool:
         "Until nothing is left to do; False if it takes longer than that."
-        with self._turn: return self._turn.wait_for(lambda: self._thread is None, seconds)
+        with self._turn:
+            return self._turn.wait_for(lambda: self._thread is None, seconds)
 
 # %% ../../nbs/library/workbench/05_panel.ipynb #2451198d
-_EARS = threading.RLock()  # what is warned of belongs to the whole process, so one panel listens at a time
+_EARS = (
+    threading.RLock()
+)  # what is warned of belongs to the whole process, so one panel listens at a time
+
 
 @contextmanager
 def overheard() -> Iterator[list[str]]:
@@ -75,84 +114,191 @@ def overheard() -> Iterator[list[str]]:
     notes: list[str] = []
     with _EARS, warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        for inner in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning): warnings.simplefilter("ignore", inner)
-        try: yield notes
-        finally: notes += dict.fromkeys(str(w.message) for w in told)
+        for inner in (
+            DeprecationWarning,
+            PendingDeprecationWarning,
+            FutureWarning,
+            ImportWarning,
+            ResourceWarning,
+        ):
+            warnings.simplefilter("ignore", inner)
+        try:
+            yield notes
+        finally:
+            notes += dict.fromkeys(str(w.message) for w in told)
 
 # %% ../../nbs/library/workbench/05_panel.ipynb #bb4565a1
-def cohort_facts(cohort:Cohort) -> str:
+def cohort_facts(cohort: Cohort) -> str:
     "A cohort in one sentence, with where it comes from."
     flag = '<span class="gwb-virtual">virtual patients</span>' if cohort.virtual else ""
-    source = "; ".join(p for p in (cohort.source, f"licence: {cohort.licence}" if cohort.licence else "") if p)
-    return (f'<p class="gwb-facts"><b>{html.escape(cohort.title or cohort.name)}</b>{flag}<br>{html.escape(cohort.describe.split(": ", 1)[-1])}</p>'
-            f"{scrolled(cohort.table_one().to_html(border=0, classes='gwb-table gwb-one'), 'Table 1: the patients in numbers')}"
-            f"{bullets('What was left out, and what to know', cohort.notes)}<details><summary>Where these patients come from</summary><p>{html.escape(source)}<br>{html.escape(cohort.citation)}</p></details>")
+    source = "; ".join(
+        p for p in (cohort.source, f"licence: {cohort.licence}" if cohort.licence else "") if p
+    )
+    return (
+        "<p "
+        f'class="gwb-facts"><b>{html.escape(cohort.title or cohort.name)}</b>{flag}<br>{html.escape(cohort.describe.split(": ", 1)[-1])}</p>'
+        f"{scrolled(cohort.table_one().to_html(border=0, classes='gwb-table gwb-one'), 'Table 1: the patients in numbers')}"
+        f"{bullets('What was left out, and what to know', cohort.notes)}<details><summary>Where "
+        "these patients come "
+        f"from</summary><p>{html.escape(source)}<br>{html.escape(cohort.citation)}</p></details>"
+    )
 
-def leaks_html(cohort:Cohort) -> str:
+# %% ../../nbs/library/workbench/05_panel.ipynb #3a618693
+def leaks_html(cohort: Cohort) -> str:
     "Features that know the outcome suspiciously well, or nothing."
     seen = leak_suspects(cohort).query("suspicion in ('strong', 'look closer')")
-    return bullets("Too good to be true? Would you know these on the day of prediction?", [f"{name}: {row.why}" for name, row in seen.iterrows()])
+    return bullets(
+        "Too good to be true? Would you know these on the day of prediction?",
+        [f"{name}: {row.why}" for name, row in seen.iterrows()],
+    )
 
-def comparison_html(c:Comparison, notes:list[str]) -> str:
+# %% ../../nbs/library/workbench/05_panel.ipynb #72a1c4c9
+def comparison_html(c: Comparison, notes: list[str]) -> str:
     "The answer in words, the picture, and the tables."
     first, *rest = c.in_words()
     picture, arms = c.plot(), c.summary().reset_index()
-    arms["arm"] = [f"{ARM_LABELS[a]} ({of})" if a == "clinical score" else ARM_LABELS[a] for a, of in zip(arms.arm, arms.trained_on)]
-    shown = arms.drop(columns="trained_on").rename(columns={"arm": "way of training", "within": f"{arms.columns.name}, within hospitals"}).set_index("way of training").rename_axis(index=None, columns="way of training")
-    gain = c.gain[["federated", "isolated", "mean", "low", "high", "verdict"]].rename(columns={"isolated": "alone", "mean": "gain"}).rename_axis(index=None, columns="hospital")
-    return (f'<div class="gwb-answer"><p class="gwb-lead">{html.escape(first)}</p>{"".join(f"<p>{html.escape(s)}</p>" for s in rest)}</div>'
-            f'<div class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>{frame_table(shown, "Ways of training")}<p class="gwb-where">{html.escape(c.covers)}</p>'
-            f"<details><summary>Hospital by hospital</summary>{frame_table(gain, 'What each hospital gains')}</details>{bullets('To know', [*remarks(c), *notes])}")
+    arms["arm"] = [
+        f"{ARM_LABELS[a]} ({of})" if a == "clinical score" else ARM_LABELS[a]
+        for a, of in zip(arms.arm, arms.trained_on)
+    ]
+    shown = (
+        arms.drop(columns="trained_on")
+        .rename(
+            columns={"arm": "way of training", "within": f"{arms.columns.name}, within hospitals"}
+        )
+        .set_index("way of training")
+        .rename_axis(index=None, columns="way of training")
+    )
+    gain = (
+        c.gain[["federated", "isolated", "mean", "low", "high", "verdict"]]
+        .rename(columns={"isolated": "alone", "mean": "gain"})
+        .rename_axis(index=None, columns="hospital")
+    )
+    return (
+        '<div class="gwb-answer"><p '
+        f'class="gwb-lead">{html.escape(first)}</p>{"".join(f"<p>{html.escape(s)}</p>" for s in rest)}</div>'
+        "<div "
+        f'class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>{frame_table(shown, "Ways of training")}<p '
+        f'class="gwb-where">{html.escape(c.covers)}</p>'
+        "<details><summary>Hospital by "
+        f"hospital</summary>{frame_table(gain, 'What each hospital gains')}</details>{bullets('To know', [*remarks(c), *notes])}"
+    )
 
-def run_html(run:Run, notes:list[str]) -> str:
+# %% ../../nbs/library/workbench/05_panel.ipynb #b4a0b0a0
+def run_html(run: Run, notes: list[str]) -> str:
     "One training: how it ended, its picture, its coefficients."
-    picture, coefficients = run.plot(), run.learner.coefficients.dropna(axis=1, how="all").rename_axis(index=None, columns="feature")
-    return (f'<div class="gwb-answer"><p class="gwb-lead">{html.escape(repr(run))}.</p></div><div class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>'
-            f"{frame_table(coefficients, 'The model learned together')}{bullets('To know', notes)}")
+    picture, coefficients = (
+        run.plot(),
+        run.learner.coefficients.dropna(axis=1, how="all").rename_axis(
+            index=None, columns="feature"
+        ),
+    )
+    return (
+        '<div class="gwb-answer"><p '
+        f'class="gwb-lead">{html.escape(repr(run))}.</p></div><div '
+        f'class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>'
+        f"{frame_table(coefficients, 'The model learned together')}{bullets('To know', notes)}"
+    )
 
 # %% ../../nbs/library/workbench/05_panel.ipynb #6525392b
-def progress_html(watcher:Watcher) -> str:
+def progress_html(watcher: Watcher) -> str:
     "A bar and a sentence."
-    percent, left = round(100*watcher.share), f", {watcher.left}" if watcher.left else ""
-    return (f'<div class="gwb-progress" role="progressbar" aria-label="Progress of the run" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
-            f'<p class="gwb-where">{html.escape(watcher.where[:1].upper() + watcher.where[1:] + left)}</p>')
+    percent, left = round(100 * watcher.share), f", {watcher.left}" if watcher.left else ""
+    return (
+        '<div class="gwb-progress" role="progressbar" aria-label="Progress of the run" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><i '
+        f'style="width:{percent}%"></i></div>'
+        f'<p class="gwb-where">{html.escape(watcher.where[:1].upper() + watcher.where[1:] + left)}</p>'
+    )
 
-STATIC = ("<div><p><b>Genomed Workbench: the panel</b></p><p>Here stands a panel of controls once the notebook runs: choose a cohort or upload a file, make hospitals, choose a learner and a strategy, "
-          "run with live curves and a stop button, compare training alone, together and pooled, save the report, and see the ten lines of Python that do the same. Run the cell in JupyterLab, or open the notebook with Voilà.</p></div>")
+
+STATIC = (
+    "<div><p><b>Genomed Workbench: the panel</b></p><p>Here stands a panel of "
+    "controls once the notebook runs: choose a cohort or upload a file, make "
+    "hospitals, choose a learner and a strategy, "
+    "run with live curves and a stop button, compare training alone, together and "
+    "pooled, save the report, and see the ten lines of Python that do the same. "
+    "Run the cell in JupyterLab, or open the notebook with Voilà.</p></div>"
+)
 
 # %% ../../nbs/library/workbench/05_panel.ipynb #ea947322
-PATIENTS = ("source", "cohort", "outcome", "file", "kind", "time", "event", "unit", "answer", "coding", "id", "site", "features", "zero_time")
-HOSPITALS = ("divide", "small", "min_patients", "shares", "unequal", "shift_outcome", "shift_column", "shift_strength", "blank_hospital", "blank_columns", "test_share", "seed")
+PATIENTS = (
+    "source",
+    "cohort",
+    "outcome",
+    "file",
+    "kind",
+    "time",
+    "event",
+    "unit",
+    "answer",
+    "coding",
+    "id",
+    "site",
+    "features",
+    "zero_time",
+)
+HOSPITALS = (
+    "divide",
+    "small",
+    "min_patients",
+    "shares",
+    "unequal",
+    "shift_outcome",
+    "shift_column",
+    "shift_strength",
+    "blank_hospital",
+    "blank_columns",
+    "test_share",
+    "seed",
+)
 LEARNING = ("model", "tune", "penalty", "baseline", "strategy", "mu", "rounds", "engine")
 TASK = ("task", "repeats", "scores")
 
-def guarded(answer:Callable[..., None]) -> Callable[..., None]:
+
+def guarded(answer: Callable[..., None]) -> Callable[..., None]:
     "What goes wrong while a control answers is said in the panel, in words."
+
     @wraps(answer)
-    def safe(self:"Workbench", *args:Any) -> None:
-        try: answer(self, *args)
+    def safe(self: "Workbench", *args: Any) -> None:
+        try:
+            answer(self, *args)
         except Exception as e:
             self._forget("cohort", "sites")
             self.fail(e, "patients")
+
     return safe
 
 # %% ../../nbs/library/workbench/05_panel.ipynb #30234ffb
 class Workbench:
     "The panel: choose patients, hospitals and a learner; run, watch, stop, compare, save; and see the code."
 
-    def __init__(self, **chosen:Any):  # choices to begin with, by name: cohort="made-up-aml", repeats=5, ...
+    def __init__(
+        self, **chosen: Any
+    ):  # choices to begin with, by name: cohort="made-up-aml", repeats=5, ...
         unknown = sorted(set(chosen) - set(Choices.__dataclass_fields__))
-        if unknown: raise ValueError(f"{', '.join(unknown)}: not a choice of the panel; expected any of {', '.join(Choices.__dataclass_fields__)}")
+        if unknown:
+            raise ValueError(
+                f"{', '.join(unknown)}: not a choice of the panel; expected any of "
+                f"{', '.join(Choices.__dataclass_fields__)}"
+            )
         self.cohort: Cohort | None = None
         self.federation: Federation | None = None
-        self.run: Run | None = None                # of the last result
-        self.comparison: Comparison | None = None  # of the last result, None where only training was asked for
-        self.error: BaseException | None = None    # the last one, for whoever wants its traceback
-        self.worker, self._stop, self._lock, self._filling = Worker(), threading.Event(), threading.RLock(), False
+        self.run: Run | None = None  # of the last result
+        self.comparison: Comparison | None = (
+            None  # of the last result, None where only training was asked for
+        )
+        self.error: BaseException | None = None  # the last one, for whoever wants its traceback
+        self.worker, self._stop, self._lock, self._filling = (
+            Worker(),
+            threading.Event(),
+            threading.RLock(),
+            False,
+        )
         self._opened: dict[Any, tuple[Any, list[str]]] = {}
         self._columns: list[str] = []
-        self._kept = ""                            # what is said about an uploaded file
-        self._of: Choices | None = None            # the choices that the result is of
+        self._kept = ""  # what is said about an uploaded file
+        self._of: Choices | None = None  # the choices that the result is of
         self._make()
         self._begin(chosen)
 
@@ -161,31 +307,138 @@ class Workbench:
     def _make(self) -> None:
         "Controls, places for what is shown, and cards."
         self.controls = all_controls()
-        self.places = {name: widgets.HTML() for name in ("patients", "cohort", "hospitals", "sites", "learning", "status", "progress", "live", "result", "stale", "saved", "code")}
-        self.upload = widgets.FileUpload(accept=",".join(TABLES), multiple=False, description="Upload a file", tooltip="CSV, TSV or Parquet; it is kept beside this notebook")
-        self.hint = classed(widgets.HTML('<p class="gwb-where">CSV, TSV or Parquet, up to 7 MB (the browser sends no more at once). Put a larger file beside this notebook and choose it here.</p>'), "gwb-line")
-        self.buttons = {"run": classed(widgets.Button(description="Run", tooltip="Do what is chosen above"), "gwb-run"), "stop": classed(widgets.Button(description="Stop", tooltip="End the run at once", disabled=True), "gwb-stop"),
-                        "save": widgets.Button(description="Save the report", disabled=True), "code": widgets.Button(description="Show me the code")}
+        self.places = {
+            name: widgets.HTML()
+            for name in (
+                "patients",
+                "cohort",
+                "hospitals",
+                "sites",
+                "learning",
+                "status",
+                "progress",
+                "live",
+                "result",
+                "stale",
+                "saved",
+                "code",
+            )
+        }
+        self.upload = widgets.FileUpload(
+            accept=",".join(TABLES),
+            multiple=False,
+            description="Upload a file",
+            tooltip="CSV, TSV or Parquet; it is kept beside this notebook",
+        )
+        self.hint = classed(
+            widgets.HTML(
+                '<p class="gwb-where">CSV, TSV or Parquet, up to 7 MB (the browser sends no '
+                "more at once). Put a larger file beside this notebook and choose it here.</p>"
+            ),
+            "gwb-line",
+        )
+        self.buttons = {
+            "run": classed(
+                widgets.Button(description="Run", tooltip="Do what is chosen above"), "gwb-run"
+            ),
+            "stop": classed(
+                widgets.Button(description="Stop", tooltip="End the run at once", disabled=True),
+                "gwb-stop",
+            ),
+            "save": widgets.Button(description="Save the report", disabled=True),
+            "code": widgets.Button(description="Show me the code"),
+        }
         self.report_name = widgets.Text("report.html", description="Name of the report")
-        self.box = classed(widgets.VBox([widgets.HTML(STYLE + '<div class="gwb-top"><h2>Genomed Workbench</h2><p>Should our hospitals train together, and can we trust the answer? Choose, run, compare. Nothing leaves this computer.</p></div>'), *self._cards()]), "gwb")
-        for name, one in self.controls.items(): one.observe(partial(self._changed, name), "value")
+        self.box = classed(
+            widgets.VBox(
+                [
+                    widgets.HTML(
+                        STYLE
+                        + '<div class="gwb-top"><h2>Genomed Workbench</h2><p>Should our hospitals train '
+                        "together, and can we trust the answer? Choose, run, compare. Nothing leaves "
+                        "this computer.</p></div>"
+                    ),
+                    *self._cards(),
+                ]
+            ),
+            "gwb",
+        )
+        for name, one in self.controls.items():
+            one.observe(partial(self._changed, name), "value")
         self.upload.observe(self._uploaded, "value")
         answers = {"run": self._start, "stop": self._end, "save": self._save, "code": self._code}
-        for name, button in self.buttons.items(): button.on_click(answers[name])
+        for name, button in self.buttons.items():
+            button.on_click(answers[name])
 
     def _cards(self) -> list[Any]:
         "The steps from patients to code."
         c, p, b = self.controls, self.places, self.buttons
         missing = bullets("Not available here", self._missing())
         return [
-            card(1, "Patients", "A registered cohort, or a file of your own with one row per patient.",
-                 [form(c["source"], classed(self.upload, "gwb-line"), self.hint, *(classed(c[f], "gwb-line") if f in ("cohort", "file") else c[f] for f in PATIENTS[1:])), p["patients"], widgets.HTML(f"<details><summary>Other cohorts</summary>{missing}</details>" if missing else "")], [p["cohort"]]),
-            card(2, "Hospitals", "Real ones, or made up from one cohort, alike or unlike.", [form(*(c[f] for f in HOSPITALS)), p["hospitals"]], [p["sites"]]),
-            card(3, "Learning", "What is learned, and how the hospitals learn it together.", [form(*(c[f] for f in LEARNING)), p["learning"]]),
-            card(4, "Run", "Compare hospitals alone, together and pooled; or train together once.",
-                 [form(*(c[f] for f in TASK)), classed(widgets.HBox([b["run"], b["stop"]]), "gwb-go"), p["status"]], [p["progress"], p["live"]]),
-            card(5, "Result", "What was found, with its uncertainty.", [p["stale"], p["result"], classed(widgets.HBox([self.report_name, b["save"]]), "gwb-go"), p["saved"]]),
-            card(6, "Code", "The lines of Python that do exactly what was clicked.", [classed(widgets.HBox([b["code"]]), "gwb-go"), p["code"]]),
+            card(
+                1,
+                "Patients",
+                "A registered cohort, or a file of your own with one row per patient.",
+                [
+                    form(
+                        c["source"],
+                        classed(self.upload, "gwb-line"),
+                        self.hint,
+                        *(
+                            classed(c[f], "gwb-line") if f in ("cohort", "file") else c[f]
+                            for f in PATIENTS[1:]
+                        ),
+                    ),
+                    p["patients"],
+                    widgets.HTML(
+                        f"<details><summary>Other cohorts</summary>{missing}</details>"
+                        if missing
+                        else ""
+                    ),
+                ],
+                [p["cohort"]],
+            ),
+            card(
+                2,
+                "Hospitals",
+                "Real ones, or made up from one cohort, alike or unlike.",
+                [form(*(c[f] for f in HOSPITALS)), p["hospitals"]],
+                [p["sites"]],
+            ),
+            card(
+                3,
+                "Learning",
+                "What is learned, and how the hospitals learn it together.",
+                [form(*(c[f] for f in LEARNING)), p["learning"]],
+            ),
+            card(
+                4,
+                "Run",
+                "Compare hospitals alone, together and pooled; or train together once.",
+                [
+                    form(*(c[f] for f in TASK)),
+                    classed(widgets.HBox([b["run"], b["stop"]]), "gwb-go"),
+                    p["status"],
+                ],
+                [p["progress"], p["live"]],
+            ),
+            card(
+                5,
+                "Result",
+                "What was found, with its uncertainty.",
+                [
+                    p["stale"],
+                    p["result"],
+                    classed(widgets.HBox([self.report_name, b["save"]]), "gwb-go"),
+                    p["saved"],
+                ],
+            ),
+            card(
+                6,
+                "Code",
+                "The lines of Python that do exactly what was clicked.",
+                [classed(widgets.HBox([b["code"]]), "gwb-go"), p["code"]],
+            ),
         ]
 
     def _missing(self) -> list[str]:
@@ -194,16 +447,18 @@ class Workbench:
         fill(self.controls["cohort"], ready, first_cohort(ready))
         return missing
 
-    def _begin(self, chosen:dict[str, Any]) -> None:
+    def _begin(self, chosen: dict[str, Any]) -> None:
         "Set the first choices."
         with self._quietly():
             fill(self.controls["file"], ["", *tables_in(Path.cwd())])
             self.places["result"].value = said(["No result yet. Press Run in step 4."])
             self._show_code(False)
             for name in ("source", "cohort", "file"):
-                if name in chosen: choose(self.controls[name], chosen[name])
+                if name in chosen:
+                    choose(self.controls[name], chosen[name])
             self._new_patients()
-            for name, value in chosen.items(): choose(self.controls[name], value)
+            for name, value in chosen.items():
+                choose(self.controls[name], value)
         self.refresh()
 
     # what is chosen
@@ -211,7 +466,9 @@ class Workbench:
     @property
     def choices(self) -> Choices:
         "Everything as it is clicked now."
-        chosen: dict[str, Any] = {name: one.value if one.value is not None else "" for name, one in self.controls.items()}
+        chosen: dict[str, Any] = {
+            name: one.value if one.value is not None else "" for name, one in self.controls.items()
+        }
         return Choices(**chosen)
 
     @property
@@ -224,53 +481,73 @@ class Workbench:
         "Set controls without answering to each."
         with self._lock:
             before, self._filling = self._filling, True
-            try: yield
-            finally: self._filling = before
+            try:
+                yield
+            finally:
+                self._filling = before
 
     @guarded
-    def _changed(self, name:str, change:Any) -> None:
+    def _changed(self, name: str, change: Any) -> None:
         "A control was moved."
-        if self._filling: return
+        if self._filling:
+            return
         with self._quietly():
-            if name in ("source", "cohort", "file"): self._new_patients()
-            elif name in ("outcome", "kind"): self._suit()
-            elif name in ("time", "event", "answer", "id", "site"): self._offer_features()
-            elif name == "shares": fill(self.controls["blank_hospital"], [("none", ""), *hospital_names(change["new"])])
+            if name in ("source", "cohort", "file"):
+                self._new_patients()
+            elif name in ("outcome", "kind"):
+                self._suit()
+            elif name in ("time", "event", "answer", "id", "site"):
+                self._offer_features()
+            elif name == "shares":
+                fill(
+                    self.controls["blank_hospital"], [("none", ""), *hospital_names(change["new"])]
+                )
         self.refresh()
 
     def _new_patients(self) -> None:
         "Other patients: other outcomes, columns, scores, and perhaps no hospitals."
         c = self.controls
         self._columns, self._kept = [], ""
-        for name in ("features", "blank_columns"): fill(c[name], [], [])
+        for name in ("features", "blank_columns"):
+            fill(c[name], [], [])
         fill(c["shift_column"], [("nothing", "")], "")
         fill(c["blank_hospital"], [("none", ""), *hospital_names(c["shares"].value)])
         own = c["source"].value == "file"
-        if own: fill(c["file"], ["", *tables_in(Path.cwd())])
-        if not own: fill(c["outcome"], outcomes_of(c["cohort"].value))
-        elif c["file"].value: self._new_file(c["file"].value)
+        if own:
+            fill(c["file"], ["", *tables_in(Path.cwd())])
+        if not own:
+            fill(c["outcome"], outcomes_of(c["cohort"].value))
+        elif c["file"].value:
+            self._new_file(c["file"].value)
         fill(c["scores"], [] if own else card_of(c["cohort"].value).get("scores", []), [])
         has_sites = bool(c["site"].value) if own else "site" in card_of(c["cohort"].value)
         c["divide"].value = "site" if has_sites else "shares"
         self._suit()
 
-    def _new_file(self, name:str) -> None:
+    def _new_file(self, name: str) -> None:
         "Menus from the header of a file, with a guess which column is which."
         self._columns = header_of(Path(name))
         guess = guessed(self._columns)
-        for field in ("time", "event", "answer", "site", "id"): fill(self.controls[field], [("", ""), *((n, n) for n in self._columns)], guess.get(field, ""))
+        for field in ("time", "event", "answer", "site", "id"):
+            fill(
+                self.controls[field],
+                [("", ""), *((n, n) for n in self._columns)],
+                guess.get(field, ""),
+            )
         self._offer_features()
 
     def _offer_features(self) -> None:
         "Every column of the file that is not spoken for."
-        if self.controls["source"].value != "file": return
+        if self.controls["source"].value != "file":
+            return
         c = self.choices
         taken = {c.site, c.id, *((c.time, c.event) if c.kind == "survival" else (c.answer,))}
         self._offer([n for n in self._columns if n not in taken])
 
-    def _offer(self, features:list[str]) -> None:
+    def _offer(self, features: list[str]) -> None:
         "Features in every menu that lists them."
-        for name in ("features", "blank_columns"): fill(self.controls[name], features)
+        for name in ("features", "blank_columns"):
+            fill(self.controls[name], features)
         fill(self.controls["shift_column"], [("nothing", ""), *features])
 
     def _suit(self) -> None:
@@ -279,9 +556,10 @@ class Workbench:
         self.controls["model"].value = next(m for m, learns in LEARNERS.items() if learns == kind)
 
     @guarded
-    def _uploaded(self, change:Any) -> None:
+    def _uploaded(self, change: Any) -> None:
         "A file came: keep it beside the notebook and choose it."
-        if not self.upload.value: return
+        if not self.upload.value:
+            return
         file = self.upload.value[0]
         name = keep_upload(file["name"], bytes(file["content"]), Path.cwd())
         with self._quietly():
@@ -289,8 +567,15 @@ class Workbench:
             fill(self.controls["file"], ["", *tables_in(Path.cwd())], name)
             self.controls["source"].value, self.controls["divide"].value = "file", "shares"
             self._new_patients()
-        other = f" (a different file of the name {file['name']!r} lies here already)" if name != file["name"] else ""
-        self._kept = f"Kept beside this notebook as {name}{other}, so that the code below can read it. It holds patients' rows: delete it when you are done."
+        other = (
+            f" (a different file of the name {file['name']!r} lies here already)"
+            if name != file["name"]
+            else ""
+        )
+        self._kept = (
+            f"Kept beside this notebook as {name}{other}, so that the code below can read "
+            "it. It holds patients' rows: delete it when you are done."
+        )
         self.refresh()
 
     # what follows from the choices
@@ -298,20 +583,42 @@ class Workbench:
     def refresh(self) -> None:
         "Show what is in play, what is wrong, and the code; then look at the patients in the background."
         c, play = self.choices, in_play(self.choices)
-        for name, one in self.controls.items(): one.layout.display = None if name in play and not (name == "scores" and not one.options) else "none"
-        for one in (self.upload, self.hint): one.layout.display = None if c.source == "file" else "none"
+        for name, one in self.controls.items():
+            one.layout.display = (
+                None if name in play and not (name == "scores" and not one.options) else "none"
+            )
+        for one in (self.upload, self.hint):
+            one.layout.display = None if c.source == "file" else "none"
         problems = c.problems()
-        for name, one in self.controls.items(): (one.add_class if name in problems else one.remove_class)("gwb-bad")
-        for place, fields in (("patients", PATIENTS), ("hospitals", HOSPITALS), ("learning", LEARNING + TASK)): self._say(place, [f"{LABELS[f]}: {problems[f]}" for f in fields if f in problems], "warning")
-        if self.places["code"].value: self._show_code(True)
-        self.places["stale"].value = said(["The choices have changed since this result was made. Press Run to bring it up to date."], "warning") if self._of not in (None, c) else ""
+        for name, one in self.controls.items():
+            (one.add_class if name in problems else one.remove_class)("gwb-bad")
+        for place, fields in (
+            ("patients", PATIENTS),
+            ("hospitals", HOSPITALS),
+            ("learning", LEARNING + TASK),
+        ):
+            self._say(
+                place, [f"{LABELS[f]}: {problems[f]}" for f in fields if f in problems], "warning"
+            )
+        if self.places["code"].value:
+            self._show_code(True)
+        self.places["stale"].value = (
+            said(
+                [
+                    "The choices have changed since this result was made. Press Run to bring it up to date."
+                ],
+                "warning",
+            )
+            if self._of not in (None, c)
+            else ""
+        )
         self.worker.submit(self._prepare)
 
-    def _say(self, place:str, sentences:list[str], kind:str="note") -> None:
+    def _say(self, place: str, sentences: list[str], kind: str = "note") -> None:
         "Put a message in its place."
         self.places[place].value = said(sentences, kind)
 
-    def fail(self, error:BaseException, place:str) -> None:
+    def fail(self, error: BaseException, place: str) -> None:
         "Say what went wrong, where it belongs."
         self.error = error
         self._say(place, in_words(error), "warning" if isinstance(error, Stopped) else "error")
@@ -321,61 +628,96 @@ class Workbench:
         c = self.choices
         problems, place = c.problems(), "patients"
         try:
-            if set(problems) & set(PATIENTS): return self._forget("cohort", "sites")
+            if set(problems) & set(PATIENTS):
+                return self._forget("cohort", "sites")
             self.cohort = self._open(c)
             place = "hospitals"
-            if set(problems) & set(HOSPITALS): return self._forget("sites")
+            if set(problems) & set(HOSPITALS):
+                return self._forget("sites")
             self.federation = self._divide(c)
         except Exception as e:
             self._forget(*(("cohort", "sites") if place == "patients" else ("sites",)))
             self.fail(e, place)
 
-    def _forget(self, *places:str) -> None:
+    def _forget(self, *places: str) -> None:
         "Take back what no longer holds."
-        for place in places: self.places[place].value = ""
-        if "cohort" in places: self.cohort = None
+        for place in places:
+            self.places[place].value = ""
+        if "cohort" in places:
+            self.cohort = None
         self.federation = None
 
-    def _kept_call(self, key:Any, call:Any, known:dict[str, Any]) -> tuple[Any, list[str]]:
+    def _kept_call(self, key: Any, call: Any, known: dict[str, Any]) -> tuple[Any, list[str]]:
         "What a call gives, and what it warned of; done once for the same choices."
         if key not in self._opened:
-            if len(self._opened) > 8: self._opened.clear()
-            with overheard() as notes: value = call.do(known)
+            if len(self._opened) > 8:
+                self._opened.clear()
+            with overheard() as notes:
+                value = call.do(known)
             self._opened[key] = value, notes
         return self._opened[key]
 
-    def _key(self, c:Choices) -> tuple[str, int]:
+    def _key(self, c: Choices) -> tuple[str, int]:
         "The choice of patients; a file that was changed counts as another one."
         return str(cohort_call(c)), Path(c.file).stat().st_mtime_ns if c.source == "file" else 0
 
-    def _open(self, c:Choices) -> Cohort:
+    def _open(self, c: Choices) -> Cohort:
         "The cohort; shown with its Table 1 and its notes."
         key = self._key(c)
-        if key not in self._opened: self._say("patients", [f"Reading {c.cohort if c.source == 'cohort' else c.file} ..."])
+        if key not in self._opened:
+            self._say("patients", [f"Reading {c.cohort if c.source == 'cohort' else c.file} ..."])
         cohort, notes = self._kept_call(key, cohort_call(c), {})
         if c.source == "cohort" and not c.features:
-            with self._quietly(): self._offer(list(cohort.features))
-        if ("leaks", key) not in self._opened: self._opened["leaks", key] = leaks_html(cohort), []
+            with self._quietly():
+                self._offer(list(cohort.features))
+        if ("leaks", key) not in self._opened:
+            self._opened["leaks", key] = leaks_html(cohort), []
         self.places["cohort"].value = cohort_facts(cohort) + self._opened["leaks", key][0]
         told = [n for n in notes if not any(n.endswith(kept) or kept in n for kept in cohort.notes)]
-        self._say("patients", [f"{cohort.n:,} patients read, {cohort.n_events:,} {'events' if cohort.kind == 'survival' else 'with the outcome'}.", *([self._kept] if c.source == "file" and self._kept else []), *told], "good")
+        self._say(
+            "patients",
+            [
+                f"{cohort.n:,} patients read, {cohort.n_events:,} "
+                f"{'events' if cohort.kind == 'survival' else 'with the outcome'}.",
+                *([self._kept] if c.source == "file" and self._kept else []),
+                *told,
+            ],
+            "good",
+        )
         return cohort
 
-    def _divide(self, c:Choices) -> Federation:
+    def _divide(self, c: Choices) -> Federation:
         "The hospitals; shown with their sizes."
         key = (*self._key(c), str(federation_call(c)))
         federation, notes = self._kept_call(key, federation_call(c), {"cohort": self.cohort})
         self.places["sites"].value = hospitals_table(federation.table)
-        self._say("hospitals", [f"{len(federation.sites)} hospitals, {len(federation.train_rows):,} patients to learn from, {len(federation.test_rows):,} to test on.", *dict.fromkeys([*federation.notes, *notes])], "good")
+        self._say(
+            "hospitals",
+            [
+                f"{len(federation.sites)} hospitals, {len(federation.train_rows):,} patients to "
+                f"learn from, {len(federation.test_rows):,} to test on.",
+                *dict.fromkeys([*federation.notes, *notes]),
+            ],
+            "good",
+        )
         return federation
 
     # run and stop
 
-    def _start(self, _:Any=None) -> None:
+    def _start(self, _: Any = None) -> None:
         "Begin what is chosen; a second press while it runs is not heard."
-        if self.buttons["run"].disabled: return
+        if self.buttons["run"].disabled:
+            return
         problems = self.choices.problems()
-        if problems: return self._say("status", ["Not yet: something above is missing.", *(f"{LABELS[f]}: {said_}" for f, said_ in problems.items())], "error")
+        if problems:
+            return self._say(
+                "status",
+                [
+                    "Not yet: something above is missing.",
+                    *(f"{LABELS[f]}: {said_}" for f, said_ in problems.items()),
+                ],
+                "error",
+            )
         self._stop.clear()
         self._busy(True)
         self.places["live"].value = ""
@@ -383,63 +725,96 @@ class Workbench:
         self._say("status", [f"Running.{slow} Stop ends it at once."])
         self.worker.submit(partial(self._work, self.choices))
 
-    def _end(self, _:Any=None) -> None:
+    def _end(self, _: Any = None) -> None:
         "Ask the work to end."
-        if self.buttons["stop"].disabled: return
+        if self.buttons["stop"].disabled:
+            return
         self._stop.set()
         self._say("status", ["Stopping ..."])
 
-    def _work(self, c:Choices) -> None:
+    def _work(self, c: Choices) -> None:
         "Carry out the calls; what comes out is all or nothing."
-        start, watcher = time.monotonic(), Watcher(self._watch, c.rounds, "C-index" if c.outcome_kind == "survival" else "AUC", self._stop.is_set)
+        start, watcher = (
+            time.monotonic(),
+            Watcher(
+                self._watch,
+                c.rounds,
+                "C-index" if c.outcome_kind == "survival" else "AUC",
+                self._stop.is_set,
+            ),
+        )
         try:
-            with overheard() as notes: known = self._carry_out(c, watcher)
+            with overheard() as notes:
+                known = self._carry_out(c, watcher)
             watcher.look()
-            shown = comparison_html(known["comparison"], notes) if c.task == "compare" else run_html(known["run"], notes)
-            if self._stop.is_set(): raise Stopped("Stopped at the very end. Nothing of this run is kept.")
+            shown = (
+                comparison_html(known["comparison"], notes)
+                if c.task == "compare"
+                else run_html(known["run"], notes)
+            )
+            if self._stop.is_set():
+                raise Stopped("Stopped at the very end. Nothing of this run is kept.")
         except BaseException as e:
             self.places["live"].value = ""
             self.fail(e, "status")
-            if self._of: self.places["status"].value += said(["The result below is of the run before."])
-        else: self._finished(c, known, shown, time.monotonic() - start)
+            if self._of:
+                self.places["status"].value += said(["The result below is of the run before."])
+        else:
+            self._finished(c, known, shown, time.monotonic() - start)
         finally:
             self.places["progress"].value = ""
             self._busy(False)
 
-    def _carry_out(self, c:Choices, watcher:Watcher) -> dict[str, Any]:
+    def _carry_out(self, c: Choices, watcher: Watcher) -> dict[str, Any]:
         "Each call in order; patients and hospitals may be known already."
         self._prepare()
-        if self.federation is None: raise self.error or ValueError("There are no hospitals to train.")
+        if self.federation is None:
+            raise self.error or ValueError("There are no hospitals to train.")
         known: dict[str, Any] = {"cohort": self.cohort, "federation": self.federation}
         for call in c.calls()[2:]:
-            if self._stop.is_set(): raise Stopped("Stopped before the training began. Nothing of this run is kept.")
-            known[call.name] = call.do(known, **({"progress": watcher} if call.name in ("run", "comparison") else {}))
+            if self._stop.is_set():
+                raise Stopped("Stopped before the training began. Nothing of this run is kept.")
+            known[call.name] = call.do(
+                known, **({"progress": watcher} if call.name in ("run", "comparison") else {})
+            )
         return known
 
-    def _watch(self, watcher:Watcher) -> None:
+    def _watch(self, watcher: Watcher) -> None:
         "Show how far things are."
-        self.places["progress"].value, self.places["live"].value = progress_html(watcher), watcher.picture()
+        self.places["progress"].value, self.places["live"].value = (
+            progress_html(watcher),
+            watcher.picture(),
+        )
 
-    def _finished(self, c:Choices, known:dict[str, Any], shown:str, seconds:float) -> None:
+    def _finished(self, c: Choices, known: dict[str, Any], shown: str, seconds: float) -> None:
         "Keep the result and show it."
         self.comparison = known.get("comparison")
         self.run = known["run"] if self.comparison is None else self.comparison.run
         self._of, self.error = c, None
-        self.places["result"].value, self.places["stale"].value, self.places["saved"].value = shown, "", ""
+        self.places["result"].value, self.places["stale"].value, self.places["saved"].value = (
+            shown,
+            "",
+            "",
+        )
         self.buttons["save"].description = "Save the report" if self.comparison else "Save the run"
-        self.report_name.description = "Name of the report" if self.comparison else "Name of the folder"
+        self.report_name.description = (
+            "Name of the report" if self.comparison else "Name of the folder"
+        )
         self.report_name.value = "report.html" if self.comparison else "run"
-        self._say("status", [f"Done in {seconds:.1f} seconds. The result stands in step 5."], "good")
+        self._say(
+            "status", [f"Done in {seconds:.1f} seconds. The result stands in step 5."], "good"
+        )
 
-    def _busy(self, busy:bool) -> None:
+    def _busy(self, busy: bool) -> None:
         "While something runs, only Stop answers."
-        for one in (*self.controls.values(), self.upload, self.buttons["run"]): one.disabled = busy
+        for one in (*self.controls.values(), self.upload, self.buttons["run"]):
+            one.disabled = busy
         self.buttons["stop"].disabled = not busy
         self.buttons["save"].disabled = busy or self._of is None
 
     # save, and the code
 
-    def _save(self, _:Any=None) -> None:
+    def _save(self, _: Any = None) -> None:
         "Write the report, or the record of the run, in the background."
         self._say("saved", ["Saving ..."])
         self.worker.submit(self._write)
@@ -449,30 +824,40 @@ class Workbench:
         try:
             ending = ".html" if self.comparison else ""
             wanted = Path(self.report_name.value.strip()).name.removesuffix(ending) or "report"
-            path = Path.cwd()/free_name(wanted + ending, Path.cwd())
-            if self.comparison: self.comparison.report(path)
-            elif self.run: self.run.save(path)
+            path = Path.cwd() / free_name(wanted + ending, Path.cwd())
+            if self.comparison:
+                self.comparison.report(path)
+            elif self.run:
+                self.run.save(path)
             self._say("saved", [f"Saved as {path.name}, beside this notebook: {path}"], "good")
-        except Exception as e: self.fail(e, "saved")
+        except Exception as e:
+            self.fail(e, "saved")
 
-    def _code(self, _:Any=None) -> None:
+    def _code(self, _: Any = None) -> None:
         "Show or hide the code."
         self._show_code(not self.places["code"].value)
 
-    def _show_code(self, shown:bool) -> None:
+    def _show_code(self, shown: bool) -> None:
         self.buttons["code"].description = "Hide the code" if shown else "Show me the code"
-        try: source = self.code if shown else ""
-        except ValueError as e: source = f"# {e}"
-        self.places["code"].value = f'<pre class="gwb-code" tabindex="0" aria-label="Python code">{html.escape(source)}</pre>' if shown else ""
+        try:
+            source = self.code if shown else ""
+        except ValueError as e:
+            source = f"# {e}"
+        self.places["code"].value = (
+            f'<pre class="gwb-code" tabindex="0" aria-label="Python code">{html.escape(source)}</pre>'
+            if shown
+            else ""
+        )
 
-    def wait(self, seconds:float|None=None) -> bool:
+    def wait(self, seconds: float | None = None) -> bool:
         "Until nothing runs any more; False if that takes longer. For scripts and tests."
         return self.worker.wait(seconds)
 
-    def _repr_mimebundle_(self, **kwargs:Any) -> Any:
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         "The widget; and for pages without a kernel, what it is."
         bundle = self.box._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self), "text/html": STATIC}
 
-    def __repr__(self) -> str: return f"Workbench({self.choices.cohort if self.choices.source == 'cohort' else self.choices.file or 'no file yet'})"
+    def __repr__(self) -> str:
+        return f"Workbench({self.choices.cohort if self.choices.source == 'cohort' else self.choices.file or 'no file yet'})"

@@ -11,62 +11,116 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.checks import Findings
-from ..data.files import decoded, found_separator, read_table, refuse_binary, refuse_other_kinds
+from genomed_workbench.data.files import (
+    decoded,
+    found_separator,
+    read_table,
+    refuse_binary,
+    refuse_other_kinds,
+)
 from ..data.problems import CohortError, Problem
 from ..data.storage import write_bytes_atomically
 
 # %% ../../nbs/library/workbench/01_uploads.ipynb #5e9e74c3
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 
+
 def free_name(
-    name:str,             # as wanted, such as "report.html"
-    folder:Path,
-    content:bytes|None=None,  # a file that holds exactly this counts as free
+    name: str,  # as wanted, such as "report.html"
+    folder: Path,
+    content: bytes | None = None,  # a file that holds exactly this counts as free
 ) -> str:
     "The name, with a number where another file has it already."
     wanted, number = Path(name), 1
-    while (folder/name).exists() and (content is None or not (folder/name).is_file() or (folder/name).read_bytes() != content):
+    while (folder / name).exists() and (
+        content is None or not (folder / name).is_file() or (folder / name).read_bytes() != content
+    ):
         number += 1
         name = f"{wanted.stem}-{number}{wanted.suffix}"
     return name
 
+# %% ../../nbs/library/workbench/01_uploads.ipynb #6fa93d66
 def keep_upload(
-    name:str,             # of the uploaded file, as the browser tells it
-    content:bytes,
-    folder:Path,          # of the notebook
-) -> str:                 # the name that it has there
+    name: str,  # of the uploaded file, as the browser tells it
+    content: bytes,
+    folder: Path,  # of the notebook
+) -> str:  # the name that it has there
     "Put an uploaded file beside the notebook: whole or not at all, and never over another file."
-    plain = re.sub(r"[^\w .()+-]", "_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .") or "upload.csv"
+    plain = (
+        re.sub(r"[^\w .()+-]", "_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
+        or "upload.csv"
+    )
     if Path(plain).suffix.lower() not in TABLES:
-        raise CohortError(Problem(plain, f"found a file that ends in {Path(plain).suffix or 'nothing'!r}", "a CSV, TSV or Parquet table", "If it is a workbook, save the sheet as CSV and upload that."))
+        raise CohortError(
+            Problem(
+                plain,
+                f"found a file that ends in {Path(plain).suffix or 'nothing'!r}",
+                "a CSV, TSV or Parquet table",
+                "If it is a workbook, save the sheet as CSV and upload that.",
+            )
+        )
     plain = free_name(plain, folder, content)
-    if not (folder/plain).exists(): write_bytes_atomically(folder/plain, content)
+    if not (folder / plain).exists():
+        write_bytes_atomically(folder / plain, content)
     return plain
 
-def tables_in(folder:Path) -> list[str]:
+# %% ../../nbs/library/workbench/01_uploads.ipynb #c4812b59
+def tables_in(folder: Path) -> list[str]:
     "Files that may hold a table, by name."
-    return sorted(p.name for p in folder.iterdir() if p.suffix.lower() in TABLES and p.is_file() and not p.name.startswith("."))
+    return sorted(
+        p.name
+        for p in folder.iterdir()
+        if p.suffix.lower() in TABLES and p.is_file() and not p.name.startswith(".")
+    )
 
 # %% ../../nbs/library/workbench/01_uploads.ipynb #60fed609
-def header_of(path:Path) -> list[str]:
+def header_of(path: Path) -> list[str]:
     "The names of a table's columns."
     findings, content = Findings(path.name), path.read_bytes()
-    if content.startswith(b"PAR1"): return _header_of_parquet(path)
+    if content.startswith(b"PAR1"):
+        return _header_of_parquet(path)
     refuse_other_kinds(content, path.name)
     text = decoded(content, findings)
     refuse_binary(text, path.name)
     told = re.match(r'"?sep=(.)"?\r?\n', text)
-    text = text[told.end():] if told else text
-    if not text.strip(): raise CohortError(Problem(path.name, "the file is empty", "a header and one row per patient", "Check that the export went through."))
+    text = text[told.end() :] if told else text
+    if not text.strip():
+        raise CohortError(
+            Problem(
+                path.name,
+                "the file is empty",
+                "a header and one row per patient",
+                "Check that the export went through.",
+            )
+        )
     separator = told.group(1) if told else found_separator(text)
-    if separator is None: raise CohortError(Problem(path.name, "found a single column", "columns separated by a comma, semicolon, tab or bar", "Export the table again."))
+    if separator is None:
+        raise CohortError(
+            Problem(
+                path.name,
+                "found a single column",
+                "columns separated by a comma, semicolon, tab or bar",
+                "Export the table again.",
+            )
+        )
     return [name for name in read_table(text, separator, findings).header if name]
 
-def _header_of_parquet(path:Path) -> list[str]:
+# %% ../../nbs/library/workbench/01_uploads.ipynb #ee62062a
+def _header_of_parquet(path: Path) -> list[str]:
     "The names in a Parquet file's schema."
     import pyarrow.parquet as parquet
-    try: return [str(name) for name in parquet.read_schema(path).names]
-    except Exception as e: raise CohortError(Problem(path.name, f"the Parquet file cannot be read ({str(e).splitlines()[0][:200]})", "a whole Parquet table", "It may be cut off or damaged: export it again.")) from None
+
+    try:
+        return [str(name) for name in parquet.read_schema(path).names]
+    except Exception as e:
+        raise CohortError(
+            Problem(
+                path.name,
+                f"the Parquet file cannot be read ({str(e).splitlines()[0][:200]})",
+                "a whole Parquet table",
+                "It may be cut off or damaged: export it again.",
+            )
+        ) from None
 
 # %% ../../nbs/library/workbench/01_uploads.ipynb #daafe9a4
 LOOKS_LIKE = {
@@ -76,12 +130,15 @@ LOOKS_LIKE = {
     "id": r"^(patient|pat|subject|record)?_? ?(id|nr|number)$|^patient$",
 }
 
+
 def guessed(
-    columns:Sequence[str],
-) -> dict[str, str]:       # by field of Choices; "" where no name tells
+    columns: Sequence[str],
+) -> dict[str, str]:  # by field of Choices; "" where no name tells
     "Which column may be the time, the event, the hospital, the patient's id: a first guess that a person corrects."
     found, taken = {}, set[str]()
     for field, pattern in LOOKS_LIKE.items():
-        found[field] = next((c for c in columns if c not in taken and re.search(pattern, c, re.IGNORECASE)), "")
+        found[field] = next(
+            (c for c in columns if c not in taken and re.search(pattern, c, re.IGNORECASE)), ""
+        )
         taken.add(found[field])
     return found

@@ -19,72 +19,176 @@ from ..learners.learner import LearnerError
 
 # %% ../../nbs/library/workbench/02_words.ipynb #71232201
 LABELS = {
-    "source": "Where are the patients?", "cohort": "Registered cohort", "outcome": "Outcome", "file": "File beside this notebook", "kind": "Kind of outcome", "time": "Follow-up time",
-    "event": "Event seen", "unit": "Unit of time", "answer": "Yes or no", "coding": "Coding of the event", "id": "Patient id", "site": "Hospital column", "features": "Features",
-    "zero_time": "Time 0", "divide": "Hospitals", "small": "Small hospitals", "min_patients": "Small is fewer than", "shares": "Sizes of hospitals", "shift_outcome": "Unlike outcomes, 0 to 1",
-    "shift_column": "Unlike patients by", "shift_strength": "How unlike, 0 to 1", "unequal": "Unequal sizes", "blank_hospital": "Lacks variables", "blank_columns": "Variables it lacks",
-    "test_share": "Share for testing", "seed": "Seed", "model": "Learner", "tune": "Penalty", "penalty": "Penalty value", "baseline": "Baseline hazard", "strategy": "Strategy",
-    "mu": "Pull of FedProx", "rounds": "Rounds at most", "engine": "Engine", "task": "What to do", "repeats": "Repeats", "scores": "Clinical scores",
+    "source": "Where are the patients?",
+    "cohort": "Registered cohort",
+    "outcome": "Outcome",
+    "file": "File beside this notebook",
+    "kind": "Kind of outcome",
+    "time": "Follow-up time",
+    "event": "Event seen",
+    "unit": "Unit of time",
+    "answer": "Yes or no",
+    "coding": "Coding of the event",
+    "id": "Patient id",
+    "site": "Hospital column",
+    "features": "Features",
+    "zero_time": "Time 0",
+    "divide": "Hospitals",
+    "small": "Small hospitals",
+    "min_patients": "Small is fewer than",
+    "shares": "Sizes of hospitals",
+    "shift_outcome": "Unlike outcomes, 0 to 1",
+    "shift_column": "Unlike patients by",
+    "shift_strength": "How unlike, 0 to 1",
+    "unequal": "Unequal sizes",
+    "blank_hospital": "Lacks variables",
+    "blank_columns": "Variables it lacks",
+    "test_share": "Share for testing",
+    "seed": "Seed",
+    "model": "Learner",
+    "tune": "Penalty",
+    "penalty": "Penalty value",
+    "baseline": "Baseline hazard",
+    "strategy": "Strategy",
+    "mu": "Pull of FedProx",
+    "rounds": "Rounds at most",
+    "engine": "Engine",
+    "task": "What to do",
+    "repeats": "Repeats",
+    "scores": "Clinical scores",
 }
 ARGUMENTS = {  # an argument of the library and the field that sets it
-    "small": "small", "min_patients": "min_patients", "shares": "shares", "test_share": "test_share", "penalty": "tune", "event_values": "coding", "zero_time": "zero_time", "unit": "unit", "site": "site",
-    "features": "features", "id": "id", "time": "time", "event": "event", "repeats": "repeats", "rounds": "rounds", "baseline": "baseline", "engine": "engine", "outcome": "answer",
+    "small": "small",
+    "min_patients": "min_patients",
+    "shares": "shares",
+    "test_share": "test_share",
+    "penalty": "tune",
+    "event_values": "coding",
+    "zero_time": "zero_time",
+    "unit": "unit",
+    "site": "site",
+    "features": "features",
+    "id": "id",
+    "time": "time",
+    "event": "event",
+    "repeats": "repeats",
+    "rounds": "rounds",
+    "baseline": "baseline",
+    "engine": "engine",
+    "outcome": "answer",
 }
 
+
 def where_to_click(
-    message:str,      # of an error
-) -> str:             # a sentence, or nothing
+    message: str,  # of an error
+) -> str:  # a sentence, or nothing
     "The arguments that a message speaks of, as controls of the panel."
-    fields = dict.fromkeys(ARGUMENTS[name] for name in re.findall(rf"\b({'|'.join(ARGUMENTS)})=", message))
+    fields = dict.fromkeys(
+        ARGUMENTS[name] for name in re.findall(rf"\b({'|'.join(ARGUMENTS)})=", message)
+    )
     return f"In this panel: {', '.join(f'“{LABELS[f]}”' for f in fields)}." if fields else ""
 
 # %% ../../nbs/library/workbench/02_words.ipynb #199c3956
-def in_words(error:BaseException) -> list[str]:
+def in_words(error: BaseException) -> list[str]:
     "What to tell a person about an error: sentences, the first one is the headline."
     if isinstance(error, CohortError) and len(error.problems) > 1:
         shown = [p.text for p in error.problems[:LISTED]]
-        more = [f"... and {len(error.problems) - LISTED:,} more."] if len(error.problems) > LISTED else []
-        return [f"{error.problems[0].file}: {len(error.problems):,} problems, nothing was read. Row 1 is the header.", *shown, *more, *_hint(str(error))]
-    if isinstance(error, Stopped): return [str(error)]
-    if isinstance(error, SiteError): return [f"Hospital {error.site} failed: {error.error}", *_hint(error.error)]
-    if isinstance(error, (ValueError, LearnerError, EngineError)): return [str(error), *_hint(str(error))]
-    if isinstance(error, OSError): return [f"{error.filename or 'The file system'}: {error.strerror or error}."]
-    if isinstance(error, MemoryError): return ["The memory of this computer is not enough for that. Choose fewer features or fewer patients."]
-    return [f"{type(error).__name__}: {error}", "This is a fault of the program, not yours. Please report it with the code below."]
+        more = (
+            [f"... and {len(error.problems) - LISTED:,} more."]
+            if len(error.problems) > LISTED
+            else []
+        )
+        return [
+            f"{error.problems[0].file}: {len(error.problems):,} problems, nothing was read. Row 1 is the header.",
+            *shown,
+            *more,
+            *_hint(str(error)),
+        ]
+    if isinstance(error, Stopped):
+        return [str(error)]
+    if isinstance(error, SiteError):
+        return [f"Hospital {error.site} failed: {error.error}", *_hint(error.error)]
+    if isinstance(error, (ValueError, LearnerError, EngineError)):
+        return [str(error), *_hint(str(error))]
+    if isinstance(error, OSError):
+        return [f"{error.filename or 'The file system'}: {error.strerror or error}."]
+    if isinstance(error, MemoryError):
+        return [
+            "The memory of this computer is not enough for that. Choose fewer features or fewer patients."
+        ]
+    return [
+        f"{type(error).__name__}: {error}",
+        "This is a fault of the program, not yours. Please report it with the code below.",
+    ]
 
-def _hint(message:str) -> list[str]:
+# %% ../../nbs/library/workbench/02_words.ipynb #d4abeabb
+def _hint(message: str) -> list[str]:
     "Where to click, if the message names an argument."
     return [hint] if (hint := where_to_click(message)) else []
 
 # %% ../../nbs/library/workbench/02_words.ipynb #955fe13d
-def said(sentences:Sequence[str], kind:str="note") -> str:
+def said(sentences: Sequence[str], kind: str = "note") -> str:
     "Sentences as a message of the panel: a 'note', something 'good', a 'warning', or an 'error'."
-    if not sentences: return ""
-    first, rest = html.escape(sentences[0]), "".join(f"<li>{html.escape(s)}</li>" for s in sentences[1:])
+    if not sentences:
+        return ""
+    first, rest = (
+        html.escape(sentences[0]),
+        "".join(f"<li>{html.escape(s)}</li>" for s in sentences[1:]),
+    )
     role = "alert" if kind == "error" else "status"
     return f'<div class="gwb-said gwb-{kind}" role="{role}"><p>{first}</p>{f"<ul>{rest}</ul>" if rest else ""}</div>'
 
-def bullets(title:str, sentences:Iterable[str]) -> str:
+# %% ../../nbs/library/workbench/02_words.ipynb #f5f715f5
+def bullets(title: str, sentences: Iterable[str]) -> str:
     "A titled list, or nothing."
     items = "".join(f"<li>{html.escape(s)}</li>" for s in dict.fromkeys(sentences))
-    return f'<div class="gwb-notes"><p><b>{html.escape(title)}</b></p><ul>{items}</ul></div>' if items else ""
+    return (
+        f'<div class="gwb-notes"><p><b>{html.escape(title)}</b></p><ul>{items}</ul></div>'
+        if items
+        else ""
+    )
 
-def scrolled(table:str, name:str) -> str:
+# %% ../../nbs/library/workbench/02_words.ipynb #e311575e
+def scrolled(table: str, name: str) -> str:
     "A wide or long table in a region of its own that can be reached and scrolled by keyboard."
-    return f'<div class="gwb-scroll" role="region" aria-label="{html.escape(name, quote=True)}" tabindex="0">{table}</div>'
+    return (
+        '<div class="gwb-scroll" role="region" '
+        f'aria-label="{html.escape(name, quote=True)}" tabindex="0">{table}</div>'
+    )
 
 # %% ../../nbs/library/workbench/02_words.ipynb #0237787b
-def frame_table(frame:pd.DataFrame, name:str, digits:int=3) -> str:
+def frame_table(frame: pd.DataFrame, name: str, digits: int = 3) -> str:
     "A data frame as an escaped table."
-    shown = frame.to_html(border=0, float_format=lambda v: f"{v:.{digits}f}", na_rep="", classes="gwb-table")
+    shown = frame.to_html(
+        border=0, float_format=lambda v: f"{v:.{digits}f}", na_rep="", classes="gwb-table"
+    )
     return scrolled(shown, name)
 
-def hospitals_table(table:pd.DataFrame) -> str:
+# %% ../../nbs/library/workbench/02_words.ipynb #c2f5dc0e
+def hospitals_table(table: pd.DataFrame) -> str:
     "Hospitals with their sizes as bars: patients, events, training and test rows."
     most = max(int(table.n.max()), 1)
-    def bar(row:Any) -> str:
-        test, train = 100*row.test/most, 100*row.train/most
-        return f'<span class="gwb-bar" aria-hidden="true"><i style="width:{train:.1f}%"></i><i class="gwb-test" style="width:{test:.1f}%"></i></span>'
-    rows = "".join(f'<tr><th scope="row">{html.escape(str(r.Index))}</th><td class="gwb-wide">{bar(r)}</td><td>{r.n:,}</td><td>{r.events:,}</td><td>{r.train:,}</td><td>{r.test:,}</td></tr>' for r in table.itertuples())
-    head = "<tr><th scope='col'>Hospital</th><th class='gwb-wide'><span class='gwb-key'><i></i>training</span> <span class='gwb-key'><i class='gwb-test'></i>test</span></th><th scope='col'>Patients</th><th scope='col'>Events</th><th scope='col'>Training</th><th scope='col'>Test</th></tr>"
-    return scrolled(f'<table class="gwb-table gwb-bars"><thead>{head}</thead><tbody>{rows}</tbody></table>', "Hospitals and their patients")
+
+    def bar(row: Any) -> str:
+        test, train = 100 * row.test / most, 100 * row.train / most
+        return (
+            f'<span class="gwb-bar" aria-hidden="true"><i style="width:{train:.1f}%"></i><i '
+            f'class="gwb-test" style="width:{test:.1f}%"></i></span>'
+        )
+
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(str(r.Index))}</th><td '
+        f'class="gwb-wide">{bar(r)}</td><td>{r.n:,}</td><td>{r.events:,}</td><td>{r.train:,}</td><td>{r.test:,}</td></tr>'
+        for r in table.itertuples()
+    )
+    head = (
+        "<tr><th scope='col'>Hospital</th><th class='gwb-wide'><span "
+        "class='gwb-key'><i></i>training</span> <span class='gwb-key'><i "
+        "class='gwb-test'></i>test</span></th><th scope='col'>Patients</th><th "
+        "scope='col'>Events</th><th scope='col'>Training</th><th "
+        "scope='col'>Test</th></tr>"
+    )
+    return scrolled(
+        f'<table class="gwb-table gwb-bars"><thead>{head}</thead><tbody>{rows}</tbody></table>',
+        "Hospitals and their patients",
+    )

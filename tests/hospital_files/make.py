@@ -32,13 +32,23 @@ def patients(disease: str, seed: int, n: int = 150, center: str = "H") -> pd.Dat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         frame = gw.load_cohort(f"virtual-{disease}", n=n, seed=seed).frame
-    frame = frame[[name for name in dictionary(disease).names if name in frame]].reset_index(drop=True)
-    frame = frame.astype({name: object for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)})
+    frame = frame[[name for name in dictionary(disease).names if name in frame]].reset_index(
+        drop=True
+    )
+    frame = frame.astype(
+        {name: object for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)}
+    )
     rng = np.random.default_rng([seed, 7])
-    frame.insert(0, "Patient ID", [f"{center}{number:05d}" for number in rng.choice(90_000, n, replace=False) + 10_000])
+    frame.insert(
+        0,
+        "Patient ID",
+        [f"{center}{number:05d}" for number in rng.choice(90_000, n, replace=False) + 10_000],
+    )
     if "os_years" in frame:
         days = np.maximum((frame["os_years"].fillna(1) * 365.25).round().astype(int), 1)
-        born = pd.Timestamp("2024-06-30") - pd.to_timedelta(days + rng.integers(0, 1500, n), unit="D")
+        born = pd.Timestamp("2024-06-30") - pd.to_timedelta(
+            days + rng.integers(0, 1500, n), unit="D"
+        )
         ended = born + pd.to_timedelta(days, unit="D")
         frame["os_years"] = (days / 365.25).round(3)
         frame["diagnosis_date"], frame["last_contact_date"] = born, ended
@@ -46,7 +56,9 @@ def patients(disease: str, seed: int, n: int = 150, center: str = "H") -> pd.Dat
     return frame
 
 
-def in_words(frame: pd.DataFrame, yes: str, no: str, sexes: dict[str, str], dates: str, flags: bool = True) -> pd.DataFrame:
+def in_words(
+    frame: pd.DataFrame, yes: str, no: str, sexes: dict[str, str], dates: str, flags: bool = True
+) -> pd.DataFrame:
     "The frame in a hospital's words; numbers stay numbers."
     out = frame.copy()
     book = dictionary("mds"), dictionary("aml"), dictionary("mm"), dictionary("scd")
@@ -70,12 +82,16 @@ def cell(value: object, decimal: str) -> str:
     return str(value)
 
 
-def write_text(frame: pd.DataFrame, name: str, sep: str = ",", decimal: str = ".", encoding: str = "utf-8") -> None:
+def write_text(
+    frame: pd.DataFrame, name: str, sep: str = ",", decimal: str = ".", encoding: str = "utf-8"
+) -> None:
     "A text table."
     text = io.StringIO()
     rows = csv.writer(text, delimiter=sep, lineterminator="\n")
     rows.writerow(frame.columns)
-    rows.writerows([cell(value, decimal) for value in row] for row in frame.itertuples(index=False, name=None))
+    rows.writerows(
+        [cell(value, decimal) for value in row] for row in frame.itertuples(index=False, name=None)
+    )
     (HERE / name).write_bytes(text.getvalue().encode(encoding))
 
 
@@ -89,47 +105,143 @@ def write_excel(frame: pd.DataFrame, name: str, title: str | None = None) -> Non
         sheet.append([])
     sheet.append(list(frame.columns))
     for row in frame.itertuples(index=False, name=None):
-        sheet.append([None if value is pd.NaT or (isinstance(value, float) and np.isnan(value)) else value.item() if isinstance(value, np.generic) else value for value in row])
+        sheet.append(
+            [
+                None
+                if value is pd.NaT or (isinstance(value, float) and np.isnan(value))
+                else value.item()
+                if isinstance(value, np.generic)
+                else value
+                for value in row
+            ]
+        )
     raw = io.BytesIO()
     book.save(raw)
-    with zipfile.ZipFile(raw) as old, zipfile.ZipFile(HERE / name, "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(raw) as old,
+        zipfile.ZipFile(HERE / name, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for part in old.namelist():
             content = old.read(part)
             if part == "docProps/core.xml":
-                content = content.split(b"<dcterms:modified")[0] + b'<dcterms:modified xsi:type="dcterms:W3CDTF">2026-01-01T00:00:00Z</dcterms:modified></cp:coreProperties>'
-            new.writestr(zipfile.ZipInfo(part, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+                content = (
+                    content.split(b"<dcterms:modified")[0] + b"<dcterms:modified "
+                    b'xsi:type="dcterms:W3CDTF">2026-01-01T00:00:00Z</dcterms:modified></cp:coreProperties>'
+                )
+            new.writestr(
+                zipfile.ZipInfo(part, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
+            )
 
 
-R_NAMES = {"hemoglobin": "HB", "platelets": "PLT", "neutrophils": "ANC", "white_cells": "WBC", "marrow_blasts": "BM_BLAST", "cytogenetic_risk": "CYTO_IPSSR", "age": "AGE", "sex": "SEX"}
-GERMAN = {"Patient ID": "Pat-Nr", "age": "Alter bei ED", "sex": "Geschl", "hemoglobin": "Hb g/l", "platelets": "Thrombos (Gpt/l)", "neutrophils": "Neutro abs", "white_cells": "Leukos", "marrow_blasts": "Blasten KM %",
-          "karyotype": "Karyotyp (ISCN)", "cytogenetic_risk": "Zytogen. Risiko", "diagnosis_date": "ED-Datum", "last_contact_date": "letzter Kontakt", "death_date": "Todesdatum", "death": "verstorben"}
-ITALIAN = {"Patient ID": "patient_id", "age": "eta", "sex": "sesso", "hemoglobin": "emoglobina", "platelets": "piastrine", "neutrophils": "neutrofili", "white_cells": "globuli bianchi", "marrow_blasts": "blasti midollari", "karyotype": "cariotipo",
-           "diagnosis_date": "data diagnosi", "last_contact_date": "data ultimo contatto", "death_date": "data decesso", "death": "deceduto"}
-SPANISH = {"Patient ID": "patient_id", "age": "edad", "sex": "sexo", "hemoglobin": "hemoglobina", "platelets": "plaquetas", "neutrophils": "neutrofilos", "white_cells": "leucocitos", "marrow_blasts": "blastos en medula osea", "karyotype": "cariotipo",
-           "diagnosis_date": "fecha de diagnostico", "last_contact_date": "fecha ultimo contacto", "death_date": "fecha de muerte", "death": "fallecido"}
+R_NAMES = {
+    "hemoglobin": "HB",
+    "platelets": "PLT",
+    "neutrophils": "ANC",
+    "white_cells": "WBC",
+    "marrow_blasts": "BM_BLAST",
+    "cytogenetic_risk": "CYTO_IPSSR",
+    "age": "AGE",
+    "sex": "SEX",
+}
+GERMAN = {
+    "Patient ID": "Pat-Nr",
+    "age": "Alter bei ED",
+    "sex": "Geschl",
+    "hemoglobin": "Hb g/l",
+    "platelets": "Thrombos (Gpt/l)",
+    "neutrophils": "Neutro abs",
+    "white_cells": "Leukos",
+    "marrow_blasts": "Blasten KM %",
+    "karyotype": "Karyotyp (ISCN)",
+    "cytogenetic_risk": "Zytogen. Risiko",
+    "diagnosis_date": "ED-Datum",
+    "last_contact_date": "letzter Kontakt",
+    "death_date": "Todesdatum",
+    "death": "verstorben",
+}
+ITALIAN = {
+    "Patient ID": "patient_id",
+    "age": "eta",
+    "sex": "sesso",
+    "hemoglobin": "emoglobina",
+    "platelets": "piastrine",
+    "neutrophils": "neutrofili",
+    "white_cells": "globuli bianchi",
+    "marrow_blasts": "blasti midollari",
+    "karyotype": "cariotipo",
+    "diagnosis_date": "data diagnosi",
+    "last_contact_date": "data ultimo contatto",
+    "death_date": "data decesso",
+    "death": "deceduto",
+}
+SPANISH = {
+    "Patient ID": "patient_id",
+    "age": "edad",
+    "sex": "sexo",
+    "hemoglobin": "hemoglobina",
+    "platelets": "plaquetas",
+    "neutrophils": "neutrofilos",
+    "white_cells": "leucocitos",
+    "marrow_blasts": "blastos en medula osea",
+    "karyotype": "cariotipo",
+    "diagnosis_date": "fecha de diagnostico",
+    "last_contact_date": "fecha ultimo contacto",
+    "death_date": "fecha de muerte",
+    "death": "fallecido",
+}
 
 
-def english(disease: str, seed: int, n: int = 150, dates: bool = True, **more: object) -> pd.DataFrame:
+def english(
+    disease: str, seed: int, n: int = 150, dates: bool = True, **more: object
+) -> pd.DataFrame:
     "An English export: names of the R package, 0 and 1."
     frame = patients(disease, seed, n, **more)
     if not dates:
         frame = frame.drop(columns=["diagnosis_date", "last_contact_date", "death_date"])
-    return in_words(frame, "1", "0", {"female": "F", "male": "M"}, "%Y-%m-%d").rename(columns=R_NAMES)
+    return in_words(frame, "1", "0", {"female": "F", "male": "M"}, "%Y-%m-%d").rename(
+        columns=R_NAMES
+    )
 
 
 def german(seed: int, n: int = 150) -> tuple[pd.DataFrame, Mapping]:
     "A German export with names and units of its own, and its mapping; hemoglobin in g/L."
     frame = patients("mds", seed, n, center="M")
     frame["hemoglobin"] = (frame["hemoglobin"] * 10).round()
-    frame = in_words(frame, "ja", "nein", {"female": "weiblich", "male": "männlich"}, "%d.%m.%Y").drop(columns="os_years").rename(columns=GERMAN)
-    columns = {mine: Column(name) for name, mine in GERMAN.items() if name != "Patient ID"} | {gene: Column(gene) for gene in frame if gene in dictionary("mds")}
-    columns |= {"Hb g/l": Column("hemoglobin", unit="g/L"), "Thrombos (Gpt/l)": Column("platelets", unit="10^9/L")}
-    return frame, Mapping("mds", {name: column for name, column in columns.items() if name in frame}, id="Pat-Nr", decimal=",", date_format="DD.MM.YYYY")
+    frame = (
+        in_words(frame, "ja", "nein", {"female": "weiblich", "male": "männlich"}, "%d.%m.%Y")
+        .drop(columns="os_years")
+        .rename(columns=GERMAN)
+    )
+    columns = {mine: Column(name) for name, mine in GERMAN.items() if name != "Patient ID"} | {
+        gene: Column(gene) for gene in frame if gene in dictionary("mds")
+    }
+    columns |= {
+        "Hb g/l": Column("hemoglobin", unit="g/L"),
+        "Thrombos (Gpt/l)": Column("platelets", unit="10^9/L"),
+    }
+    return frame, Mapping(
+        "mds",
+        {name: column for name, column in columns.items() if name in frame},
+        id="Pat-Nr",
+        decimal=",",
+        date_format="DD.MM.YYYY",
+    )
 
 
-def latin(names: dict[str, str], seed: int, yes: str, sexes: dict[str, str], n: int = 150, disease: str = "mds") -> pd.DataFrame:
+def latin(
+    names: dict[str, str],
+    seed: int,
+    yes: str,
+    sexes: dict[str, str],
+    n: int = 150,
+    disease: str = "mds",
+) -> pd.DataFrame:
     "An export from the south: aliases of the dictionary, decimal commas, days first."
-    return in_words(patients(disease, seed, n, center="S"), yes, "no", sexes, "%d/%m/%Y").drop(columns="os_years").rename(columns=names)
+    return (
+        in_words(patients(disease, seed, n, center="S"), yes, "no", sexes, "%d/%m/%Y")
+        .drop(columns="os_years")
+        .rename(columns=names)
+    )
 
 
 def rows(positions: np.ndarray | list[int], header: int = 1) -> list[int]:
@@ -137,7 +249,13 @@ def rows(positions: np.ndarray | list[int], header: int = 1) -> list[int]:
     return [int(one) + header + 1 for one in sorted(positions)]
 
 
-def fault(kind: str, story: str, variable: str | None = None, column: str | None = None, rows: list[int] | str = "all") -> dict[str, object]:
+def fault(
+    kind: str,
+    story: str,
+    variable: str | None = None,
+    column: str | None = None,
+    rows: list[int] | str = "all",
+) -> dict[str, object]:
     "One planted fault."
     return {"kind": kind, "variable": variable, "column": column, "rows": rows, "story": story}
 
@@ -145,7 +263,9 @@ def fault(kind: str, story: str, variable: str | None = None, column: str | None
 FOLDER: list[dict[str, object]] = []
 
 
-def keep(name: str, disease: str, *faults: dict[str, object], mapping: Mapping | None = None) -> None:
+def keep(
+    name: str, disease: str, *faults: dict[str, object], mapping: Mapping | None = None
+) -> None:
     "Note a file with its faults, and write its mapping."
     told = {"name": name, "disease": disease, "faults": list(faults)}
     if mapping is not None:
@@ -163,82 +283,191 @@ def wrong_units() -> None:
     frame = english("mds", 1)
     frame["HB"] = (frame["HB"] * 10).round()
     write_text(frame, "01_grams_per_litre.csv")
-    keep("01_grams_per_litre.csv", "mds", fault("wrong-unit", "hemoglobin in g/L throughout, without a word about it", "hemoglobin", "HB"))
+    keep(
+        "01_grams_per_litre.csv",
+        "mds",
+        fault(
+            "wrong-unit",
+            "hemoglobin in g/L throughout, without a word about it",
+            "hemoglobin",
+            "HB",
+        ),
+    )
 
     frame, mapping = german(2)
     some_rows = np.flatnonzero(np.arange(len(frame)) % 3 == 0)
     some_rows = some_rows[frame["Hb g/l"].iloc[some_rows].notna()]
     frame.loc[some_rows, "Hb g/l"] = (frame.loc[some_rows, "Hb g/l"] / 10).round(1)
     write_text(frame, "02_two_laboratories.csv", ";", ",")
-    keep("02_two_laboratories.csv", "mds", fault("mixed-units", "a third of the hemoglobins in g/dL, the others in g/L as the mapping says", "hemoglobin", "Hb g/l", rows(some_rows)), mapping=mapping)
+    keep(
+        "02_two_laboratories.csv",
+        "mds",
+        fault(
+            "mixed-units",
+            "a third of the hemoglobins in g/dL, the others in g/L as the mapping says",
+            "hemoglobin",
+            "Hb g/l",
+            rows(some_rows),
+        ),
+        mapping=mapping,
+    )
 
     frame = english("mds", 24)
     frame["TP53_max_vaf"] = (frame["TP53_max_vaf"].astype(float) * 100).round(1)
     frame["SEX"] = frame["SEX"].map({"F": "2", "M": "1"})
     write_text(frame, "24_vaf_in_percent.tsv", "\t")
-    keep("24_vaf_in_percent.tsv", "mds", fault("wrong-unit", "TP53 allele fraction in percent", "TP53_max_vaf", "TP53_max_vaf"), fault("unknown-code", "sex coded 1 and 2, nobody says which is which", "sex", "SEX"))
+    keep(
+        "24_vaf_in_percent.tsv",
+        "mds",
+        fault("wrong-unit", "TP53 allele fraction in percent", "TP53_max_vaf", "TP53_max_vaf"),
+        fault("unknown-code", "sex coded 1 and 2, nobody says which is which", "sex", "SEX"),
+    )
 
     frame = english("aml", 25)
     frame["HB"] = (frame["HB"] / 1.61145).round(1)
     write_text(frame, "25_millimoles.csv", ";", ",")
-    keep("25_millimoles.csv", "aml", fault("wrong-unit", "hemoglobin in mmol/L, as Dutch laboratories write it", "hemoglobin", "HB"))
+    keep(
+        "25_millimoles.csv",
+        "aml",
+        fault(
+            "wrong-unit", "hemoglobin in mmol/L, as Dutch laboratories write it", "hemoglobin", "HB"
+        ),
+    )
 
     frame = english("mds", 26)
     frame["PLT"] = frame["PLT"] * 1000
     frame.loc[40:50, "ANC"] = 2.37
     write_text(frame, "26_per_microlitre.csv")
-    keep("26_per_microlitre.csv", "mds", fault("wrong-unit", "platelets per microlitre", "platelets", "PLT"), fault("filled-down", "one neutrophil count dragged down over eleven rows", "neutrophils", "ANC", rows(range(40, 51))))
+    keep(
+        "26_per_microlitre.csv",
+        "mds",
+        fault("wrong-unit", "platelets per microlitre", "platelets", "PLT"),
+        fault(
+            "filled-down",
+            "one neutrophil count dragged down over eleven rows",
+            "neutrophils",
+            "ANC",
+            rows(range(40, 51)),
+        ),
+    )
 
     frame = latin(SPANISH, 29, "si", {"female": "mujer", "male": "hombre"})
-    lost = some(frame, 6, 29, (frame["hemoglobina"] * 10 % 10 > 0) & (frame["hemoglobina"] < 14) & (frame["hemoglobina"] > 4))
+    lost = some(
+        frame,
+        6,
+        29,
+        (frame["hemoglobina"] * 10 % 10 > 0)
+        & (frame["hemoglobina"] < 14)
+        & (frame["hemoglobina"] > 4),
+    )
     frame.loc[lost, "hemoglobina"] = (frame.loc[lost, "hemoglobina"] * 10).round()
     future = some(frame, 3, 290)
     frame.loc[future, "fecha ultimo contacto"] = "14/02/2062"
     frame.loc[future, "fecha de muerte"], frame.loc[future, "fallecido"] = np.nan, "no"
     write_text(frame, "29_lost_comma.csv", ";", ",")
-    keep("29_lost_comma.csv", "mds", fault("lost-decimal", "98 in place of 9,8", "hemoglobin", "hemoglobina", rows(lost)), fault("future-date", "last contact in 2062", "last_contact_date", "fecha ultimo contacto", rows(future)))
+    keep(
+        "29_lost_comma.csv",
+        "mds",
+        fault("lost-decimal", "98 in place of 9,8", "hemoglobin", "hemoglobina", rows(lost)),
+        fault(
+            "future-date",
+            "last contact in 2062",
+            "last_contact_date",
+            "fecha ultimo contacto",
+            rows(future),
+        ),
+    )
 
 
 def wrong_codes() -> None:
     frame = english("mds", 3)
-    frame["CYTO_IPSSR"] = frame["CYTO_IPSSR"].map({word: str(place) for place, word in enumerate(CLASSES, start=1)})
+    frame["CYTO_IPSSR"] = frame["CYTO_IPSSR"].map(
+        {word: str(place) for place, word in enumerate(CLASSES, start=1)}
+    )
     short = some(frame, 12, 3)
-    frame.loc[short, "Patient ID"] = ["4.7E+09", "4,71E+09", "1.2E+10"] + [f"{2 + one / 10:.1f}E+09" for one in range(9)]
+    frame.loc[short, "Patient ID"] = ["4.7E+09", "4,71E+09", "1.2E+10"] + [
+        f"{2 + one / 10:.1f}E+09" for one in range(9)
+    ]
     write_text(frame, "03_class_from_one.csv")
-    keep("03_class_from_one.csv", "mds", fault("shifted-code", "cytogenetic class coded 1 to 5 in place of 0 to 4", "cytogenetic_risk", "CYTO_IPSSR"), fault("scientific-id", "ids shortened by a spreadsheet", None, "Patient ID", rows(short)))
+    keep(
+        "03_class_from_one.csv",
+        "mds",
+        fault(
+            "shifted-code",
+            "cytogenetic class coded 1 to 5 in place of 0 to 4",
+            "cytogenetic_risk",
+            "CYTO_IPSSR",
+        ),
+        fault("scientific-id", "ids shortened by a spreadsheet", None, "Patient ID", rows(short)),
+    )
 
     frame = english("mds", 4)
     frame["death"] = frame["death"].map({"0": "1", "1": "2"})
     again = 77
-    frame = pd.concat([frame.iloc[:again], pd.DataFrame([list(frame.columns)], columns=frame.columns), frame.iloc[again:]])
+    frame = pd.concat(
+        [
+            frame.iloc[:again],
+            pd.DataFrame([list(frame.columns)], columns=frame.columns),
+            frame.iloc[again:],
+        ]
+    )
     write_text(frame, "04_event_one_two.csv")
-    keep("04_event_one_two.csv", "mds", fault("shifted-code", "death coded 1 (alive) and 2 (dead)", "death", "death"), fault("repeated-header", "two exports pasted together", None, None, [again + 2]))
+    keep(
+        "04_event_one_two.csv",
+        "mds",
+        fault("shifted-code", "death coded 1 (alive) and 2 (dead)", "death", "death"),
+        fault("repeated-header", "two exports pasted together", None, None, [again + 2]),
+    )
 
     frame = english("mds", 21, dates=False, n=190)
     frame["death"] = frame["death"].map({"0": "1", "1": "0"})
     write_text(frame, "21_event_reversed.csv")
-    keep("21_event_reversed.csv", "mds", fault("inverted-event", "1 means alive, and nobody says so", "death", "death"))
+    keep(
+        "21_event_reversed.csv",
+        "mds",
+        fault("inverted-event", "1 means alive, and nobody says so", "death", "death"),
+    )
 
     frame, mapping = german(20)
     broken = np.flatnonzero(frame["Geschl"] == "männlich")
     frame["Geschl"] = frame["Geschl"].str.replace("ä", "Ã¤")
     write_text(frame, "20_wrong_encoding.csv", ";", ",")
-    keep("20_wrong_encoding.csv", "mds", fault("mojibake", "männlich after a wrong encoding", "sex", "Geschl", rows(broken)), mapping=mapping)
+    keep(
+        "20_wrong_encoding.csv",
+        "mds",
+        fault("mojibake", "männlich after a wrong encoding", "sex", "Geschl", rows(broken)),
+        mapping=mapping,
+    )
 
     frame = english("mds", 27)
     frame["karyotype"], frame["who_class"] = frame["who_class"], frame["karyotype"]
     write_text(frame, "27_swapped_columns.csv")
-    keep("27_swapped_columns.csv", "mds", fault("swapped-columns", "WHO class and karyotype have changed places", "karyotype", "karyotype"),
-         fault("swapped-columns", "the other one of the two", "who_class", "who_class"))
+    keep(
+        "27_swapped_columns.csv",
+        "mds",
+        fault(
+            "swapped-columns",
+            "WHO class and karyotype have changed places",
+            "karyotype",
+            "karyotype",
+        ),
+        fault("swapped-columns", "the other one of the two", "who_class", "who_class"),
+    )
 
 
 def leaks() -> None:
     frame = english("mds", 5, n=180)
     rng = np.random.default_rng(5)
     died = (frame["death"] == "1").to_numpy()
-    frame["palliative_ward"] = np.where(rng.random(len(frame)) < np.where(died, 0.97, 0.01), "1", "0")
+    frame["palliative_ward"] = np.where(
+        rng.random(len(frame)) < np.where(died, 0.97, 0.01), "1", "0"
+    )
     write_text(frame, "05_leak.csv")
-    keep("05_leak.csv", "mds", fault("leak", "a ward where patients go to die", None, "palliative_ward"))
+    keep(
+        "05_leak.csv",
+        "mds",
+        fault("leak", "a ward where patients go to die", None, "palliative_ward"),
+    )
 
 
 def twice() -> None:
@@ -251,26 +480,134 @@ def twice() -> None:
         again[name] = again[name].dt.strftime("%Y-%m-%d")
     frame = pd.concat([frame, again], ignore_index=True)
     write_text(frame, "06_id_twice.csv")
-    keep("06_id_twice.csv", "mds", fault("duplicate-id", "two patients with a second visit as a second row", None, "Patient ID", rows([11, 48, 150, 151])))
+    keep(
+        "06_id_twice.csv",
+        "mds",
+        fault(
+            "duplicate-id",
+            "two patients with a second visit as a second row",
+            None,
+            "Patient ID",
+            rows([11, 48, 150, 151]),
+        ),
+    )
 
     frame = english("mds", 7)
     copies = frame.iloc[[5, 60, 133]].copy()
-    copies["Patient ID"], copies["PLT"] = ["H90001", "H90002", "H90003"], copies["PLT"].astype(float).add([0, 3, 0])
-    frame = pd.concat([frame.iloc[:100], copies.iloc[:1], frame.iloc[100:], copies.iloc[1:]], ignore_index=True)
+    copies["Patient ID"], copies["PLT"] = (
+        ["H90001", "H90002", "H90003"],
+        copies["PLT"].astype(float).add([0, 3, 0]),
+    )
+    frame = pd.concat(
+        [frame.iloc[:100], copies.iloc[:1], frame.iloc[100:], copies.iloc[1:]], ignore_index=True
+    )
     places = [5, 100, 60, 151, 134, 152]
     write_excel(frame, "07_two_ids.xlsx")
-    keep("07_two_ids.xlsx", "mds", fault("same-patient", "three patients under a second id, one with a corrected platelet count", None, "Patient ID", rows(places)))
+    keep(
+        "07_two_ids.xlsx",
+        "mds",
+        fault(
+            "same-patient",
+            "three patients under a second id, one with a corrected platelet count",
+            None,
+            "Patient ID",
+            rows(places),
+        ),
+    )
 
 
-FIRST = ["Anna", "Marko", "Luca", "Elif", "Sofia", "Peer", "Nora", "Ivo", "Mila", "Tomas", "Clara", "Emil", "Rosa", "Hugo", "Lena"]
-LAST = ["Musterfrau", "Beispiel", "Probst", "Testini", "Erfunden", "Nimmer", "Niemand", "Sonder", "Fantini", "Ficticio", "Irgend", "Keiner", "Modell", "Schein", "Vorlage"]
+FIRST = [
+    "Anna",
+    "Marko",
+    "Luca",
+    "Elif",
+    "Sofia",
+    "Peer",
+    "Nora",
+    "Ivo",
+    "Mila",
+    "Tomas",
+    "Clara",
+    "Emil",
+    "Rosa",
+    "Hugo",
+    "Lena",
+]
+LAST = [
+    "Musterfrau",
+    "Beispiel",
+    "Probst",
+    "Testini",
+    "Erfunden",
+    "Nimmer",
+    "Niemand",
+    "Sonder",
+    "Fantini",
+    "Ficticio",
+    "Irgend",
+    "Keiner",
+    "Modell",
+    "Schein",
+    "Vorlage",
+]
 
 
 def codice_fiscale(rng: np.random.Generator) -> str:
     "An invented Italian tax code with a right check letter."
-    odd = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23), strict=True))
-    text = "".join(rng.choice(list("BCDFGLMNPRSTVZ"), 6)) + f"{rng.integers(30, 75)}" + str(rng.choice(list("ABCDEHLMPRST"))) + f"{rng.integers(1, 29):02d}" + f"Z{rng.integers(900, 999)}"
-    total = sum(odd[c] for c in text[0::2]) + sum(int(c) if c.isdigit() else ord(c) - 65 for c in text[1::2])
+    odd = dict(
+        zip(
+            "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+            (
+                1,
+                0,
+                5,
+                7,
+                9,
+                13,
+                15,
+                17,
+                19,
+                21,
+                1,
+                0,
+                5,
+                7,
+                9,
+                13,
+                15,
+                17,
+                19,
+                21,
+                2,
+                4,
+                18,
+                20,
+                11,
+                3,
+                6,
+                8,
+                12,
+                14,
+                16,
+                10,
+                22,
+                25,
+                24,
+                23,
+            ),
+            strict=True,
+        )
+    )
+    text = (
+        "".join(rng.choice(list("BCDFGLMNPRSTVZ"), 6))
+        + f"{rng.integers(30, 75)}"
+        + str(rng.choice(list("ABCDEHLMPRST")))
+        + f"{rng.integers(1, 29):02d}"
+        + f"Z{rng.integers(900, 999)}"
+    )
+    total = sum(odd[c] for c in text[0::2]) + sum(
+        int(c) if c.isdigit() else ord(c) - 65 for c in text[1::2]
+    )
     return text + chr(65 + total % 26)
 
 
@@ -278,7 +615,9 @@ def nhs_number(rng: np.random.Generator) -> str:
     "A number of the range 999, which is never given to a patient, with a right check digit."
     while True:
         digits = "999" + f"{rng.integers(0, 10**6):06d}"
-        check = (11 - sum(int(d) * w for d, w in zip(digits, range(10, 1, -1), strict=True)) % 11) % 11
+        check = (
+            11 - sum(int(d) * w for d, w in zip(digits, range(10, 1, -1), strict=True)) % 11
+        ) % 11
         if check < 10:
             return digits + str(check)
 
@@ -294,9 +633,22 @@ def persons() -> None:
     rng = np.random.default_rng(8)
     frame, mapping = german(8)
     frame.insert(1, "Nachname", rng.choice(LAST, len(frame)))
-    frame.insert(2, "Geb.datum", [(datetime(2024, 1, 1) - timedelta(days=int(days))).strftime("%d.%m.%Y") for days in rng.integers(20_000, 33_000, len(frame))])
+    frame.insert(
+        2,
+        "Geb.datum",
+        [
+            (datetime(2024, 1, 1) - timedelta(days=int(days))).strftime("%d.%m.%Y")
+            for days in rng.integers(20_000, 33_000, len(frame))
+        ],
+    )
     write_text(frame, "08_names.csv", ";", ",")
-    keep("08_names.csv", "mds", fault("name", "family names", None, "Nachname"), fault("birth-date", "dates of birth", None, "Geb.datum"), mapping=mapping)
+    keep(
+        "08_names.csv",
+        "mds",
+        fault("name", "family names", None, "Nachname"),
+        fault("birth-date", "dates of birth", None, "Geb.datum"),
+        mapping=mapping,
+    )
 
     rng = np.random.default_rng(9)
     frame = latin(ITALIAN, 9, "sì", {"female": "F", "male": "M"})
@@ -304,24 +656,55 @@ def persons() -> None:
     called = some(frame, 40, 9)
     frame["recapito"] = np.nan
     frame["recapito"] = frame["recapito"].astype(object)
-    frame.loc[called, "recapito"] = [f"+39 06 555{number:05d}" for number in rng.integers(0, 10**5, 40)]
+    frame.loc[called, "recapito"] = [
+        f"+39 06 555{number:05d}" for number in rng.integers(0, 10**5, 40)
+    ]
     write_text(frame, "09_codice_fiscale.csv", ";", ",")
-    keep("09_codice_fiscale.csv", "mds", fault("national-id", "Italian tax codes in a column with a harmless name", None, "cod_assistito"), fault("phone", "telephone numbers", None, "recapito", rows(called)))
+    keep(
+        "09_codice_fiscale.csv",
+        "mds",
+        fault(
+            "national-id",
+            "Italian tax codes in a column with a harmless name",
+            None,
+            "cod_assistito",
+        ),
+        fault("phone", "telephone numbers", None, "recapito", rows(called)),
+    )
 
     frame = english("mds", 10)
-    words = ["seen again in May, feels better", "transfused twice since the last visit", "asked about the trial and will think", "second opinion was sent to the region", "no new finding at the control visit"]
+    words = [
+        "seen again in May, feels better",
+        "transfused twice since the last visit",
+        "asked about the trial and will think",
+        "second opinion was sent to the region",
+        "no new finding at the control visit",
+    ]
     frame["remarks"] = [f"{words[i % 5]}, week {i}" for i in range(len(frame))]
     mailed = some(frame, 4, 10)
-    frame.loc[mailed, "remarks"] = [f"write to {FIRST[i].lower()}.{LAST[i].lower()}@example.org about the result" for i in range(4)]
+    frame.loc[mailed, "remarks"] = [
+        f"write to {FIRST[i].lower()}.{LAST[i].lower()}@example.org about the result"
+        for i in range(4)
+    ]
     write_text(frame, "10_remarks.csv")
-    keep("10_remarks.csv", "mds", fault("free-text", "remarks", None, "remarks"), fault("e-mail", "e-mail addresses in the remarks", None, "remarks", rows(mailed)))
+    keep(
+        "10_remarks.csv",
+        "mds",
+        fault("free-text", "remarks", None, "remarks"),
+        fault("e-mail", "e-mail addresses in the remarks", None, "remarks", rows(mailed)),
+    )
 
     rng = np.random.default_rng(12)
     frame = english("mm", 12)
     frame["MRN"] = [f"{number:08d}" for number in rng.choice(10**8, len(frame), replace=False)]
     frame["refund"] = [iban(rng) for _ in range(len(frame))]
     write_excel(frame, "12_accounts.xlsx")
-    keep("12_accounts.xlsx", "mm", fault("record-number", "record numbers", None, "MRN"), fault("bank-account", "accounts for travel refunds", None, "refund"))
+    keep(
+        "12_accounts.xlsx",
+        "mm",
+        fault("record-number", "record numbers", None, "MRN"),
+        fault("bank-account", "accounts for travel refunds", None, "refund"),
+    )
 
 
 def contradictions() -> None:
@@ -331,7 +714,17 @@ def contradictions() -> None:
     frame = frame.drop(columns=["r_iss", "r2_iss"])
     frame.loc[wrong, "iss"] = frame.loc[wrong, "iss"].map({"I": "III", "II": "I", "III": "I"})
     write_text(frame, "11_stage.tsv", "\t")
-    keep("11_stage.tsv", "mm", fault("score-contradiction", "ISS stages that beta-2-microglobulin and albumin exclude", "iss", "iss", rows(wrong)))
+    keep(
+        "11_stage.tsv",
+        "mm",
+        fault(
+            "score-contradiction",
+            "ISS stages that beta-2-microglobulin and albumin exclude",
+            "iss",
+            "iss",
+            rows(wrong),
+        ),
+    )
 
     frame = latin(ITALIAN, 13, "sì", {"female": "femmina", "male": "maschio"})
     dead = frame["deceduto"] == "sì"
@@ -340,13 +733,40 @@ def contradictions() -> None:
     frame.loc[early, "data ultimo contatto"] = np.nan
     frame.loc[late, "data ultimo contatto"] = "01/09/2025"
     write_text(frame, "13_death_first.csv", ";", ",")
-    keep("13_death_first.csv", "mds", fault("death-before-diagnosis", "died years before the diagnosis", "death_date", "data decesso", rows(early)), fault("contact-after-death", "seen after they had died", "last_contact_date", "data ultimo contatto", rows(late)))
+    keep(
+        "13_death_first.csv",
+        "mds",
+        fault(
+            "death-before-diagnosis",
+            "died years before the diagnosis",
+            "death_date",
+            "data decesso",
+            rows(early),
+        ),
+        fault(
+            "contact-after-death",
+            "seen after they had died",
+            "last_contact_date",
+            "data ultimo contatto",
+            rows(late),
+        ),
+    )
 
     frame = english("mds", 14)
     wrong = some(frame, 6, 14, frame["karyotype"].fillna("").str.fullmatch(r"46,X[XY]\[\d+\]"))
     frame.loc[wrong, "complex"] = "1"
     write_text(frame, "14_complex_and_normal.csv")
-    keep("14_complex_and_normal.csv", "mds", fault("karyotype-contradiction", "a complex karyotype flag beside a normal ISCN text", "complex", "complex", rows(wrong)))
+    keep(
+        "14_complex_and_normal.csv",
+        "mds",
+        fault(
+            "karyotype-contradiction",
+            "a complex karyotype flag beside a normal ISCN text",
+            "complex",
+            "complex",
+            rows(wrong),
+        ),
+    )
 
     frame = english("mds", 28, n=190)
     text = frame["karyotype"].fillna("")
@@ -354,30 +774,57 @@ def contradictions() -> None:
     frame["del5q"] = np.where(text == "", "", np.where(seven, "1", "0"))
     wrong = np.flatnonzero((five | seven) & (five != seven))
     write_text(frame, "28_wrong_chromosome.csv")
-    keep("28_wrong_chromosome.csv", "mds", fault("karyotype-contradiction", "del(5q) filled in from chromosome 7", "del5q", "del5q", rows(wrong)))
+    keep(
+        "28_wrong_chromosome.csv",
+        "mds",
+        fault(
+            "karyotype-contradiction",
+            "del(5q) filled in from chromosome 7",
+            "del5q",
+            "del5q",
+            rows(wrong),
+        ),
+    )
 
     frame = english("mds", 15)
     frame.loc[17, "AGE"], frame.loc[90, "PLT"] = 430, -5
     write_text(frame, "15_impossible.csv", ";", ",")
-    keep("15_impossible.csv", "mds", fault("impossible-value", "an age of 430", "age", "AGE", rows([17])), fault("impossible-value", "platelets below zero", "platelets", "PLT", rows([90])))
+    keep(
+        "15_impossible.csv",
+        "mds",
+        fault("impossible-value", "an age of 430", "age", "AGE", rows([17])),
+        fault("impossible-value", "platelets below zero", "platelets", "PLT", rows([90])),
+    )
 
 
 def follow_up() -> None:
     frame = english("mds", 16, dates=False)
     frame["os_years"] = (frame["os_years"].astype(float) * 12).round(1)
     write_text(frame, "16_months.csv")
-    keep("16_months.csv", "mds", fault("time-unit", "survival in months under the name of years", "os_years", "os_years"))
+    keep(
+        "16_months.csv",
+        "mds",
+        fault("time-unit", "survival in months under the name of years", "os_years", "os_years"),
+    )
 
     frame = english("mds", 17, dates=False)
     negative = some(frame, 5, 17)
     frame.loc[negative, "os_years"] = -frame.loc[negative, "os_years"].astype(float)
     write_text(frame, "17_negative_time.csv")
-    keep("17_negative_time.csv", "mds", fault("negative-time", "follow-up below zero", "os_years", "os_years", rows(negative)))
+    keep(
+        "17_negative_time.csv",
+        "mds",
+        fault("negative-time", "follow-up below zero", "os_years", "os_years", rows(negative)),
+    )
 
     frame = english("aml", 22, dates=False)
     frame["death"] = "0"
     write_text(frame, "22_nobody_died.csv")
-    keep("22_nobody_died.csv", "aml", fault("everybody-censored", "the deaths were left out of the export", "death", "death"))
+    keep(
+        "22_nobody_died.csv",
+        "aml",
+        fault("everybody-censored", "the deaths were left out of the export", "death", "death"),
+    )
 
 
 def spreadsheets() -> None:
@@ -387,17 +834,38 @@ def spreadsheets() -> None:
     frame.loc[dated, "SF3B1"] = [datetime(2026, 2, 1), datetime(2026, 3, 1), datetime(2026, 2, 1)]
     frame = frame.rename(columns={"KIT": "2-Sep"})
     write_excel(frame, "18_gene_dates.xlsx")
-    keep("18_gene_dates.xlsx", "aml", fault("gene-date", "a gene's name turned into a date", None, "2-Sep"), fault("gene-date", "1/2 and 1/3 turned into dates", "SF3B1", "SF3B1", rows(dated)))
+    keep(
+        "18_gene_dates.xlsx",
+        "aml",
+        fault("gene-date", "a gene's name turned into a date", None, "2-Sep"),
+        fault("gene-date", "1/2 and 1/3 turned into dates", "SF3B1", "SF3B1", rows(dated)),
+    )
 
     frame = english("mds", 19)
     numbers = ["AGE", "HB", "PLT", "ANC", "WBC", "BM_BLAST"]
-    total = {"Patient ID": "Total", **{name: round(float(frame[name].astype(float).sum()), 1) for name in numbers}}
+    total = {
+        "Patient ID": "Total",
+        **{name: round(float(frame[name].astype(float).sum()), 1) for name in numbers},
+    }
     frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
     write_excel(frame, "19_totals.xlsx", title="MDS registry, export of the hematology ward")
-    keep("19_totals.xlsx", "mds", fault("total-row", "a line of sums below the patients", None, None, [len(frame) - 1 + 4]))
+    keep(
+        "19_totals.xlsx",
+        "mds",
+        fault("total-row", "a line of sums below the patients", None, None, [len(frame) - 1 + 4]),
+    )
 
     frame = english("mds", 23)
-    write_text(frame.drop(columns=[name for name in (*GENES, "TP53_mutations", "TP53_max_vaf", "TP53_loh") if name in frame]), "23_no_panel.csv")
+    write_text(
+        frame.drop(
+            columns=[
+                name
+                for name in (*GENES, "TP53_mutations", "TP53_max_vaf", "TP53_loh")
+                if name in frame
+            ]
+        ),
+        "23_no_panel.csv",
+    )
     keep("23_no_panel.csv", "mds", fault("missing-panel", "no molecular data at all"))
 
 
@@ -407,7 +875,12 @@ def sickle_cell() -> None:
     frame["Patient ID"] = [nhs_number(rng) for _ in range(len(frame))]
     frame["systolic_pressure"] = (frame["systolic_pressure"].astype(float) / 7.500617).round(1)
     write_text(frame, "30_nhs_numbers.csv")
-    keep("30_nhs_numbers.csv", "scd", fault("national-id", "NHS numbers as patient ids", None, "Patient ID"), fault("wrong-unit", "blood pressure in kPa", "systolic_pressure", "systolic_pressure"))
+    keep(
+        "30_nhs_numbers.csv",
+        "scd",
+        fault("national-id", "NHS numbers as patient ids", None, "Patient ID"),
+        fault("wrong-unit", "blood pressure in kPa", "systolic_pressure", "systolic_pressure"),
+    )
 
 
 def clean() -> None:
@@ -426,18 +899,49 @@ def clean() -> None:
 
 def listed() -> str:
     "faults.toml."
-    lines = ["# What is planted where; written by make.py. Rows are those of a spreadsheet (the header of a text file is row 1); \"all\" is the whole column."]
+    lines = [
+        "# What is planted where; written by make.py. Rows are those of a spreadsheet "
+        '(the header of a text file is row 1); "all" is the whole column.'
+    ]
     for one in sorted(FOLDER, key=lambda one: str(one["name"])):
-        lines += ["", "[[file]]", *(f"{key} = {json.dumps(one[key], ensure_ascii=False)}" for key in ("name", "disease", "mapping") if key in one)]
+        lines += [
+            "",
+            "[[file]]",
+            *(
+                f"{key} = {json.dumps(one[key], ensure_ascii=False)}"
+                for key in ("name", "disease", "mapping")
+                if key in one
+            ),
+        ]
         for planted in one["faults"]:
-            lines += ["[[file.fault]]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in planted.items() if value is not None)]
+            lines += [
+                "[[file.fault]]",
+                *(
+                    f"{key} = {json.dumps(value, ensure_ascii=False)}"
+                    for key, value in planted.items()
+                    if value is not None
+                ),
+            ]
     return "\n".join(lines) + "\n"
 
 
-MAKERS: tuple[Callable[[], None], ...] = (wrong_units, wrong_codes, leaks, twice, persons, contradictions, follow_up, spreadsheets, sickle_cell, clean)
+MAKERS: tuple[Callable[[], None], ...] = (
+    wrong_units,
+    wrong_codes,
+    leaks,
+    twice,
+    persons,
+    contradictions,
+    follow_up,
+    spreadsheets,
+    sickle_cell,
+    clean,
+)
 
 if __name__ == "__main__":
     for make in MAKERS:
         make()
     (HERE / "faults.toml").write_text(listed(), encoding="utf-8")
-    sys.stdout.write(f"{len(FOLDER)} files, {sum(path.stat().st_size for path in HERE.iterdir() if path.is_file()) / 1e6:.2f} MB\n")
+    sys.stdout.write(
+        f"{len(FOLDER)} files, {sum(path.stat().st_size for path in HERE.iterdir() if path.is_file()) / 1e6:.2f} MB\n"
+    )
