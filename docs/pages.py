@@ -6,7 +6,7 @@ from typing import Any
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import DISEASES, Dictionary, Variable
-from genomed_workbench.learn.lesson import SERIES, Lesson, series_title
+from genomed_workbench.teaching.lesson import SERIES, Lesson, series_title
 from genomed_workbench.workbench.dictionary import values_of
 
 ROOMS = {

@@ -22,7 +22,7 @@ from kernels import quick_kernels
 
 import genomed_workbench as gw
 from genomed_workbench.cli.app import main
-from genomed_workbench.learn.folder import prepare_folder
+from genomed_workbench.teaching.folder import prepare_folder
 
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
 MEASURED: dict[str, float] = {}

@@ -6,8 +6,8 @@ import pytest
 from browser import finished, questions_of, run_all
 from playwright.sync_api import expect
 
-from genomed_workbench.learn.lesson import lessons
-from genomed_workbench.learn.quiz import One
+from genomed_workbench.teaching.lesson import lessons
+from genomed_workbench.teaching.quiz import One
 
 pytestmark = pytest.mark.slow
 LESSONS = lessons()

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from genomed_workbench.cli.app import app, lab_environment, lesson_id, serve
 from genomed_workbench.cli.job import open_cohort
 from genomed_workbench.federation.run import Run
-from genomed_workbench.learn.lesson import lessons
+from genomed_workbench.teaching.lesson import lessons
 
 GENOMED = [sys.executable, "-c", "from genomed_workbench.cli.app import main; main()"]
 QUICK = ["--repeats", "2", "--features", "age,wbc"]
@@ -764,7 +764,7 @@ def test_lab_on_a_full_disk_is_a_failure(genomed, tmp_path, monkeypatch, lab_cal
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("genomed_workbench.learn.folder.write_bytes_atomically", full)
+    monkeypatch.setattr("genomed_workbench.teaching.folder.write_bytes_atomically", full)
     status, out, err = genomed("lab", "--folder", tmp_path / "lessons")
     assert (
         status == 1
@@ -902,7 +902,7 @@ def test_a_folder_that_cannot_be_written_is_named_by_the_file_that_was_asked_for
 ):
     import tempfile
 
-    from genomed_workbench.data.storage import write_text_atomically
+    from genomed_workbench.output.storage import write_text_atomically
 
     def refuse(**where):
         raise PermissionError(13, "Permission denied", str(tmp_path / ".scores.csv.x7"))

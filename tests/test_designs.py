@@ -12,7 +12,7 @@ from scipy import stats
 from sksurv.metrics import concordance_index_censored
 
 import genomed_workbench as gw
-from genomed_workbench.evaluation.designs import without_site
+from genomed_workbench.evaluation.leave_site_out import without_site
 
 SITES = np.repeat(["north", "east", "south", "west"], [120, 90, 60, 30])
 

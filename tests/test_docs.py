@@ -24,8 +24,8 @@ from conftest import computed
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 import genomed_workbench as gw
-from genomed_workbench.learn.glossary import terms
-from genomed_workbench.learn.lesson import lessons, tags
+from genomed_workbench.teaching.glossary import terms
+from genomed_workbench.teaching.lesson import lessons, tags
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

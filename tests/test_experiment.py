@@ -22,16 +22,10 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
 
 import genomed_workbench as gw
-from genomed_workbench.evaluation import experiment as room
-from genomed_workbench.evaluation.cells import (
-    alone_of,
-    federation_of,
-    learner_in,
-    metrics_of,
-    prepared,
-)
-from genomed_workbench.evaluation.experiment_report import cohort_picture
-from genomed_workbench.evaluation.plan import named_experiments, read_plan
+from genomed_workbench.experiments import run as room
+from genomed_workbench.experiments.cells import alone_of, federation_of, learner_in, metrics_of, prepared
+from genomed_workbench.experiments.report import cohort_picture
+from genomed_workbench.experiments.plan import named_experiments, read_plan
 
 GRID = {
     "name": "grid",
@@ -1297,7 +1291,7 @@ def test_runs_are_logged_once(tmp_path):
 
 
 def test_mlflow_that_is_not_installed_is_named(tmp_path, monkeypatch):
-    from genomed_workbench.evaluation import tracking
+    from genomed_workbench.experiments import mlflow_log as tracking
 
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(gw.ExperimentError, match=r'pip install "genomed-workbench\[mlflow\]"'):

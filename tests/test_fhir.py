@@ -15,7 +15,7 @@ from conftest import MEASURED
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
-from genomed_workbench.data.fhir import read_fhir, write_fhir
+from genomed_workbench.intake.fhir import read_fhir, write_fhir
 
 pytest.importorskip(
     "fhir.resources.R4B", reason="fhir.resources is not installed: pip install -e '.[hospital]'"

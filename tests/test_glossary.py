@@ -8,20 +8,9 @@ import nbformat
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.learn.glossary import (
-    LINK,
-    LookUp,
-    broken_links,
-    glossary,
-    glossary_links,
-    search,
-    term_of,
-    terms,
-    used_in,
-    with_tooltips,
-)
-from genomed_workbench.learn.lesson import About, Lesson, LessonError, lesson_folder, lessons
-from genomed_workbench.learn.prose import as_html, as_text
+from genomed_workbench.teaching.glossary import LINK, LookUp, broken_links, glossary, glossary_links, search, term_of, terms, used_in, with_tooltips
+from genomed_workbench.teaching.lesson import About, Lesson, LessonError, lesson_folder, lessons
+from genomed_workbench.teaching.prose import as_html, as_text
 
 LESSONS = lessons()
 NOTEBOOK = nbformat.read(lesson_folder() / "glossary.ipynb", as_version=4)

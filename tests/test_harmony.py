@@ -14,20 +14,11 @@ from conftest import MEASURED, as_cohort, outcome
 from flwr.app import ConfigRecord, Message, RecordDict
 
 import genomed_workbench as gw
-from genomed_workbench.federation import harmony as harmony_module
+from genomed_workbench.analytics import harmony as harmony_module
 from genomed_workbench.federation.app import client_app
-from genomed_workbench.federation.counts import (
-    NUMBER_CELLS,
-    agreed_least,
-    cell_of,
-    common_names,
-    groups,
-    lower_edge,
-    tell,
-    told_received,
-)
+from genomed_workbench.analytics.counts import NUMBER_CELLS, agreed_least, cell_of, common_names, groups, lower_edge, tell, told_received
 from genomed_workbench.federation.engines import InProcessGrid, Recorder, task_identity
-from genomed_workbench.federation.harmony import VERDICTS
+from genomed_workbench.analytics.harmony import VERDICTS
 from genomed_workbench.learners.newton import from_record, to_record
 
 LEAST = 5

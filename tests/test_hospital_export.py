@@ -11,13 +11,7 @@ import pandas as pd
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.data.made_up import (
-    CUT_OFF,
-    NEW_LAB,
-    SEX_WORDS,
-    STATUS_WORDS,
-    hospital_export,
-)
+from genomed_workbench.virtual.made_up_aml import CUT_OFF, NEW_LAB, SEX_WORDS, STATUS_WORDS, hospital_export
 
 FILE = Path(__file__).parents[1] / "nbs" / "webinars" / "series1" / "hospital_export.csv"
 
@@ -136,7 +130,7 @@ def test_mended_it_loads(patients):
 def test_a_name_in_place_of_a_cohort_is_explained():
     import pytest
 
-    from genomed_workbench.data.exports import hospital_exports
+    from genomed_workbench.virtual.exports import hospital_exports
     from genomed_workbench.data.problems import CohortError
 
     with pytest.raises(

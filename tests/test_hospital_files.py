@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.nodes.readiness_report import page_of
+from genomed_workbench.readiness.report import page_of
 
 FOLDER = Path(__file__).parent / "hospital_files"
 FILES = {

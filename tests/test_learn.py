@@ -19,28 +19,11 @@ import pandas as pd
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.learn.exercise import Checked, Key, kind_of, same
-from genomed_workbench.learn.lesson import (
-    About,
-    Lesson,
-    LessonError,
-    about_of,
-    answer_name,
-    header,
-    read_lesson,
-    solution,
-    stub,
-    trainee_copy,
-)
-from genomed_workbench.learn.progress import (
-    FILE,
-    Progress,
-    ProgressError,
-    ProgressWarning,
-    find_progress,
-)
-from genomed_workbench.learn.quiz import Many, Number, One, Quiz
-from genomed_workbench.learn.session import Session
+from genomed_workbench.teaching.exercise import Checked, Key, kind_of, same
+from genomed_workbench.teaching.lesson import About, Lesson, LessonError, about_of, answer_name, header, read_lesson, solution, stub, trainee_copy
+from genomed_workbench.teaching.progress import FILE, Progress, ProgressError, ProgressWarning, find_progress
+from genomed_workbench.teaching.quiz import Many, Number, One, Quiz
+from genomed_workbench.teaching.session import Session
 
 USELESS = [
     0,
@@ -178,7 +161,7 @@ def small_lesson() -> Lesson:
         ),
         NEW.new_code_cell(FUNCTION_KEY, metadata={"tags": ["key"]}),
         NEW.new_code_cell(
-            'from genomed_workbench.learn.quiz import One\nlesson.questions("closing", '
+            'from genomed_workbench.teaching.quiz import One\nlesson.questions("closing", '
             'One("Q?", {"a": "no", "b": "yes"}, right="b"))',
             metadata={"tags": ["key"]},
         ),
@@ -518,7 +501,7 @@ def test_a_broken_file_is_put_aside_not_thrown_away(tmp_path):
 
 
 def test_minutes_are_counted_but_not_the_night(tmp_path, monkeypatch):
-    from genomed_workbench.learn import progress
+    from genomed_workbench.teaching import progress
 
     clock = iter(
         [
@@ -562,7 +545,7 @@ def test_killing_the_kernel_in_the_middle_of_writing_loses_nothing(tmp_path):
     code = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from genomed_workbench.learn.progress import Progress
+        from genomed_workbench.teaching.progress import Progress
         mine = Progress(Path({str(mine.path)!r}))
         for i in range(100000):
             assert mine.tried("1.1", f"{{sys.argv[1]}}-{{i}}", True)

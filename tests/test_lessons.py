@@ -12,15 +12,8 @@ import nbformat
 import pytest
 from browser import questions_of
 
-from genomed_workbench.learn.lesson import (
-    TOPICS,
-    Lesson,
-    lesson_folder,
-    lessons,
-    tags,
-    trainee_copy,
-)
-from genomed_workbench.learn.quiz import Many, Number, One
+from genomed_workbench.teaching.lesson import TOPICS, Lesson, lesson_folder, lessons, tags, trainee_copy
+from genomed_workbench.teaching.quiz import Many, Number, One
 
 LESSONS = lessons()
 FULL = [i for i, one in LESSONS.items() if one.about.series]  # lesson 0 is the five-minute opener

@@ -10,8 +10,8 @@ from exports import EXPORTS, FRESH, HELD_OUT, export
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
-from genomed_workbench.data.mapping import Column, Mapping
-from genomed_workbench.data.records import Records, date_contradictions, with_follow_up
+from genomed_workbench.intake.mapping import Column, Mapping
+from genomed_workbench.intake.records import Records, date_contradictions, with_follow_up
 
 HEAD = 'format = 1\ndisease = "mds"\n'
 REFUSED = {  # text of a mapping file -> what the message must say
@@ -401,7 +401,7 @@ def test_a_contradiction_names_row_and_column_of_the_file(tmp_path):
 
 @pytest.mark.parametrize("disease", DISEASES)
 def test_default_features_are_known_on_the_day_of_diagnosis(disease):
-    from genomed_workbench.data.records import baseline_features
+    from genomed_workbench.intake.records import baseline_features
 
     book, rng = dictionary(disease), np.random.default_rng(0)
     frame = pd.DataFrame(

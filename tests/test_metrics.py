@@ -22,7 +22,7 @@ from genomed_workbench.evaluation.metrics import (
     own_survival,
     scores_of,
 )
-from genomed_workbench.federation.validation import validate
+from genomed_workbench.analytics.validation import validate
 from genomed_workbench.statistics.brier import integrated_brier_score
 from genomed_workbench.statistics.discrimination import cumulative_dynamic_auc
 from genomed_workbench.statistics.net_benefit import decision_curve

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.learn.lesson import lesson_folder, lessons
+from genomed_workbench.teaching.lesson import lesson_folder, lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(

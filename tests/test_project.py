@@ -191,7 +191,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     put_out = python(
         f"""
         import json
-        from genomed_workbench.learn.folder import prepare_folder
+        from genomed_workbench.teaching.folder import prepare_folder
         print(json.dumps(prepare_folder({str(tmp_path / "mine")!r}).new))
     """,
         there,

@@ -17,20 +17,11 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.data.identifiers import (
-    identifiers_in,
-    is_bsn,
-    is_codice_fiscale,
-    is_dni,
-    is_iban,
-    is_kvnr,
-    is_nhs_number,
-    is_nir,
-)
-from genomed_workbench.data.mapping import Column, Mapping
-from genomed_workbench.nodes.findings import KINDS, SEVERITIES, Finding
-from genomed_workbench.nodes.readiness import told
-from genomed_workbench.nodes.values import copied_down
+from genomed_workbench.intake.identifiers import identifiers_in, is_bsn, is_codice_fiscale, is_dni, is_iban, is_kvnr, is_nhs_number, is_nir
+from genomed_workbench.intake.mapping import Column, Mapping
+from genomed_workbench.readiness.findings import KINDS, SEVERITIES, Finding
+from genomed_workbench.readiness.check import told
+from genomed_workbench.readiness.values import copied_down
 
 GENOMED = Path(sys.executable).parent / "genomed"
 FOLDER = Path(__file__).parent / "hospital_files"
@@ -637,7 +628,7 @@ def test_a_hundred_thousand_rows(tmp_path):
 
 
 def test_a_number_that_can_be_read_in_two_ways_is_not_called_a_date(tmp_path):
-    from genomed_workbench.nodes.readiness import check_readiness
+    from genomed_workbench.readiness.check import check_readiness
 
     file = tmp_path / "ward.csv"
     file.write_text(

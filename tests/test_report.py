@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.outcome import Binary, Survival
-from genomed_workbench.data.registry import load_cohort
+from genomed_workbench.cohorts.registry import load_cohort
 from genomed_workbench.evaluation.compare import compare
 from genomed_workbench.evaluation.report import (
     disclosed_in_words,
@@ -21,7 +21,7 @@ from genomed_workbench.evaluation.report import (
     write_report,
 )
 from genomed_workbench.federation.sites import Federation
-from genomed_workbench.federation.validation import validate
+from genomed_workbench.analytics.validation import validate
 from genomed_workbench.learners.catalogue import learner_of
 from genomed_workbench.learners.cox import CoxPH
 from genomed_workbench.learners.logistic import LogisticRegression

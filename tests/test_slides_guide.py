@@ -12,11 +12,11 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
 from genomed_workbench.evaluation.figures import Picture
-from genomed_workbench.learn.guide import told, write_guide
-from genomed_workbench.learn.lesson import LessonError, lessons, read_lesson, tags
-from genomed_workbench.learn.prose import as_text
-from genomed_workbench.learn.quiz import Many, Number, One, Quiz
-from genomed_workbench.learn.slides import quiz_cells, slides_of, write_slides
+from genomed_workbench.teaching.guide import told, write_guide
+from genomed_workbench.teaching.lesson import LessonError, lessons, read_lesson, tags
+from genomed_workbench.teaching.prose import as_text
+from genomed_workbench.teaching.quiz import Many, Number, One, Quiz
+from genomed_workbench.teaching.slides import quiz_cells, slides_of, write_slides
 
 LESSONS = lessons()
 NEW = nbformat.v4

@@ -16,20 +16,12 @@ import matplotlib.image
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.learn import start
-from genomed_workbench.learn.certificate import (
-    PLAINLY,
-    ROOMY,
-    WHY,
-    CertificateError,
-    as_picture,
-    certificate,
-    in_full,
-)
-from genomed_workbench.learn.folder import MANIFEST, prepare_folder
-from genomed_workbench.learn.lesson import lessons
-from genomed_workbench.learn.progress import Progress
-from genomed_workbench.learn.start import QUIZ_MARK, Panel, check_setup, standings
+from genomed_workbench.teaching import start
+from genomed_workbench.teaching.certificate import PLAINLY, ROOMY, WHY, CertificateError, as_picture, certificate, in_full
+from genomed_workbench.teaching.folder import MANIFEST, prepare_folder
+from genomed_workbench.teaching.lesson import lessons
+from genomed_workbench.teaching.progress import Progress
+from genomed_workbench.teaching.start import QUIZ_MARK, Panel, check_setup, standings
 
 LESSONS = lessons()
 NAMES = ["Python", "Things to move", "Patients", "Your work", "A federation"]

@@ -10,8 +10,8 @@ from exports import EXPORTS, FRESH, HELD_OUT, OTHER, export
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
 from genomed_workbench.clinic.units import factor
-from genomed_workbench.data.identifiers import identifier_in, named_as
-from genomed_workbench.data.suggest import SURE, looks_of, shared_beginnings, taken_apart
+from genomed_workbench.intake.identifiers import identifier_in, named_as
+from genomed_workbench.intake.suggest import SURE, looks_of, shared_beginnings, taken_apart
 
 ALL = [*EXPORTS, *HELD_OUT, *FRESH]
 SECRET = (

@@ -14,8 +14,8 @@ from conftest import as_cohort, federate, made_up, measure, outcome
 from test_disclosure import BETA, counted
 
 import genomed_workbench as gw
-from genomed_workbench.federation import validation
-from genomed_workbench.federation.validation import Exam, Plan, usual_horizon, validate
+from genomed_workbench.analytics import validation
+from genomed_workbench.analytics.validation import Exam, Plan, usual_horizon, validate
 from genomed_workbench.statistics.brier import brier_sums, mean_over_times
 from genomed_workbench.statistics.concordance import comparable_pairs
 from genomed_workbench.statistics.cox import round_times

@@ -14,21 +14,10 @@ from scipy import integrate, optimize, stats
 import genomed_workbench as gw
 from genomed_workbench.clinic.canonical import canonical
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.data.exports import HABITS
-from genomed_workbench.data.hospitals import assign, usual_hospitals
-from genomed_workbench.data.truth import Hazard, hazard_for
-from genomed_workbench.data.virtual import (
-    Contrast,
-    Population,
-    Quantiles,
-    YesNo,
-    both_share,
-    match_contrasts,
-    nearest_correlation,
-    odds_ratio,
-    solve_numbers,
-    solve_yes_no,
-)
+from genomed_workbench.virtual.exports import HABITS
+from genomed_workbench.virtual.hospitals import assign, usual_hospitals
+from genomed_workbench.virtual.truth import Hazard, hazard_for
+from genomed_workbench.virtual.population import Contrast, Population, Quantiles, YesNo, both_share, match_contrasts, nearest_correlation, odds_ratio, solve_numbers, solve_yes_no
 
 
 def test_both_share_is_the_root_of_the_odds_ratio():
@@ -410,7 +399,7 @@ def test_what_hospitals_would_send_reads_back_to_the_same_patients(by_hospital):
 
 def _columns(told):
     "Columns of a mapping file as objects."
-    from genomed_workbench.data.mapping import Column
+    from genomed_workbench.intake.mapping import Column
 
     return {name: Column(**one) for name, one in told["columns"].items()}
 

@@ -15,8 +15,8 @@ from scipy import stats
 import genomed_workbench as gw
 from genomed_workbench.clinic.ipssm import ipss_m
 from genomed_workbench.clinic.karyotype import karyotypes
-from genomed_workbench.data.designs import design_card, linear
-from genomed_workbench.data.virtual import pairs
+from genomed_workbench.virtual.design import design_card, linear
+from genomed_workbench.virtual.population import pairs
 
 N = 20_000
 LISTED = {  # published odds ratios, Bernard et al. 2022 and the released tables

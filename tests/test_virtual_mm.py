@@ -7,7 +7,7 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.data.designs import design_card, fidelity
+from genomed_workbench.virtual.design import design_card, fidelity
 
 # written down from the notes on the sources, not from the file that the cohort is made from
 SHARES = {

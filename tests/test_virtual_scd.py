@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 import genomed_workbench as gw
 from genomed_workbench.cli.app import app
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.data.designs import design_card
-from genomed_workbench.data.virtual_scd import scd_fidelity, with_discrepancies
+from genomed_workbench.virtual.design import design_card
+from genomed_workbench.virtual.scd import scd_fidelity, with_discrepancies
 
 # written down from the notes on the registry, not from the file that the cohort is made from: under 12, 12 and older
 HYDROXYUREA = {

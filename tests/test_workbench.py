@@ -19,10 +19,10 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import genomed_workbench as gw
 from genomed_workbench.data.problems import CohortError
-from genomed_workbench.data.registry import card_of, cards
+from genomed_workbench.cohorts.registry import card_of, cards
 from genomed_workbench.evaluation import figures
 from genomed_workbench.federation import run as run_module
-from genomed_workbench.statistics import pictures
+from genomed_workbench.output import pictures
 from genomed_workbench.workbench import panel as panel_module
 from genomed_workbench.workbench.choices import Call, Choices, Name, in_play, written
 from genomed_workbench.workbench.live import Watcher, live_svg, ticks
@@ -807,7 +807,7 @@ def test_the_report_is_saved_beside_the_notebook_and_over_nothing(folder):
 def test_a_report_that_cannot_be_saved_leaves_nothing(folder, monkeypatch):
     bench = clicked(opened())
     monkeypatch.setattr(
-        "genomed_workbench.data.storage.os.replace",
+        "genomed_workbench.output.storage.os.replace",
         lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device", "report.html")),
     )
     bench.buttons["save"].click()

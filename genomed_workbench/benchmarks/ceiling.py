@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 from .result import Benchmark, Figure, this_machine
 from ..data.cohort import Cohort
 from ..data.problems import CohortError
-from ..data.registry import load_cohort
+from ..cohorts.registry import load_cohort
 from ..evaluation.arms import without_fit_warnings
-from ..evaluation.designs import sites_curve
+from ..evaluation.leave_site_out import sites_curve
 from ..federation.run import federate
 from ..federation.sites import Federation, time_and_event
 from ..learners.cox import CoxPH

@@ -21,7 +21,7 @@ from .patients import hospital_sizes, made_up_cohort
 from .result import Benchmark, Figure, this_machine
 from ..data.cohort import Cohort
 from ..data.problems import CohortError
-from ..data.registry import load_cohort
+from ..cohorts.registry import load_cohort
 from ..evaluation.arms import fit_rows
 from ..federation.run import federate
 from ..federation.sites import Federation

@@ -172,7 +172,7 @@ def _version(wanted: bool) -> None:
     "Say the version and stop."
     if not wanted:
         return
-    from genomed_workbench.data.version import own_version
+    from genomed_workbench.output.version import own_version
 
     typer.echo(f"genomed {own_version()}")
     raise typer.Exit()
@@ -320,7 +320,7 @@ def demo(
 def cohorts(json_: Json = False, debug: Debug = False) -> None:
     "What can be loaded by name: size, hospitals, real or virtual, licence, where from."
     with spoken(debug):
-        from genomed_workbench.data.registry import cohorts as registered
+        from genomed_workbench.cohorts.registry import cohorts as registered
 
         found = [_cohort_facts(name, row) for name, row in registered().iterrows()]
         if json_:
@@ -651,7 +651,7 @@ def score(
             summary,
             units_in,
         )
-        from genomed_workbench.data.storage import write_text_atomically
+        from genomed_workbench.output.storage import write_text_atomically
 
         check_file(out, file)
         with (
@@ -814,7 +814,7 @@ def lesson_id(
 ) -> str:
     "The one lesson that was meant."
     from genomed_workbench.cli.job import OptionError
-    from genomed_workbench.learn.lesson import lessons as known
+    from genomed_workbench.teaching.lesson import lessons as known
 
     if asked in known():
         return asked
@@ -869,7 +869,7 @@ def list_lessons(context: typer.Context, json_: Json = False, debug: Debug = Fal
     if context.invoked_subcommand is not None:
         return
     with spoken(debug):
-        from genomed_workbench.learn.lesson import lessons as known
+        from genomed_workbench.teaching.lesson import lessons as known
 
         found = [_lesson_facts(one) for one in known().values()]
         if json_:
@@ -896,7 +896,7 @@ def slides(which: Which, out: Out = None, json_: Json = False, debug: Debug = Fa
     "The slides of a lesson: one HTML file that needs no network."
 
     def write(lesson: str, file: Path) -> Path:
-        from genomed_workbench.learn.slides import write_slides
+        from genomed_workbench.teaching.slides import write_slides
 
         return write_slides(lesson, file)
 
@@ -908,7 +908,7 @@ def guide(which: Which, out: Out = None, json_: Json = False, debug: Debug = Fal
     "The instructor's guide of a lesson: timing, what to say, common mistakes, solutions."
 
     def write(lesson: str, file: Path) -> Path:
-        from genomed_workbench.learn.guide import write_guide
+        from genomed_workbench.teaching.guide import write_guide
 
         return write_guide(lesson, file)
 
@@ -948,7 +948,7 @@ def _page(file: Path) -> Path:
 # %% ../../nbs/library/cli/02_app.ipynb #3fcc0cbd
 def lesson_place() -> Path:
     "The folder for lessons where none was named: the one we stand in, or a new one here."
-    from genomed_workbench.learn.folder import MANIFEST
+    from genomed_workbench.teaching.folder import MANIFEST
 
     here = Path.cwd()
     return next(
@@ -969,7 +969,7 @@ def lab_environment(
     token: str,
 ) -> dict[str, str]:
     "The environment of JupyterLab; what it needs for this folder is written below .genomed."
-    from genomed_workbench.data.storage import write_text_atomically
+    from genomed_workbench.output.storage import write_text_atomically
 
     own = folder / ".genomed" / "jupyter"
     write_text_atomically(
@@ -1061,7 +1061,7 @@ def lab(
                 "JupyterLab is not installed; install it with: pip install jupyterlab",
                 "jupyterlab",
             )
-        from genomed_workbench.learn.folder import prepare_folder
+        from genomed_workbench.teaching.folder import prepare_folder
 
         chosen, done = free_port(port), prepare_folder(folder or lesson_place())
         start, token = (

@@ -14,7 +14,7 @@ import pandas as pd
 from .job import Result, make_federation, work
 from ..data.cohort import Cohort
 from ..data.outcome import Survival
-from ..data.registry import cohorts, load_cohort
+from ..cohorts.registry import cohorts, load_cohort
 from ..learners.cox import CoxPH
 
 # %% ../../nbs/library/cli/01_demo.ipynb #5563f6b0

@@ -28,9 +28,9 @@ from ..data.cohort import Cohort
 from ..data.columns import coding_in
 from ..data.files import read_cohort
 from ..data.outcome import Survival
-from ..data.registry import cards, load_cohort
-from ..data.storage import write_bytes_atomically, write_text_atomically
-from ..data.version import own_version
+from ..cohorts.registry import cards, load_cohort
+from ..output.storage import write_bytes_atomically, write_text_atomically
+from ..output.version import own_version
 from ..evaluation.compare import Comparison, compare
 from ..evaluation.figures import as_png
 from ..evaluation.report import rounds_of, write_report

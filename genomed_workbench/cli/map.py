@@ -9,7 +9,7 @@ __all__ = ['check_new', 'proposed', 'record_of', 'in_lines']
 from pathlib import Path
 from typing import Any
 
-from ..data.suggest import SURE, Suggestion, suggest_mapping
+from ..intake.suggest import SURE, Suggestion, suggest_mapping
 
 # %% ../../nbs/library/cli/04_map.ipynb #10dcfbb5
 def check_new(out: Path | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ..clinic.scores import System, system_of
-from ..data.scoring import score
+from ..intake.scoring import score
 
 # %% ../../nbs/library/cli/01_scores.ipynb #db52bb9a
 def units_in(text: str | None) -> dict[str, str] | None:

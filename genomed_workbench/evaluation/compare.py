@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..clinic.scores import SYSTEMS
 from ..data.checks import suggestion
-from ..data.scoring import score
+from ..intake.scoring import score
 from genomed_workbench.evaluation.arms import (
     Model,
     federated_model,
@@ -45,7 +45,7 @@ from ..federation.sites import Federation, FederationError
 from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner
 from ..statistics.intervals import corrected_interval
-from ..statistics.pictures import ARM_LABELS, Picture
+from ..output.pictures import ARM_LABELS, Picture
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #e6da0a90
 @dataclass

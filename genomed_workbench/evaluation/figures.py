@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..statistics.pictures import ARM_COLOURS, VERDICT_COLOURS, tidy
-from ..statistics.pictures import ARM_LABELS as ARM_LABELS
-from ..statistics.pictures import Picture as Picture
-from ..statistics.pictures import as_img as as_img
-from ..statistics.pictures import as_png as as_png
+from ..output.pictures import ARM_COLOURS, VERDICT_COLOURS, tidy
+from ..output.pictures import ARM_LABELS
+from ..output.pictures import Picture
+from ..output.pictures import as_img
+from ..output.pictures import as_png
 
 # %% ../../nbs/library/evaluation/03_figures.ipynb #beba5cb9
 def whiskers(ax: Any, frame: pd.DataFrame, colours: list[str]) -> None:

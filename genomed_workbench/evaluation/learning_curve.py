@@ -35,7 +35,7 @@ from ..learners.learner import Learner
 from ..learners.logistic import LogisticRegression
 from ..statistics.concordance import comparable_pairs
 from ..statistics.intervals import corrected_interval
-from ..statistics.pictures import ARM_COLOURS, Picture, tidy
+from ..output.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #6b61f108
 ARMS = ("isolated", "federated", "pooled")

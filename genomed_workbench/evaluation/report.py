@@ -25,13 +25,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..data.cohort import Cohort
-from ..data.storage import write_text_atomically
-from ..data.version import own_version
+from ..output.storage import write_text_atomically
+from ..output.version import own_version
 from .compare import Comparison, drawn_anew
 from .figures import as_png
 from .metrics import IDEAL, METRIC_LABELS
 from ..federation.run import Run
-from ..federation.validation import Validation, validate
+from ..analytics.validation import Validation, validate
 from ..learners.newton import NewtonLearner
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #0b317238

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from ..clinic.scores import SYSTEMS
 from ..data.cohort import Cohort
-from ..data.scoring import score
-from ..statistics.pictures import Picture, tidy
+from ..intake.scoring import score
+from ..output.pictures import Picture, tidy
 from ..statistics.survival import survival_at
 
 # %% ../../nbs/library/evaluation/08_restratification.ipynb #58af6083

@@ -16,7 +16,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..statistics.pictures import ARM_COLOURS, ARM_LABELS, Picture, tidy
+from ..output.pictures import ARM_COLOURS, ARM_LABELS, Picture, tidy
 from ..statistics.survival import StepCurve, kaplan_meier
 
 # %% ../../nbs/library/evaluation/07_survival_pictures.ipynb #2a3be4fa

@@ -22,13 +22,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, Record
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from genomed_workbench.federation.counts import (
-    COUNTED,
-    agreed_least,
-    common_names,
-    tell,
-    told_released,
-)
+from ..analytics.counts import COUNTED, agreed_least, common_names, tell, told_released
 from .sites import Site, time_and_event
 from ..learners.encoding import Encoding, EncodingWarning, Summary
 from ..learners.learner import DisclosureError, Learner, Released, UndeclaredRelease

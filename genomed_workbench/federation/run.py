@@ -39,7 +39,7 @@ from ..learners.learner import Answers, Learner
 from ..learners.newton import Search, SearchStrategy, from_record, to_record
 from ..learners.packing import pack, unpack
 from ..learners.strategies import sound
-from ..statistics.pictures import ARM_COLOURS, Picture, tidy
+from ..output.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/federation/04_run.ipynb #655af2da
 class Enough(Exception):

@@ -132,68 +132,68 @@ class Asked:
     "The questions that a federation answers, each with the settings of the function of the same name."
 
     def harmony(self, **options: Any) -> Any:
-        "Whether the hospitals' tables fit together: see `genomed_workbench.federation.harmony`."
-        from genomed_workbench.federation.harmony import harmony
+        "Whether the hospitals' tables fit together: see `genomed_workbench.analytics.harmony`."
+        from genomed_workbench.analytics.harmony import harmony
 
         return harmony(cast("Federation", self), **options)
 
     def validate(self, model: Any, **options: Any) -> Any:
-        "How good a trained model is at each hospital: see `genomed_workbench.federation.validation.validate`."
-        from genomed_workbench.federation.validation import validate
+        "How good a trained model is at each hospital: see `genomed_workbench.analytics.validation.validate`."
+        from genomed_workbench.analytics.validation import validate
 
         return validate(cast("Federation", self), model, **options)
 
     def table_one(self, *variables: Any, **options: Any) -> Any:
-        "Table 1 by hospital and overall: see `genomed_workbench.federation.describe.table_one`."
-        from genomed_workbench.federation.describe import table_one
+        "Table 1 by hospital and overall: see `genomed_workbench.analytics.descriptive.table_one`."
+        from genomed_workbench.analytics.descriptive import table_one
 
         return table_one(cast("Federation", self), *variables, **options)
 
     def quantiles(self, *variables: Any, **options: Any) -> Any:
-        "Quantiles by hospital and overall: see `genomed_workbench.federation.describe.quantiles`."
-        from genomed_workbench.federation.describe import quantiles
+        "Quantiles by hospital and overall: see `genomed_workbench.analytics.descriptive.quantiles`."
+        from genomed_workbench.analytics.descriptive import quantiles
 
         return quantiles(cast("Federation", self), *variables, **options)
 
     def missingness(self, *variables: Any, **options: Any) -> Any:
-        "Missing values by hospital and overall: see `genomed_workbench.federation.describe.missingness`."
-        from genomed_workbench.federation.describe import missingness
+        "Missing values by hospital and overall: see `genomed_workbench.analytics.descriptive.missingness`."
+        from genomed_workbench.analytics.descriptive import missingness
 
         return missingness(cast("Federation", self), *variables, **options)
 
     def correlations(self, *variables: Any, **options: Any) -> Any:
-        "Correlations between numbers: see `genomed_workbench.federation.describe.correlations`."
-        from genomed_workbench.federation.describe import correlations
+        "Correlations between numbers: see `genomed_workbench.analytics.descriptive.correlations`."
+        from genomed_workbench.analytics.descriptive import correlations
 
         return correlations(cast("Federation", self), *variables, **options)
 
     def kaplan_meier(self, *by: Any, **options: Any) -> Any:
-        "Survival, or survival by group: see `genomed_workbench.federation.life_tables.kaplan_meier`."
-        from genomed_workbench.federation.life_tables import kaplan_meier
+        "Survival, or survival by group: see `genomed_workbench.analytics.survival_curves.kaplan_meier`."
+        from genomed_workbench.analytics.survival_curves import kaplan_meier
 
         return kaplan_meier(cast("Federation", self), *by, **options)
 
     def nelson_aalen(self, *by: Any, **options: Any) -> Any:
-        "Cumulative hazard: see `genomed_workbench.federation.life_tables.nelson_aalen`."
-        from genomed_workbench.federation.life_tables import nelson_aalen
+        "Cumulative hazard: see `genomed_workbench.analytics.survival_curves.nelson_aalen`."
+        from genomed_workbench.analytics.survival_curves import nelson_aalen
 
         return nelson_aalen(cast("Federation", self), *by, **options)
 
     def median_survival(self, *by: Any, **options: Any) -> Any:
-        "Median survival: see `genomed_workbench.federation.life_tables.median_survival`."
-        from genomed_workbench.federation.life_tables import median_survival
+        "Median survival: see `genomed_workbench.analytics.survival_curves.median_survival`."
+        from genomed_workbench.analytics.survival_curves import median_survival
 
         return median_survival(cast("Federation", self), *by, **options)
 
     def log_rank(self, *by: Any, **options: Any) -> Any:
-        "Log-rank test, plain or stratified by hospital: see `genomed_workbench.federation.life_tables.log_rank`."
-        from genomed_workbench.federation.life_tables import log_rank
+        "Log-rank test, plain or stratified by hospital: see `genomed_workbench.analytics.survival_curves.log_rank`."
+        from genomed_workbench.analytics.survival_curves import log_rank
 
         return log_rank(cast("Federation", self), *by, **options)
 
     def cumulative_incidence(self, *causes: Any, **options: Any) -> Any:
-        "Cumulative incidence of competing causes: see `genomed_workbench.federation.life_tables.cumulative_incidence`."
-        from genomed_workbench.federation.life_tables import cumulative_incidence
+        "Cumulative incidence of competing causes: see `genomed_workbench.analytics.survival_curves.cumulative_incidence`."
+        from genomed_workbench.analytics.survival_curves import cumulative_incidence
 
         return cumulative_incidence(cast("Federation", self), *causes, **options)
 

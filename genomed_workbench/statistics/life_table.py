@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .pictures import Picture, tidy
+from ..output.pictures import Picture, tidy
 
 # %% ../../nbs/library/statistics/09_life_table.ipynb #f90f6eb3
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from .pictures import ARM_COLOURS, Picture, tidy
+from ..output.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/statistics/16_performance_pictures.ipynb #7fbb0455
 INK, FAINT = "#333333", "#999999"

@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
 
 from ..data.columns import coding_in
 from ..data.files import read_cohort
-from ..data.registry import card_of, load_cohort
+from ..cohorts.registry import card_of, load_cohort
 from ..evaluation.compare import compare
 from ..federation.run import federate
 from ..federation.sites import Federation, hospital_name

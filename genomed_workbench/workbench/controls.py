@@ -14,9 +14,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..data.registry import card_of, cohorts
+from ..cohorts.registry import card_of, cohorts
 from ..federation.engines import ENGINES
-from ..statistics.pictures import ARM_COLOURS
+from ..output.pictures import ARM_COLOURS
 from .choices import LEARNERS, STRATEGIES, Choices
 from .words import LABELS
 

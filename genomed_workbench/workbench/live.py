@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ..federation.engines import Step, Stopped
 from ..federation.run import SHOWN
-from ..statistics.pictures import ARM_COLOURS, ARM_LABELS
+from ..output.pictures import ARM_COLOURS, ARM_LABELS
 
 # %% ../../nbs/library/workbench/03_live.ipynb #720fea75
 Line = Sequence[tuple[float, float]]  # x and y

@@ -17,9 +17,9 @@ import ipywidgets as widgets
 
 from ..clinic.dictionary import Dictionary, Variable, dictionary
 from ..clinic.units import unit_of, units_of
-from ..data.mapping import Column, Mapping
+from ..intake.mapping import Column, Mapping
 from ..data.problems import CohortError
-from ..data.suggest import SURE, Suggestion
+from ..intake.suggest import SURE, Suggestion
 from .controls import STYLE, classed
 
 # %% ../../nbs/library/workbench/08_mapping.ipynb #3ed973e2

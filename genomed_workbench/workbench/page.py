@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from ..data.storage import write_text_atomically
+from ..output.storage import write_text_atomically
 
 # %% ../../nbs/library/workbench/06_page.ipynb #f6790a6b
 TEMPLATE = """{%- extends 'voila/templates/lab/index.html.j2' -%}

@@ -22,13 +22,13 @@ import ipywidgets as widgets
 
 from ..data.cohort import Cohort
 from ..data.leaks import leak_suspects
-from ..data.registry import card_of
+from ..cohorts.registry import card_of
 from ..evaluation.compare import Comparison
 from ..evaluation.report import remarks
 from ..federation.engines import Stopped
 from ..federation.run import Run
 from ..federation.sites import Federation
-from ..statistics.pictures import ARM_LABELS, as_img
+from ..output.pictures import ARM_LABELS, as_img
 from genomed_workbench.workbench.choices import (
     LEARNERS,
     Choices,

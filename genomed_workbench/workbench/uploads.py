@@ -19,7 +19,7 @@ from genomed_workbench.data.files import (
     refuse_other_kinds,
 )
 from ..data.problems import CohortError, Problem
-from ..data.storage import write_bytes_atomically
+from ..output.storage import write_bytes_atomically
 
 # %% ../../nbs/library/workbench/01_uploads.ipynb #5e9e74c3
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")

@@ -19,7 +19,7 @@ import pandas as pd
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.data.mapping import Column, Mapping
+from genomed_workbench.intake.mapping import Column, Mapping
 
 HERE = Path(__file__).parent
 LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
