@@ -25,7 +25,16 @@ from pages import (
 
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
 from genomed_workbench.teaching.glossary import terms, used_in, with_tooltips
-from genomed_workbench.teaching.lesson import Exercise, Lesson, LessonError, header, is_lesson, lessons, read_lesson, tags
+from genomed_workbench.teaching.lesson import (
+    Exercise,
+    Lesson,
+    LessonError,
+    header,
+    is_lesson,
+    lessons,
+    read_lesson,
+    tags,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTIVE = re.compile(r"^#\|\s*(.+?)\s*$\n?", re.MULTILINE)

@@ -23,7 +23,13 @@ from scipy import stats
 
 import genomed_workbench as gw
 from genomed_workbench.experiments import run as room
-from genomed_workbench.experiments.cells import alone_of, federation_of, learner_in, metrics_of, prepared
+from genomed_workbench.experiments.cells import (
+    alone_of,
+    federation_of,
+    learner_in,
+    metrics_of,
+    prepared,
+)
 from genomed_workbench.experiments.report import cohort_picture
 from genomed_workbench.experiments.plan import named_experiments, read_plan
 

@@ -19,10 +19,21 @@ from lifelines import KaplanMeierFitter, NelsonAalenFitter
 from lifelines.statistics import multivariate_logrank_test
 
 import genomed_workbench as gw
-from genomed_workbench.analytics.asking import divided, fewest_between, jointly, tell_names, told_apart
-from genomed_workbench.analytics.counts import groups
+from genomed_workbench.analytics.asking import (
+    divided,
+    fewest_between,
+    jointly,
+    tell_names,
+    told_apart,
+)
+from genomed_workbench.statistics.groups import groups
 from genomed_workbench.analytics.descriptive import tell_patients, tell_products
-from genomed_workbench.analytics.survival_curves import lines_received, tell_strata, tell_times, time_edges
+from genomed_workbench.analytics.survival_curves import (
+    lines_received,
+    tell_strata,
+    tell_times,
+    time_edges,
+)
 from genomed_workbench.statistics.life_table import (
     cumulative_incidence_curve,
     life_table,

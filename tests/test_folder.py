@@ -13,7 +13,15 @@ import pytest
 
 from genomed_workbench.teaching import folder as kit
 from genomed_workbench.teaching import lesson as source
-from genomed_workbench.teaching.folder import MANIFEST, FolderError, Prepared, packaged, prepare_folder, read_manifest, version_beside
+from genomed_workbench.teaching.folder import (
+    MANIFEST,
+    FolderError,
+    Prepared,
+    packaged,
+    prepare_folder,
+    read_manifest,
+    version_beside,
+)
 
 LESSON = """
 title = "A lesson"

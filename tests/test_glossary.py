@@ -8,7 +8,18 @@ import nbformat
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.teaching.glossary import LINK, LookUp, broken_links, glossary, glossary_links, search, term_of, terms, used_in, with_tooltips
+from genomed_workbench.teaching.glossary import (
+    LINK,
+    LookUp,
+    broken_links,
+    glossary,
+    glossary_links,
+    search,
+    term_of,
+    terms,
+    used_in,
+    with_tooltips,
+)
 from genomed_workbench.teaching.lesson import About, Lesson, LessonError, lesson_folder, lessons
 from genomed_workbench.teaching.prose import as_html, as_text
 

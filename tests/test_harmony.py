@@ -16,7 +16,16 @@ from flwr.app import ConfigRecord, Message, RecordDict
 import genomed_workbench as gw
 from genomed_workbench.analytics import harmony as harmony_module
 from genomed_workbench.federation.app import client_app
-from genomed_workbench.analytics.counts import NUMBER_CELLS, agreed_least, cell_of, common_names, groups, lower_edge, tell, told_received
+from genomed_workbench.analytics.counts import (
+    NUMBER_CELLS,
+    cell_of,
+    common_names,
+    lower_edge,
+    tell,
+    told_received,
+)
+from genomed_workbench.protection.release import agreed_least
+from genomed_workbench.statistics.groups import groups
 from genomed_workbench.federation.engines import InProcessGrid, Recorder, task_identity
 from genomed_workbench.analytics.harmony import VERDICTS
 from genomed_workbench.learners.newton import from_record, to_record

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 import genomed_workbench as gw
-from genomed_workbench.virtual.made_up_aml import CUT_OFF, NEW_LAB, SEX_WORDS, STATUS_WORDS, hospital_export
+from genomed_workbench.virtual.made_up_aml import (
+    CUT_OFF,
+    NEW_LAB,
+    SEX_WORDS,
+    STATUS_WORDS,
+    hospital_export,
+)
 
 FILE = Path(__file__).parents[1] / "nbs" / "webinars" / "series1" / "hospital_export.csv"
 

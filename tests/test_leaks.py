@@ -10,7 +10,7 @@ from lifelines.utils import concordance_index
 from sklearn.metrics import roc_auc_score
 
 import genomed_workbench as gw
-from genomed_workbench.cohorts.registry import card_of
+from genomed_workbench.data.cards import card_of
 
 FLAGS = {"strong", "look closer"}
 

@@ -20,8 +20,25 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.teaching.exercise import Checked, Key, kind_of, same
-from genomed_workbench.teaching.lesson import About, Lesson, LessonError, about_of, answer_name, header, read_lesson, solution, stub, trainee_copy
-from genomed_workbench.teaching.progress import FILE, Progress, ProgressError, ProgressWarning, find_progress
+from genomed_workbench.teaching.lesson import (
+    About,
+    Lesson,
+    LessonError,
+    about_of,
+    answer_name,
+    header,
+    read_lesson,
+    solution,
+    stub,
+    trainee_copy,
+)
+from genomed_workbench.teaching.progress import (
+    FILE,
+    Progress,
+    ProgressError,
+    ProgressWarning,
+    find_progress,
+)
 from genomed_workbench.teaching.quiz import Many, Number, One, Quiz
 from genomed_workbench.teaching.session import Session
 

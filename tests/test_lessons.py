@@ -12,7 +12,14 @@ import nbformat
 import pytest
 from browser import questions_of
 
-from genomed_workbench.teaching.lesson import TOPICS, Lesson, lesson_folder, lessons, tags, trainee_copy
+from genomed_workbench.teaching.lesson import (
+    TOPICS,
+    Lesson,
+    lesson_folder,
+    lessons,
+    tags,
+    trainee_copy,
+)
 from genomed_workbench.teaching.quiz import Many, Number, One
 
 LESSONS = lessons()

@@ -17,10 +17,19 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.intake.identifiers import identifiers_in, is_bsn, is_codice_fiscale, is_dni, is_iban, is_kvnr, is_nhs_number, is_nir
+from genomed_workbench.intake.identifiers import (
+    identifiers_in,
+    is_bsn,
+    is_codice_fiscale,
+    is_dni,
+    is_iban,
+    is_kvnr,
+    is_nhs_number,
+    is_nir,
+)
 from genomed_workbench.intake.mapping import Column, Mapping
 from genomed_workbench.readiness.findings import KINDS, SEVERITIES, Finding
-from genomed_workbench.readiness.check import told
+from genomed_workbench.readiness.result import told
 from genomed_workbench.readiness.values import copied_down
 
 GENOMED = Path(sys.executable).parent / "genomed"

@@ -14,13 +14,9 @@ from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.outcome import Binary, Survival
 from genomed_workbench.cohorts.registry import load_cohort
 from genomed_workbench.evaluation.compare import compare
-from genomed_workbench.evaluation.report import (
-    disclosed_in_words,
-    linked,
-    without_few,
-    write_report,
-)
-from genomed_workbench.federation.sites import Federation
+from genomed_workbench.evaluation.report import disclosed_in_words, without_few, write_report
+from genomed_workbench.output.page import linked
+from genomed_workbench.analytics.federation import Federation
 from genomed_workbench.analytics.validation import validate
 from genomed_workbench.learners.catalogue import learner_of
 from genomed_workbench.learners.cox import CoxPH
@@ -187,7 +183,7 @@ def test_colours_can_be_told_from_their_ground():
             for w, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
         )
 
-    from genomed_workbench.evaluation.report import STYLE
+    from genomed_workbench.output.page import STYLE
 
     inks = re.findall(r"--(?:ink|soft|blue|red): (#[0-9a-f]{6})", STYLE)
     assert len(inks) == 4 and all(1.05 / (light(ink) + 0.05) >= 4.5 for ink in inks)

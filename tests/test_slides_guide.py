@@ -11,7 +11,7 @@ from browser import faults
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
-from genomed_workbench.evaluation.figures import Picture
+from genomed_workbench.output.pictures import Picture
 from genomed_workbench.teaching.guide import told, write_guide
 from genomed_workbench.teaching.lesson import LessonError, lessons, read_lesson, tags
 from genomed_workbench.teaching.prose import as_text

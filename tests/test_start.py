@@ -17,7 +17,15 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.teaching import start
-from genomed_workbench.teaching.certificate import PLAINLY, ROOMY, WHY, CertificateError, as_picture, certificate, in_full
+from genomed_workbench.teaching.certificate import (
+    PLAINLY,
+    ROOMY,
+    WHY,
+    CertificateError,
+    as_picture,
+    certificate,
+    in_full,
+)
 from genomed_workbench.teaching.folder import MANIFEST, prepare_folder
 from genomed_workbench.teaching.lesson import lessons
 from genomed_workbench.teaching.progress import Progress

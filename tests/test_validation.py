@@ -15,7 +15,8 @@ from test_disclosure import BETA, counted
 
 import genomed_workbench as gw
 from genomed_workbench.analytics import validation
-from genomed_workbench.analytics.validation import Exam, Plan, usual_horizon, validate
+from genomed_workbench.analytics.site_validation import Exam, Plan
+from genomed_workbench.analytics.validation import usual_horizon, validate
 from genomed_workbench.statistics.brier import brier_sums, mean_over_times
 from genomed_workbench.statistics.concordance import comparable_pairs
 from genomed_workbench.statistics.cox import round_times

@@ -19,7 +19,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import genomed_workbench as gw
 from genomed_workbench.data.problems import CohortError
-from genomed_workbench.cohorts.registry import card_of, cards
+from genomed_workbench.data.cards import card_of, cards
 from genomed_workbench.evaluation import figures
 from genomed_workbench.federation import run as run_module
 from genomed_workbench.output import pictures

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DISCLOSURES', 'T', 'AskSites', 'NAMES', 'jointly', 'told_apart', 'in_levels', 'cell_size', 'all_rows', 'smallest_cut',
            'fewest_between', 'divided', 'Reply', 'Asking', 'Books', 'Answer', 'ask_sites', 'tell_names', 'names_in',
-           'groups_in', 'without_silent', 'known_columns']
+           'groups_in', 'without_silent', 'known_columns', 'agreed']
 
 # %% ../../nbs/library/analytics/06_asking.ipynb #40d30ed1
 import html
@@ -22,15 +22,15 @@ from flwr.serverapp import Grid
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, maximum_flow
 
-from ..federation.app import DECLARED, Answered, Query, agreed
-from .counts import agreed_least, common_names, groups, names_of
-from ..federation.engines import ENGINES, EngineError, Listener, Recorder
-from .harmony import asked_names
-from ..federation.run import _my_turn, _run_job, listening
+from .counts import asked_names, common_names, names_of
+from ..federation.app import DECLARED, Answered, Query
+from ..federation.engines import Listener, Recorder
+from ..federation.jobs import check_engine, run_job
 from ..federation.sites import Federation, FederationError, Site
 from ..learners.cox import CoxPH
-from ..learners.learner import DisclosureError, Released
 from ..learners.newton import from_record
+from ..protection.release import DisclosureError, Released, agreed_least
+from ..statistics.groups import groups
 
 # %% ../../nbs/library/analytics/06_asking.ipynb #a0672745
 def jointly(
@@ -284,19 +284,20 @@ def ask_sites(
     progress: bool | Listener = True,
 ) -> tuple[T, Books]:
     "Put questions to all sites on any engine."
-    if engine not in ENGINES:
-        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    check_engine(engine)
     if disclosure not in DISCLOSURES:
         raise ValueError(f"disclosure={disclosure!r}: expected 'protected' or 'simulation'")
     if disclosure == "protected":
         agreed_least(min_cell)
     start = time.perf_counter()
-    with listening(
-        progress, doing, " questions", lambda step: not step.site and step.phase != "waiting"
-    ) as tell:
-        job = Asking(federation, steps, queries, declared, tell)
-        with _my_turn(tell):
-            _run_job(cast(Any, job), engine, list(federation.sites.values()), 0)
+    job = run_job(
+        lambda tell: Asking(federation, steps, queries, declared, tell),
+        federation,
+        engine,
+        0,
+        progress,
+        doing,
+    )
     return job.found, Books(
         job.recorder.ledger.frame(),
         job.recorder.history(),
@@ -391,3 +392,26 @@ def known_columns(
         raise FederationError(
             f"{what}: the cohort has no column {lacking[0]!r}; it has {', '.join(map(str, there))}"
         )
+
+# %% ../../nbs/library/analytics/06_asking.ipynb #a1a8cbff
+def agreed(
+    site: Site,
+    context: Context,  # the node's memory of this run
+    what: str,  # about which the site was asked
+    asked: Any,
+) -> None:
+    "Refuse what could be compared with an answer that was given before."
+    memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
+    text = json.dumps(asked)
+    for kept in (site.asked, memory):
+        if kept.setdefault(what, text) != text:
+            raise DisclosureError(
+                f"{what}: {_brief(text)} was asked for after {_brief(kept[what])}; two such "
+                "answers could be compared, so only the first is given. "
+                f"Ask as before, or work with a simulation of your own: disclosure='simulation'"
+            )
+
+# %% ../../nbs/library/analytics/06_asking.ipynb #562ff69b
+def _brief(text: str) -> str:
+    "The beginning of what was asked."
+    return text if len(text) < 60 else f"{text[:50]} ..."

@@ -18,13 +18,41 @@ import numpy as np
 import pandas as pd
 from flwr.app import Context
 
-from ..federation.app import Answered, agreed
-from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart, without_silent
-from .counts import MISSING, NUMBER_CELLS, Told, cell_of, level_cell, lower_edge, names_of
+from genomed_workbench.analytics.asking import (
+    NAMES,
+    Answer,
+    AskSites,
+    Books,
+    Reply,
+    agreed,
+    all_rows,
+    ask_sites,
+    cell_size,
+    divided,
+    groups_in,
+    in_levels,
+    jointly,
+    known_columns,
+    names_in,
+    tell_names,
+    told_apart,
+    without_silent,
+)
+from genomed_workbench.analytics.counts import (
+    MISSING,
+    NUMBER_CELLS,
+    Told,
+    cell_of,
+    compartments,
+    level_cell,
+    lower_edge,
+    names_of,
+    shared_out,
+)
+from ..federation.app import Answered
 from ..federation.engines import Listener
-from .harmony import compartments, shared_out
 from ..federation.sites import Federation, FederationError, Site
-from ..learners.learner import Released
+from ..protection.release import Released
 from genomed_workbench.statistics.describe import (
     correlation_of,
     means_differ,

@@ -21,13 +21,14 @@ from flwr.serverapp import Grid
 from sklearn.base import clone
 
 from ..federation.app import DECLARED, Answered, Query, encoding_of
-from ..federation.engines import ENGINES, EngineError, Listener, Recorder
-from ..federation.run import _my_turn, _run_job, listening
+from ..federation.engines import Listener, Recorder
+from ..federation.jobs import check_engine, run_job
 from ..federation.sites import Federation, Site
 from ..learners.cox import CoxPH
-from ..learners.learner import DisclosureError, Learner, Released
+from ..learners.learner import Learner
 from ..learners.newton import from_record
 from ..output.pictures import Picture, tidy
+from ..protection.release import DisclosureError, Released
 from genomed_workbench.statistics.schoenfeld import (
     TRANSFORMS,
     common_clock,
@@ -398,8 +399,7 @@ def check_proportional(
     """
     if transform not in TRANSFORMS:
         raise ValueError(f"transform={transform!r}: expected one of {', '.join(TRANSFORMS)}")
-    if engine not in ENGINES:
-        raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    check_engine(engine)
     if not isinstance(periods, (int, np.integer)) or periods < 0:
         raise ValueError(f"periods={periods!r}: expected a whole number from 0 up")
     if not isinstance(learner, CoxPH) or not hasattr(learner, "beta_"):
@@ -409,15 +409,14 @@ def check_proportional(
             "the test compares patients inside hospitals: train CoxPH with baseline='per-site'"
         )
     start = time.perf_counter()
-    with listening(
+    asked = run_job(
+        lambda tell: Residuals(federation, learner, transform, int(periods), tell),
+        federation,
+        engine,
+        seed,
         progress,
         "testing proportional hazards",
-        " questions",
-        lambda step: not step.site and step.phase != "waiting",
-    ) as tell:
-        asked = Residuals(federation, learner, transform, int(periods), tell)
-        with _my_turn(tell):
-            _run_job(cast(Any, asked), engine, list(federation.sites.values()), seed)
+    )
     return answered(federation, learner, asked, engine, time.perf_counter() - start)
 
 # %% ../../nbs/library/analytics/06_proportional_hazards.ipynb #8914aab2

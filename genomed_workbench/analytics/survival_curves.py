@@ -20,14 +20,33 @@ import numpy as np
 import pandas as pd
 from flwr.app import Context
 
+from genomed_workbench.analytics.asking import (
+    NAMES,
+    Answer,
+    AskSites,
+    Books,
+    Reply,
+    agreed,
+    all_rows,
+    ask_sites,
+    cell_size,
+    divided,
+    groups_in,
+    in_levels,
+    jointly,
+    known_columns,
+    names_in,
+    tell_names,
+    told_apart,
+    without_silent,
+)
+from .counts import Told, compartments, shared_out
 from ..data.outcome import Survival
-from ..federation.app import Answered, agreed
-from .asking import NAMES, Answer, AskSites, Books, Reply, all_rows, ask_sites, cell_size, divided, groups_in, in_levels, jointly, known_columns, names_in, tell_names, told_apart, without_silent
-from .counts import Told
+from ..federation.app import Answered
 from ..federation.engines import Listener
-from .harmony import compartments, shared_out
 from ..federation.sites import Federation, FederationError, Site
-from ..learners.learner import Released
+from ..output.pictures import Picture
+from ..protection.release import Released
 from genomed_workbench.statistics.life_table import (
     LifeTable,
     Within,
@@ -45,7 +64,6 @@ from genomed_workbench.statistics.life_table import (
     survival_curve,
     time_of_share,
 )
-from ..output.pictures import Picture
 
 # %% ../../nbs/library/analytics/08_survival_curves.ipynb #6210ea0b
 STEPS_OF = {"years": 1 / 12, "months": 1.0, "weeks": 4.0, "days": 30.0}

@@ -17,14 +17,15 @@ from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from ..analytics.federation import Federation
 from .result import Benchmark, Figure, this_machine
+from ..cohorts.registry import load_cohort
 from ..data.cohort import Cohort
 from ..data.problems import CohortError
-from ..cohorts.registry import load_cohort
 from ..evaluation.arms import without_fit_warnings
 from ..evaluation.leave_site_out import sites_curve
 from ..federation.run import federate
-from ..federation.sites import Federation, time_and_event
+from ..federation.sites import time_and_event
 from ..learners.cox import CoxPH
 from ..learners.learner import Learner
 from ..statistics.concordance import Pairs, comparable_pairs, expected_c

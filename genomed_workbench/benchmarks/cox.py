@@ -18,11 +18,11 @@ import numpy as np
 from lifelines import CoxPHFitter
 from tqdm.auto import tqdm
 
+from ..analytics.federation import Federation
 from .patients import hospital_sizes, made_up_cohort
 from .result import Benchmark, Figure, Lap, race, this_machine
 from ..data.cohort import Cohort
 from ..federation.run import federate
-from ..federation.sites import Federation
 from ..learners.cox import CoxBlock, CoxPH
 from ..learners.learner import ask_blocks, total
 from ..statistics.cox import shared_increments

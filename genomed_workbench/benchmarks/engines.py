@@ -21,10 +21,10 @@ from flwr.serverapp.strategy import FedAvg
 from scipy.special import expit
 from tqdm.auto import tqdm
 
+from ..analytics.federation import Federation
 from .patients import made_up_cohort
 from .result import Benchmark, Figure, Lap, race, this_machine
 from ..federation.run import Run, federate
-from ..federation.sites import Federation
 from ..learners.logistic import LogisticRegression
 
 # %% ../../nbs/library/benchmarks/01_engines.ipynb #254a1e47

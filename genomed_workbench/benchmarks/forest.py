@@ -17,14 +17,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from ..analytics.federation import Federation
 from .patients import hospital_sizes, made_up_cohort
 from .result import Benchmark, Figure, this_machine
+from ..cohorts.registry import load_cohort
 from ..data.cohort import Cohort
 from ..data.problems import CohortError
-from ..cohorts.registry import load_cohort
 from ..evaluation.arms import fit_rows
 from ..federation.run import federate
-from ..federation.sites import Federation
 from ..learners.forest import SurvivalForest
 from ..statistics.concordance import harrell_c
 from ..statistics.intervals import corrected_interval

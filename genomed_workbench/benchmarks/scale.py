@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..analytics.federation import Federation
 from .patients import made_up_cohort
 from .result import Benchmark, Figure, this_machine
 from ..federation.run import federate
-from ..federation.sites import Federation
 from ..learners.cox import CoxPH
 
 # %% ../../nbs/library/benchmarks/03_scale.ipynb #a69daba7

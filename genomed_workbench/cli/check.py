@@ -8,8 +8,8 @@ __all__ = ['REPORT', 'SHOWN', 'check_out', 'checked', 'in_lines']
 # %% ../../nbs/library/cli/05_check.ipynb #56360a5e
 from pathlib import Path
 
-from ..readiness.findings import SEVERITIES
 from ..readiness.check import Readiness, check_readiness
+from ..readiness.findings import SEVERITIES
 
 # %% ../../nbs/library/cli/05_check.ipynb #0be3fdeb
 REPORT = "readiness.html"

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from .job import Result, make_federation, work
+from ..cohorts.registry import cohorts, load_cohort
 from ..data.cohort import Cohort
 from ..data.outcome import Survival
-from ..cohorts.registry import cohorts, load_cohort
 from ..learners.cox import CoxPH
 
 # %% ../../nbs/library/cli/01_demo.ipynb #5563f6b0

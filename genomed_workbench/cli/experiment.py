@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .job import names_of, plain
-from ..experiments.run import Experiment, experiment
 from ..experiments.plan import ExperimentError, Plan, read_plan
+from ..experiments.run import Experiment, experiment
 
 # %% ../../nbs/library/cli/06_experiment.ipynb #2873ded4
 def check_page(report: Path | None) -> None:

@@ -22,25 +22,26 @@ import numpy as np
 import pandas as pd
 from flwr.serverapp.strategy import Strategy
 
+from ..analytics.federation import Federation
 from ..clinic.scores import SYSTEMS
-from ..data.checks import suggestion
+from ..cohorts.registry import load_cohort
+from ..data.cards import cards
 from ..data.cohort import Cohort
 from ..data.columns import coding_in
 from ..data.files import read_cohort
 from ..data.outcome import Survival
-from ..cohorts.registry import cards, load_cohort
-from ..output.storage import write_bytes_atomically, write_text_atomically
-from ..output.version import own_version
+from ..data.problems import suggestion
 from ..evaluation.compare import Comparison, compare
-from ..evaluation.figures import as_png
 from ..evaluation.report import rounds_of, write_report
 from ..federation.engines import ENGINES
 from ..federation.run import Run, federate
-from ..federation.sites import Federation
 from ..learners.catalogue import LEARNERS, arguments_of, learner_of, name_of
 from ..learners.learner import Learner, LearnerError
 from ..learners.strategies import STRATEGIES
 from ..learners.strategies import strategy as named_strategy
+from ..output.pictures import as_png
+from ..output.storage import write_bytes_atomically, write_text_atomically
+from ..output.version import own_version
 
 # %% ../../nbs/library/cli/00_job.ipynb #89a2a9ac
 class OptionError(ValueError):

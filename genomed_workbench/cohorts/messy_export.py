@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.dictionary import dictionary
-from ..virtual.exports import Habit, as_written, identifiers, with_dates
-from ..data.problems import CohortWarning
 from .registry import load_cohort
+from ..data.problems import CohortWarning
+from ..virtual.exports import Habit, as_written, identifiers, with_dates
 
 # %% ../../nbs/library/cohorts/32_messy_export.ipynb #a280ef0d
 NORTH = Habit(

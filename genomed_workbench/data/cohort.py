@@ -32,11 +32,10 @@ from genomed_workbench.data.checks import (
     read_features,
     read_outcome,
     read_site,
-    suggestion,
 )
 from .columns import Reading, read_names
 from .outcome import Binary, Outcome, Survival
-from .problems import CohortError, CohortWarning
+from .problems import CohortError, CohortWarning, suggestion
 
 # %% ../../nbs/library/data/05_cohort.ipynb #381096a4
 def _float_block(

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .checks import Findings, suggestion
+from .checks import Findings
 from .cohort import Cohort
 from .columns import as_number, label
 from .outcome import Binary, Outcome, Survival
-from .problems import CohortError, CohortWarning, Problem, shown
+from .problems import CohortError, CohortWarning, Problem, shown, suggestion
 
 # %% ../../nbs/library/data/06_files.ipynb #432e4ac4
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from ..analytics.federation import Federation
 from .metrics import Predicted
 from ..federation.engines import Listener, Step
 from ..federation.run import Run, federate
-from ..federation.sites import Federation, Site
+from ..federation.sites import Site
 from ..learners.encoding import Encoding, EncodingWarning, Summary
 from ..learners.learner import Answers, Ask, Learner, LearnerError, ask_blocks
 from ..learners.newton import UnidentifiedWarning

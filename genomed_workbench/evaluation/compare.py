@@ -4,24 +4,25 @@
 
 # %% auto #0
 __all__ = ['Repeat', 'train_arms', 'predictions', 'score_models', 'at_home', 'on_common_ground', 'score_table', 'run_repeat',
-           'interval', 'verdict', 'Comparison', 'answer_in_words', 'compare', 'headline_values', 'with_scores',
-           'drawn_anew', 'usable_for', 'default_horizon', 'paired_arms']
+           'Comparison', 'compare', 'headline_values', 'with_scores', 'drawn_anew', 'usable_for', 'default_horizon']
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #fd6cac2d
-import textwrap
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..analytics.federation import Federation
+from ..analytics.validation import Validation, validate
 from ..clinic.scores import SYSTEMS
-from ..data.checks import suggestion
-from ..intake.scoring import score
+from ..data.cohort_scores import score_cohort
+from ..data.problems import suggestion
 from genomed_workbench.evaluation.arms import (
     Model,
     federated_model,
@@ -29,7 +30,13 @@ from genomed_workbench.evaluation.arms import (
     pooled_model,
     without_fit_warnings,
 )
-from .figures import comparison_figure
+from genomed_workbench.evaluation.comparison import (
+    ComparisonRecord,
+    _test_to_rest,
+    interval,
+    paired_arms,
+    verdict,
+)
 from genomed_workbench.evaluation.metrics import (
     METRIC_LABELS,
     Predicted,
@@ -39,13 +46,13 @@ from genomed_workbench.evaluation.metrics import (
     metrics_for,
     scores_of,
 )
+from .report import probability_sections, write_report
 from ..federation.engines import Listener, Step
-from ..federation.run import listening
-from ..federation.sites import Federation, FederationError
+from ..federation.jobs import listening
+from ..federation.sites import FederationError
 from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner
-from ..statistics.intervals import corrected_interval
-from ..output.pictures import ARM_LABELS, Picture
+from ..output.page import Section
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #e6da0a90
 @dataclass
@@ -200,272 +207,47 @@ def _redraws(test: TestRows, draws: int, seed: int) -> list[np.ndarray]:
         else []
     )
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #7e4574c4
-def interval(
-    values: np.ndarray, draws: np.ndarray | None, test_to_train: float, level: float
-) -> tuple[float, float, float, int]:
-    "Mean, low, high, repeats used: corrected over repeats, or percentiles of the bootstrap draws."
-    if draws is None:
-        return corrected_interval(values, test_to_train, level)
-    mean, known = float(values[0]), draws[np.isfinite(draws)]
-    if len(known) < 0.5 * len(draws):
-        return mean, np.nan, np.nan, int(np.isfinite(mean))
-    tail = (1 - level) / 2
-    return (
-        mean,
-        float(np.quantile(known, tail)),
-        float(np.quantile(known, 1 - tail)),
-        int(np.isfinite(mean)),
-    )
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #cfc57e92
-def verdict(low: float, high: float) -> str:
-    "What the interval of a gain lets one say."
-    return "gains" if low > 0 else "loses" if high < 0 else "cannot tell"
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #9ab7b75b
-@dataclass(frozen=True)
-class Comparison:
-    "Isolated, federated, pooled and clinical score, side by side."
-
-    table: pd.DataFrame  # arm, trained_on, tested_on, metric, mean, low, high, repeats
-    gain: (
-        pd.DataFrame
-    )  # per site: federated minus isolated on the headline metric, with interval and verdict
-    overall: pd.DataFrame  # the same over all sites (within), every metric
-    federation: Federation
-    learner: Learner
-    settings: dict[str, Any]
-    run: Any  # the federated run of the first repeat
-    penalties: pd.DataFrame  # penalty chosen by each model in each repeat
-    repeated: (
-        pd.DataFrame
-    )  # arm, trained_on, tested_on, repeat, value of the headline metric in each repeat
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def headline(self) -> str:
-        "The metric that summaries and figures show."
-        return self.settings["metrics"][0]
-
-    @property
-    def covers(self) -> str:
-        "What the intervals cover, in words."
-        level = f"{self.settings['level']:.0%}"
-        if self.settings["bootstrap"]:
-            return (
-                f"{level} intervals: other test patients of the same hospitals (bootstrap of "
-                f"{self.settings['bootstrap']} draws, one split)"
-            )
-        if self.settings["design"] == "k-fold":
-            return (
-                f"{level} intervals: another dealing of these patients to "
-                f"{self.settings['repeats']} folds, each tested once "
-                "(Nadeau-Bengio correction); not patients of other hospitals"
-            )
-        dealt = (
-            ", and another dealing of the patients to hospitals"
-            if self.settings["redraw_sites"]
-            else ""
-        )
-        return (
-            f"{level} intervals: another split of these patients into training and test rows{dealt} "
-            f"({self.settings['repeats']} repeats, Nadeau-Bengio correction); not patients of other hospitals"
-        )
-
-    def value(
-        self,
-        arm: str,
-        tested_on: str = "within",
-        metric: str | None = None,
-        trained_on: str | None = None,
-    ) -> pd.Series:
-        "One row of the table: mean, low, high, repeats."
-        t = self.table
-        rows = t[
-            (t.arm == arm) & (t.tested_on == tested_on) & (t.metric == (metric or self.headline))
-        ]
-        if trained_on or arm == "isolated":
-            rows = rows[rows.trained_on == (trained_on or "own site")]
-        if rows.empty:
-            raise KeyError(
-                f"no result for arm={arm!r}, tested_on={tested_on!r}, metric={metric or self.headline!r}"
-            )
-        return rows.iloc[0]
-
-    def summary(self) -> pd.DataFrame:
-        "One row an arm, on the headline metric: within sites, and over all test rows (simulation only)."
-        t = self.table[self.table.metric == self.headline]
-        whole = t[t.trained_on.isin(["all sites", "own site", *self.settings["scores"]])].assign(
-            says=lambda d: [_says(r) for r in d.itertuples()]
-        )
-        wide = whole[whole.tested_on.isin(["within", "all"])].pivot(
-            index=["arm", "trained_on"], columns="tested_on", values="says"
-        )
-        alone = t[(t.arm == "isolated") & (t.tested_on == "all") & (t.trained_on != "own site")][
-            "mean"
-        ]
-        if "all" in wide and len(alone):
-            wide.loc[("isolated", "own site"), "all"] = (
-                f"{alone.mean():.3f} on average, worst {alone.min():.3f}"
-            )
-        order = [
-            a
-            for a in ("pooled", "federated", "isolated", "clinical score")
-            if a in wide.index.get_level_values(0)
-        ]
-        return (
-            wide.reindex(columns=["within", "all"])
-            .loc[order]
-            .rename(columns={"all": "all (simulation only)"})
-            .rename_axis(columns=METRIC_LABELS[self.headline])
-        )
-
-    def _repr_html_(self) -> str:
-        return f"{self.summary().to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
-
-    def __repr__(self) -> str:
-        return "\n".join(self.in_words())
-
-    def in_words(self) -> list[str]:
-        "The answer in a few plain sentences, each computed."
-        return answer_in_words(self)
-
-    def plot(self) -> Picture:
-        "One figure: the arms, and what each hospital gains."
-        sizes = self.federation.table
-        gain = self.gain.sort_values("mean", ascending=False, na_position="last")
-        gain.index = [f"{s} (n={sizes.n[s]}, {sizes.events[s]} events)" for s in gain.index]
-        return Picture(
-            comparison_figure(
-                _arm_rows(self),
-                gain,
-                self.in_words()[0],
-                METRIC_LABELS[self.headline],
-                self.covers,
-                _wrapped(self.in_words()[1:3]),
-            ),
-            " ".join(self.in_words()),
-        )
+# %% ../../nbs/library/evaluation/04_compare.ipynb #d65a82d9
+class Comparison(ComparisonRecord):
+    "What training together changes, hospital by hospital; it can be held against another one and written as a page."
 
     def against(
         self,
         other: "Comparison",  # another learner on the same test rows
-    ) -> (
-        pd.DataFrame
-    ):  # index arm and tested_on; columns first, second, mean, low, high, repeats, verdict
+    ) -> pd.DataFrame:
+        # index arm and tested_on; columns first, second, mean, low, high, repeats, verdict
         """This comparison's arms minus those of another one, paired over the repeats; above zero this
         one is better on the headline metric.
         """
         return paired_arms(self, other)
 
-    def report(self, path: Any) -> Any:
-        "Write one self-contained HTML file."
-        from genomed_workbench.evaluation.report import write_report
-
-        return write_report(self, path)
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #56abac8c
-def _wrapped(sentences: Sequence[str], width: int = 40) -> str:
-    "Sentences as short lines, one paragraph each."
-    return "\n\n".join(textwrap.fill(s, width) for s in sentences)
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #1c5e30e2
-def _says(row: Any) -> str:
-    "A mean with its interval as text."
-    if not np.isfinite(row.mean):
-        return "no result"
-    return f"{row.mean:.3f}" + (
-        f" ({row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else " (no interval)"
-    )
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #09b90d07
-def _arm_rows(comparison: Comparison) -> pd.DataFrame:
-    "The arms' headline results within sites, for the figure."
-    t = comparison.table
-    rows = t[
-        (t.metric == comparison.headline)
-        & (t.tested_on == "within")
-        & t.trained_on.isin(["all sites", "own site", *comparison.settings["scores"]])
-    ]
-    rows = rows.assign(order=rows.arm.map(list(ARM_LABELS).index)).sort_values("order")
-    return rows.set_index(
-        pd.Index(
-            [
-                r.trained_on if r.arm == "clinical score" else ARM_LABELS[r.arm]
-                for r in rows.itertuples()
-            ]
+    def validation(self) -> Validation | None:
+        """The federated model of the first draw on the test patients of that draw; None where that draw
+        cannot be made again.
+        """
+        if self.settings["redraw_sites"] and self.federation.remake is None:
+            return None
+        first = (
+            self.federation
+            if self.settings["repeats"] == 1
+            else drawn_anew(self.federation, 0, self.settings)
         )
-    )[["arm", "mean", "low", "high"]]
+        return validate(
+            first,
+            self.run,
+            horizon=None if first.cohort.kind == "binary" else self.settings["horizon"],
+            progress=False,
+        )
 
-# %% ../../nbs/library/evaluation/04_compare.ipynb #284b0035
-def answer_in_words(c: Comparison) -> list[str]:
-    "The comparison as plain sentences."
-    m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
-    fed, pool = (c.value(a) for a in ("federated", "pooled"))
-    if not np.isfinite(overall["mean"]):
-        return [
-            f"The test patients allow no comparison: no two of them at one hospital can be compared by the {name}."
-        ]
-    counts = c.gain.verdict.value_counts()
-    can_tell = int(counts.get("gains", 0) + counts.get("loses", 0))
-    first = {
-        "gains": "Training together helps",
-        "loses": "Training together hurts",
-        "cannot tell": "One cannot tell whether training together helps",
-    }[overall.verdict]
-    return [
-        f"{first}: {name} within hospitals {overall['federated']:.3f} together, {overall['isolated']:.3f} alone.",
-        f"The gain over all {len(c.gain)} hospitals is {overall['mean']:+.3f} ({_range(overall)}).",
-        f"For {can_tell} of {len(c.gain)} hospitals one can tell (gains: "
-        f"{counts.get('gains', 0)}, loses: {counts.get('loses', 0)}); for "
-        f"{counts.get('cannot tell', 0)} the data "
-        f"do not say. (Of {len(c.gain)} such intervals "
-        f"{(1 - c.settings['level']) * len(c.gain):.1f} would exclude zero by chance "
-        "alone.)",
-        _against_pooled(fed["mean"], pool["mean"]),
-        *_abroad(c, m),
-    ]
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #2dc87407
-def _against_pooled(federated: float, pooled: float) -> str:
-    "What keeping the patients at home costs."
-    gap = federated - pooled
-    return (
-        f"One pooled table would give the same, {pooled:.3f}: keeping the patients at home costs nothing here."
-        if abs(gap) < 5e-4
-        else f"One pooled table would give {pooled:.3f}: training over the federation differs from it by {gap:+.3f}."
-    )
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #0391c48c
-def _range(row: pd.Series) -> str:
-    "An interval in words."
-    return (
-        f"interval {row.low:+.3f} to {row.high:+.3f}"
-        if np.isfinite(row.low)
-        else "too few repeats for an interval"
-    )
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #679566a7
-def _abroad(c: Comparison, metric: str) -> list[str]:
-    "What an isolated model is worth at home and elsewhere."
-    t = c.table[
-        (c.table.metric == metric)
-        & (c.table.arm == "isolated")
-        & (c.table.trained_on != "own site")
-    ]
-    everywhere, home = t[t.tested_on == "all"].dropna(subset=["mean"]), c.value("isolated")["mean"]
-    if everywhere.empty:
-        return []
-    worst = everywhere.loc[everywhere["mean"].idxmin()]
-    return [
-        f"A model of one hospital alone scores {home:.3f} at home; on everybody's "
-        f"patients {everywhere['mean'].mean():.3f} on average and "
-        f"{worst['mean']:.3f} for the worst ({worst.trained_on}), against "
-        f"{c.value('federated', 'all')['mean']:.3f} together (simulation only)."
-    ]
+    def report(
+        self,
+        path: str | Path,  # of the HTML file; missing folders are made
+        pages: Sequence[Section] = (),  # further sections, written before that of the patients
+    ) -> Path:
+        "Write one self-contained HTML file."
+        found = self.validation()
+        trusted = () if found is None else probability_sections(found)
+        return write_report(self, path, (*trusted, *pages))
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #dc755b89
 def compare(
@@ -597,7 +379,7 @@ def with_scores(
                 f"scores={list(scores)!r}: the cohort has no column {name!r}, and no score is "
                 f"called so. {suggestion(name, [*frame.columns, *SYSTEMS])}"
             )
-        computed = score(federation.cohort, name)
+        computed = score_cohort(federation.cohort, name)
         if computed["score"].isna().all():
             raise ValueError(
                 f"scores={list(scores)!r}: {SYSTEMS[name].title} can be computed for nobody; it "
@@ -792,68 +574,6 @@ def _gather(
         seconds,
         done[0].run.versions | {"lifelines": version("lifelines")},
     )
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #6512d417
-def paired_arms(first: Comparison, second: Comparison) -> pd.DataFrame:
-    "Differences of two comparisons on the same test rows, arm by arm."
-    alike = ("repeats", "seed", "redraw_sites", "design")
-    wrong = [
-        f"{k} {first.settings[k]!r} and {second.settings[k]!r}"
-        for k in alike
-        if first.settings[k] != second.settings[k]
-    ]
-    rows = [c.federation.test_rows for c in (first, second)]
-    if first.headline != second.headline:
-        wrong.append(f"metrics {first.headline} and {second.headline}")
-    if not wrong and (len(rows[0]) != len(rows[1]) or (rows[0] != rows[1]).any()):
-        wrong.append("other hospitals or patients")
-    if wrong:
-        raise ValueError(
-            f"the two comparisons do not test on the same patients: {', '.join(wrong)}. "
-            "Make both with the same federation, seed and repeats"
-        )
-    keys, ratios = (
-        ["arm", "trained_on", "tested_on"],
-        dict(
-            zip(
-                [*first.federation.sites, "within", "all"],
-                _test_to_rest(first.federation, first.settings["redraw_sites"]),
-            )
-        ),
-    )
-    both = first.repeated.merge(second.repeated, on=[*keys, "repeat"], suffixes=("", "_second"))
-    out = []
-    for (arm, on, where), d in both.groupby(keys, sort=False):
-        gain = goodness(first.headline, d.value.to_numpy()) - goodness(
-            first.headline, d.value_second.to_numpy()
-        )
-        mean, low, high, n = corrected_interval(gain, ratios[where], first.settings["level"])
-        out.append(
-            (
-                arm,
-                on,
-                where,
-                d.value.mean(),
-                d.value_second.mean(),
-                mean,
-                low,
-                high,
-                n,
-                verdict(low, high),
-            )
-        )
-    return pd.DataFrame(
-        out, columns=[*keys, "first", "second", "mean", "low", "high", "repeats", "verdict"]
-    ).set_index(keys)
-
-# %% ../../nbs/library/evaluation/04_compare.ipynb #bec5ceb9
-def _test_to_rest(federation: Federation, dealt_anew: bool) -> np.ndarray:
-    """Test rows by the others that might have been drawn: a site's own training rows, or all other
-    patients where hospitals are dealt anew; each site, within, all.
-    """
-    t = federation.table
-    rest = t.test.sum() + t.train.sum() - t.test if dealt_anew else t.train
-    return np.append((t.test / rest).to_numpy(), [t.test.sum() / t.train.sum()] * 2)
 
 # %% ../../nbs/library/evaluation/04_compare.ipynb #be4117b9
 def _gains(

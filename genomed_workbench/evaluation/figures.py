@@ -14,10 +14,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..output.pictures import ARM_COLOURS, VERDICT_COLOURS, tidy
-from ..output.pictures import ARM_LABELS
-from ..output.pictures import Picture
-from ..output.pictures import as_img
-from ..output.pictures import as_png
 
 # %% ../../nbs/library/evaluation/03_figures.ipynb #beba5cb9
 def whiskers(ax: Any, frame: pd.DataFrame, colours: list[str]) -> None:

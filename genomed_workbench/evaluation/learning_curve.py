@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from ..analytics.federation import Federation
 from ..data.cohort import Cohort
 from genomed_workbench.evaluation.arms import (
     federated_model,
@@ -24,18 +25,13 @@ from genomed_workbench.evaluation.arms import (
     without_fit_warnings,
 )
 from .metrics import METRIC_LABELS, metrics_for
-from genomed_workbench.federation.sites import (
-    Federation,
-    FederationError,
-    hospital_name,
-    time_and_event,
-)
+from ..federation.sites import FederationError, hospital_name, time_and_event
 from ..learners.cox import CoxPH
 from ..learners.learner import Learner
 from ..learners.logistic import LogisticRegression
+from ..output.pictures import ARM_COLOURS, Picture, tidy
 from ..statistics.concordance import comparable_pairs
 from ..statistics.intervals import corrected_interval
-from ..output.pictures import ARM_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/evaluation/06_learning_curve.ipynb #6b61f108
 ARMS = ("isolated", "federated", "pooled")

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..analytics.federation import Federation
 from genomed_workbench.evaluation.arms import (
     Model,
     federated_model,
@@ -34,8 +35,8 @@ from genomed_workbench.evaluation.metrics import (
     scores_of,
 )
 from ..federation.engines import Step
-from ..federation.run import listening
-from ..federation.sites import Federation, FederationError, Site, events_of
+from ..federation.jobs import listening
+from ..federation.sites import FederationError, Site, events_of
 from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner, LearnerError
 from ..output.pictures import ARM_COLOURS, Picture, tidy

@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..analytics.federation import Federation
 from ..data.cohort import Cohort
-from ..federation.sites import Federation, Site, time_and_event
+from ..federation.sites import Site, time_and_event
 from ..statistics.brier import brier_sums, mean_over_times
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.discrimination import auc_sums

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ..clinic.scores import SYSTEMS
 from ..data.cohort import Cohort
-from ..intake.scoring import score
+from ..data.cohort_scores import score_cohort
 from ..output.pictures import Picture, tidy
 from ..statistics.survival import survival_at
 
@@ -167,7 +167,9 @@ def restratify(
         raise ValueError(
             f"{cohort.name}: the outcome is {cohort.outcome}; expected a survival outcome."
         )
-    both = pd.DataFrame({"old": score(cohort, old).category, "new": score(cohort, new).category})
+    both = pd.DataFrame(
+        {"old": score_cohort(cohort, old).category, "new": score_cohort(cohort, new).category}
+    )
     both["moved"] = moved(
         both.old,
         both.new,

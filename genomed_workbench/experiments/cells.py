@@ -22,13 +22,13 @@ import pandas as pd
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+from ..analytics.federation import Federation
 from ..clinic.scores import SYSTEMS
-from ..data.checks import suggestion
-from ..data.cohort import Cohort
-from ..data.files import read_cohort
-from ..data.problems import CohortError
 from ..cohorts.registry import load_cohort
-from ..intake.scoring import score
+from ..data.cohort import Cohort
+from ..data.cohort_scores import score_cohort
+from ..data.files import read_cohort
+from ..data.problems import CohortError, suggestion
 from genomed_workbench.evaluation.arms import (
     Model,
     federated_model,
@@ -45,7 +45,7 @@ from genomed_workbench.evaluation.compare import (
 )
 from ..evaluation.metrics import KNOWN, Scores, TestRows, metrics_for
 from .plan import Cell, ExperimentError, learner_named, strategy_named
-from ..federation.sites import Federation, FederationError, events_of
+from ..federation.sites import FederationError, events_of
 from ..learners.learner import Learner, LearnerError
 
 # %% ../../nbs/library/experiments/12_cells.ipynb #5fea8e16
@@ -119,7 +119,7 @@ def with_score_columns(cohort: Cohort, scores: Sequence[str]) -> Cohort:
                 f"cohorts: scores holds {name!r}; {cohort.name} has no such column, and no "
                 f"score is called so. {suggestion(name, [*frame.columns, *SYSTEMS])}"
             )
-        frame = frame.assign(**{name: score(cohort, name)["score"].to_numpy()})
+        frame = frame.assign(**{name: score_cohort(cohort, name)["score"].to_numpy()})
         if frame[name].isna().all():
             raise ExperimentError(
                 f"cohorts: scores holds {name!r}, which can be computed for nobody in {cohort.name}"

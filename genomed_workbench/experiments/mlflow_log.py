@@ -12,16 +12,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..output.version import own_version
 from .plan import Cell, ExperimentError, Plan
-
-if TYPE_CHECKING:
-    from genomed_workbench.experiments.run import Experiment
+from .results import ExperimentRecord, over_seeds, with_rest
+from ..output.version import own_version
 
 # %% ../../nbs/library/experiments/14_mlflow_log.ipynb #6a3b23ec
 def check_mlflow(plan: Plan) -> None:
@@ -52,7 +50,7 @@ class Logged:
     rows: pd.DataFrame  # of the experiment's table
 
 # %% ../../nbs/library/experiments/14_mlflow_log.ipynb #ede53c89
-def runs_of(e: "Experiment", cells: list[Cell]) -> Iterator[Logged]:
+def runs_of(e: ExperimentRecord, cells: list[Cell]) -> Iterator[Logged]:
     "The runs of an experiment."
     by_name = {(c.cohort, c.design, c.learner): c.spec for c in cells}
     keys = {(c.cohort, c.design, c.learner, c.seed): c.key for c in cells}
@@ -85,7 +83,7 @@ def runs_of(e: "Experiment", cells: list[Cell]) -> Iterator[Logged]:
         )
 
 # %% ../../nbs/library/experiments/14_mlflow_log.ipynb #01dee452
-def _virtual(e: "Experiment", cohort: str) -> bool | None:
+def _virtual(e: ExperimentRecord, cohort: str) -> bool | None:
     "Whether nobody in a cohort has ever lived."
     facts = e.facts.get(cohort)
     return None if facts is None else facts.virtual
@@ -109,7 +107,7 @@ def params_of(spec: Mapping[str, Any], before: str = "") -> dict[str, str]:
 WHOLE = ("within", "all")
 
 
-def log_experiment(e: "Experiment", cells: list[Cell]) -> int:  # runs that got something new
+def log_experiment(e: ExperimentRecord, cells: list[Cell]) -> int:  # runs that got something new
     "Log what is not logged yet."
     from mlflow import MlflowClient
 
@@ -140,7 +138,9 @@ def _known(client: Any, place: str) -> dict[str, Any]:
             return out
 
 # %% ../../nbs/library/experiments/14_mlflow_log.ipynb #69022168
-def _log_run(client: Any, place: str, known: dict[str, Any], run: Logged, e: "Experiment") -> bool:
+def _log_run(
+    client: Any, place: str, known: dict[str, Any], run: Logged, e: ExperimentRecord
+) -> bool:
     "Log the seeds that a run and its hospitals' runs lack."
     parent, new = _put(
         client, place, known, run.key, run.name, run, run.rows[run.rows.tested_on.isin(WHOLE)], e
@@ -168,7 +168,7 @@ def _put(
     name: str,
     run: Logged,
     rows: pd.DataFrame,
-    e: "Experiment",
+    e: ExperimentRecord,
     tags: Mapping[str, str] | None = None,
 ) -> tuple[str, bool]:
     "One run: made if it is not there, completed if it lacks seeds; its id, and whether anything was new."
@@ -211,10 +211,8 @@ def _put(
     return id_, True
 
 # %% ../../nbs/library/experiments/14_mlflow_log.ipynb #88848268
-def _means(rows: pd.DataFrame, e: "Experiment") -> pd.DataFrame:
+def _means(rows: pd.DataFrame, e: ExperimentRecord) -> pd.DataFrame:
     "Means over seeds with their intervals."
-    from genomed_workbench.experiments.run import over_seeds, with_rest
-
     return over_seeds(
         with_rest(rows, e.results, e.plan), ["metric", "tested_on"], e.plan.common["level"]
     )

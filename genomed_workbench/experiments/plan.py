@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.checks import suggestion
+from ..data.problems import suggestion
 from ..evaluation.metrics import KNOWN
 from ..federation.engines import ENGINES
 from ..learners.catalogue import arguments_of, learner_of

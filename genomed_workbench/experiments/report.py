@@ -20,20 +20,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from ..evaluation.metrics import METRIC_LABELS
+from .plan import ExperimentError
+from .results import ExperimentRecord
+from ..output.page import HEAD, MACROS, STYLE, Table, estimate, few_or_none, linked
+from ..output.pictures import ARM_COLOURS, ARM_LABELS, Picture, as_png, tidy
 from ..output.storage import write_text_atomically
 from ..output.version import own_version
-from .run import Experiment, ExperimentError
-from ..evaluation.metrics import METRIC_LABELS
-from genomed_workbench.evaluation.report import (
-    HEAD,
-    MACROS,
-    STYLE,
-    Table,
-    estimate,
-    few_or_none,
-    linked,
-)
-from ..output.pictures import ARM_COLOURS, ARM_LABELS, Picture, as_png, tidy
 
 # %% ../../nbs/library/experiments/15_report.ipynb #ecf90664
 def _label(learner: str, strategy: str) -> str:
@@ -49,7 +42,7 @@ def _cell(rows: pd.DataFrame, sign: bool = False) -> str:
     return estimate(mean, low, high, sign)
 
 # %% ../../nbs/library/experiments/15_report.ipynb #82bf7cd2
-def learners_table(e: Experiment, cohort: str, metric: str = "c_index") -> Table:
+def learners_table(e: ExperimentRecord, cohort: str, metric: str = "c_index") -> Table:
     "Every learner on every design of a cohort."
     s = e.summary(metric, "within")
     s, rows = s[s.cohort == cohort], []
@@ -114,7 +107,7 @@ def _gain_rows(found: pd.DataFrame) -> list[tuple[str, ...]]:
 
 # %% ../../nbs/library/experiments/15_report.ipynb #e9bfa562
 def _paired(
-    e: Experiment, cohort: str, first: Any, second: Any, tested_on: str | None = None
+    e: ExperimentRecord, cohort: str, first: Any, second: Any, tested_on: str | None = None
 ) -> pd.DataFrame:
     "Differences of a cohort; none where there is nothing to compare."
     try:
@@ -136,7 +129,7 @@ GAIN_COLUMNS = (
 )
 
 
-def gains_table(e: Experiment, cohort: str) -> Table:
+def gains_table(e: ExperimentRecord, cohort: str) -> Table:
     "Does a hospital gain by training together?"
     return Table(
         f"{cohort}: federated less the hospital's own model, on the hospital's own test patients; above zero, it gains",
@@ -146,7 +139,7 @@ def gains_table(e: Experiment, cohort: str) -> Table:
     )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #8f653ba7
-def others_table(e: Experiment, cohort: str) -> Table:
+def others_table(e: ExperimentRecord, cohort: str) -> Table:
     "Each learner against the first one, and against the clinical scores; federated, within hospitals."
     mine = [n for n in e.plan.learners if e.plan.fits(cohort, n)]
     found = [
@@ -191,7 +184,7 @@ def others_table(e: Experiment, cohort: str) -> Table:
     )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #6dbca500
-def settled_table(e: Experiment, cohort: str) -> Table:
+def settled_table(e: ExperimentRecord, cohort: str) -> Table:
     "What tuning settled, with the number of seeds; of many settings the three most frequent."
     found, rows = e.settled(), []
     for (design, learner, strategy, arm, at), group in found[found.cohort == cohort].groupby(
@@ -211,7 +204,7 @@ def settled_table(e: Experiment, cohort: str) -> Table:
     )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #1a82ada9
-def published_table(e: Experiment, cohort: str) -> Table:
+def published_table(e: ExperimentRecord, cohort: str) -> Table:
     "Published figures and ours."
     told = e.plan.published[cohort]
     rows = [
@@ -233,7 +226,7 @@ def published_table(e: Experiment, cohort: str) -> Table:
     )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #2b2bdd6c
-def _best_designs(e: Experiment) -> list[str]:
+def _best_designs(e: ExperimentRecord) -> list[str]:
     "The designs in which no hospital lacks a variable."
     return [d for d, table in e.plan.designs.items() if not table.get("lacking_at")] or list(
         e.plan.designs
@@ -241,7 +234,7 @@ def _best_designs(e: Experiment) -> list[str]:
 
 # %% ../../nbs/library/experiments/15_report.ipynb #b5e21695
 def _ours(
-    e: Experiment, cohort: str, learner: str, design: str, figure: dict[str, Any], metric: str
+    e: ExperimentRecord, cohort: str, learner: str, design: str, figure: dict[str, Any], metric: str
 ) -> tuple[str, str]:
     "Our figure for a published one, and what it is."
     at = figure.get("at", "within")
@@ -271,7 +264,7 @@ def _ours(
     ), f"{ARM_LABELS[figure['arm']]}, {'within hospitals' if at == 'within' else 'at ' + at}"
 
 # %% ../../nbs/library/experiments/15_report.ipynb #4df089c7
-def cohort_picture(e: Experiment, cohort: str) -> Picture:
+def cohort_picture(e: ExperimentRecord, cohort: str) -> Picture:
     "Every learner and way of training of a cohort, within hospitals."
     s = e.summary(tested_on="within")
     s = s[s.cohort == cohort]
@@ -381,7 +374,7 @@ PAGE = (
 )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #2237ae40
-def _banners(e: Experiment) -> list[tuple[str, str]]:
+def _banners(e: ExperimentRecord) -> list[tuple[str, str]]:
     "What must be said first."
     virtual = [c for c, f in e.facts.items() if f is not None and f.virtual]
     out = (
@@ -412,7 +405,7 @@ def _banners(e: Experiment) -> list[tuple[str, str]]:
     ]
 
 # %% ../../nbs/library/experiments/15_report.ipynb #786951a5
-def _facts(e: Experiment, cohort: str) -> list[tuple[str, Any]]:
+def _facts(e: ExperimentRecord, cohort: str) -> list[tuple[str, Any]]:
     "What is known of a cohort."
     f, table = e.facts.get(cohort), e.plan.cohorts[cohort]
     if f is None:
@@ -442,7 +435,7 @@ def _facts(e: Experiment, cohort: str) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in told if value]
 
 # %% ../../nbs/library/experiments/15_report.ipynb #5ec89cd5
-def _section(e: Experiment, cohort: str) -> dict[str, Any]:
+def _section(e: ExperimentRecord, cohort: str) -> dict[str, Any]:
     "The part of the page that is about one cohort."
     facts = e.facts.get(cohort)
     out: dict[str, Any] = {
@@ -482,7 +475,7 @@ def _section(e: Experiment, cohort: str) -> dict[str, Any]:
     )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #95ffe680
-def _notes(e: Experiment) -> Table:
+def _notes(e: ExperimentRecord) -> Table:
     "Models that could not be fitted, how often, and why."
     said = e.results[e.results.note != ""].drop_duplicates(
         ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on"]
@@ -498,7 +491,7 @@ def _notes(e: Experiment) -> Table:
     )
 
 # %% ../../nbs/library/experiments/15_report.ipynb #632a53a8
-def _declared(e: Experiment) -> str:
+def _declared(e: ExperimentRecord) -> str:
     "The plan, to be read."
     p = e.plan
     return json.dumps(
@@ -516,7 +509,7 @@ def _declared(e: Experiment) -> str:
 
 # %% ../../nbs/library/experiments/15_report.ipynb #083c84c2
 def write_experiment_report(
-    e: Experiment,
+    e: ExperimentRecord,
     path: str | Path,  # where the HTML file shall stand; missing folders are made
 ) -> Path:
     "Write one self-contained HTML file that asks no other host for anything."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DECLARED', 'SITE_ERROR', 'Query', 'disclosed_by', 'reply', 'name_the_site', 'encoding_of', 'summary_released',
-           'summary_received', 'agreed', 'concordance_released', 'counted', 'Answered', 'numbers_of', 'client_app']
+           'summary_received', 'concordance_released', 'Answered', 'numbers_of', 'client_app']
 
 # %% ../../nbs/library/federation/02_app.ipynb #510e6ba9
 import json
@@ -22,12 +22,12 @@ from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, Record
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from ..analytics.counts import COUNTED, agreed_least, common_names, tell, told_released
 from .sites import Site, time_and_event
 from ..learners.encoding import Encoding, EncodingWarning, Summary
-from ..learners.learner import DisclosureError, Learner, Released, UndeclaredRelease
+from ..learners.learner import Learner
 from ..learners.newton import from_record, to_record
 from ..learners.strategies import corrected
+from ..protection.release import Released, UndeclaredRelease
 from ..statistics.concordance import comparable_pairs
 
 # %% ../../nbs/library/federation/02_app.ipynb #038c7258
@@ -146,29 +146,6 @@ def summary_received(content: Any, numbers: tuple[str, ...]) -> Summary:
         json.loads(content["config"]["levels"]),
     )
 
-# %% ../../nbs/library/federation/02_app.ipynb #a1a8cbff
-def agreed(
-    site: Site,
-    context: Context,  # the node's memory of this run
-    what: str,  # about which the site was asked
-    asked: Any,
-) -> None:
-    "Refuse what could be compared with an answer that was given before."
-    memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
-    text = json.dumps(asked)
-    for kept in (site.asked, memory):
-        if kept.setdefault(what, text) != text:
-            raise DisclosureError(
-                f"{what}: {_brief(text)} was asked for after {_brief(kept[what])}; two such "
-                "answers could be compared, so only the first is given. "
-                f"Ask as before, or work with a simulation of your own: disclosure='simulation'"
-            )
-
-# %% ../../nbs/library/federation/02_app.ipynb #562ff69b
-def _brief(text: str) -> str:
-    "The beginning of what was asked."
-    return text if len(text) < 60 else f"{text[:50]} ..."
-
 # %% ../../nbs/library/federation/02_app.ipynb #d6abfbc0
 def concordance_released(site: Site, model: Learner) -> dict[str, Released]:
     "Concordant and comparable pairs among the site's test rows (a binary outcome compares a 1 with a 0)."
@@ -183,42 +160,6 @@ def concordance_released(site: Site, model: Learner) -> dict[str, Released]:
         )
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later]))) or len(y)
     return {"concordant": Released(right, paired), "comparable": Released(all_, paired)}
-
-# %% ../../nbs/library/federation/02_app.ipynb #5504ea65
-def counted(
-    kind: str,  # "names" or "counts"
-    site: Site,
-    config: Any,  # of the message: columns (with the names of their categories), least
-    context: Context,  # the node's memory of this run
-) -> tuple[dict[str, Released], ConfigRecord | None, int]:
-    "Records, texts and rows of an answer in groups of patients."
-    memory: Any = context.state.config_records.setdefault("counted", ConfigRecord())
-    least = agreed_least(config["least"])
-    agreed(site, context, "the smallest cell", least)
-    if memory.setdefault(kind, config["columns"]) != config["columns"]:
-        raise DisclosureError(
-            "the patients were counted in this run already, in other groups; two answers "
-            "could be compared, so only the first is given"
-        )
-    rows, columns = (
-        site.cohort.frame.iloc[np.sort(np.concatenate([site.train_rows, site.test_rows]))],
-        json.loads(config["columns"]),
-    )
-    rows = rows if len(rows) >= least else rows.iloc[:0]
-    if kind == "counts":
-        for c, names in columns.items():
-            agreed(site, context, f"the counts of {c}", names)
-        return (
-            told_released([tell(rows[c], least, names) for c, names in columns.items()], len(rows)),
-            None,
-            len(rows),
-        )
-    names = {c: common_names(rows[c], least) for c in columns}
-    return (
-        {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))},
-        ConfigRecord({"levels": json.dumps(names)}),
-        len(rows),
-    )
 
 # %% ../../nbs/library/federation/02_app.ipynb #2fd29fa2
 @dataclass(frozen=True)
@@ -297,19 +238,6 @@ def client_app(
             ),
         )
         return reply(message, released, declared, len(site.test_rows), index(context), start)
-
-    def counting(kind: str) -> Callable[[Message, Context], Message]:
-        def answer(message: Message, context: Context) -> Message:
-            start = time.perf_counter()
-            released, texts, n = counted(
-                kind, site_of(context), cast(Any, message.content)["config"], context
-            )
-            return reply(message, released, COUNTED, n, index(context), start, texts)
-
-        return answer
-
-    for kind in ("names", "counts"):
-        app.query(kind)(counting(kind))
 
     def answering(query: Query) -> Callable[[Message, Context], Message]:
         def answer(message: Message, context: Context) -> Message:

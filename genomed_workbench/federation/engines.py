@@ -28,8 +28,8 @@ from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.task_identity import TaskIdentity
 from threadpoolctl import ThreadpoolController
 
-from ..learners.learner import UndeclaredRelease
 from ..learners.newton import from_array, to_record
+from ..protection.release import UndeclaredRelease
 
 # %% ../../nbs/library/federation/03_engines.ipynb #fe9dfb88
 IDENTITY = ("_task_id", "_run_id", "_node_id")

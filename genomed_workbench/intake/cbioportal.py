@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.dictionary import Dictionary, dictionary
-from ..data.checks import Findings, suggestion
+from ..data.checks import Findings
 from ..data.columns import as_number
 from ..data.files import content_of, decoded, refuse_binary, refuse_other_kinds
-from .mapping import Column, Mapping
-from ..data.problems import CohortError, Problem
-from .records import Records, natural_mapping
+from ..data.problems import CohortError, Problem, suggestion
+from .mapping import Column, Mapping, natural_mapping
+from .records import Records
 
 # %% ../../nbs/library/intake/16_cbioportal.ipynb #4759e8ab
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ import pandas as pd
 from ..clinic.dictionary import Dictionary, Variable, dictionary
 from ..clinic.units import UNITS, convert, unit_of
 from ..data.cohort import Cohort
-from .mapping import Column, Mapping
 from ..data.problems import CohortError, Problem, shown
+from .mapping import Column, Mapping
 from .records import SITE, Records, check_disease, patients_table
 from ..output.storage import write_text_atomically
 

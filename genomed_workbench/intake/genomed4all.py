@@ -13,8 +13,8 @@ import pandas as pd
 
 from ..clinic.dictionary import dictionary
 from ..data.columns import as_number, distinct
-from .mapping import Column, Mapping
-from .records import Records, natural_mapping
+from .mapping import Column, Mapping, natural_mapping
+from .records import Records
 
 # %% ../../nbs/library/intake/15_genomed4all.ipynb #b5ba38df
 def is_genomed4all(header: Sequence[str]) -> bool:

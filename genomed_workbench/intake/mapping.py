@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['YES_NO', 'FORMAT', 'KEYS', 'COLUMN_KEYS', 'KINDS', 'EARLIEST', 'LATEST', 'Column', 'words_of', 'word_for', 'Mapping',
-           'Unreadable', 'Applied', 'ids_of', 'grouped_in', 'read_numbers', 'says_nothing', 'read_date_columns']
+           'Unreadable', 'Applied', 'ids_of', 'grouped_in', 'read_numbers', 'says_nothing', 'read_date_columns',
+           'natural_mapping']
 
 # %% ../../nbs/library/intake/12_mapping.ipynb #4b1b37bd
 import json
@@ -18,11 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..clinic.canonical import MISSING
+from ..clinic.canonical import MISSING, recognised
 from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary, key
-from ..clinic.faults import ClinicError
+from ..clinic.faults import ClinicError, Fault
 from ..clinic.units import factor, units_of
-from ..data.checks import suggestion
 from ..data.columns import as_number, distinct, label
 from genomed_workbench.data.dates import (
     DATE_FORMATS,
@@ -31,8 +31,8 @@ from genomed_workbench.data.dates import (
     parsed_dates,
     strptime_format,
 )
-from ..data.files import found_decimal
-from ..data.problems import CohortError, Problem, shown
+from ..data.files import found_decimal, found_id
+from ..data.problems import CohortError, Problem, shown, suggestion
 from ..output.storage import write_text_atomically
 
 # %% ../../nbs/library/intake/12_mapping.ipynb #ff5ad071
@@ -906,4 +906,20 @@ def _date_advice(written: str | None, formats: tuple[str, ...]) -> tuple[str, st
     return (
         f"a date written {written}" if written else "a date",
         "Write the whole date, or leave the cell empty where it is not known.",
+    )
+
+# %% ../../nbs/library/intake/12_mapping.ipynb #f8e4008a
+def natural_mapping(
+    header: Sequence[str],
+    disease: str,
+) -> tuple[Mapping, list[str], list[Fault]]:  # notes, and columns that contend for one variable
+    "The columns that bear a name the dictionary knows."
+    found, notes, faults = recognised(list(header), dictionary(disease))
+    columns = {str(name): Column(variable.name) for name, variable in found.items()}
+    return (
+        Mapping(
+            disease, columns, found_id(list(header), list(columns)), source="the dictionary's names"
+        ),
+        notes,
+        faults,
     )

@@ -20,8 +20,8 @@ from ..clinic.faults import ClinicError
 from ..clinic.units import factor
 from ..data.checks import Findings
 from ..data.columns import as_number
-from .mapping import YES_NO, Column, Mapping, word_for
 from ..data.problems import CohortError, Problem
+from .mapping import YES_NO, Column, Mapping, word_for
 from .records import Records
 from .tables import read_table_file
 

@@ -15,19 +15,19 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.dictionary import dictionary
-from .cbioportal import is_study, read_study
-from ..data.checks import Findings, suggestion
+from ..data.checks import Findings
 from ..data.cohort import Cohort
 from ..data.columns import label
+from ..data.outcome import Outcome
+from ..data.problems import CohortError, Problem, suggestion
+from .cbioportal import is_study, read_study
 from .fhir import read_fhir
 from .genomed4all import from_genomed4all, is_genomed4all
 from .mapping import Column, Mapping
-from ..data.outcome import Outcome
-from ..data.problems import CohortError, Problem
 from .records import SITE, Records, check_disease, patients_table
 from .redcap import find_data_dictionary, read_redcap
-from ..output.storage import write_text_atomically
 from .tables import read_table_file
+from ..output.storage import write_text_atomically
 
 # %% ../../nbs/library/intake/19_sources.ipynb #74e9bd8a
 def read_flat(

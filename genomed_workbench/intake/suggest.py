@@ -28,13 +28,12 @@ from ..clinic.canonical import NO, YES
 from ..clinic.dictionary import Variable, dictionary, key
 from ..clinic.faults import ClinicError
 from ..clinic.units import UNITS, factor, unit_of, units_of
-from ..data.checks import suggestion
 from ..data.columns import as_number, distinct
 from ..data.dates import found_date_format
 from ..data.files import found_decimal
+from ..data.problems import CohortError, suggestion
 from .identifiers import identifier_in, named_as, words_in
 from .mapping import Column, Mapping, says_nothing
-from ..data.problems import CohortError
 from .records import Records, check_disease
 from .sources import read_records
 from .tables import as_texts

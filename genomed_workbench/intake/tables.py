@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.checks import Findings, suggestion
+from ..data.checks import Findings
 from ..data.columns import label
 from genomed_workbench.data.files import (
     check_options,
@@ -27,7 +27,7 @@ from genomed_workbench.data.files import (
     frame_of_text,
     names_once,
 )
-from ..data.problems import CohortError, Problem
+from ..data.problems import CohortError, Problem, suggestion
 
 # %% ../../nbs/library/intake/13_tables.ipynb #6c7333e7
 def cell_text(

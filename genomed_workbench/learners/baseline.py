@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from .learner import Answers, Block, Released, SurvivalLearner
+from .learner import Answers, Block, SurvivalLearner
+from ..protection.release import Released
 from ..statistics.cox import RiskOrder, average_hazard, grouped_baseline
 
 # %% ../../nbs/library/learners/03_baseline.ipynb #7322a4f0

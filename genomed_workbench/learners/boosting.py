@@ -26,14 +26,7 @@ from flwr.serverapp.strategy import FedXgbBagging, FedXgbCyclic, Strategy
 from .baseline import ProportionalHazards, SurvivalBlock
 from .cox import CoxBlock, CoxPH
 from .encoding import Encoding
-from genomed_workbench.learners.learner import (
-    Answers,
-    Ask,
-    DisclosureError,
-    LearnerError,
-    Released,
-    total,
-)
+from .learner import Answers, Ask, LearnerError, total
 from genomed_workbench.learners.newton import (
     NewtonLearner,
     NewtonSearch,
@@ -42,6 +35,7 @@ from genomed_workbench.learners.newton import (
     run_search,
     stratified_folds,
 )
+from ..protection.release import DisclosureError, Released
 from ..statistics.cox import RiskOrder, group_sums, risk_sums
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #28af50c5

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..data.checks import suggestion
+from ..data.problems import suggestion
 from .learner import Learner, LearnerError
 
 # %% ../../nbs/library/learners/14_catalogue.ipynb #f549bf9c

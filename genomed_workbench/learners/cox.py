@@ -15,8 +15,9 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, DisclosureError, Released, total
+from .learner import Answers, Ask, Block, total
 from .newton import NewtonLearner, NewtonSearch, run_search
+from ..protection.release import DisclosureError, Released
 from genomed_workbench.statistics.cox import (
     Increments,
     cox_slope,

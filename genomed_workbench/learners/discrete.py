@@ -22,7 +22,7 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, Learner, LearnerError, Released
+from .learner import Answers, Ask, Block, Learner, LearnerError
 from genomed_workbench.learners.newton import (
     NewtonLearner,
     NewtonSearch,
@@ -30,6 +30,7 @@ from genomed_workbench.learners.newton import (
     run_search,
     tune_penalty,
 )
+from ..protection.release import Released
 from ..statistics.cox import grouped_baseline
 
 # %% ../../nbs/library/learners/11_discrete.ipynb #f3bb2ff5

@@ -21,11 +21,11 @@ from genomed_workbench.learners.learner import (
     Block,
     Learner,
     LearnerError,
-    Released,
     SurvivalLearner,
     survival_target,
     total,
 )
+from ..protection.release import Released
 from ..statistics.concordance import comparable_pairs
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #15ec3bb1

@@ -20,8 +20,9 @@ import pandas as pd
 
 from .baseline import ProportionalHazards
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, LearnerError, Released, total
+from .learner import Answers, Ask, Block, LearnerError, total
 from .newton import Search, UnidentifiedWarning, run_search
+from ..protection.release import Released
 from ..statistics.cox import cox_terms_each
 from genomed_workbench.statistics.trees import (
     Forest,

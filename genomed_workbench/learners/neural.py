@@ -33,11 +33,11 @@ from genomed_workbench.learners.learner import (
     Ask,
     Block,
     LearnerError,
-    Released,
     SurvivalLearner,
     total,
 )
 from .newton import run_search, stratified_folds
+from ..protection.release import Released
 from genomed_workbench.statistics.cox import (
     Increments,
     RiskOrder,

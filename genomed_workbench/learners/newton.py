@@ -32,15 +32,8 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 from scipy import stats
 
 from .encoding import Encoding
-from genomed_workbench.learners.learner import (
-    Answers,
-    Ask,
-    Block,
-    Learner,
-    LearnerError,
-    Released,
-    total,
-)
+from .learner import Answers, Ask, Block, Learner, LearnerError, total
+from ..protection.release import Released
 
 # %% ../../nbs/library/learners/03_newton.ipynb #15fdf477
 class Search:

@@ -14,8 +14,9 @@ import pandas as pd
 
 from .cox import CoxBlock, CoxPH
 from .encoding import Encoding
-from .learner import Answers, Ask, Released, total
+from .learner import Answers, Ask, total
 from .newton import NewtonSearch, run_search, stratified_folds
+from ..protection.release import Released
 
 # %% ../../nbs/library/learners/04_personal.ipynb #fb6af1c5
 TOWARDS = (0.1, 0.3, 1.0, 3.0, 10.0)  # strength per patient towards the federation's coefficients

@@ -28,8 +28,9 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from .learner import Block, Learner, LearnerError, Released
+from .learner import Block, Learner, LearnerError
 from .newton import from_record, to_record
+from ..protection.release import Released
 
 # %% ../../nbs/library/learners/06_strategies.ipynb #85980e06
 class FedNova(FedAvg):

@@ -18,10 +18,10 @@ import pandas as pd
 
 from ..data.cohort import Cohort
 from ..data.columns import as_number
-from ..intake.identifiers import identifiers_in, is_free_text
 from ..data.leaks import leak_suspects
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError
+from ..intake.identifiers import identifiers_in, is_free_text
 from ..intake.records import OUTCOMES, dated_years, outcome_of, with_follow_up
 from .findings import Finding
 from .sheet import Sheet

@@ -12,7 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ..data.dates import DATE_FORMATS, found_date_format, parsed_dates
-from ..intake.identifiers import Identifier, identifiers_in, is_free_text, looks_like_births
+from genomed_workbench.intake.identifiers import (
+    Identifier,
+    identifiers_in,
+    is_free_text,
+    looks_like_births,
+)
 from .findings import Finding, counted
 from .sheet import Sheet
 

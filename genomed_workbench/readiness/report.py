@@ -10,20 +10,18 @@ __all__ = ['COLOURS', 'BARS', 'GRADES', 'OWN_STYLE', 'PAGE', 'LOOKS', 'completen
 import base64
 import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..output.page import HEAD, MACROS, STYLE, Table
+from ..output.pictures import Picture, as_png, tidy
 from ..output.version import own_version
-from ..evaluation.report import HEAD, MACROS, STYLE, Table
 from .completeness import HOW
 from .findings import KINDS, SEVERITIES, Finding, rows_in_words
-from ..output.pictures import Picture, as_png, tidy
-
-if TYPE_CHECKING:
-    from genomed_workbench.readiness.check import Readiness
+from .result import ReadinessRecord
 
 # %% ../../nbs/library/readiness/12_report.ipynb #cf1073a6
 COLOURS = {"exactly": "#004c7a", "within its rules": "#79b4d9", "not": "#e3e6ea"}
@@ -242,7 +240,7 @@ def _embedded(picture: Picture) -> dict[str, str]:
     return {"alt": picture.alt, "data": base64.b64encode(as_png(picture.figure, dpi=150)).decode()}
 
 # %% ../../nbs/library/readiness/12_report.ipynb #cf9a36fb
-def contents(readiness: "Readiness") -> dict[str, Any]:
+def contents(readiness: ReadinessRecord) -> dict[str, Any]:
     "Everything that the page shows."
     found = readiness.all_findings
     chapters = [
@@ -285,7 +283,7 @@ def contents(readiness: "Readiness") -> dict[str, Any]:
     }
 
 # %% ../../nbs/library/readiness/12_report.ipynb #e3fb747e
-def page_of(readiness: "Readiness") -> str:
+def page_of(readiness: ReadinessRecord) -> str:
     "The report as one self-contained HTML page."
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE.lstrip())
     return page.render(contents(readiness)).lstrip()

@@ -19,7 +19,8 @@ from ..clinic.canonical import Canonical, Read, canonical, read_column
 from ..clinic.dictionary import Dictionary, Variable, dictionary
 from ..clinic.scores import SYSTEMS
 from ..clinic.units import convert
-from ..intake.records import Records, natural_mapping
+from ..intake.mapping import natural_mapping
+from ..intake.records import Records
 
 # %% ../../nbs/library/readiness/03_sheet.ipynb #4a7b96b0
 @dataclass(frozen=True)

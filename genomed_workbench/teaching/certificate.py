@@ -24,9 +24,9 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from ..evaluation.figures import ARM_COLOURS
 from ..output.storage import write_bytes_atomically, write_text_atomically
 from ..output.version import own_version
-from ..evaluation.figures import ARM_COLOURS
 from .lesson import SERIES, lessons, series_title
 from .progress import Progress
 from .start import QUIZ_MARK, Standing, standing

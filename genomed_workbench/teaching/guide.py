@@ -18,13 +18,31 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ..cohorts.registry import card_of, cohorts
+from ..cohorts.registry import cohorts
+from ..data.cards import card_of
+from ..output.page import HEAD, STYLE
 from ..output.storage import write_text_atomically
 from ..output.version import own_version
-from ..evaluation.report import HEAD, STYLE
-from .lesson import SERIES, Exercise, Lesson, LessonError, Teach, lessons, read_lesson
+from genomed_workbench.teaching.lesson import (
+    SERIES,
+    Exercise,
+    Lesson,
+    LessonError,
+    Teach,
+    lessons,
+    read_lesson,
+)
 from .prose import as_html, as_line
-from .slides import Asked, asked_or_error, clock, code_html, code_style, quiz_cells, slides_of, spent
+from genomed_workbench.teaching.slides import (
+    Asked,
+    asked_or_error,
+    clock,
+    code_html,
+    code_style,
+    quiz_cells,
+    slides_of,
+    spent,
+)
 
 # %% ../../nbs/library/teaching/08_guide.ipynb #5be1648c
 @dataclass(frozen=True)

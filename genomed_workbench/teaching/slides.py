@@ -24,7 +24,17 @@ from pygments.lexers import PythonLexer
 
 from ..output.storage import write_text_atomically
 from .glossary import with_tooltips
-from .lesson import SERIES, Lesson, LessonError, Teach, lesson_folder, read_lesson, solution, stub, tags
+from genomed_workbench.teaching.lesson import (
+    SERIES,
+    Lesson,
+    LessonError,
+    Teach,
+    lesson_folder,
+    read_lesson,
+    solution,
+    stub,
+    tags,
+)
 from .prose import as_html, as_line
 
 # %% ../../nbs/library/teaching/07_slides.ipynb #53115317

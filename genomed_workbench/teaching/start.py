@@ -26,14 +26,14 @@ import pandas as pd
 from IPython.core.getipython import get_ipython
 from packaging.requirements import Requirement
 
+from ..analytics.federation import Federation
 from ..cohorts.registry import cohorts, load_cohort
-from ..output.version import own_version
 from ..federation.run import federate
-from ..federation.sites import Federation
+from ..learners.cox import CoxPH
+from ..output.version import own_version
 from .folder import read_manifest, version_beside
 from .lesson import Lesson, lesson_folder, lessons, series_title, tags
 from .progress import Progress
-from ..learners.cox import CoxPH
 
 # %% ../../nbs/library/teaching/10_start.ipynb #88ecb9fb
 @dataclass(frozen=True)

@@ -20,15 +20,23 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from ..data.checks import suggestion
+from ..data.cards import card_of
 from ..data.cohort import Cohort
-from .hospitals import Hospitals, assign, measured, usual_hospitals
 from ..data.outcome import Binary, Survival
-from ..data.problems import CohortError
+from ..data.problems import CohortError, suggestion
 from ..output.storage import write_text_atomically
-from .truth import Hazard, Truth, hazard_for
-from .population import Population, blank, odds_ratio, pairs, quantiles_of, read_calibration, solve_population
 from ..statistics.survival import kaplan_meier
+from .hospitals import Hospitals, assign, measured, usual_hospitals
+from genomed_workbench.virtual.population import (
+    Population,
+    blank,
+    odds_ratio,
+    pairs,
+    quantiles_of,
+    read_calibration,
+    solve_population,
+)
+from .truth import Hazard, Truth, hazard_for
 
 # %% ../../nbs/library/virtual/26_design.ipynb #616103e6
 Columns = dict[str, np.ndarray]
@@ -553,8 +561,6 @@ def design_card(
     name: str,  # such as "virtual-mds"
 ) -> tuple[Design, dict[str, Any]]:
     "The design and the card of a registered virtual cohort."
-    from genomed_workbench.cohorts.registry import card_of
-
     card = card_of(name)
     if card["loader"]["kind"] != "virtual":
         raise CohortError(

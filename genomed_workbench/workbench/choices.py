@@ -17,12 +17,14 @@ from typing import Any
 
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
 
+from ..analytics.federation import Federation
+from ..cohorts.registry import load_cohort
+from ..data.cards import card_of
 from ..data.columns import coding_in
 from ..data.files import read_cohort
-from ..cohorts.registry import card_of, load_cohort
 from ..evaluation.compare import compare
 from ..federation.run import federate
-from ..federation.sites import Federation, hospital_name
+from ..federation.sites import hospital_name
 from ..learners.cox import CoxPH
 from ..learners.logistic import LogisticRegression
 

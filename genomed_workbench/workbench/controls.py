@@ -14,7 +14,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..cohorts.registry import card_of, cohorts
+from ..cohorts.registry import cohorts
+from ..data.cards import card_of
 from ..federation.engines import ENGINES
 from ..output.pictures import ARM_COLOURS
 from .choices import LEARNERS, STRATEGIES, Choices

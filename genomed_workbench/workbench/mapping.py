@@ -17,8 +17,8 @@ import ipywidgets as widgets
 
 from ..clinic.dictionary import Dictionary, Variable, dictionary
 from ..clinic.units import unit_of, units_of
-from ..intake.mapping import Column, Mapping
 from ..data.problems import CohortError
+from ..intake.mapping import Column, Mapping
 from ..intake.suggest import SURE, Suggestion
 from .controls import STYLE, classed
 
