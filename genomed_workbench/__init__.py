@@ -49,7 +49,7 @@ _PUBLIC = {
     "learners.discrete": ("DiscreteHazard",),
     "learners.forest": ("SurvivalForest",),
     "learners.neural": ("DeepSurv", "HazardNet"),
-    "learners.ensemble": ("Ensemble", "Chosen"),
+    "learners.ensemble": ("Ensemble", "BestOf"),
     "learners.strategies": ("FedNova", "Scaffold", "strategy", "known_strategies"),
     "federation.sites": ("FederationError", "Site"),
     "analytics.federation": ("Federation",),
@@ -85,7 +85,10 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        new_name: str | None = import_module(f"{__name__}.output.renamed").warn_renamed(name)
+        if new_name is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(__name__), new_name)
     value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
     globals()[name] = value
     return value

@@ -408,7 +408,7 @@ def test_a_hospital_may_have_fewer_events_than_folds(few):
     y["event"][:30], y["event"][[3, 11]] = False, True
     federation = in_hospitals(X, y, np.repeat([few, "B", "C"], [30, 60, 60]), test_share=0.0)
     run = federate(
-        federation, gw.Chosen([gw.CoxPH(penalty=0.1), gw.CoxPH(penalty=0.3)], retune=False), tune=5
+        federation, gw.BestOf([gw.CoxPH(penalty=0.1), gw.CoxPH(penalty=0.3)], retune=False), tune=5
     )
     sent = run.disclosed[run.disclosed.name.isin(["right", "pairs"])]
     assert run.learner.choice in (0, 1) and len(sent) >= 2 and set(sent["dtype"]) == {"float64"}

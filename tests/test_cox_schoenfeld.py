@@ -11,7 +11,7 @@ import pytest
 from conftest import measure
 
 import genomed_workbench as gw
-from genomed_workbench.federation.app import Answered
+from genomed_workbench.federation.app import QueryResult
 from genomed_workbench.analytics.proportional_hazards import (
     SCHOENFELD,
     leaving_told,
@@ -244,7 +244,7 @@ def asked(
     rows: np.ndarray,
     transform: str = "log",
     edges=(0.0, 0.7, 2.0, np.inf),
-) -> Answered:
+) -> QueryResult:
     "The answer of a hospital with these training rows."
     site, empty = hospital(cohort, rows), np.empty(0)
     arrays = {

@@ -745,7 +745,7 @@ def test_whatever_is_a_candidate_its_folds_are_in_the_books(name):
     X, y = made_up(300, 2, seed=4)
     run = federate(
         in_hospitals(X, y, np.repeat(["A", "B"], [180, 120])),
-        gw.Chosen([gw.CoxPH(), getattr(gw, name)(**options.get(name, {}))], retune=False),
+        gw.BestOf([gw.CoxPH(), getattr(gw, name)(**options.get(name, {}))], retune=False),
         tune=2,
     )
     assert (
@@ -760,10 +760,10 @@ def test_whatever_is_a_candidate_its_folds_are_in_the_books(name):
     ids=lambda v: type(v).__name__,
 )
 def test_the_books_of_a_candidate_count_the_fold_that_it_was_trained_without(learner):
-    """Chosen trains each candidate without each fold in turn: to the candidate the others are all
+    """BestOf trains each candidate without each fold in turn: to the candidate the others are all
     there are, to a reader its answers with and without the fold can be compared.
     """
-    whole, (Z, y, fold) = gw.Chosen([learner]), one_event_a_fold(False)
+    whole, (Z, y, fold) = gw.BestOf([learner]), one_event_a_fold(False)
     block = whole.prepare(Z, y, fold)
     question = {
         "CoxPH": ("newton", {"beta": np.zeros((1, 3)), "fold": np.array([-1])}),
@@ -1085,7 +1085,7 @@ def test_no_survival_learner_takes_a_smallest_cell_below_the_floor(name, min_cel
     ):
         getattr(gw, name)(min_cell=min_cell).target(y)
     with pytest.raises(ValueError, match=r"min_cell="):
-        gw.Chosen([gw.CoxPH(), getattr(gw, name)(min_cell=min_cell)]).target(y)
+        gw.BestOf([gw.CoxPH(), getattr(gw, name)(min_cell=min_cell)]).target(y)
     getattr(gw, name)(min_cell=3).target(y)
     getattr(gw, name)(min_cell=1, disclosure="simulation").target(y)
 

@@ -559,8 +559,8 @@ def test_both_engines_get_the_same_apps(monkeypatch):
         seen.append((type(server), type(client), nodes))
         engines.run_in_process(server, client, nodes)
 
-    monkeypatch.setitem(run_module.ENGINES, "ray", spy)
-    monkeypatch.setitem(run_module.ENGINES, "inprocess", spy)
+    monkeypatch.setitem(engines.ENGINES, "ray", spy)
+    monkeypatch.setitem(engines.ENGINES, "inprocess", spy)
     runs = [
         federate(hospitals(gw.CoxPH()), gw.CoxPH(), engine=engine)
         for engine in ("inprocess", "ray")

@@ -22,6 +22,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
 
 import genomed_workbench as gw
+from genomed_workbench.experiments import results as results_room
 from genomed_workbench.experiments import run as room
 from genomed_workbench.experiments.cells import (
     alone_of,
@@ -92,7 +93,7 @@ def table_of(folder: Path) -> tuple[bytes, bytes]:
 
 
 def times_computed(folder: Path) -> int:
-    return len(room.read_log(folder))
+    return len(results_room.read_log(folder))
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def test_a_damaged_log_costs_times_and_nothing_else(whole, tmp_path, damaged, le
     folder = tmp_path / "grid"
     shutil.copytree(whole.folder, folder)
     (folder / "log.csv").write_bytes(damaged)
-    assert list(room.read_log(folder).seconds) == [0.11] * left
+    assert list(results_room.read_log(folder).seconds) == [0.11] * left
     next((folder / "parts").iterdir()).unlink()
     again = run(GRID, folder)
     assert table_of(folder) == table_of(whole.folder) and again.failures.empty
@@ -470,7 +471,7 @@ def test_what_was_settled_is_what_the_learners_settled(tmp_path):
             )
         chosen = gw.federate(
             federation,
-            gw.Chosen([gw.CoxPH(), gw.DiscreteHazard()], retune=False),
+            gw.BestOf([gw.CoxPH(), gw.DiscreteHazard()], retune=False),
             tune=3,
             seed=seed,
             progress=False,
@@ -562,7 +563,9 @@ def test_an_interval_of_a_hospital_that_is_dealt_anew_covers_as_often_as_it_says
         drawn = rows.assign(
             value=[rng.choice(patients, tested, replace=False).mean() for _ in range(seeds)]
         )
-        found = room.over_seeds(room.with_rest(drawn, results, plan), ["tested_on"]).iloc[0]
+        found = results_room.over_seeds(
+            results_room.with_rest(drawn, results, plan), ["tested_on"]
+        ).iloc[0]
         covered.append(found.low < 0 < found.high)
     assert 0.93 < np.mean(covered) < 0.97
     fixed = read_plan(
@@ -572,8 +575,8 @@ def test_an_interval_of_a_hospital_that_is_dealt_anew_covers_as_often_as_it_says
             "cohorts": {"mds": {"load": "virtual-mds", "n": 200}},
         }
     )
-    assert (room.with_rest(rows, results, fixed).n_rest == 140).all() and (
-        room.with_rest(rows, results, plan).n_rest == n - tested
+    assert (results_room.with_rest(rows, results, fixed).n_rest == 140).all() and (
+        results_room.with_rest(rows, results, plan).n_rest == n - tested
     ).all()
 
 

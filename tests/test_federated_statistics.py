@@ -20,11 +20,11 @@ from lifelines.statistics import multivariate_logrank_test
 
 import genomed_workbench as gw
 from genomed_workbench.analytics.asking import (
-    divided,
+    check_differencing,
     fewest_between,
-    jointly,
+    merge_cells,
     tell_names,
-    told_apart,
+    disclosable_levels,
 )
 from genomed_workbench.statistics.groups import groups
 from genomed_workbench.analytics.descriptive import tell_patients, tell_products
@@ -750,13 +750,13 @@ def test_answers_cannot_be_subtracted(seed):
             rng.poisson(rng.choice([0.5, 3.0]), (3, 12))
             + (np.arange(12) == rng.integers(0, 12, 3)[:, None]) * LEAST
         )
-        joined, of_all = jointly(counts, LEAST), groups(counts.sum(axis=0)[None], LEAST)[0]
+        joined, of_all = merge_cells(counts, LEAST), groups(counts.sum(axis=0)[None], LEAST)[0]
         assert (
             all(len(set(joined[of_all == g])) == 1 for g in set(of_all))
             and min(np.bincount(joined, weights=row).min() for row in counts) >= LEAST
         )
         members = rng.integers(0, 12, (4, 2))
-        apart = told_apart(members, LEAST)
+        apart = disclosable_levels(members, LEAST)
         rest = members[~apart].sum(axis=0)
         assert ((members[apart] == 0) | (members[apart] >= LEAST)).all() and (
             not apart.any() or ((rest == 0) | (rest >= LEAST)).all()
@@ -909,7 +909,7 @@ def test_a_site_that_moves_remembers_its_groups():
     rng = np.random.default_rng(2)
     rows, group = rng.permutation(60), (np.arange(60) < 9).astype(int)
     site = gw.Site("A", cohort_from(frame_of(60)), rows[:40], rows[40:], 0)
-    divided(site, Context(1, 1, {}, RecordDict(), {}), "any", {"patients": group}, LEAST)
+    check_differencing(site, Context(1, 1, {}, RecordDict(), {}), "any", {"patients": group}, LEAST)
     moved = pickle.loads(pickle.dumps(site))
     for there in (site, moved):
         order = (
@@ -917,14 +917,14 @@ def test_a_site_that_moves_remembers_its_groups():
             if there is site
             else np.concatenate([rows[:40], rows[40:]])
         )
-        divided(
+        check_differencing(
             there, Context(1, 1, {}, RecordDict(), {}), "any", {"patients": group[order]}, LEAST
         )
         with pytest.raises(
             gw.DisclosureError,
             match="groups by fewer were asked for after groups by any; .*2 patients",
         ):
-            divided(
+            check_differencing(
                 there,
                 Context(1, 1, {}, RecordDict(), {}),
                 "fewer",

@@ -21,7 +21,7 @@ from genomed_workbench.analytics.counts import (
     cell_of,
     common_names,
     lower_edge,
-    tell,
+    group_counts,
     told_received,
 )
 from genomed_workbench.protection.release import agreed_least
@@ -596,5 +596,5 @@ def test_what_cannot_be_asked_is_refused_in_words(options, error, said):
 
 
 def test_told_groups_have_one_start_each():
-    told = tell(pd.Series([1.0] * 7 + [2.0] * 5 + [np.nan] * 9), LEAST, ["1", "2"])
+    told = group_counts(pd.Series([1.0] * 7 + [2.0] * 5 + [np.nan] * 9), LEAST, ["1", "2"])
     assert told.starts.tolist() == [0, 1, 3] and told.counts.tolist() == [9, 7, 5]

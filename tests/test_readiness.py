@@ -29,7 +29,7 @@ from genomed_workbench.intake.identifiers import (
 )
 from genomed_workbench.intake.mapping import Column, Mapping
 from genomed_workbench.readiness.findings import KINDS, SEVERITIES, Finding
-from genomed_workbench.readiness.result import told
+from genomed_workbench.readiness.result import mask_small_count
 from genomed_workbench.readiness.values import copied_down
 
 GENOMED = Path(sys.executable).parent / "genomed"
@@ -140,7 +140,7 @@ def test_records_a_frame_and_a_file_say_the_same(tmp_path, patients):
 
 
 def test_counts_that_are_told_are_never_about_few():
-    assert [told(count, 50) for count in (0, 1, 4, 5, 45, 46, 49, 50)] == [
+    assert [mask_small_count(count, 50) for count in (0, 1, 4, 5, 45, 46, 49, 50)] == [
         0,
         *["fewer than 5"] * 2,
         5,

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
 from genomed_workbench.output.pictures import Picture
-from genomed_workbench.teaching.guide import told, write_guide
+from genomed_workbench.teaching.guide import lesson_timings, write_guide
 from genomed_workbench.teaching.lesson import LessonError, lessons, read_lesson, tags
 from genomed_workbench.teaching.prose import as_text
 from genomed_workbench.teaching.quiz import Many, Number, One, Quiz
@@ -262,7 +262,7 @@ def test_the_guide_is_complete(which, written):
     )
     for name, exercise in lesson.exercises.items():
         assert words(exercise.solution) in codes and words(exercise.stub) in codes, name
-        says = told(lesson.keys[name], name)
+        says = lesson_timings(lesson.keys[name], name)
         assert len(says.wrong) >= 2 and len(says.hints) >= 2
         lines += [message for message, _ in says.wrong] + list(says.hints)
     assert lines and not [line for line in lines if words(as_text(line)) not in text]

@@ -14,8 +14,8 @@ from conftest import as_cohort, federate, made_up, measure, outcome
 from test_disclosure import BETA, counted
 
 import genomed_workbench as gw
-from genomed_workbench.analytics import validation
-from genomed_workbench.analytics.site_validation import Exam, Plan
+from genomed_workbench.analytics import site_validation, validation
+from genomed_workbench.analytics.site_validation import TestPredictions, Plan
 from genomed_workbench.analytics.validation import usual_horizon, validate
 from genomed_workbench.statistics.brier import brier_sums, mean_over_times
 from genomed_workbench.statistics.concordance import comparable_pairs
@@ -255,8 +255,10 @@ def test_risk_groups_stay_near_the_kaplan_meier_curve_of_their_patients(found, t
     """
     index = np.log(-np.log(table.alive))
     middle, spread = index.mean(), index.std()
-    of = np.searchsorted(middle + spread * np.array([-validation.THIRDS, validation.THIRDS]), index)
-    for g, name in enumerate(validation.GROUPS):
+    of = np.searchsorted(
+        middle + spread * np.array([-site_validation.THIRDS, site_validation.THIRDS]), index
+    )
+    for g, name in enumerate(site_validation.GROUPS):
         mine = found.curves[(found.curves.tested_on == "within") & (found.curves.group == name)]
         assert mine.n.iloc[0] == (of == g).sum()
         exact = kaplan_meier(table.time[of == g], table.event[of == g])(mine.time)
@@ -346,7 +348,7 @@ def test_no_record_holds_a_number_for_each_patient(found, hospitals):
         for row in found.disclosed.set_index("name", drop=False).itertuples()
     }
     assert max(shapes.values()) < smallest
-    assert set(found.disclosed.name) <= set(validation.VALIDATED) | {
+    assert set(found.disclosed.name) <= set(site_validation.VALIDATED) | {
         "num-examples",
         "site",
         "seconds",
@@ -359,7 +361,7 @@ KNOTS = np.array([-1.2, 0.0, 1.2])
 ROUND = round_times(20.0, 1e-3)
 
 
-def exam_of_rows(rows) -> Exam:
+def exam_of_rows(rows) -> TestPredictions:
     "A fixed model: survival from a log hazard ratio and a known baseline; the censoring curve is of other patients."
     time, event = rows.y["time"], rows.y["event"].astype(float)
     risk = 2 * (rows.Z @ BETA)
@@ -368,7 +370,7 @@ def exam_of_rows(rows) -> Exam:
         return np.exp(-0.7 * np.asarray(t) * np.exp(risk))
 
     other = censoring_curve(np.linspace(0.1, 5, 50), np.arange(50) % 2)
-    return Exam(
+    return TestPredictions(
         time,
         event,
         risk,
@@ -407,16 +409,16 @@ def releases() -> dict:
     "Every answer of a hospital."
     beta = np.array([0.9, 0.2])
     return {
-        "first": lambda rows: spread_out(validation.judged_sums(exam_of_rows(rows), PLAN)),
+        "first": lambda rows: spread_out(site_validation.judged_sums(exam_of_rows(rows), PLAN)),
         "slope": lambda rows: spread_out(
-            validation.regression(exam_of_rows(rows), PLAN, "slope", np.array([0.8]), KNOTS)
+            site_validation.regression(exam_of_rows(rows), PLAN, "slope", np.array([0.8]), KNOTS)
         ),
         "shape": lambda rows: spread_out(
-            validation.regression(exam_of_rows(rows), PLAN, "shape", beta, KNOTS)
+            site_validation.regression(exam_of_rows(rows), PLAN, "shape", beta, KNOTS)
         ),
         "last": lambda rows: spread_out(
-            validation.distances(exam_of_rows(rows), PLAN, beta, KNOTS)
-            | validation.curves(exam_of_rows(rows), PLAN, KNOTS)
+            site_validation.distances(exam_of_rows(rows), PLAN, beta, KNOTS)
+            | site_validation.curves(exam_of_rows(rows), PLAN, KNOTS)
         ),
     }
 
@@ -463,7 +465,7 @@ def test_no_two_answers_differ_by_a_few_who_left(asked_for):
         rng = np.random.default_rng(seed)
         time, n = np.round(rng.exponential(1.0, 40), 2) + 0.01, 40
         alive = rng.uniform(0.2, 0.9, (n, len(asked_for) + 1))
-        exam = Exam(
+        exam = TestPredictions(
             time,
             (rng.random(n) < 0.7).astype(float),
             rng.normal(size=n),
@@ -473,9 +475,9 @@ def test_no_two_answers_differ_by_a_few_who_left(asked_for):
             StepCurve(np.empty(0), np.empty(0)),
         )
         plan = Plan("survival", 0.7, asked_for)
-        at, told = np.array([0.7, *asked_for]), validation.errors(exam, plan)
+        at, told = np.array([0.7, *asked_for]), site_validation.errors(exam, plan)
         sums = told["brier"].value
-        for answers in (sums, validation.ranking(exam, plan)["auc"].value[1]):
+        for answers in (sums, site_validation.ranking(exam, plan)["auc"].value[1]):
             times = np.unique(at[np.isfinite(answers)])
             left = [((time > a) & (time <= b)).sum() for a, b in pairwise(times)]
             assert min(left, default=99) >= 5, (seed, times)
@@ -511,7 +513,7 @@ def test_a_hospital_answers_one_plan_a_run(hospitals, run):
     plan = Plan("survival", HORIZON, TIMES)
 
     def ask(p):
-        return validation.first_answer(
+        return site_validation.first_answer(
             site,
             gw.CoxPH(),
             arrays,
@@ -523,13 +525,13 @@ def test_a_hospital_answers_one_plan_a_run(hospitals, run):
     with pytest.raises(gw.DisclosureError, match="only the first is given"):
         ask(Plan("survival", HORIZON, TIMES, thresholds=(0.11,)))
     step = {"beta": np.ones(1), "knots": KNOTS}
-    validation.next_answer(site, gw.CoxPH(), step, {"what": "slope"}, context)
+    site_validation.next_answer(site, gw.CoxPH(), step, {"what": "slope"}, context)
     with pytest.raises(gw.DisclosureError, match="only the first is given"):
-        validation.next_answer(
+        site_validation.next_answer(
             site, gw.CoxPH(), step | {"knots": KNOTS + 0.01}, {"what": "slope"}, context
         )
     with pytest.raises(gw.DisclosureError, match="no fewer than 3"):
-        validation.first_answer(
+        site_validation.first_answer(
             site,
             gw.CoxPH(),
             arrays,
@@ -537,7 +539,7 @@ def test_a_hospital_answers_one_plan_a_run(hospitals, run):
             context,
         )
     with pytest.raises(gw.DisclosureError, match="no more than 12"):
-        validation.first_answer(
+        site_validation.first_answer(
             site,
             gw.CoxPH(),
             arrays,
@@ -658,7 +660,7 @@ def test_a_curve_is_told_at_round_times_with_enough_events_between():
     "Knots are numbers of two digits, five events apart; the last few events stay untold."
     rng = np.random.default_rng(0)
     y = outcome(rng.exponential(2.0, 83), np.ones(83, bool))
-    times, alive = validation.told_curve(y["time"], y["event"].astype(float), 5)
+    times, alive = site_validation.told_curve(y["time"], y["event"].astype(float), 5)
     seen = np.searchsorted(np.sort(y["time"]), times, side="right")
     assert (np.diff(np.append(0, seen)) >= 5).all() and 83 - seen[-1] < 5 + 5
     assert all(float(f"{t:.2g}") == pytest.approx(t, rel=1e-12) for t in times)

@@ -21,7 +21,7 @@ import genomed_workbench as gw
 from genomed_workbench.data.problems import CohortError
 from genomed_workbench.data.cards import card_of, cards
 from genomed_workbench.evaluation import figures
-from genomed_workbench.federation import run as run_module
+from genomed_workbench.federation import jobs
 from genomed_workbench.output import pictures
 from genomed_workbench.workbench import panel as panel_module
 from genomed_workbench.workbench.choices import Call, Choices, Name, in_play, written
@@ -758,7 +758,7 @@ def test_who_waits_for_a_turn_can_be_stopped():
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with run_module._my_turn(None):
+        with jobs.one_at_a_time(None):
             held.set()
             free.wait(20)
 

@@ -95,7 +95,7 @@ LEARNERS: dict[str, Entry] = {
         members=("cox", "forest"),
     ),
     "chosen": Entry(
-        "Chosen",
+        "BestOf",
         "learners.ensemble",
         "survival",
         "the one of several learners that cross-validation picks; Cox, forest and discrete unless others are named",
