@@ -1,9 +1,13 @@
-# make demo   environment, install, the main job on real patients
-# make test   environment, install, every check and test
+# make demo       a small environment (about a minute), then the main job on real patients
+# make test       the full environment, then the checks and tests that one waits for
+# make test-all   every check and test: what CI runs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO_READY := $(VENV)/.ready-demo
 READY := $(VENV)/.ready
+DEMO_EXTRAS := real
+ALL_EXTRAS := ray,real,hospital,torch,boost,mlflow,docs,voila,dev
 # versions that were tested together, for the Python they were tested with; CONSTRAINTS= takes the newest ones instead
 CONSTRAINTS ?= $(shell $(PYTHON) -c "import sys; print('.ci/constraints.txt' if sys.version_info[:2] == (3, 11) else '')")
 
@@ -11,24 +15,48 @@ CONSTRAINTS ?= $(shell $(PYTHON) -c "import sys; print('.ci/constraints.txt' if 
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 REACHED = $(shell $(PYTHON) -c "from urllib.request import urlopen; urlopen('$(TORCH_INDEX)/torch/', timeout=5); print('--extra-index-url $(TORCH_INDEX)')" 2>/dev/null)
 
-.PHONY: setup demo test lab docs export clean-notebooks run-notebooks readme check types drift
+# uv where it is on the machine, pip otherwise; neither compiles what it installs, which Python does when it is first used
+UV ?= $(shell command -v uv 2>/dev/null)
+INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+MADE_FROM := settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
+
+.PHONY: demo setup test test-all quick-tests all-tests lab docs export clean-notebooks run-notebooks readme check types drift
+
+$(BIN)/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version). Pass PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# the full environment has all that the demo needs
+$(DEMO_READY): $(MADE_FROM) | $(BIN)/python
+	test -e $(READY) || $(INSTALL) -e ".[$(DEMO_EXTRAS)]"
+	@touch $@
 
 setup: $(READY)
 
-$(READY): settings.ini setup.py pyproject.toml $(wildcard .ci/constraints.txt)
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version). Pass PYTHON=python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(REACHED) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[ray,real,hospital,torch,boost,mlflow,docs,voila,dev]"
-	@touch $@
+$(READY): $(MADE_FROM) | $(BIN)/python
+	$(INSTALL) $(REACHED) -e ".[$(ALL_EXTRAS)]"
+	@touch $@ $(DEMO_READY)
 
-demo: setup
+demo: $(DEMO_READY)
 	$(BIN)/genomed demo
 
-# two workers with a thread each: the tests of a file stay together (tests/conftest.py says how)
-test: setup drift check types
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+# two workers with a thread each; tests/conftest.py says which tests stay together
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lab: setup
+# the checks run beside the tests
+test: setup drift
+	$(MAKE) --no-print-directory -j 3 check types quick-tests
+
+test-all: setup drift
+	$(MAKE) --no-print-directory -j 3 check types all-tests
+
+quick-tests: setup
+	$(PYTEST) -m "not full"
+
+all-tests: setup
+	$(PYTEST) --durations=30
+
+lab: $(DEMO_READY)
 	$(BIN)/genomed lab
 
 # the site: docs/_build/html/index.html; a warning is an error (the tests build it too, elsewhere)
@@ -55,7 +83,8 @@ drift: setup
 	@$(BIN)/python .ci/drift.py
 
 check: setup
-	$(BIN)/ruff check genomed_workbench tests docs setup.py .ci
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports
 
 types: setup

@@ -20,7 +20,7 @@ ROOMS = {
     "virtual": "Patients who never lived, drawn from published figures.",
     "federation": "Hospitals, the app that runs at each, and the engines that pass messages.",
     "readiness": "Is a hospital's file ready to take part?",
-    "cohorts": "Cohorts by their names.",
+    "named_cohorts": "Cohorts by their names.",
     "analytics": "Questions to all hospitals: Table 1, survival curves, tests, validation.",
     "evaluation": "Alone, together, pooled: compared with intervals, drawn and reported.",
     "nodes": "Real nodes at real hospitals.",

@@ -21,7 +21,7 @@ _PUBLIC = {
     "data.problems": ("CohortError", "CohortWarning"),
     "data.cohort": ("Cohort",),
     "data.files": ("read_cohort",),
-    "cohorts.registry": ("load_cohort", "cohorts"),
+    "named_cohorts.registry": ("load_cohort", "cohorts"),
     "data.leaks": ("leak_suspects",),
     "virtual.truth": ("Truth",),
     "virtual.hospitals": ("Hospitals",),

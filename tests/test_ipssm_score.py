@@ -19,7 +19,7 @@ from genomed_workbench.clinic.ipssm import (
     ipss_m,
     ipss_m_contributions,
 )
-from genomed_workbench.cohorts.ipssm_study import ipssm_frame, ipssm_score_inputs
+from genomed_workbench.named_cohorts.ipssm_study import ipssm_frame, ipssm_score_inputs
 
 ORACLE = Path(__file__).parent / "oracles" / "ipssm"
 CLASSES = {"Very Good": 0, "Good": 1, "Intermediate": 2, "Poor": 3, "Very Poor": 4}

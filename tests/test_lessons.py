@@ -62,7 +62,7 @@ def run(
                 for out in cell.outputs
                 if out.get("name") != "stderr"
             ]
-            for name in CHECK.findall(cell.source):
+            for name in [] if "asked" in cell.metadata else CHECK.findall(cell.source):
                 said.setdefault(name, []).append(" ".join(outputs).strip())
     return said
 
@@ -134,64 +134,65 @@ def test_quizzes_ask_enough_in_every_way(name):
                 )
 
 
-def answered_again_at_the_end(lesson: Lesson) -> nbformat.NotebookNode:
-    """The lesson with its solutions, and below it every exercise once more: many trainees run
-    everything first and answer then.
+def solved(lesson: Lesson, name: str) -> list[nbformat.NotebookNode]:
+    "The solution of an exercise, and its check."
+    cells = [c.source for c in lesson.notebook.cells if f"exercise:{name}" in tags(c)]
+    return [nbformat.v4.new_code_cell(source) for source in (*cells, f'lesson.check("{name}")')]
+
+
+def useless_answers(lesson: Lesson, check: nbformat.NotebookNode, name: str) -> None:
+    """Let a check be asked for the stub, for useless answers one after the other, and for no answer
+    at all.
     """
-    notebook = copy.deepcopy(lesson.notebook)
-    for name in lesson.exercises:
-        notebook.cells += [
-            nbformat.v4.new_code_cell(c.source)
-            for c in lesson.notebook.cells
-            if f"exercise:{name}" in tags(c)
-        ]
-        notebook.cells.append(nbformat.v4.new_code_cell(f'lesson.check("{name}")'))
-    return notebook
+    answer, ask = lesson.exercises[name].answer, check.source.rstrip()
+    shown = ask.replace(f'lesson.check("{name}")', f'print(repr(lesson.check("{name}")))')
+    lines = [shown]
+    for value in USELESS:
+        lines += [f"{answer} = {value}", shown]
+    check.source = "\n".join([*lines, f"del {answer}", shown])
+    check.metadata["asked"] = name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LESSONS)
-def test_with_its_solutions_every_check_passes(name, tmp_path, execute):
-    lesson = LESSONS[name]
-    said = run(answered_again_at_the_end(lesson), lesson, tmp_path, execute)
-    assert {len(one) for one in said.values()} == {2}
-    assert set(said) == set(lesson.exercises)
-    assert {n: s for n, s in said.items() if not all(one.startswith("Right.") for one in s)} == {}
-
-
-def useless_copy(lesson: Lesson) -> nbformat.NotebookNode:
-    """The trainee's copy, where each check is asked for the stub, for useless answers one after the
-    other, and for no answer at all.
+def tried_copy(lesson: Lesson) -> nbformat.NotebookNode:
+    """The trainee's copy, worked through: useless answers first, then the solution, then the stub
+    again, so that the rest runs as for somebody who has answered nothing. Below it every exercise
+    once more: many trainees run everything first and answer then.
     """
     notebook = trainee_copy(lesson)
+    cells, stubs = [], {}
     for cell in notebook.cells:
+        cells.append(cell)
+        stub = next(
+            (t.removeprefix("exercise:") for t in tags(cell) if t.startswith("exercise:")), ""
+        )
+        if stub:
+            stubs[stub] = cell.source
         names = CHECK.findall(cell.source) if cell.cell_type == "code" else []
         if names:
-            answer, ask = lesson.exercises[names[0]].answer, cell.source.rstrip()
-            lines = [
-                ask.replace(
-                    f'lesson.check("{names[0]}")', f'print(repr(lesson.check("{names[0]}")))'
-                )
-            ]
-            for value in USELESS:
-                lines += [f"{answer} = {value}", lines[0]]
-            cell.source = "\n".join([*lines, f"del {answer}", lines[0]])
-            cell.metadata["asked"] = names[0]
+            useless_answers(lesson, cell, names[0])
+            again = nbformat.v4.new_code_cell(stubs[names[0]])
+            cells += [*solved(lesson, names[0]), again]
+    notebook.cells = cells + [c for name in lesson.exercises for c in solved(lesson, name)]
     return notebook
+
+
+def real_packages(name: str) -> bool:
+    "True for a lesson whose patients are real where the packages with real cohorts are installed."
+    return "The patients are [virtual]" not in text_of(LESSONS[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LESSONS)
-def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path, execute):
+def test_every_check_judges_rightly(name, tmp_path, execute):
     """Stub, 0, None, True, [] and no variable at all: no check passes, none is silent, nothing
-    crashes, and the notebook runs to its end.
+    crashes, and the notebook runs to its end. The solution passes, in its place and at the end.
     """
     lesson = LESSONS[name]
-    notebook = useless_copy(lesson)
+    notebook = tried_copy(lesson)
     notebook.cells.insert(
         0, nbformat.v4.new_code_cell(WITHOUT_REAL)
     )  # at the same time: the lesson goes without the packages with real patients
-    run(notebook, lesson, tmp_path, execute)
+    answers = run(notebook, lesson, tmp_path, execute)
     said = "\n".join(
         out.get("data", {}).get("text/markdown", "") + out.get("data", {}).get("text/html", "")
         for c in notebook.cells
@@ -217,6 +218,25 @@ def test_as_the_trainee_gets_it_every_check_fails_with_a_message(name, tmp_path,
             assert "There is no" in lines[-1]
             seen.add(cell.metadata["asked"])
     assert seen == set(lesson.exercises)
+    every_solution_passed(lesson, answers)
+
+
+def every_solution_passed(lesson: Lesson, answers: dict[str, list[str]]) -> None:
+    "Each exercise was solved twice, and was right both times."
+    assert {len(one) for one in answers.values()} == {2}
+    assert set(answers) == set(lesson.exercises)
+    wrong = {n: s for n, s in answers.items() if not all(one.startswith("Right.") for one in s)}
+    assert wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.parametrize("name", [name for name in LESSONS if real_packages(name)])
+def test_with_real_patients_every_solution_passes(name, tmp_path, execute):
+    lesson = LESSONS[name]
+    notebook = copy.deepcopy(lesson.notebook)
+    notebook.cells += [c for exercise in lesson.exercises for c in solved(lesson, exercise)]
+    every_solution_passed(lesson, run(notebook, lesson, tmp_path, execute))
 
 
 @pytest.mark.parametrize("name", LESSONS)

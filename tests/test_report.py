@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.outcome import Binary, Survival
-from genomed_workbench.cohorts.registry import load_cohort
+from genomed_workbench.named_cohorts.registry import load_cohort
 from genomed_workbench.evaluation.compare import compare
 from genomed_workbench.evaluation.report import disclosed_in_words, without_few, write_report
 from genomed_workbench.output.page import linked

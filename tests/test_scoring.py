@@ -17,7 +17,7 @@ import pytest
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
 from genomed_workbench.clinic.scores import SYSTEMS, system_of
-from genomed_workbench.intake.scoring import score_column
+from genomed_workbench.data.cohort_scores import score_column
 
 ORACLE = Path(__file__).parent / "oracles" / "ipssm"
 TEXTS = {

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from ..named_cohorts.registry import load_cohort
 from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from ..analytics.federation import Federation
 from .result import Benchmark, Figure, this_machine
-from ..cohorts.registry import load_cohort
 from ..data.cohort import Cohort
 from ..data.problems import CohortError
 from ..evaluation.arms import without_fit_warnings

@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from ..named_cohorts.registry import load_cohort
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from ..analytics.federation import Federation
 from .patients import hospital_sizes, made_up_cohort
 from .result import Benchmark, Figure, this_machine
-from ..cohorts.registry import load_cohort
 from ..data.cohort import Cohort
 from ..data.problems import CohortError
 from ..evaluation.arms import fit_rows

@@ -323,7 +323,7 @@ def demo(
 def cohorts(json_: _Json = False, debug: _Debug = False) -> None:
     "What can be loaded by name: size, hospitals, real or virtual, licence, where from."
     with _error_boundary(debug):
-        from genomed_workbench.cohorts.registry import cohorts as registered
+        from genomed_workbench.named_cohorts.registry import cohorts as registered
 
         found = [_cohort_facts(name, row) for name, row in registered().iterrows()]
         if json_:

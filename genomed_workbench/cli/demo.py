@@ -9,9 +9,9 @@ __all__ = ['demo']
 from typing import Any
 
 import pandas as pd
+from ..named_cohorts.registry import cohorts, load_cohort
 
 from .job import Result, make_federation, train_and_compare
-from ..cohorts.registry import cohorts, load_cohort
 from ..data.cohort import Cohort
 from ..data.outcome import Survival
 from ..learners.cox import CoxPH

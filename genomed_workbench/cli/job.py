@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from flwr.serverapp.strategy import Strategy
+from ..named_cohorts.registry import load_cohort
 
 from ..analytics.federation import Federation
 from ..clinic.scores import SYSTEMS
-from ..cohorts.registry import load_cohort
 from ..data.cards import cards
 from ..data.cohort import Cohort
 from ..data.columns import coding_in

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from ..named_cohorts.registry import load_cohort
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from ..analytics.federation import Federation
 from ..clinic.scores import SYSTEMS
-from ..cohorts.registry import load_cohort
 from ..data.cohort import Cohort
 from ..data.cohort_scores import score_cohort
 from ..data.files import read_cohort

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from ..named_cohorts.registry import cohorts
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import parallel_config
 from tqdm.auto import tqdm
 
-from ..cohorts.registry import cohorts
 from ..data.problems import CohortError
 from ..evaluation.compare import default_horizon
 from genomed_workbench.experiments.cells import (
@@ -70,7 +70,7 @@ _ROOMS = (
     "learners",
     "intake",
     "virtual",
-    "cohorts",
+    "named_cohorts",
     "federation",
 )  # whose every module numbers come from
 _MODULES = (

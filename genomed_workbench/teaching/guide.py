@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from ..named_cohorts.registry import cohorts
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ..cohorts.registry import cohorts
 from ..data.cards import card_of
 from ..output.page import HEAD, STYLE
 from ..output.storage import write_text_atomically

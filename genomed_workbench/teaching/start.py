@@ -22,11 +22,11 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
+from ..named_cohorts.registry import cohorts, load_cohort
 from IPython.core.getipython import get_ipython
 from packaging.requirements import Requirement
 
 from ..analytics.federation import Federation
-from ..cohorts.registry import cohorts, load_cohort
 from ..federation.run import federate
 from ..learners.cox import CoxPH
 from ..output.version import own_version

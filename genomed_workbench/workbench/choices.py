@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
+from ..named_cohorts.registry import load_cohort
 
 from ..analytics.federation import Federation
-from ..cohorts.registry import load_cohort
 from ..data.cards import card_of
 from ..data.columns import coding_in
 from ..data.files import read_cohort

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import ipywidgets as widgets
+from ..named_cohorts.registry import cohorts
 
-from ..cohorts.registry import cohorts
 from ..data.cards import card_of
 from ..federation.engines import ENGINES
 from ..output.pictures import ARM_COLOURS
