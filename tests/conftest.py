@@ -27,7 +27,6 @@ from genomed_workbench.teaching.folder import prepare_folder
 COHORTS = ("leukemia-nw-england", "transplant-4-hospitals", "ipssm-study")
 MEASURED: dict[str, float] = {}
 PATIENCE = 60_000  # milliseconds that a browser test waits for what must come: a loaded machine may take its time
-ANYWHERE = ("test_notebooks.py", "test_lessons.py")  # each test has a kernel of its own
 
 
 def pytest_configure():
@@ -38,14 +37,26 @@ def pytest_configure():
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Two workers: the tests of a file stay together, notebooks go wherever there is room, and one Ray
-    at a time is started.
+    """Two workers: tests that share a fixture of their file stay together, all others go wherever
+    there is room, and one Ray at a time is started.
     """
     for item in items:
-        if item.path.name not in ANYWHERE:
-            item.add_marker(
-                pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.name)
-            )
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif shares_a_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def shares_a_fixture(item: pytest.Item) -> bool:
+    "True where a test asks for something that is made once, and takes its time: its file's own, or JupyterLab."
+    known = getattr(item, "_fixtureinfo", None)
+    asked = [definitions[-1] for definitions in known.name2fixturedefs.values()] if known else []
+    return any(
+        one.scope in ("module", "class")
+        or one.argname == "lab"
+        or (one.scope == "session" and one.func.__module__ == item.module.__name__)
+        for one in asked
+    )
 
 
 def pytest_sessionfinish(session):

@@ -10,6 +10,7 @@ import pytest
 from lifelines import CoxPHFitter
 
 import genomed_workbench as gw
+from genomed_workbench.analytics.federation import Federation
 from genomed_workbench.benchmarks.bench import BENCHMARKS, BenchmarkError, bench
 from genomed_workbench.benchmarks.ceiling import (
     HOSPITALS,
@@ -40,7 +41,6 @@ from genomed_workbench.benchmarks.patients import effects, hospital_sizes, made_
 from genomed_workbench.benchmarks.result import Benchmark, Figure, plain, race
 from genomed_workbench.benchmarks.scale import growth, point, point_apart
 from genomed_workbench.evaluation.compare import compare
-from genomed_workbench.analytics.federation import Federation
 from genomed_workbench.learners.cox import CoxPH
 from genomed_workbench.statistics.concordance import comparable_pairs, expected_c
 from genomed_workbench.statistics.cox import RiskOrder, cox_terms

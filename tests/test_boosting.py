@@ -563,7 +563,7 @@ def test_one_site_shape_of_trees():
     )
     steps = rng.integers(0, 72, (50, 3)).astype(np.uint8)
     np.testing.assert_array_equal(trees.deeper(5).each(steps), trees.each(steps))
-    np.testing.assert_array_equal(boosting._cropped(trees.deeper(5), 2).value, trees.value)
+    np.testing.assert_array_equal(boosting.cropped(trees.deeper(5), 2).value, trees.value)
     assert replace(trees, value=trees.value * 2).each(steps).sum() == pytest.approx(
         2 * trees.each(steps).sum()
     )

@@ -13,8 +13,8 @@ from genomed_workbench.learners.newton import stratified_folds
 from genomed_workbench.learners.personal import (
     ALONE,
     TOWARDS,
-    _models,
     held_fits,
+    own_models,
     own_terms,
     weights_of,
     without_fold,
@@ -170,7 +170,7 @@ def test_a_model_of_ones_own_is_the_isolated_model():
         np.array([0 if f.startswith("group=") else -1 for f in model.encoding_.features]),
         model.encoding_.sd,
     )
-    own = _models(model, block, model.beta_[None], basis, [-1])[0][len(TOWARDS) : -1]
+    own = own_models(model, block, model.beta_[None], basis, [-1])[0][len(TOWARDS) : -1]
     for penalty, beta in zip(ALONE, own, strict=True):
         alone = gw.CoxPH(penalty=penalty).fit(X[here], y[here])
         risk = Z[here] @ beta

@@ -11,12 +11,12 @@ import pytest
 from conftest import measure
 
 import genomed_workbench as gw
-from genomed_workbench.federation.app import QueryResult
 from genomed_workbench.analytics.proportional_hazards import (
     SCHOENFELD,
     leaving_told,
     residuals_told,
 )
+from genomed_workbench.federation.app import QueryResult
 from genomed_workbench.federation.sites import Site
 from genomed_workbench.statistics.cox import RiskOrder, cox_terms
 from genomed_workbench.statistics.schoenfeld import (

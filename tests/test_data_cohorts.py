@@ -14,15 +14,15 @@ import pandas as pd
 import pytest
 from sksurv.util import Surv
 
-from genomed_workbench.named_cohorts import registry
+from genomed_workbench.data.cards import cards
 from genomed_workbench.data.cohort import Cohort
-from genomed_workbench.named_cohorts.ipssm_study import TABLES, load_ipssm
-from genomed_workbench.virtual.made_up_aml import made_up_aml, made_up_csv
 from genomed_workbench.data.outcome import Binary, Survival
 from genomed_workbench.data.problems import CohortError, CohortWarning
-from genomed_workbench.data.cards import cards
+from genomed_workbench.named_cohorts import registry
+from genomed_workbench.named_cohorts.ipssm_study import TABLES, load_ipssm
 from genomed_workbench.named_cohorts.registry import cohorts, load_cohort
 from genomed_workbench.output.storage import write_bytes_atomically, write_text_atomically
+from genomed_workbench.virtual.made_up_aml import made_up_aml, made_up_csv
 
 PUBLISHED = {  # patients, events, sites as published; patients and events after the stated choice for time zero
     ("leukemia-nw-england", "death"): (1043, 879, 24, 1043, 879),

@@ -31,8 +31,8 @@ from genomed_workbench.experiments.cells import (
     metrics_of,
     prepared,
 )
-from genomed_workbench.experiments.report import cohort_picture
 from genomed_workbench.experiments.plan import named_experiments, read_plan
+from genomed_workbench.experiments.report import cohort_picture
 
 GRID = {
     "name": "grid",

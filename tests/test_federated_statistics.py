@@ -21,12 +21,11 @@ from lifelines.statistics import multivariate_logrank_test
 import genomed_workbench as gw
 from genomed_workbench.analytics.asking import (
     check_differencing,
+    disclosable_levels,
     fewest_between,
     merge_cells,
     tell_names,
-    disclosable_levels,
 )
-from genomed_workbench.statistics.groups import groups
 from genomed_workbench.analytics.descriptive import tell_patients, tell_products
 from genomed_workbench.analytics.survival_curves import (
     lines_received,
@@ -34,6 +33,7 @@ from genomed_workbench.analytics.survival_curves import (
     tell_times,
     time_edges,
 )
+from genomed_workbench.statistics.groups import groups
 from genomed_workbench.statistics.life_table import (
     cumulative_incidence_curve,
     life_table,

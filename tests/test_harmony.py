@@ -15,20 +15,20 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 import genomed_workbench as gw
 from genomed_workbench.analytics import harmony as harmony_module
-from genomed_workbench.federation.app import client_app
 from genomed_workbench.analytics.counts import (
     NUMBER_CELLS,
     cell_of,
     common_names,
-    lower_edge,
     group_counts,
+    lower_edge,
     told_received,
 )
+from genomed_workbench.analytics.harmony import VERDICTS
+from genomed_workbench.federation.app import client_app
+from genomed_workbench.federation.engines import InProcessGrid, Recorder, task_identity
+from genomed_workbench.learners.newton import from_record, to_record
 from genomed_workbench.protection.release import agreed_least
 from genomed_workbench.statistics.groups import groups
-from genomed_workbench.federation.engines import InProcessGrid, Recorder, task_identity
-from genomed_workbench.analytics.harmony import VERDICTS
-from genomed_workbench.learners.newton import from_record, to_record
 
 LEAST = 5
 
@@ -170,7 +170,7 @@ def answers_of(
     site = gw.Site(
         "A", cohort_of_frame(frame), np.arange(0, len(frame), 2), np.arange(1, len(frame), 2), 0
     )
-    app = client_app(gw.CoxPH(), lambda context: site)
+    app = client_app(gw.CoxPH(), lambda context: site, harmony_module.QUERIES)
     with task_identity():
         recorder = Recorder(
             InProcessGrid(app, 1), ["A"], harmony_module.DECLARED | harmony_module.COUNTED
@@ -297,7 +297,7 @@ def test_a_site_forms_no_smaller_groups_than_its_own_floor(least):
 @pytest.mark.parametrize("second", [{"least": 6}, {"columns": json.dumps({"age": ["70"]})}])
 def test_a_site_does_not_count_its_patients_twice_in_other_groups(second):
     site = gw.Site("A", cohort_of_frame(frame_of(40)), np.arange(40), np.arange(0), 0)
-    grid = InProcessGrid(client_app(gw.CoxPH(), lambda context: site), 1)
+    grid = InProcessGrid(client_app(gw.CoxPH(), lambda context: site, harmony_module.QUERIES), 1)
 
     def ask(**config):
         content = RecordDict({"arrays": to_record({}), "config": ConfigRecord(config)})

@@ -136,8 +136,8 @@ def test_mended_it_loads(patients):
 def test_a_name_in_place_of_a_cohort_is_explained():
     import pytest
 
-    from genomed_workbench.virtual.exports import hospital_exports
     from genomed_workbench.data.problems import CohortError
+    from genomed_workbench.virtual.exports import hospital_exports
 
     with pytest.raises(
         CohortError, match="found 'virtual-mds'; expected a cohort of virtual patients"

@@ -10,6 +10,7 @@ import pytest
 from conftest import as_cohort, made_up, measure
 
 import genomed_workbench as gw
+from genomed_workbench.analytics.validation import validate
 from genomed_workbench.evaluation.metrics import (
     HIGHER_IS_BETTER,
     IDEAL,
@@ -22,7 +23,6 @@ from genomed_workbench.evaluation.metrics import (
     own_survival,
     scores_of,
 )
-from genomed_workbench.analytics.validation import validate
 from genomed_workbench.statistics.brier import integrated_brier_score
 from genomed_workbench.statistics.discrimination import cumulative_dynamic_auc
 from genomed_workbench.statistics.net_benefit import decision_curve

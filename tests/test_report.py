@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from flwr.serverapp.strategy import FedAvg
 
-from genomed_workbench.data.cohort import Cohort
-from genomed_workbench.data.outcome import Binary, Survival
-from genomed_workbench.named_cohorts.registry import load_cohort
-from genomed_workbench.evaluation.compare import compare
-from genomed_workbench.evaluation.report import disclosed_in_words, without_few, write_report
-from genomed_workbench.output.page import linked
 from genomed_workbench.analytics.federation import Federation
 from genomed_workbench.analytics.validation import validate
+from genomed_workbench.data.cohort import Cohort
+from genomed_workbench.data.outcome import Binary, Survival
+from genomed_workbench.evaluation.compare import compare
+from genomed_workbench.evaluation.report import disclosed_in_words, without_few
 from genomed_workbench.learners.catalogue import learner_of
 from genomed_workbench.learners.cox import CoxPH
 from genomed_workbench.learners.logistic import LogisticRegression
+from genomed_workbench.named_cohorts.registry import load_cohort
+from genomed_workbench.output.page import linked
 
 HOSTILE = ["<script>alert(1)</script>", 'A" onmouseover="x', "B & C's <b>", "{{ 7*7 }}"]
 
@@ -111,7 +111,7 @@ def comparison():
 
 @pytest.fixture(scope="module")
 def page(comparison, tmp_path_factory):
-    path = write_report(comparison, tmp_path_factory.mktemp("report") / "deep" / "report.html")
+    path = comparison.report(tmp_path_factory.mktemp("report") / "deep" / "report.html")
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     return Page(path.read_text(encoding="utf-8"))
 
@@ -282,7 +282,7 @@ def test_what_is_virtual_or_made_up_is_said(page, tmp_path):
         tune=False,
         progress=False,
     )
-    text = Page(write_report(split, tmp_path / "split.html").read_text(encoding="utf-8")).text
+    text = Page(split.report(tmp_path / "split.html").read_text(encoding="utf-8")).text
     assert (
         "Virtual patients." not in text
         and "Made-up hospitals." in text
@@ -295,10 +295,9 @@ def test_other_learners_and_strategies(tmp_path):
         patients(), Binary("answer"), site="site", features=["age", "sex"], virtual=True
     )
     text = Page(
-        write_report(
-            compare(Federation.by_site(binary), LogisticRegression(), repeats=2, progress=False),
-            tmp_path / "binary.html",
-        ).read_text(encoding="utf-8")
+        compare(Federation.by_site(binary), LogisticRegression(), repeats=2, progress=False)
+        .report(tmp_path / "binary.html")
+        .read_text(encoding="utf-8")
     ).text
     assert "Odds ratio" in text and "area under the ROC curve" in text and " nan" not in text
     survival = Cohort.from_frame(
@@ -313,7 +312,7 @@ def test_other_learners_and_strategies(tmp_path):
         strategy=FedAvg(),
         progress=False,
     )
-    page = Page(write_report(averaged, tmp_path / "averaged.html").read_text(encoding="utf-8"))
+    page = Page(averaged.report(tmp_path / "averaged.html").read_text(encoding="utf-8"))
     assert (
         "took 3 rounds of messages" in page.text
         and "Federated by FedAvg" in page.text
@@ -328,12 +327,9 @@ def test_a_learner_is_described_by_what_it_has(name, tmp_path):
         patients(), Survival("years", "died"), site="site", features=["age", "sex"], virtual=True
     )
     page = Page(
-        write_report(
-            compare(
-                Federation.by_site(survival), learner_of(name), repeats=2, folds=2, progress=False
-            ),
-            tmp_path / "report.html",
-        ).read_text(encoding="utf-8")
+        compare(Federation.by_site(survival), learner_of(name), repeats=2, folds=2, progress=False)
+        .report(tmp_path / "report.html")
+        .read_text(encoding="utf-8")
     )
     told = {
         "ratio": "ratio for one unit more" in page.text,

@@ -15,7 +15,7 @@ from test_disclosure import BETA, counted
 
 import genomed_workbench as gw
 from genomed_workbench.analytics import site_validation, validation
-from genomed_workbench.analytics.site_validation import TestPredictions, Plan
+from genomed_workbench.analytics.site_validation import Plan, TestPredictions
 from genomed_workbench.analytics.validation import usual_horizon, validate
 from genomed_workbench.statistics.brier import brier_sums, mean_over_times
 from genomed_workbench.statistics.concordance import comparable_pairs

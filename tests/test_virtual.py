@@ -16,7 +16,6 @@ from genomed_workbench.clinic.canonical import canonical
 from genomed_workbench.clinic.dictionary import dictionary
 from genomed_workbench.virtual.exports import HABITS
 from genomed_workbench.virtual.hospitals import assign, usual_hospitals
-from genomed_workbench.virtual.truth import Hazard, hazard_for
 from genomed_workbench.virtual.population import (
     Contrast,
     Population,
@@ -29,6 +28,7 @@ from genomed_workbench.virtual.population import (
     solve_numbers,
     solve_yes_no,
 )
+from genomed_workbench.virtual.truth import Hazard, hazard_for
 
 
 def test_both_share_is_the_root_of_the_odds_ratio():

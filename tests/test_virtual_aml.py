@@ -7,8 +7,8 @@ import pytest
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.virtual.design import design_card, fidelity, solve_calibration
 from genomed_workbench.virtual.aml import DESIGN
+from genomed_workbench.virtual.design import design_card, fidelity, solve_calibration
 
 # written down from the notes on the source, not from the file that the cohort is made from
 LISTED = {

@@ -18,10 +18,11 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
 import genomed_workbench as gw
-from genomed_workbench.data.problems import CohortError
 from genomed_workbench.data.cards import card_of, cards
-from genomed_workbench.evaluation import figures
+from genomed_workbench.data.problems import CohortError
+from genomed_workbench.evaluation import figures, survival_pictures
 from genomed_workbench.federation import jobs
+from genomed_workbench.output import page as page_module
 from genomed_workbench.output import pictures
 from genomed_workbench.workbench import panel as panel_module
 from genomed_workbench.workbench.choices import Call, Choices, Name, in_play, written
@@ -471,7 +472,7 @@ def test_what_the_library_refuses_is_said_with_where_to_click():
 def test_a_fault_of_the_program_is_no_traceback(monkeypatch):
     bench = opened()
     monkeypatch.setitem(
-        panel_module.Workbench.__init__.__globals__, "comparison_html", lambda *_: 1 / 0
+        panel_module.Workbench.__init__.__globals__, "_comparison_html", lambda *_: 1 / 0
     )
     clicked(bench)
     assert (
@@ -965,11 +966,16 @@ def test_curves_survive_odd_numbers():
 
 
 def test_one_palette_for_all():
-    for name in ("ARM_COLOURS", "VERDICT_COLOURS", "ARM_LABELS", "Picture", "as_img", "as_png"):
-        assert getattr(figures, name) is getattr(pictures, name)
+    names = {"ARM_COLOURS", "VERDICT_COLOURS", "ARM_LABELS", "Picture", "as_img", "as_png"}
+    seen = set()
+    for module in (figures, survival_pictures, page_module, panel_module):
+        for name in names & set(vars(module)):
+            assert getattr(module, name) is getattr(pictures, name)
+            seen.add(name)
+    assert seen == names
     run = federate(hospitals(), gw.CoxPH())
     assert (
-        isinstance(run.plot(), figures.Picture)
+        isinstance(run.plot(), pictures.Picture)
         and run.plot().figure.axes[0].lines[0].get_color() == pictures.ARM_COLOURS["federated"]
     )
 

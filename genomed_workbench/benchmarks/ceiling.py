@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from ..named_cohorts.registry import load_cohort
 from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
@@ -27,6 +26,7 @@ from ..federation.run import federate
 from ..federation.sites import time_and_event
 from ..learners.cox import CoxPH
 from ..learners.learner import Learner
+from ..named_cohorts.registry import load_cohort
 from ..statistics.concordance import Pairs, comparable_pairs, expected_c
 from ..statistics.cox import RiskOrder
 from ..statistics.intervals import corrected_interval

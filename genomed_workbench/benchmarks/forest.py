@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from ..named_cohorts.registry import load_cohort
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
@@ -26,6 +25,7 @@ from ..data.problems import CohortError
 from ..evaluation.arms import fit_rows
 from ..federation.run import federate
 from ..learners.forest import SurvivalForest
+from ..named_cohorts.registry import load_cohort
 from ..statistics.concordance import harrell_c
 from ..statistics.intervals import corrected_interval
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from flwr.serverapp.strategy import Strategy
-from ..named_cohorts.registry import load_cohort
 
 from ..analytics.federation import Federation
 from ..clinic.scores import SYSTEMS
@@ -39,6 +38,7 @@ from ..learners.catalogue import LEARNERS, arguments_of, learner_of, name_of
 from ..learners.learner import Learner, LearnerError
 from ..learners.strategies import STRATEGIES
 from ..learners.strategies import strategy as named_strategy
+from ..named_cohorts.registry import load_cohort
 from ..output.pictures import as_png
 from ..output.storage import write_bytes_atomically, write_text_atomically
 from ..output.version import own_version

@@ -31,9 +31,9 @@ from genomed_workbench.evaluation.arms import (
 )
 from genomed_workbench.evaluation.comparison import (
     ComparisonRecord,
-    _test_to_rest,
     interval,
     paired_arms,
+    test_to_rest,
     verdict,
 )
 from genomed_workbench.evaluation.metrics import (
@@ -521,7 +521,7 @@ def _gather(
     "Tables, gains and penalties from all repeats."
     scores = np.array([r.scores for r in done])  # repeats x models x (sites, within, all) x metrics
     draws, names, metrics = done[0].draws, list(federation.sites), settings["metrics"]
-    ratios = _test_to_rest(federation, settings["redraw_sites"])
+    ratios = test_to_rest(federation, settings["redraw_sites"])
     models = [(m.arm, m.trained_on) for m in done[0].models] + [("isolated", "own site")]
     rows = [
         (

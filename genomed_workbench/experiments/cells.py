@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ..named_cohorts.registry import load_cohort
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
@@ -46,6 +45,7 @@ from ..evaluation.metrics import KNOWN, Scores, TestRows, metrics_for
 from .plan import Cell, ExperimentError, learner_named, strategy_named
 from ..federation.sites import FederationError, events_of
 from ..learners.learner import Learner, LearnerError
+from ..named_cohorts.registry import load_cohort
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #5fea8e16
 _OWN_KEYS = ("load", "file", "drop", "lacking", "scores", "horizon", "learners")

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ..named_cohorts.registry import cohorts
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import parallel_config
@@ -58,6 +57,7 @@ from genomed_workbench.experiments.results import (
 )
 from ..learners.catalogue import LEARNERS, NEEDED
 from ..learners.learner import LearnerError
+from ..named_cohorts.registry import cohorts
 from ..output.storage import write_text_atomically
 from ..output.version import own_version
 

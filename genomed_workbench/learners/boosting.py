@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['on_steps', 'Trees', 'Start', 'as_model', 'of_model', 'settled', 'cox_likelihood', 'aft_likelihood', 'Candidate',
-           'CyclicTrees', 'BaggedTrees', 'BoostingSearch', 'BoostedSurvival']
+           'CyclicTrees', 'BaggedTrees', 'BoostingSearch', 'cropped', 'BoostedSurvival']
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #4bb45ec0
 import base64
@@ -514,7 +514,7 @@ class BoostingSearch(FitProtocol):
         for k, c in enumerate(self.candidates):
             for a in answers:
                 c.trees = c.trees + Trees(a["feature"][k], a["cut"][k], a["value"][k])
-            c.trees = _cropped(c.trees, c.depth)
+            c.trees = cropped(c.trees, c.depth)
         self.counts.append(len(self.candidates[0].trees))
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -567,7 +567,7 @@ class BoostingSearch(FitProtocol):
         return trees
 
 # %% ../../nbs/library/learners/13_boosting.ipynb #1b246d33
-def _cropped(trees: Trees, depth: int) -> Trees:
+def cropped(trees: Trees, depth: int) -> Trees:
     "Trees without the room they do not use."
     if trees.depth == depth:
         return trees

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from .registry import load_cohort
 
 from ..clinic.dictionary import dictionary
 from ..data.problems import CohortWarning
+from .registry import load_cohort
 from ..virtual.exports import SiteConventions, as_written, identifiers, with_dates
 
 # %% ../../nbs/library/named_cohorts/03_messy_export.ipynb #a280ef0d

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from .ipssm_study import load_ipssm, study_folder
 
 from ..data.cards import card_of, cards
 from ..data.cohort import Cohort
@@ -24,6 +23,7 @@ from ..data.columns import label
 from ..data.files import read_cohort
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError, suggestion
+from .ipssm_study import load_ipssm, study_folder
 from ..virtual.design import virtual_cohort
 
 # %% ../../nbs/library/named_cohorts/02_registry.ipynb #63226720

@@ -15,9 +15,9 @@ from scipy.stats import chi2, norm
 from genomed_workbench.statistics.cox import (
     Increments,
     RiskOrder,
-    _weights,
     group_sums,
     hazard_at_exit,
+    relative_risk,
     risk_sums,
     round_times,
 )
@@ -36,7 +36,7 @@ def weighted_terms(
     Therneau 1994, doi:10.1093/biomet/81.3.515).
     """
     eta = X @ beta
-    w = _weights(eta - eta.max(initial=0.0))
+    w = relative_risk(eta - eta.max(initial=0.0))
     inc = Increments.of(risk_sums(w, order), group_sums(w, order), order.tied, ties)
     means, each = _means(X, w, order, inc), weight[inc.which]
     v = (

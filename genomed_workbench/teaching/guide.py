@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from ..named_cohorts.registry import cohorts
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ..data.cards import card_of
+from ..named_cohorts.registry import cohorts
 from ..output.page import HEAD, STYLE
 from ..output.storage import write_text_atomically
 from ..output.version import own_version

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
-from ..named_cohorts.registry import load_cohort
 
 from ..analytics.federation import Federation
 from ..data.cards import card_of
@@ -26,6 +25,7 @@ from ..federation.run import federate
 from ..federation.sites import hospital_name
 from ..learners.cox import CoxPH
 from ..learners.logistic import LogisticRegression
+from ..named_cohorts.registry import load_cohort
 
 # %% ../../nbs/library/workbench/01_choices.ipynb #488f002e
 class Name(str):

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import ipywidgets as widgets
-from ..named_cohorts.registry import cohorts
 
 from ..data.cards import card_of
 from ..federation.engines import ENGINES
+from ..named_cohorts.registry import cohorts
 from ..output.pictures import ARM_COLOURS
 from .choices import LEARNERS, STRATEGIES, Choices
 from .words import LABELS
