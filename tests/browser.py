@@ -168,7 +168,8 @@ def finished(page, timeout: float = 240_000) -> None:
     """
     page.wait_for_function(
         """() => {
-        const asked = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(p => p.textContent).filter(t => t.trim());
+        const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')];
+        const asked = prompts.map(p => p.textContent).filter(t => t.trim());
         return asked.length > 3 && !asked.some(t => t.includes('*')) && /\\d/.test(asked[asked.length - 1]);
     }""",
         timeout=timeout,

@@ -1,4 +1,5 @@
-"""Kernels that start quickly: a nursery imports the workbench once, and each notebook gets a real kernel in a process forked from it.
+"""Kernels that start quickly: a nursery imports the workbench once, and each notebook gets a real
+kernel in a process forked from it.
 
 A fork has what was imported and nothing else; what a notebook does stays in its own process.
 

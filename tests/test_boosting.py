@@ -1,5 +1,7 @@
-"""Boosted trees. The oracles: plain `xgboost.train` on the same matrix, xgboost's own reading of our models, Flower's own aggregation of bytes,
-partial likelihoods written out patient by patient and their derivatives, trees put together by hand, and a made-up truth that is not linear."""
+"""Boosted trees. The oracles: plain `xgboost.train` on the same matrix, xgboost's own reading of
+our models, Flower's own aggregation of bytes, partial likelihoods written out patient by patient
+and their derivatives, trees put together by hand, and a made-up truth that is not linear.
+"""
 
 import json
 import subprocess
@@ -532,8 +534,8 @@ def test_small_leaves_are_taken_out_with_their_question():
     np.testing.assert_allclose(
         whole.each(steps)[:, 0], booster.predict(data, output_margin=True), atol=1e-6
     )
-    pruned, least = boosting.settled(tree, steps, 4, 0.5, 12)
-    assert few < 12 <= least
+    pruned, smallest = boosting.settled(tree, steps, 4, 0.5, 12)
+    assert few < 12 <= smallest
     assert (pruned.cut > 0).sum() < (whole.cut > 0).sum()
     assert np.unique(pruned.each(steps)[:, 0], return_counts=True)[1].min() >= 12
     kept = pruned.cut > 0

@@ -1,7 +1,7 @@
 """The learners behave as scikit-learn's estimators do; what cannot is listed with its reason.
 
-The oracle is scikit-learn's own `check_estimator` for LogisticRegression; CoxPH, whose outcome is a structured array that those checks
-do not make, is held to the same conventions by hand.
+The oracle is scikit-learn's own `check_estimator` for LogisticRegression; CoxPH, whose outcome is a
+structured array that those checks do not make, is held to the same conventions by hand.
 """
 
 import inspect
@@ -35,8 +35,9 @@ CANNOT = {
 class ZeroOne(gw.LogisticRegression):
     """LogisticRegression that recodes the smallest label as 0 and all others as 1.
 
-    scikit-learn's checks make outcomes such as {1, 2}. LogisticRegression takes 0 and 1 only, so that nobody has to guess which one is the
-    event; that refusal is tested in test_logistic, and everything else that the checks look at is looked at here.
+    scikit-learn's checks make outcomes such as {1, 2}. LogisticRegression takes 0 and 1 only, so
+    that nobody has to guess which one is the event; that refusal is tested in test_logistic, and
+    everything else that the checks look at is looked at here.
     """
 
     def target(self, y):

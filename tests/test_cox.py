@@ -158,7 +158,8 @@ def test_federated_equals_the_textbook(name, mode, ties, run_of, federation_of):
 def test_federated_equals_lifelines(name, mode, run_of, federation_of):
     """Oracle: lifelines (Efron; strata = hospital for a baseline per site) on columns standardised with pandas.
 
-    lifelines maximises loglik - n * penalizer / 2 * sum(beta^2) over columns that it divides by their own sd (ddof=1): our `penalty`.
+    lifelines maximises loglik - n * penalizer / 2 * sum(beta^2) over columns that it divides by
+    their own sd (ddof=1): our `penalty`.
     """
     run, federation, learner = (
         run_of(name, mode, "efron"),

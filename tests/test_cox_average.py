@@ -34,8 +34,9 @@ def promised(federation: gw.Federation, at: float, **options) -> tuple[float, fl
 def test_24_small_districts_promise_what_the_register_shows(seed, cohort_of):
     """Oracle: Kaplan-Meier (lifelines) of the test patients, and the pooled fit with one baseline.
 
-    Two-year survival in leukemia-nw-england. The mean of the districts' curves promised 25 to 27 of 100; the register shows 21 to 22.
-    Error that remains with groups of five events and 14 to 20 training patients in many districts: up to 2 of 100 against the pooled table.
+    Two-year survival in leukemia-nw-england. The mean of the districts' curves promised 25 to 27 of
+    100; the register shows 21 to 22. Error that remains with groups of five events and 14 to 20
+    training patients in many districts: up to 2 of 100 against the pooled table.
     """
     federation = gw.Federation.by_site(
         cohort_of("leukemia-nw-england"), test_share=0.4, small="keep", seed=seed

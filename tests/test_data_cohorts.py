@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from sksurv.util import Surv
 
+import genomed_workbench as gw
 from genomed_workbench.data.cards import cards
 from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.outcome import Binary, Survival
@@ -620,3 +622,20 @@ def test_a_file_is_never_half_written(tmp_path, monkeypatch):
     assert path.read_bytes() == "Zürich\n".encode() and [
         one.name for one in path.parent.iterdir()
     ] == ["report.txt"]
+
+
+def test_a_room_does_not_hide_the_public_function_of_its_name():
+    script = (
+        "import genomed_workbench as gw\n"
+        "gw.load_cohort('made-up-aml')\n"
+        "print(gw.cohorts().loc['made-up-aml', 'n'])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert told.stdout.split() == [b"400"]
+
+
+def test_an_old_public_name_warns_and_an_unknown_one_is_an_error():
+    with pytest.warns(FutureWarning, match=r"gw\.Chosen is now called gw\.BestOf"):
+        assert gw.Chosen is gw.BestOf
+    with pytest.raises(AttributeError, match="NeverThere"):
+        gw.NeverThere  # noqa: B018

@@ -1,7 +1,8 @@
 """DiscreteHazard: survival as a logistic regression over patients and intervals.
 
-Oracles: statsmodels and scikit-learn on the table of patients and intervals, written out here patient by patient; the life table;
-lifelines' Cox model, which fine intervals must approach; and identities (federated = pooled, one site alone = shared).
+Oracles: statsmodels and scikit-learn on the table of patients and intervals, written out here
+patient by patient; the life table; lifelines' Cox model, which fine intervals must approach; and
+identities (federated = pooled, one site alone = shared).
 """
 
 import json

@@ -170,7 +170,8 @@ def test_a_level_that_only_one_site_has(patients):
 def test_large_offsets_keep_their_digits(offset):
     """Mean 1e6, sd 1: plain sums of squares would lose twelve digits. Oracle: exact fractions.
 
-    A site's mean is a double, so it is known to half an ulp: the bar is that ulp in units of the sd, 2e-10 for 1e6 and 2e-7 for 1e9.
+    A site's mean is a double, so it is known to half an ulp: the bar is that ulp in units of the
+    sd, 2e-10 for 1e6 and 2e-7 for 1e9.
     """
     rng = np.random.default_rng(1)
     X = pd.DataFrame({"a": rng.normal(size=300) + offset})

@@ -1,7 +1,8 @@
 """The federated random survival forest.
 
-Oracles: lifelines (Nelson-Aalen, log-rank test, Cox), scikit-survival (observed and expected events, its own forest), scikit-learn's own tree;
-identities: a federation answers like the sites asked one by one, same seed same bits, a saved run predicts the same.
+Oracles: lifelines (Nelson-Aalen, log-rank test, Cox), scikit-survival (observed and expected
+events, its own forest), scikit-learn's own tree; identities: a federation answers like the sites
+asked one by one, same seed same bits, a saved run predicts the same.
 """
 
 import time

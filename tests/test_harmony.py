@@ -27,7 +27,7 @@ from genomed_workbench.analytics.harmony import VERDICTS
 from genomed_workbench.federation.app import client_app
 from genomed_workbench.federation.engines import InProcessGrid, Recorder, task_identity
 from genomed_workbench.learners.newton import from_record, to_record
-from genomed_workbench.protection.release import agreed_least
+from genomed_workbench.protection.release import check_min_cell
 from genomed_workbench.statistics.groups import groups
 
 LEAST = 5
@@ -289,7 +289,7 @@ def test_a_site_with_fewer_rows_than_a_group_says_nothing():
 @pytest.mark.parametrize("least", [0, 1, 2, -5])
 def test_a_site_forms_no_smaller_groups_than_its_own_floor(least):
     with pytest.raises(gw.DisclosureError, match="no fewer than 3"):
-        agreed_least(least)
+        check_min_cell(least)
     with pytest.raises((gw.DisclosureError, gw.SiteError), match="no fewer than 3"):
         answers_of(frame_of(30), least)
 

@@ -1,6 +1,7 @@
 """Life tables: curves, medians, tests and bounds from counts.
 
-Oracles: R's `survival` 3.5 (tests/oracles/survival, made by make.R), lifelines, and brute force over arrangements of patients.
+Oracles: R's `survival` 3.5 (tests/oracles/survival, made by make.R), lifelines, and brute force
+over arrangements of patients.
 """
 
 from pathlib import Path

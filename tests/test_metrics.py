@@ -1,7 +1,8 @@
 """The further metrics of a comparison: per site, within and over all test rows.
 
-Oracles: the statistics room's functions on each site's rows (held against R and scikit-survival in test_performance), the federated validation,
-which reaches the same numbers from sums, and identities (a row drawn twice is a row that stands there twice).
+Oracles: the statistics room's functions on each site's rows (held against R and scikit-survival in
+test_performance), the federated validation, which reaches the same numbers from sums, and
+identities (a row drawn twice is a row that stands there twice).
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """DeepSurv and HazardNet.
 
-Oracles: CoxPH and DiscreteHazard (exact fits, themselves held against R and statsmodels) for networks without hidden layers; lifelines and scikit-survival for
-the likelihood; numerical derivatives; PyTorch's own layers; an average written out by hand for a Flower round.
+Oracles: CoxPH and DiscreteHazard (exact fits, themselves held against R and statsmodels) for
+networks without hidden layers; lifelines and scikit-survival for the likelihood; numerical
+derivatives; PyTorch's own layers; an average written out by hand for a Flower round.
 """
 
 import inspect
@@ -695,7 +696,9 @@ def test_a_hospital_without_torch_can_predict(patients, tmp_path):
     X.to_parquet(tmp_path / "X.parquet")
     script = (
         f"{WITHOUT}import genomed_workbench as gw, pandas as pd\n"
-        f"print(repr(float(gw.Run.load({str(tmp_path / 'run')!r}).learner.predict(pd.read_parquet({str(tmp_path / 'X.parquet')!r})).sum())))\n"
+        f"learner = gw.Run.load({str(tmp_path / 'run')!r}).learner\n"
+        f"X = pd.read_parquet({str(tmp_path / 'X.parquet')!r})\n"
+        "print(repr(float(learner.predict(X).sum())))\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True

@@ -1,7 +1,9 @@
-"""Measures of a model's performance: time-dependent AUC, integrated Brier score, calibration slope, intercept and ICI, net benefit, reclassification.
+"""Measures of a model's performance: time-dependent AUC, integrated Brier score, calibration slope,
+intercept and ICI, net benefit, reclassification.
 
-Oracles: scikit-survival (AUC, Brier), scikit-learn (ROC), statsmodels (logistic recalibration), R's survival package (calibration, net benefit,
-reclassification; tests/oracles/performance, made by the R script there), counts of pairs one by one, and tables small enough to be worked out by hand.
+Oracles: scikit-survival (AUC, Brier), scikit-learn (ROC), statsmodels (logistic recalibration), R's
+survival package (calibration, net benefit, reclassification; tests/oracles/performance, made by the
+R script there), counts of pairs one by one, and tables small enough to be worked out by hand.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Strategies that average weights: those that Flower lacks, by name, and when the choice matters.
 
-Oracles: identities (FedNova with equal steps is FedAvg; Scaffold with one step each is gradient descent on all patients, written out
-here), the exact Newton fit, and the published update rules computed by hand from what each site does.
+Oracles: identities (FedNova with equal steps is FedAvg; Scaffold with one step each is gradient
+descent on all patients, written out here), the exact Newton fit, and the published update rules
+computed by hand from what each site does.
 """
 
 import copy

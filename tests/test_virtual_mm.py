@@ -1,4 +1,6 @@
-"""Virtual myeloma against the published figures; the truth against a fit. What was only assumed is not counted as published."""
+"""Virtual myeloma against the published figures; the truth against a fit. What was only assumed is
+not counted as published.
+"""
 
 import json
 

@@ -29,7 +29,7 @@ from ..federation.jobs import check_engine, run_job
 from ..federation.sites import Federation, FederationError, Site
 from ..learners.cox import CoxPH
 from ..learners.newton import from_record
-from ..protection.release import DisclosureError, Released, agreed_least
+from ..protection.release import DisclosureError, Released, check_min_cell
 from ..statistics.groups import groups
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #a0672745
@@ -96,7 +96,7 @@ def cell_size(
                 "groups only. Ask with disclosure='protected'"
             )
         return 1
-    least = agreed_least(config["least"])
+    least = check_min_cell(config["least"])
     check_repeat_query(site, context, "the smallest cell", least)
     return least
 
@@ -288,7 +288,7 @@ def ask_sites(
     if disclosure not in _DISCLOSURES:
         raise ValueError(f"disclosure={disclosure!r}: expected 'protected' or 'simulation'")
     if disclosure == "protected":
-        agreed_least(min_cell)
+        check_min_cell(min_cell)
     start = time.perf_counter()
     job = run_job(
         lambda tell: QueryJob(federation, steps, queries, declared, tell),

@@ -50,7 +50,7 @@ from ..federation.sites import Federation, Site
 from ..learners.cox import CoxPH
 from ..learners.newton import from_record
 from ..output.pictures import Picture
-from ..protection.release import DisclosureError, Released, agreed_least
+from ..protection.release import DisclosureError, Released, check_min_cell
 from genomed_workbench.statistics.stability import (
     all_in_one,
     by_chance,
@@ -68,7 +68,7 @@ def _shared_rows(
 ) -> pd.DataFrame:
     "The rows of a site that an answer is about: none where they are fewer than the smallest cell."
     memory: Any = context.state.config_records.setdefault("counted", ConfigRecord())
-    least = agreed_least(config["least"])
+    least = check_min_cell(config["least"])
     check_repeat_query(site, context, "the smallest cell", least)
     if memory.setdefault(kind, config["columns"]) != config["columns"]:
         raise DisclosureError(
@@ -83,7 +83,7 @@ def _name_levels(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
     "The names of each category that enough patients of this site share."
-    rows, least = _shared_rows("names", site, config, context), agreed_least(config["least"])
+    rows, least = _shared_rows("names", site, config, context), check_min_cell(config["least"])
     names = {c: common_names(rows[c], least) for c in json.loads(config["columns"])}
     few = least if any(names.values()) else len(rows)
     texts = ConfigRecord({"levels": json.dumps(names)})
@@ -94,7 +94,7 @@ def _count_levels(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
     "How many patients of this site have each level, in groups of enough."
-    rows, least = _shared_rows("counts", site, config, context), agreed_least(config["least"])
+    rows, least = _shared_rows("counts", site, config, context), check_min_cell(config["least"])
     columns = json.loads(config["columns"])
     for c, names in columns.items():
         check_repeat_query(site, context, f"the counts of {c}", names)
@@ -759,7 +759,7 @@ def harmony(
     columns = _columns_of(federation, variables)
     check_engine(engine)
     names, start = tuple(federation.sites), time.perf_counter()
-    least = agreed_least(min_cell)
+    least = check_min_cell(min_cell)
     asked = run_job(
         lambda tell: _Questions(federation, columns, least, tell),
         federation,

@@ -21,7 +21,7 @@ from ..federation.app import QueryResult, encoding_of
 from ..federation.sites import Site, time_and_event
 from ..learners.learner import Learner
 from ..learners.newton import from_record, to_record
-from ..protection.release import FLOOR, DisclosureError, Released
+from ..protection.release import LOWEST_MIN_CELL, DisclosureError, Released
 from ..statistics.brier import brier_sums, mean_over_times
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.cox import round_times
@@ -442,9 +442,9 @@ def first_answer(
 ) -> QueryResult:
     "All sums that need the predictions only."
     plan = Plan.from_json(config["plan"])
-    if plan.min_cell < FLOOR:
+    if plan.min_cell < LOWEST_MIN_CELL:
         raise DisclosureError(
-            f"sums over {plan.min_cell} patients were asked for; this site tells of no fewer than {FLOOR}"
+            f"sums over {plan.min_cell} patients were asked for; this site tells of no fewer than {LOWEST_MIN_CELL}"
         )
     if len(plan.times) > MOST:
         raise DisclosureError(

@@ -39,7 +39,7 @@ from ..federation.sites import Federation, FederationError, Site, time_and_event
 from ..learners.learner import Learner, LearnerError
 from ..learners.newton import from_record
 from ..output.pictures import Picture
-from ..protection.release import FLOOR
+from ..protection.release import LOWEST_MIN_CELL
 from ..statistics.concordance import comparable_pairs, uno_weights
 from ..statistics.discrimination import auc_sums
 from ..statistics.net_benefit import THRESHOLDS, curve_table
@@ -715,7 +715,7 @@ def _plan_of(
             raise ValueError(
                 f"{name}={list(values)!r}: expected risks in ascending order, between 0 and 1"
             )
-    for name, value, least in (("groups", groups, 1), ("min_cell", min_cell, FLOOR)):
+    for name, value, least in (("groups", groups, 1), ("min_cell", min_cell, LOWEST_MIN_CELL)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name}={value!r}: expected a whole number from {least} up")
     return Plan(

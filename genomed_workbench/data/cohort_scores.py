@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Patients', 'id_column', 'Inputs', 'inputs_for', 'in_short', 'nothing_recognised', 'score_system', 'score_inputs',
-           'score_cohort']
+           'score_cohort', 'score_column']
 
 # %% ../../nbs/library/data/08_cohort_scores.ipynb #5fc13cf6
 from collections.abc import Iterator, Mapping, Sequence
@@ -294,7 +294,7 @@ def score_cohort(
     return score_inputs(inputs_for(Patients.of(cohort), chosen, units), chosen, **options)
 
 # %% ../../nbs/library/data/08_cohort_scores.ipynb #c1ddc07f
-def _score_column(
+def score_column(
     cohort: Cohort,
     system: str,
 ) -> pd.Series:  # NaN where the system gives no score

@@ -25,12 +25,35 @@ from ..protection.release import Released, UndeclaredRelease, checked_cell
 
 # %% ../../nbs/library/learners/03_learner.ipynb #a84fbcd8
 class LearnerError(ValueError):
-    "The data do not allow this model to be fitted; the message says why and what to do."
+    """The data or the settings do not allow this model to be fitted.
+
+    The message says why and what to do: collinear features, separation, no events, an unknown
+    learner or strategy. It is a ValueError.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> gw.learner_of("coxx")
+    Traceback (most recent call last):
+    genomed_workbench.learners.learner.LearnerError: 'coxx' is no learner. ...
+    """
 
 # %% ../../nbs/library/learners/03_learner.ipynb #b9381478
 @dataclass
 class Block:
-    "A site's training rows, ready for arithmetic. It never leaves the site."
+    """A site's training rows, encoded and ready for computation. A block never leaves its site.
+
+    `X` has shape (n, p) and holds the encoded features. `y` is the outcome in the learner's form,
+    shape (n,). `fold` is the cross-validation fold of each row, or None.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> import numpy as np
+    >>> block = gw.Block(np.zeros((4, 2)), np.array([0, 1, 1, 0]), fold=np.array([0, 0, 1, 1]))
+    >>> block.n, block.without(1).n
+    (4, 2)
+    """
 
     X: np.ndarray  # encoded features, shape (n, p)
     y: np.ndarray  # outcome as the learner wants it, shape (n,)
@@ -41,19 +64,20 @@ class Block:
 
     @property
     def n(self) -> int:
-        "Training rows."
+        "Number of training rows."
         return len(self.X)
 
     def without(self, fold: int) -> "Block":
-        "The same site without the patients of one fold; -1 leaves nobody out."
+        "The block without the rows of one fold; with fold -1, the block itself."
         if fold < 0 or self.fold is None:
             return self
         if ("fold", fold) not in self.parts:
             self.parts["fold", fold] = self.some(self.fold != fold)
-        return self.parts["fold", fold]
+        result: Block = self.parts["fold", fold]
+        return result
 
     def some(self, rows: np.ndarray) -> "Block":
-        "Some of the patients."
+        "A block of the selected rows."
         return type(self)(
             self.X[rows], self.y[rows], None if self.fold is None else self.fold[rows]
         )
@@ -63,7 +87,7 @@ def _as_frame(
     X: Any,  # DataFrame, or array of shape (n, columns)
     like: Sequence[str] = (),  # column names of the training data, for arrays
 ) -> pd.DataFrame:
-    "A frame of raw columns; an array gets the names x0, x1, ..."
+    "The raw columns as a DataFrame; the columns of an array are named x0, x1, ..."
     if isinstance(X, pd.DataFrame):
         return (
             X
@@ -90,7 +114,7 @@ def _as_frame(
 def survival_target(
     y: Any,  # structured array with one boolean and one number field
 ) -> np.ndarray:  # dtype [("event", bool), ("time", float)], shape (n,)
-    "Check a survival outcome and give its fields their standard names."
+    "Validate a survival outcome and give its fields the standard names."
     y = np.asarray(y)
     fields = y.dtype.fields
     event = next((name for name, (t, *_) in (fields or {}).items() if t == np.bool_), None)
@@ -113,7 +137,21 @@ Ask = Callable[[str, dict[str, np.ndarray]], Answers]
 
 
 class Learner(BaseEstimator):
-    "An estimator that can be trained on a table or over a federation."
+    """Base class of all learners: a scikit-learn estimator that also trains over a federation.
+
+    `fit(X, y, site)` learns from one table: `X` has shape (n, columns) and holds raw columns, `y`
+    is a structured survival outcome (event, time) or 0 and 1. For a federation, `answer` computes
+    what a site releases and `train` what the server makes of it. Predicting before fitting raises
+    NotFittedError; data that cannot be used raise ValueError.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("made-up-aml")
+    >>> learner = gw.CoxPH(penalty=0.01).fit(cohort.X, cohort.y, site=cohort.sites)
+    >>> isinstance(learner, gw.Learner), learner.predict(cohort.X).shape
+    (True, (400,))
+    """
 
     kind: ClassVar[str] = "survival"  # or "binary"
     declares: ClassVar[dict[str, str]] = {}  # every record that may leave a site, in words
@@ -124,13 +162,13 @@ class Learner(BaseEstimator):
 
     @abstractmethod
     def prepare(self, Z: np.ndarray, y: np.ndarray, fold: np.ndarray | None = None) -> Block:
-        "What a site keeps of its encoded training rows, shape (n, p)."
+        "The block that a site keeps of its encoded training rows; `Z` has shape (n, p)."
 
     @abstractmethod
     def answer(
         self, question: str, block: Block, state: dict[str, np.ndarray]
     ) -> dict[str, Released]:
-        "What a site computes when it is asked `question` in the global `state`."
+        "What a site releases in reply to `question`, given the server's `state`."
 
     @abstractmethod
     def train(
@@ -141,15 +179,17 @@ class Learner(BaseEstimator):
         drive: Callable[[Any], Any] | None = None,
         max_rounds: int = 50,
     ) -> "Learner":
-        "What the server makes of the answers; `drive` runs a search to its end, through a strategy if there is one."
+        """Fit the model by asking the sites. `drive` runs a search to its end, through a Flower
+        strategy if one was chosen.
+        """
 
     @abstractmethod
     def target(self, y: Any) -> np.ndarray:
-        "Check the outcome and bring it into this learner's form."
+        "Validate the outcome and convert it to this learner's form."
 
     def behind_left_out(self, block: Block, state: dict[str, np.ndarray]) -> int:
-        """Fewest patients behind what is learned of these by comparing answers with and without them:
-        those with their event (or a 1) or those without, whichever are fewer.
+        """Fewest patients about whom a comparison of answers with and without these rows tells
+        something: the rows with an event (or a 1) or those without, whichever are fewer.
         """
         cases = int((block.y["event"] if block.y.dtype.names else block.y).sum())
         return min(cases, block.n - cases) or block.n
@@ -157,7 +197,7 @@ class Learner(BaseEstimator):
     def answers(
         self, question: str, block: Block, state: dict[str, np.ndarray]
     ) -> dict[str, Released]:
-        "The site's answer, if every record in it is declared."
+        "The site's answer; raises UndeclaredRelease if a record is missing in `declares`."
         given = self.answer(question, block, state)
         undeclared = sorted(set(given) - set(self.declares))
         if undeclared:
@@ -173,7 +213,7 @@ class Learner(BaseEstimator):
         site: np.ndarray | None = None,
         fold: np.ndarray | None = None,
     ) -> dict[str, Block]:
-        "One block a site, in order of first appearance; a single one without `site`."
+        "One block per site, in order of first appearance; a single block without `site`."
         if site is None:
             return {"all": self.prepare(Z, y, fold)}
         names = list(dict.fromkeys(site))
@@ -190,7 +230,7 @@ class Learner(BaseEstimator):
         y: Any,  # survival: structured (event, time); binary: 0/1
         site: Any = None,  # hospital of each row; matters where the baseline differs by hospital
     ) -> "Learner":
-        "Learn from one table."
+        "Fit the model to one table."
         named = isinstance(X, pd.DataFrame)
         X, y = self._checked(X, y)
         if site is not None and len(np.asarray(site)) != len(X):
@@ -210,25 +250,27 @@ class Learner(BaseEstimator):
     def tune(
         self, encoding: Encoding, ask: Ask, folds: int, drive: Callable[[Any], Any] | None = None
     ) -> pd.Series | None:
-        """Choose settings by cross-validation inside the training rows and keep them; the score of
-        each candidate (higher is better), None if there is nothing to choose.
+        """Choose settings by cross-validation inside the training rows and keep them. Returns the
+        score of each candidate (higher is better), or None if there is nothing to choose.
         """
         return None
 
     def fitted(self) -> dict[str, Any]:
-        "What was learned: every attribute that ends in an underscore."
+        "The fitted attributes: those whose names end in an underscore."
         return {k: v for k, v in vars(self).items() if k.endswith("_") and not k.startswith("_")}
 
     def exported(self) -> dict[str, np.ndarray]:
-        "The fitted model as named arrays: what a hospital needs in order to predict, without tables for people."
+        """The fitted model as named arrays: what a hospital needs for predictions, without summary
+        tables.
+        """
         text = json.dumps(
             {k: pack(v) for k, v in self.fitted().items() if k not in ("encoding_", "summary_")}
         )
         return {"model": np.frombuffer(text.encode(), np.uint8)}
 
     def imported(self, encoding: Encoding, arrays: dict[str, np.ndarray]) -> "Learner":
-        "A fitted copy, made from what `exported` gave."
-        mine = clone(self).set_params(**self.get_params(deep=False))
+        "A fitted copy, built from the arrays of `exported`."
+        mine: Learner = clone(self).set_params(**self.get_params(deep=False))
         for k, v in json.loads(bytes(arrays["model"])).items():
             setattr(mine, k, unpack(v))
         mine.encoding_ = encoding
@@ -236,7 +278,7 @@ class Learner(BaseEstimator):
 
     @property
     def coefficients(self) -> pd.DataFrame:
-        "Coefficients with their intervals, where the model has such: no rows if not."
+        "Coefficients with confidence intervals; an empty table if the model has none."
         return getattr(
             self,
             "summary_",
@@ -246,21 +288,21 @@ class Learner(BaseEstimator):
         )
 
     def risk_for(self, X: Any, sites: np.ndarray) -> np.ndarray:
-        """The risk of patients of known hospitals, shape (n,); the same as `predict` where no hospital
-        has a model of its own.
+        """Predicted risk of patients of known hospitals, shape (n,). Equals `predict` unless
+        hospitals have models of their own.
         """
         return self.predict(X)
 
     @abstractmethod
     def predict(self, X: Any) -> np.ndarray:
-        "Risk (higher means earlier), or probability of a 1, shape (n,)."
+        "Risk (higher means an earlier event), or probability of a 1, shape (n,)."
 
     def at_home(self) -> "Learner":
-        "The learner as it answers where all rows lie in one table and nothing crosses a wall."
+        "The learner for the case that all rows are in one table and no data leave a site."
         return self
 
     def encoded(self, X: Any) -> np.ndarray:
-        "Raw columns as this fitted learner sees them, shape (n, p)."
+        "Raw columns encoded as in training, shape (n, p)."
         if not hasattr(self, "encoding_"):
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' first, or train it with federate()."
@@ -279,10 +321,11 @@ class Learner(BaseEstimator):
                 EncodingWarning,
                 stacklevel=3,
             )
-        return self.encoding_.transform(X)
+        result: np.ndarray = self.encoding_.transform(X)
+        return result
 
     def _checked(self, X: Any, y: Any) -> tuple[pd.DataFrame, np.ndarray]:
-        "Frame and outcome of the same, positive length, and numbers that are finite."
+        "Validated frame and outcome: equal positive length, finite numbers."
         X = _as_frame(X)
         if not X.shape[1]:
             raise ValueError(
@@ -319,12 +362,30 @@ class Learner(BaseEstimator):
 
 # %% ../../nbs/library/learners/03_learner.ipynb #2a1ec4ee
 class SurvivalLearner(Learner):
-    "A learner of a survival outcome: it can also say how probable it is to be event-free."
+    """Base class of learners of a survival outcome.
+
+    Adds `predict_survival(X, times)`: the probability of being event-free at each time, one row per
+    patient and one column per time (in the unit of the training times). `fit` raises ValueError for
+    an outcome that is not a structured array of event and time, or if `min_cell` is too small.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("made-up-aml")
+    >>> learner = gw.CoxPH(penalty=0.01).fit(cohort.X, cohort.y)
+    >>> isinstance(learner, gw.SurvivalLearner)
+    True
+    >>> learner.predict_survival(cohort.X[:2], [1, 2]).round(2)
+    time           1     2
+    patient_id
+    V001        0.46  0.28
+    V002        0.58  0.41
+    """
 
     kind = "survival"
 
     def target(self, y: Any) -> np.ndarray:
-        "Check the smallest cell, where there is one, and a structured survival outcome."
+        "Validate `min_cell`, if the learner has one, and the structured survival outcome."
         if hasattr(self, "min_cell"):
             checked_cell(self.min_cell, getattr(self, "disclosure", "protected"))
         return survival_target(y)
@@ -338,12 +399,15 @@ class SurvivalLearner(Learner):
     def survival_for(
         self, X: pd.DataFrame, times: Sequence[float], sites: np.ndarray
     ) -> np.ndarray:
-        "The same for patients of known hospitals; a learner with a baseline for each hospital uses theirs."
-        return self.predict_survival(X, times).to_numpy()
+        """Event-free probabilities of patients of known hospitals, shape (n, m); with per-site
+        baselines, each patient's own hospital's baseline is used.
+        """
+        result: np.ndarray = self.predict_survival(X, times).to_numpy()
+        return result
 
 # %% ../../nbs/library/learners/03_learner.ipynb #d908d668
 def ask_blocks(learner: Learner, blocks: dict[str, Block]) -> Ask:
-    "Ask sites that live in this process."
+    "A function that asks blocks held in this process."
 
     def ask(question: str, state: dict[str, np.ndarray]) -> Answers:
         return [
@@ -355,8 +419,8 @@ def ask_blocks(learner: Learner, blocks: dict[str, Block]) -> Ask:
 
 # %% ../../nbs/library/learners/03_learner.ipynb #2efdeeeb
 def total(answers: Answers, name: str) -> np.ndarray:
-    """One record summed over the sites, in site order; whole numbers of one site are no reason to
-    round those of another.
+    """The sum of one record over the sites, in site order. Integers of one site do not make the sum
+    an integer.
     """
     out = answers[0][name].astype(np.result_type(*(a[name].dtype for a in answers)))
     for a in answers[1:]:
