@@ -1,4 +1,4 @@
-"""Render README.md from the stored outputs of nbs/index.ipynb: nothing is executed, so the same notebook gives the same page.
+"""Render README.md from the stored outputs of nbs/index.ipynb. Nothing is executed: the same notebook, the same page.
 
 `#| hide` leaves a cell out, `#| echo: false` its code; `--check` writes nothing and fails where README.md differs.
 """

@@ -1,6 +1,7 @@
 """Run notebooks from top to bottom, each in a real kernel and in its own folder, and store their outputs.
 
-Widgets and progress bars are not stored: without their kernel they would show as an error; what a widget says in HTML for that case stays.
+Widgets and progress bars are not stored: without their kernel they would show as an error; what a widget says in HTML
+for that case stays.
 Without arguments: every notebook below nbs/.
 """
 

@@ -4,15 +4,15 @@ import gc
 import sys
 from pathlib import Path
 
-gc.disable()  # the pages live until the end: to look through them for garbage again and again takes half the time
-
-DOCS = Path(__file__).resolve().parent
-sys.path[:0] = [str(DOCS), str(DOCS / "extensions"), str(DOCS.parent)]
-
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 import genomed_workbench as gw
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS), str(DOCS / "extensions")]
+
+gc.disable()  # the pages live until the end: to look through them for garbage again and again takes half the time
 
 project = "Genomed Workbench"
 author = "Genomed Workbench contributors"
@@ -66,7 +66,8 @@ html_show_sourcelink = False
 html_use_index = False
 html_domain_indices = False
 html_context = {"default_mode": "light"}
-html_sidebars = {"index": [], "webinars/glossary": [], "licence": [], "search": []}
+ALONE = ("index", "webinars/glossary", "licence", "contributing", "changelog", "security", "search")
+html_sidebars: dict[str, list[str]] = {name: [] for name in ALONE}
 html_theme_options = {
     "logo": {
         "text": "Genomed Workbench",

@@ -1,5 +1,6 @@
 """The words of the pages that no notebook holds: tables of contents, API pages, data-set cards."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,14 @@ from genomed_workbench.teaching.lesson import SERIES, Lesson, series_title
 from genomed_workbench.workbench.dictionary import values_of
 
 ROOMS = {
-    "clinic": "What a hematologist knows: dictionaries, units, scores.",
-    "output": "What every file, page and picture of ours shares.",
+    "clinic": "Dictionaries, units, karyotypes and scores.",
+    "output": "Pages, pictures, and files that are written atomically.",
     "statistics": "Pure functions on arrays, and on sums that hospitals can add up.",
     "data": "A cohort: its columns, its outcome, its checks, its scores.",
     "protection": "What may leave a hospital, and what is refused.",
     "learners": "Models that can be trained over hospitals.",
-    "intake": "A hospital's file on its way in, or a list of all that is wrong with it.",
-    "virtual": "Patients who never lived, drawn from published figures.",
+    "intake": "Readers of hospital files, and the mapping of their columns.",
+    "virtual": "Virtual patients, drawn from published figures.",
     "federation": "Hospitals, the app that runs at each, and the engines that pass messages.",
     "readiness": "Is a hospital's file ready to take part?",
     "named_cohorts": "Cohorts by their names.",
@@ -29,23 +30,68 @@ ROOMS = {
     "experiments": "Many cohorts, designs and learners in one grid.",
     "attacks": "What the numbers could give away, measured.",
     "trust": "Explanation, fairness, cards.",
-    "planning": "What it takes to keep a federation going.",
+    "planning": "The costs and sample sizes of a federation.",
     "teaching": "Lessons, exercises, quizzes, progress, slides.",
     "workbench": "The panel for researchers.",
     "cli": "The command line.",
 }
-WAYS_IN = """:::{container} ways-in
-- [**Learn**](webinars/index.md) Webinars with exercises, pictures that move and quizzes. No statistics needed to begin.
-- [**Bring your file**](howto/01_bring_your_file.ipynb) From the table you have to an answer, on your own computer.
-- [**Bring a hospital aboard**](howto/05_hospital_aboard.ipynb) What its columns mean, whether its file is ready, and whether it fits to the others.
-- [**Scores and virtual patients**](howto/06_scores_and_virtual_patients.ipynb) IPSS-M and others with their reasons, and patients to rehearse on.
-- [**Statistics over hospitals**](howto/07_federated_statistics.ipynb) Table 1, survival curves and tests from counts, without a row leaving.
-- [**Choose a learner**](howto/08_choose_a_learner.ipynb) Which model there is for what, and how to let the training patients choose.
-- [**Judge a model**](howto/09_judge_a_model.ipynb) Does it rank, does it keep its promises, is it worth acting on, and where?
-- [**The published table, run again**](howto/10_published_table.ipynb) What federations in hematology published, and the same designs here, with intervals.
-- [**Library**](library/index.md) How it works inside, chapter by chapter, with the code at work.
-- [**Data**](data/index.md) Real cohorts and made-up ones: what is in them, and where they come from.
-:::"""
+DOORS = {  # where a reader goes on from the front page: title, page, what is there
+    "Learn": (
+        "webinars/index.md",
+        "Webinars with exercises, interactive figures and quizzes. No statistics needed to begin.",
+    ),
+    "Bring your file": (
+        "howto/01_bring_your_file.ipynb",
+        "From the table you have to an answer, on your own computer.",
+    ),
+    "Bring a hospital aboard": (
+        "howto/05_hospital_aboard.ipynb",
+        "What its columns mean, whether its file is ready, and whether it fits to the others.",
+    ),
+    "Scores and virtual patients": (
+        "howto/06_scores_and_virtual_patients.ipynb",
+        "IPSS-M and others with their reasons, and patients to rehearse on.",
+    ),
+    "Statistics over hospitals": (
+        "howto/07_federated_statistics.ipynb",
+        "Table 1, survival curves and tests from counts; no row leaves a hospital.",
+    ),
+    "Choose a learner": (
+        "howto/08_choose_a_learner.ipynb",
+        "Which model there is for what, and how to let the training patients choose.",
+    ),
+    "Judge a model": (
+        "howto/09_judge_a_model.ipynb",
+        "Discrimination, calibration and decision curves, hospital by hospital.",
+    ),
+    "The published table, run again": (
+        "howto/10_published_table.ipynb",
+        "What federations in hematology published, and the same designs here, with intervals.",
+    ),
+    "What leaves a hospital": (
+        "howto/11_what_leaves_a_hospital.ipynb",
+        "Every number that a run releases, how many patients stand behind it, and what is not protected yet.",
+    ),
+    "Installation and command line": (
+        "howto/13_install_and_command_line.ipynb",
+        "What to install for what, and every command with an example.",
+    ),
+    "Library": (
+        "library/index.md",
+        "How it works inside, chapter by chapter, with the code at work.",
+    ),
+    "Data": (
+        "data/index.md",
+        "Real cohorts and made-up ones: what is in them, and where they come from.",
+    ),
+}
+WAYS_IN = "\n".join(
+    [
+        ":::{container} ways-in",
+        *(f"- [**{title}**]({page}) {what}" for title, (page, what) in DOORS.items()),
+        ":::",
+    ]
+)
 Chapter = tuple[Path, str, str, str]  # notebook, module, title, quoted line
 
 
@@ -105,8 +151,8 @@ def api_page(module: str, title: str, quote: str, chapter: str) -> str:
 
 
 def first_line(thing: Any) -> str:
-    "The first line of a docstring."
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    "The first paragraph of a docstring, in one line."
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
 def api_index(listed: dict[str, list[Chapter]]) -> str:
@@ -142,24 +188,34 @@ def where(name: str) -> str:
     return f"genomed_workbench.{gw._WHERE[name]}"
 
 
-HOW_TO_DO = """Read a lesson here, or do it in JupyterLab, where answers are checked, pictures move and your progress is kept. From a clone of the repository:
+HOW_TO_DO = """Read a lesson here, or do it in JupyterLab, where answers are checked, figures respond and your progress
+is kept. From a clone of the repository:
 
 ```bash
 make lab
 ```
 
-From an installation, into a folder of your own. Work of yours in it is never overwritten:
+From an installation, into a folder of your own:
 
 ```bash
-genomed lab --folder my-course
-```"""
+genomed lab --folder my-lessons
+```
+
+JupyterLab opens on a start page: a check that everything works, the list of lessons, and where you left off. Begin with
+*Your first federation*; it needs no statistics and no programming. Exercises say why an answer is wrong and give hints
+in steps; quizzes explain every answer. Progress stays in one file of your folder, and work that you touched is never
+overwritten: a newer version of a lesson is put beside yours. A complete series ends with a certificate of
+self-assessment.
+
+Instructors: `genomed lessons` lists the lessons, `genomed lessons slides 1.1` writes slides that need no network, and
+`genomed lessons guide 1.1` a page with timing, talking points, common mistakes and solutions."""
 
 
 def learn_index(found: list[tuple[str, Lesson]], others: list[tuple[str, str, str]]) -> str:
     "The lessons by series, then what else lies beside them."
     parts = [
         "# Learn",
-        "> Webinars that check themselves: a question, something to touch, something to try, a quiz.",
+        "> Webinars that check themselves: a question, interactive figures, exercises, a quiz.",
         HOW_TO_DO,
     ]
     for series, title in SERIES.items():
@@ -335,7 +391,8 @@ def data_index(cards: dict[str, dict[str, Any]]) -> str:
     ]
     told = (
         "No row of a real patient is kept in this project. The cards tell where the "
-        "tables come from; they are read from there, on your computer."
+        "tables come from; they are read from there, on your computer. What of them is real and what "
+        "is simulated, licences and citations: [Cohorts, licences, citations](../howto/12_cohorts.ipynb)."
     )
     return (
         "\n\n".join(

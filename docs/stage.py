@@ -1,4 +1,7 @@
-"""Make the site's pages from notebooks, data-set cards and modules. Everything in the target folder is written here; nothing is executed."""
+"""Make the site's pages from notebooks, data-set cards and modules.
+
+Everything in the target folder is written here; nothing is executed.
+"""
 
 import base64
 import copy
@@ -60,7 +63,16 @@ PLACES = {
     "nbs/howto": "howto/index.md",
     "nbs/index.ipynb": "index.ipynb",
     "LICENSE": "licence.md",
+    "README.md": "index.ipynb",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
 }
+BESIDE = (
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+)  # pages that lie in the repository's root
 
 
 def slug(title: str) -> str:
@@ -430,7 +442,7 @@ def stage_lessons(stage: Stage) -> None:
 
 
 def stage_rest(stage: Stage) -> None:
-    "Data, how-to, licence, front page."
+    "Data, how-to, licence, what contributors read, front page."
     cards = {
         path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))
         for path in sorted((ROOT / "datasets").glob("*/card.toml"))
@@ -453,6 +465,9 @@ def stage_rest(stage: Stage) -> None:
     stage.pages["licence.md"] = (
         f"---\norphan: true\n---\n# Licence\n\n```text\n{(ROOT / 'LICENSE').read_text(encoding='utf-8')}\n```\n"
     )
+    for name in BESIDE:
+        text = on_site((ROOT / name).read_text(encoding="utf-8"))
+        stage.pages[name.lower()] = f"---\norphan: true\n---\n{text}"
     stage.notebook("index.ipynb", front_page(list(stage.pages)))
 
 

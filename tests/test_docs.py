@@ -1,6 +1,8 @@
-"""The site: built once without a warning, every link leads somewhere, nothing is asked of another host, everybody can read it, and no answer leaks.
+"""The site: built once without a warning, every link leads somewhere, nothing is asked of another host, everybody can
+read it, and no answer leaks.
 
-GENOMED_SITE names a folder with a built site (`make docs` leaves one in docs/_build/html); without it the site is built here, from nothing.
+GENOMED_SITE names a folder with a built site (`make docs` leaves one in docs/_build/html); without it the site is built
+here, from nothing.
 """
 
 import ast
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +31,9 @@ from genomed_workbench.teaching.glossary import terms
 from genomed_workbench.teaching.lesson import lessons, tags
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "docs" / "extensions")]
+import arguments
+import pages as words_of_pages
 import stage
 
 LESSONS = {
@@ -51,8 +56,14 @@ KINDS = [
     "howto/01_bring_your_file.html",
     "howto/03_add_a_lesson.html",
     "howto/10_published_table.html",
+    "howto/11_what_leaves_a_hospital.html",
+    "howto/12_cohorts.html",
+    "howto/13_install_and_command_line.html",
     "search.html",
     "licence.html",
+    "contributing.html",
+    "changelog.html",
+    "security.html",
 ]
 OUTSIDE = ("http:", "https:", "mailto:")
 
@@ -197,6 +208,98 @@ def test_anchors_and_links():
         stage.on_site("[a](nbs/library) [b](nbs/webinars/x.ipynb) [c](LICENSE) [d](https://x.org)")
         == "[a](library/index.md) [b](webinars/x.ipynb) [c](licence.md) [d](https://x.org)"
     )
+    assert (
+        stage.on_site("[a](README.md) [b](CONTRIBUTING.md)")
+        == "[a](index.ipynb) [b](contributing.md)"
+    )
+
+
+DOCSTRING = """Merge cells_ until each *level* has `min_cell` patients
+or more, see doi:10.1002/sim.4154.
+It returns:
+- a table_
+- and a
+  remark
+Raises an error.
+
+    indented words
+
+Example
+>>> import genomed_workbench as gw
+>>> gw.load_cohort("made-up-aml").n  # *stars* stay
+240
+>>> [x_ for x_ in (1, 2)]
+[1, 2]
+
+A word * after it.
+"""
+
+
+def test_examples_of_docstrings_stay_as_they_are():
+    assert arguments.as_rst(DOCSTRING.splitlines()) == [
+        r"Merge cells\_ until each \*level\* has `min_cell` patients",
+        "or more, see `doi:10.1002/sim.4154 <https://doi.org/10.1002/sim.4154>`__.",
+        "It returns:",
+        "",
+        r"- a table\_",
+        "- and a",
+        "  remark",
+        "",
+        "Raises an error.",
+        "",
+        "    indented words",
+        "",
+        ".. rubric:: Example",
+        "",
+        ">>> import genomed_workbench as gw",
+        '>>> gw.load_cohort("made-up-aml").n  # *stars* stay',
+        "240",
+        ">>> [x_ for x_ in (1, 2)]",
+        "[1, 2]",
+        "",
+        r"A word \* after it.",
+        "",
+    ]
+
+
+def test_such_a_docstring_is_drawn_without_a_warning():
+    "By docutils itself: a list, an indented text and an example follow without blank lines."
+    from docutils.core import publish_doctree
+    from docutils.nodes import block_quote, bullet_list, doctest_block, rubric
+
+    text = "\n".join(arguments.as_rst(DOCSTRING.splitlines()))
+    tree = publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
+    assert [len(list(tree.findall(kind))) for kind in (bullet_list, block_quote, rubric)] == [1] * 3
+    (example,) = tree.findall(doctest_block)
+    assert example.astext().startswith(">>> import") and example.astext().endswith("[1, 2]")
+
+
+def test_the_overview_of_names_shows_the_whole_first_sentence():
+    def told():
+        """A sentence that goes on
+        in the next line.
+
+        More of it.
+        """
+
+    assert words_of_pages.first_line(told) == "A sentence that goes on in the next line."
+
+
+@pytest.mark.parametrize("path", ["CONTRIBUTING.md", "nbs/howto/04_develop.ipynb"])
+def test_the_rooms_are_those_that_import_linter_holds_apart(path):
+    "Layer by layer, as pyproject.toml orders them; rooms to come need not be named."
+    text = (ROOT / path).read_text(encoding="utf-8")
+    if path.endswith(".ipynb"):
+        text = "\n".join(cell.source for cell in nbformat.reads(text, 4).cells)
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, flags=re.MULTILINE)
+    there = [set(re.findall(r"`([a-z_]+)`", rooms.partition("; to come")[0])) for _, rooms in rows]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contract["contracts"][0]["layers"]
+    expected = [
+        {r for r in map(str.strip, layer.split("|")) if not r.startswith("(")} for layer in layers
+    ]
+    assert there == expected
+    assert [int(number) for number, _ in rows] == list(range(len(layers), 0, -1))
 
 
 # the site

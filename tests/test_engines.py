@@ -19,7 +19,6 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import genomed_workbench as gw
 from genomed_workbench.federation import engines
-from genomed_workbench.federation import run as run_module
 from genomed_workbench.federation.engines import (
     InProcessGrid,
     Recorder,

@@ -95,9 +95,9 @@ def _imported(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
                 yield place, name.name
                 modules[name.asname or name.name] = f"{place}.{name.name}"
     for node in nodes:
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if (place := modules.get(node.value.id)) in MODULES:
-                yield place, node.attr
+        of_name = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if of_name and (place := modules.get(node.value.id)) in MODULES:
+            yield place, node.attr
 
 
 def defined(module: str) -> set[str]:

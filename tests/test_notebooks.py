@@ -29,6 +29,11 @@ NOTEBOOKS = sorted(
     if ".ipynb_checkpoints" not in p.parts
 )
 INDEX = "nbs/index.ipynb"
+DISCLOSED = "nbs/howto/11_what_leaves_a_hospital.ipynb"
+BRING, COMMANDS = (
+    "nbs/howto/01_bring_your_file.ipynb",
+    "nbs/howto/13_install_and_command_line.ipynb",
+)
 LESSONS = {
     str(Path("nbs", "webinars", one.path.relative_to(lesson_folder())))
     for one in lessons().values()
@@ -83,7 +88,11 @@ def outputs_of(notebook: nbformat.NotebookNode) -> list:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=needs_real) if n == INDEX else n for n in NOTEBOOKS if n not in LESSONS],
+    [
+        pytest.param(n, marks=needs_real) if n in (INDEX, DISCLOSED) else n
+        for n in NOTEBOOKS
+        if n not in LESSONS
+    ],
 )
 def test_it_runs_from_top_to_bottom(name, copy_of_nbs, execute):
     done = execute(stored(name), (copy_of_nbs / name).parent)
@@ -96,6 +105,16 @@ def test_it_runs_from_top_to_bottom(name, copy_of_nbs, execute):
             atol=0.005,
             err_msg="the numbers on the front page are not those that its code computes: make run-notebooks readme",
         )
+    if name == DISCLOSED:
+        found, expected = (tables_of(outputs_of(nb)) for nb in (done, stored(name)))
+        assert len(expected) > 4 and found == expected, (
+            "what the page says of the numbers that leave is not what its code computes: make run-notebooks"
+        )
+
+
+def tables_of(outputs: list) -> list[str]:
+    "The tables that outputs show."
+    return [out["data"]["text/html"] for out in outputs if "text/html" in out.get("data", {})]
 
 
 def decimals(text: str) -> list[float]:
@@ -198,6 +217,29 @@ def test_the_readme_is_what_the_index_renders_to():
     assert done.returncode == 0, done.stderr
 
 
+def words_of(name: str) -> str:
+    "What a page says beside its code: the README, or the Markdown of a notebook."
+    if not name.endswith(".ipynb"):
+        return (ROOT / name).read_text(encoding="utf-8")
+    return "\n\n".join(cell.source for cell in stored(name).cells if cell.cell_type == "markdown")
+
+
+def test_the_readme_is_short():
+    "A first reader's ten minutes: at most 700 words, code and output included; five links to read on."
+    text = README.read_text(encoding="utf-8")
+    assert len(text.split()) <= 700
+    on = re.search(r"^## Where to read on\n(.*?)^## ", text, flags=re.MULTILINE | re.DOTALL).group(
+        1
+    )
+    assert len(re.findall(r"^- \[", on, flags=re.MULTILINE)) == 5
+
+
+def test_the_readme_says_the_truth_about_privacy():
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    assert "nothing in training is refused yet" in text and "can reveal those patients" in text
+    assert "no single prediction" not in text.lower()
+
+
 def test_the_readme_keeps_its_promises():
     "Its links and pictures exist, its make targets and its commands too."
     text = README.read_text(encoding="utf-8")
@@ -206,15 +248,38 @@ def test_the_readme_keeps_its_promises():
     assert (ROOT / "nbs/images/demo.png").stat().st_size < 150_000 and re.search(
         r"!\[[^\]]*C-index[^\]]*interval[^\]]*\]\(nbs/images/demo\.png\)", text
     )
-    targets = set(
-        re.findall(r"\bmake ([a-z-]+)", text.replace("Python 3.11 or newer and `make`", ""))
+    assert {"demo", "test", "test-all", "lab"} <= targets_of("README.md")
+
+
+def targets_of(name: str) -> set[str]:
+    "The make targets that a page names as code."
+    text = words_of(name)
+    inline, blocks = (
+        re.findall(r"`make ([a-z-]+)`", text),
+        re.findall(r"^make ([a-z-]+)", text, re.M),
     )
+    return {*inline, *blocks}
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "nbs/howto/04_develop.ipynb", COMMANDS]
+)
+def test_the_make_targets_that_a_page_names_exist(name):
     makefile = (ROOT / "Makefile").read_text()
-    assert {"demo", "test", "lab"} <= targets and not [
-        t for t in targets - {"downloads"} if not re.search(rf"^{t}:", makefile, flags=re.MULTILINE)
+    targets = targets_of(name)
+    assert targets and not [
+        t for t in targets if not re.search(rf"^{t}:", makefile, flags=re.MULTILINE)
     ]
+
+
+@pytest.mark.parametrize("name", ["README.md", BRING, COMMANDS])
+def test_the_commands_that_a_page_names_exist(name):
     genomed = Path(sys.executable).parent / "genomed"
-    for command in sorted(set(re.findall(r"^genomed ([a-z]+)", text, flags=re.MULTILINE))):
+    named = re.findall(
+        r"^(?:\| `|\.venv/bin/)?genomed ([a-z]+)", words_of(name), flags=re.MULTILINE
+    )
+    assert named
+    for command in sorted(set(named)):
         assert (
             subprocess.run(
                 [genomed, command, "--help"], capture_output=True, check=False
@@ -223,10 +288,19 @@ def test_the_readme_keeps_its_promises():
         ), command
 
 
+def test_the_page_of_commands_leaves_none_out():
+    from typer.main import get_command
+
+    from genomed_workbench.cli.app import app
+
+    named = set(re.findall(r"^\| `genomed ([a-z]+)", words_of(COMMANDS), flags=re.MULTILINE))
+    assert named == set(get_command(app).commands)
+
+
 @pytest.mark.slow
-def test_the_readme_reads_a_file():
-    "The lines on bringing a file work as they stand."
-    text = README.read_text(encoding="utf-8")
+def test_the_lines_on_bringing_a_file_work():
+    "As they stand on the how-to page; the README has the same command."
+    text = words_of(BRING)
     block = re.search(
         r"```python\n(cohort = gw\.read_cohort\(.*?)```", text, flags=re.DOTALL
     ).group(1)
@@ -237,9 +311,16 @@ def test_the_readme_reads_a_file():
     assert subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.startswith("400 ('age'")
-    command = re.search(r"^genomed (run datasets/.*)$", text, flags=re.MULTILINE).group(1).split()
+    command = re.search(r"^genomed (run datasets/.*)$", text, flags=re.MULTILINE).group(1)
+    assert f"\n.venv/bin/genomed {command}\n" in README.read_text(encoding="utf-8")
     done = subprocess.run(
-        [Path(sys.executable).parent / "genomed", *command, "--repeats", "2", "--json"],
+        [
+            Path(sys.executable).parent / "genomed",
+            *command.split(),
+            "--repeats",
+            "2",
+            "--json",
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -6,6 +6,7 @@ import ast
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -43,6 +44,42 @@ def python(code: str, executable: str = sys.executable, **env: str) -> str:
 
 def test_the_version_is_written_once():
     assert gw.__version__ == settings()["version"]
+
+
+def test_citation_and_changelog_tell_the_same_version():
+    "Below *Unreleased* the changelog begins with the version of settings.ini."
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, flags=re.MULTILINE) == [settings()["version"]]
+    heads = re.findall(r"^## \[(.+?)\]", changelog, flags=re.MULTILINE)
+    assert heads[:2] == ["Unreleased", settings()["version"]]
+    assert f"license: {settings()['license']}" in citation
+
+
+def test_the_changelog_tells_every_renamed_public_name():
+    table = (PACKAGE / "output" / "renamed.py").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    new_names = set(re.findall(r'"[\w.]+:\w+": "[\w.]+:(\w+)"', table))
+    assert new_names
+    for name in new_names & set(gw.__all__):
+        assert f"`gw.{name}`" in changelog, name
+
+
+def test_the_files_for_contributors_can_be_read():
+    "Issue forms, hooks and citation are YAML with what their readers require."
+    yaml = pytest.importorskip("yaml")
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    read = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in forms}
+    assert set(read) == {"bug.yml", "feature.yml", "cohort_file.yml", "config.yml"}
+    for name in set(read) - {"config.yml"}:
+        assert {"name", "description", "body"} <= set(read[name])
+        ids = [part["id"] for part in read[name]["body"] if part["type"] != "markdown"]
+        assert ids and len(ids) == len(set(ids))
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cff)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
+    assert "nbdev-clean" in {hook["id"] for hook in hooks["repos"][0]["hooks"]}
 
 
 def test_every_public_name_exists_and_has_a_docstring():

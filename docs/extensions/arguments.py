@@ -10,6 +10,7 @@ from fastcore.docments import docments
 from sphinx.application import Sphinx
 
 NOTHING = inspect.Parameter.empty
+BULLET = re.compile(r"\s*(?:[-*+]|\d+[.)]) +(?=\S)")
 DOI = re.compile(r"(?<![/`\w])doi:\s?(10\.\d{4,9}/[^\s,]*[^\s,.;:)])(\)*)")
 
 
@@ -52,6 +53,58 @@ def escaped(text: str) -> str:
         for part in words
     ]
     return DOI.sub(r"`doi:\1 <https://doi.org/\1>`__\2", "".join(kept))
+
+
+def blocks(lines: list[str]) -> list[list[str]]:
+    "The parts of a docstring: blank lines separate them; an example, a list and an indented text begin anew."
+    found: list[list[str]] = [[]]
+    for line in lines:
+        if not line.strip() or (found[-1] and begins_anew(found[-1], line)):
+            found.append([])
+        if line.strip():
+            found[-1].append(line)
+    return [block for block in found if block]
+
+
+def begins_anew(block: list[str], line: str) -> bool:
+    "True where a line does not belong to the block above it, although no blank line separates them."
+    if is_example(block):
+        return False
+    if line.lstrip().startswith(">>>"):
+        return True
+    if BULLET.match(block[0]):
+        return not BULLET.match(line) and indent(line) <= indent(block[0])
+    return bool(BULLET.match(line)) or indent(line) != indent(block[-1])
+
+
+def indent(line: str) -> int:
+    "Spaces before the first word."
+    return len(line) - len(line.lstrip())
+
+
+def is_example(block: list[str]) -> bool:
+    "True for a doctest: its code and its output."
+    return bool(block) and block[0].lstrip().startswith(">>>")
+
+
+def prose(block: list[str]) -> list[str]:
+    "A paragraph or a list with its words escaped; the word Example alone heads what follows."
+    if [line.strip() for line in block] in (["Example"], ["Examples"]):
+        return [".. rubric:: Example"]
+    marks = [found[0] if (found := BULLET.match(line)) else "" for line in block]
+    if not marks[0]:
+        marks = [""] * len(block)
+    rest = [line[len(mark) :] for line, mark in zip(block, marks, strict=True)]
+    words = escaped("\n".join(rest)).split("\n")
+    return [mark.replace("*", "-") + line for mark, line in zip(marks, words, strict=True)]
+
+
+def as_rst(lines: list[str]) -> list[str]:
+    "A docstring as reStructuredText: paragraphs escaped, examples as they stand and drawn as code."
+    told: list[str] = []
+    for block in blocks(lines):
+        told += [*(block if is_example(block) else prose(block)), ""]
+    return told
 
 
 def explained(thing: Any) -> dict[str, dict[str, Any]]:
@@ -133,7 +186,7 @@ def tell(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: lis
     if what == "module":
         lines.clear()  # the page begins with it
     if what in ("class", "exception", "method", "function", "property", "attribute", "data"):
-        lines[:] = [escaped(line) for line in lines]
+        lines[:] = as_rst(lines)
     if what in ("class", "exception"):
         lines += parents(thing)
     if what in ("class", "exception", "method", "function"):
