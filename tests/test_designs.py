@@ -1,6 +1,8 @@
-"""Leave one hospital out, folds inside hospitals, one hospital more, and two learners on the same patients.
+"""Leave one hospital out, folds inside hospitals, one hospital more, and two learners on the same
+patients.
 
-Oracles: lifelines' stratified Cox with scikit-survival's C-index by hand, the formula of Nadeau and Bengio written out, and identities.
+Oracles: lifelines' stratified Cox with scikit-survival's C-index by hand, the formula of Nadeau and
+Bengio written out, and identities.
 """
 
 import numpy as np

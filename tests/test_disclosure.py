@@ -1,8 +1,10 @@
-"""How many patients stand behind each number that leaves a site, counted by changing patients, not by reading declarations.
+"""How many patients stand behind each number that leaves a site, counted by changing patients, not
+by reading declarations.
 
-The oracle is the release itself: leave a patient out, or change their covariates, time or event, ask again, and see which of the
-released numbers are different. A number's patients are those who can change it; the declaration must never say more than that.
-Three counts are taken, each of which must reach the declared number wherever it is not zero:
+The oracle is the release itself: leave a patient out, or change their covariates, time or event,
+ask again, and see which of the released numbers are different. A number's patients are those who
+can change it; the declaration must never say more than that. Three counts are taken, each of which
+must reach the declared number wherever it is not zero:
 
 - present: patients without whom, or with whose covariates changed, the number would be another,
 - covariates: patients whose covariates matter to it,
@@ -856,8 +858,10 @@ def boosted(objective):
     ids=["cox, 12 patients", "aft, 12 patients", "cox, 30 patients"],
 )
 def test_values_at_the_leaves_of_a_boosted_tree_are_declared(objective, site):
-    """Every value that a tree holds. Which feature a question asks about, and where, is the outcome of a choice among all patients at the question,
-    which most single patients cannot turn; that they are at least as many as declared is counted in the next test."""
+    """Every value that a tree holds. Which feature a question asks about, and where, is the outcome
+    of a choice among all patients at the question, which most single patients cannot turn; that
+    they are at least as many as declared is counted in the next test.
+    """
     release = learner_release(boosted(objective), "grow", boosted_state(), np.arange(site[0]) % 3)
     used = release(changed_sites(site)[0])["value"][0] != 0
     values = derived("values at leaves", release, lambda r: (r["value"][0][used], r["value"][1]))

@@ -1,7 +1,9 @@
-"""The experiment runner: strict reading, resuming after a kill, one table whatever happened on the way, failures, the lock, MLflow.
+"""The experiment runner: strict reading, resuming after a kill, one table whatever happened on the
+way, failures, the lock, MLflow.
 
-Oracles: `gw.compare` for the numbers of a cell (an identity: same cohort, split and learner), an undisturbed run for one that was
-killed (byte for byte), Nadeau and Bengio's formula written out for the intervals, MLflow's own client for what was logged.
+Oracles: `gw.compare` for the numbers of a cell (an identity: same cohort, split and learner), an
+undisturbed run for one that was killed (byte for byte), Nadeau and Bengio's formula written out for
+the intervals, MLflow's own client for what was logged.
 """
 
 import json

@@ -1,7 +1,9 @@
-"""Federated statistics: equal to the pooled ones where they must be, between two bounds where they cannot, and no number about a few patients.
+"""Federated statistics: equal to the pooled ones where they must be, between two bounds where they
+cannot, and no number about a few patients.
 
-Oracles: lifelines, the package tableone, pandas, R's `survival` (tests/oracles/survival, made by make.R), the patients in one place,
-and the release itself, asked again after each patient was left out or changed.
+Oracles: lifelines, the package tableone, pandas, R's `survival` (tests/oracles/survival, made by
+make.R), the patients in one place, and the release itself, asked again after each patient was left
+out or changed.
 """
 
 import itertools
@@ -544,7 +546,7 @@ def test_correlations_are_those_of_pandas(made_up):
 
 
 SETTINGS = {
-    "least": LEAST,
+    "min_cell": LEAST,
     "disclosure": "protected",
     "outcome": json.dumps({"time": "years", "event": "died"}),
     "by": "null",
@@ -666,10 +668,12 @@ def different(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> di
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("n,seed", [(14, 1), (26, 4)])
 def test_no_number_hangs_on_a_few_patients(query, n, seed):
-    """Every released number that anybody can change: at least five can, and at least as many as are said to stand behind its record.
+    """Every released number that anybody can change: at least five can, and at least as many as are
+    said to stand behind its record.
 
-    How many groups there are (records "lines" and "groups") follows from where they begin; it is looked at as one with the rest of its record,
-    and where it is another, the groups cannot be compared one by one: all of them are different.
+    How many groups there are (records "lines" and "groups") follows from where they begin; it is
+    looked at as one with the rest of its record, and where it is another, the groups cannot be
+    compared one by one: all of them are different.
     """
     frame = frame_of(n, seed)
     before, behind = released(query, frame)

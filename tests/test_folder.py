@@ -482,7 +482,7 @@ def test_a_broken_progress_file_is_put_aside_and_said(package, mine):
 SCRIPT = """
     import os, signal, sys, time
     from pathlib import Path
-    from genomed_workbench.learn import folder as kit, lesson as source
+    from genomed_workbench.teaching import folder as kit, lesson as source
     package, mine, version, after = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     kit.lesson_folder = source.lesson_folder = lambda: package
     kit.own_version = lambda: version

@@ -1,6 +1,8 @@
-"""Do the hospitals' tables fit together: planted differences are found, alike hospitals give no alarm, and nothing finer than a group of patients leaves.
+"""Do the hospitals' tables fit together: planted differences are found, alike hospitals give no
+alarm, and nothing finer than a group of patients leaves.
 
-Oracles: the patients themselves, counted with numpy; the release, asked again after one patient was changed; splits of one cohort at random.
+Oracles: the patients themselves, counted with numpy; the release, asked again after one patient was
+changed; splits of one cohort at random.
 """
 
 import itertools
@@ -175,14 +177,16 @@ def answers_of(
         recorder = Recorder(
             InProcessGrid(app, 1), ["A"], harmony_module.DECLARED | harmony_module.COUNTED
         )
-        first = recorder.ask("query.names", {}, columns=json.dumps(list(frame)), least=least)[
+        first = recorder.ask("query.names", {}, columns=json.dumps(list(frame)), min_cell=least)[
             0
         ].content
         said = json.loads(first["config"]["levels"])
         asked = names or {
             c: (v if frame[c].dtype.kind not in "biuf" else v or None) for c, v in said.items()
         }
-        second = recorder.ask("query.counts", {}, columns=json.dumps(asked), least=least)[0].content
+        second = recorder.ask("query.counts", {}, columns=json.dumps(asked), min_cell=least)[
+            0
+        ].content
     return (
         said,
         from_record(second["arrays"]),
@@ -294,7 +298,7 @@ def test_a_site_forms_no_smaller_groups_than_its_own_floor(least):
         answers_of(frame_of(30), least)
 
 
-@pytest.mark.parametrize("second", [{"least": 6}, {"columns": json.dumps({"age": ["70"]})}])
+@pytest.mark.parametrize("second", [{"min_cell": 6}, {"columns": json.dumps({"age": ["70"]})}])
 def test_a_site_does_not_count_its_patients_twice_in_other_groups(second):
     site = gw.Site("A", cohort_of_frame(frame_of(40)), np.arange(40), np.arange(0), 0)
     grid = InProcessGrid(client_app(gw.CoxPH(), lambda context: site, harmony_module.QUERIES), 1)
@@ -309,7 +313,7 @@ def test_a_site_does_not_count_its_patients_twice_in_other_groups(second):
             )
         )
 
-    first = {"columns": json.dumps({"age": None}), "least": 5}
+    first = {"columns": json.dumps({"age": None}), "min_cell": 5}
     with task_identity():
         assert not ask(**first).has_error() and not ask(**first).has_error()
         assert "so only the first is given" in ask(**(first | second)).error.reason

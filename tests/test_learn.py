@@ -154,11 +154,14 @@ def test_a_wrong_header_is_an_error_in_words(change, words):
 KEY = """
 from math import fsum
 lesson.key("mean", right=lambda: fsum(ages)/len(ages), within=0.01, hints=["Add.", "Divide."],
-           wrong={"You forgot to divide.": lambda: fsum(ages), "That is the largest.": lambda: max(ages)}, because="The sum over how many.")
+           wrong={"You forgot to divide.": lambda: fsum(ages), "That is the largest.": lambda: max(ages)},
+           because="The sum over how many.")
 """
 FUNCTION_KEY = """
-lesson.key("older", right=lambda ages, limit: [a for a in ages if a > limit], hints=["Compare.", "Collect."], inputs=lambda rng: (rng.integers(20, 90, 8).tolist(), 60),
-           wrong={"Those at the limit are not older.": lambda ages, limit: [a for a in ages if a >= limit], "These are the younger.": lambda ages, limit: [a for a in ages if a <= limit]})
+lesson.key("older", right=lambda ages, limit: [a for a in ages if a > limit], hints=["Compare.", "Collect."],
+           inputs=lambda rng: (rng.integers(20, 90, 8).tolist(), 60),
+           wrong={"Those at the limit are not older.": lambda ages, limit: [a for a in ages if a >= limit],
+                  "These are the younger.": lambda ages, limit: [a for a in ages if a <= limit]})
 """
 
 

@@ -28,8 +28,11 @@ series = 0
 number = 7
 needs = []
 topics = ["learn"]"""
-KEY = """lesson.key("share", right=lambda: deaths/patients, wrong={"You counted who lives.": lambda: 1 - deaths/patients, "This is how many: p < 1 & more.": lambda: deaths},
-           wrong_if={"More than all?": lambda answer: answer > 1}, hints=["How many died?", "Of how many?"], because="Deaths over patients.")"""
+KEY = """lesson.key("share", right=lambda: deaths/patients,
+           wrong={"You counted who lives.": lambda: 1 - deaths/patients,
+                  "This is how many: p < 1 & more.": lambda: deaths},
+           wrong_if={"More than all?": lambda answer: answer > 1}, hints=["How many died?", "Of how many?"],
+           because="Deaths over patients.")"""
 TEACH = (
     'minutes = 5\nsay = ["Ask the room first: what is $d/n$?", "Wait."]\nmistakes '
     '= ["Share and number are mixed up; *never* mind."]'
@@ -328,9 +331,12 @@ def opened(page, written):
     return show
 
 
-ROOM = """() => { const s = Reveal.getCurrentSlide(), inner = s.querySelector('.inner'), box = inner.getBoundingClientRect();
-  return { title: inner.firstElementChild.textContent, number: Reveal.getSlides().indexOf(s), high: inner.offsetHeight - (s.clientHeight - 88), wide: inner.scrollWidth - inner.clientWidth,
-           below: box.bottom - innerHeight, type: parseFloat(s.style.fontSize), pictures: [...s.querySelectorAll('img')].map(p => [p.clientWidth, p.clientHeight]) }; }"""
+ROOM = """() => {
+  const s = Reveal.getCurrentSlide(), inner = s.querySelector('.inner'), box = inner.getBoundingClientRect();
+  return { title: inner.firstElementChild.textContent, number: Reveal.getSlides().indexOf(s),
+           high: inner.offsetHeight - (s.clientHeight - 88), wide: inner.scrollWidth - inner.clientWidth,
+           below: box.bottom - innerHeight, type: parseFloat(s.style.fontSize),
+           pictures: [...s.querySelectorAll('img')].map(p => [p.clientWidth, p.clientHeight]) }; }"""
 
 
 @pytest.mark.slow

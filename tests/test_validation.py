@@ -1,7 +1,9 @@
-"""Federated validation: what comes back from sums equals what one pooled table gives, and no number is about fewer patients than declared.
+"""Federated validation: what comes back from sums equals what one pooled table gives, and no number
+is about fewer patients than declared.
 
-Oracles: the pure functions of the statistics room on one table with the hospital as stratum (themselves held against R and scikit-survival in
-test_performance), brute-force pair counts, and the perturbation of single patients for the disclosure (as in test_disclosure).
+Oracles: the pure functions of the statistics room on one table with the hospital as stratum
+(themselves held against R and scikit-survival in test_performance), brute-force pair counts, and
+the perturbation of single patients for the disclosure (as in test_disclosure).
 """
 
 from itertools import pairwise

@@ -35,35 +35,34 @@ from ..statistics.groups import groups
 # %% ../../nbs/library/analytics/02_asking.ipynb #a0672745
 def merge_cells(
     counts: np.ndarray,  # patients by level and cell, shape (levels, cells)
-    least: int,  # fewest patients of each level in a group
+    min_cell: int,  # fewest patients of each level in a group
 ) -> np.ndarray:  # number of the group that each cell belongs to, shape (cells,)
-    """Neighbouring cells joined as they would be for all patients, and further until each level has
-    enough in each group.
-    """
-    base = groups(counts.sum(axis=0)[None], least)[0]
+    "Merge adjacent cells as for all patients, then until every level has at least `min_cell` patients."
+    base: np.ndarray = groups(counts.sum(axis=0)[None], min_cell)[0]
     sums = np.array([np.bincount(base, weights=row) for row in counts if row.any()])
     if not len(sums):
         return np.zeros_like(base)
     ids, held, now = np.zeros(sums.shape[1], int), np.zeros(len(sums)), 0
     for j, column in enumerate(sums.T):
-        if (held >= least).all():
+        if (held >= min_cell).all():
             held, now = np.zeros(len(sums)), now + 1
         held, ids[j] = held + column, now
-    if not (held >= least).all():
+    if not (held >= min_cell).all():
         ids = np.minimum(ids, max(now - 1, 0))
-    return ids[base]
+    joined: np.ndarray = ids[base]
+    return joined
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #8e48c9e3
 def disclosable_levels(
     counts: np.ndarray,  # patients by level and kind (such as: events, last seen), shape (levels, kinds)
-    least: int,
+    min_cell: int,
 ) -> np.ndarray:  # True for a level that may be told apart, shape (levels,)
-    "Levels whose counts, like those of all other patients together, are each zero or at least `least`."
+    "Levels whose counts, and those of the remaining patients, are zero or at least `min_cell`."
 
     def small(c: np.ndarray) -> Any:
-        return ((c > 0) & (c < least)).any(axis=-1)
+        return ((c > 0) & (c < min_cell)).any(axis=-1)
 
-    apart = ~small(counts)
+    apart: np.ndarray = ~small(counts)
     while apart.any() and small(counts[~apart].sum(axis=0)):
         apart[np.flatnonzero(apart)[counts[apart].sum(axis=1).argmin()]] = False
     return apart
@@ -73,11 +72,12 @@ def in_levels(
     values: pd.Series | None,  # of one site; None: nobody is told apart
     names: Sequence[str],  # of the levels
 ) -> np.ndarray:  # place of each patient's level, len(names) for unknown and other ones, shape (n,)
-    "Which level each patient has."
+    "Index of each patient's level."
     if values is None:
         return np.zeros(0, int)
     place = {name: i for i, name in enumerate(names)}
-    return names_of(values).map(place).fillna(len(names)).to_numpy(int)
+    level: np.ndarray = names_of(values).map(place).fillna(len(names)).to_numpy(int)
+    return level
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #09879c4f
 _DISCLOSURES = ("protected", "simulation")
@@ -86,9 +86,13 @@ _DISCLOSURES = ("protected", "simulation")
 def cell_size(
     site: Site,
     context: Context,
-    config: Any,  # of the message: least, disclosure
+    config: Any,  # of the message: min_cell, disclosure
 ) -> int:
-    "The fewest patients in a group that this site agrees to; 1 in a simulation."
+    """Smallest cell for an answer of this site; 1 in a simulation.
+
+    Raises DisclosureError for a simulation at a real site, for a cell below the site's floor, and
+    for another cell than in an earlier question.
+    """
     if config["disclosure"] == "simulation":
         if not site.simulated:
             raise DisclosureError(
@@ -96,18 +100,18 @@ def cell_size(
                 "groups only. Ask with disclosure='protected'"
             )
         return 1
-    least = check_min_cell(config["least"])
-    check_repeat_query(site, context, "the smallest cell", least)
-    return least
+    min_cell = check_min_cell(config["min_cell"])
+    check_repeat_query(site, context, "the smallest cell", min_cell)
+    return min_cell
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #b437c4b0
 def all_rows(
     site: Site,
-    least: int = 1,
+    min_cell: int = 1,
 ) -> pd.DataFrame:
-    "All rows of a site, training and test; none where they are fewer than a group."
+    "Training and test rows of a site; empty if there are fewer than `min_cell`."
     rows = np.sort(np.concatenate([site.train_rows, site.test_rows]))
-    return site.cohort.frame.iloc[rows if len(rows) >= least else rows[:0]]
+    return site.cohort.frame.iloc[rows if len(rows) >= min_cell else rows[:0]]
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #1d7cc32e
 def _smallest_cut(
@@ -116,8 +120,10 @@ def _smallest_cut(
 ) -> (
     float
 ):  # the smallest number of patients through whom a part can be cut off; infinity if enough or none
-    """The smallest cut of what hangs together: as much flows between the two parts, and no more (Ford
-    and Fulkerson 1956, doi:10.4153/CJM-1956-045-5).
+    """Minimum cut of the graph of groups, by maximum flow.
+
+    Ford and Fulkerson 1956, doi:10.4153/CJM-1956-045-5. Groups are nodes and shared patients are
+    weights; edges of `enough` or more are contracted first.
     """
     never = connected_components(csr_array(shared >= enough), directed=False)[
         1
@@ -141,7 +147,7 @@ def fewest_between(
     second: np.ndarray,
     enough: float,
 ) -> float:  # infinity where every difference is about enough patients
-    "Fewest patients whom two divisions single out by subtraction."
+    "Fewest patients that the difference of two groupings isolates."
     both = (first >= 0) & (second >= 0)
     (a, i), (b, j) = (np.unique(x[both], return_inverse=True) for x in (first, second))
     W = np.zeros((len(a) + len(b),) * 2)
@@ -156,9 +162,9 @@ def check_differencing(
     divisions: dict[
         str, np.ndarray
     ],  # what is told of the groups -> group of each row of `all_rows`, -1 for those who are left out
-    least: int,
+    min_cell: int,
 ) -> None:
-    "Refuse an answer by groups if a difference to an earlier one would be about fewer than `least` patients."
+    "Refuse a grouping whose difference from an earlier one isolates fewer than `min_cell` patients."
     memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
     rows = np.concatenate([site.train_rows, site.test_rows])
     kept_as = {
@@ -169,7 +175,7 @@ def check_differencing(
     for kept in (site.asked, memory):
         for what, group in kept_as.items():
             for other, before in json.loads(kept.get(what, "[]")):
-                if (few := fewest_between(np.array(before), np.array(group), least)) < least:
+                if (few := fewest_between(np.array(before), np.array(group), min_cell)) < min_cell:
                     raise DisclosureError(
                         f"groups by {by} were asked for after groups by {other}; from both answers it "
                         "would follow what is told of "
@@ -189,7 +195,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Reply:
-    "What one site answered."
+    "Answer of one site."
 
     arrays: dict[str, np.ndarray]
     texts: Any  # names, read from JSON; None where there are none
@@ -197,7 +203,7 @@ class Reply:
 
     @classmethod
     def of(cls, content: Any) -> "Reply":
-        "Read a message."
+        "Read the answer from a message."
         texts = json.loads(content["config"]["levels"]) if "config" in content else None
         return cls(from_record(content["arrays"]), texts, int(content["metrics"]["num-examples"]))
 
@@ -207,7 +213,7 @@ AskSites = Callable[..., list[Reply]]  # kind of question, arrays, further setti
 
 @dataclass
 class QueryJob:
-    "A job of questions, over any grid."
+    "A sequence of questions to all sites, over any grid."
 
     federation: Federation
     steps: Callable[[AskSites], Any]
@@ -219,7 +225,7 @@ class QueryJob:
     found: Any = None
 
     def main(self, grid: Grid) -> None:
-        "All questions."
+        "Run the steps and keep their result in `found`."
         self.recorder = Recorder(
             grid,
             list(self.federation.sites),
@@ -232,7 +238,7 @@ class QueryJob:
     def ask(
         self, kind: str, arrays: dict[str, np.ndarray] | None = None, **config: Any
     ) -> list[Reply]:
-        "One question to every site; answers in site order."
+        "Send one question to every site; answers in site order."
         return [
             Reply.of(cast(Any, m.content))
             for m in self.recorder.ask(f"query.{kind}", arrays or {}, **config)
@@ -241,7 +247,7 @@ class QueryJob:
 # %% ../../nbs/library/analytics/02_asking.ipynb #01e2a3ba
 @dataclass(frozen=True)
 class AuditRecord:
-    "How an answer came about."
+    "How an answer was obtained: what left the sites, engine, disclosure and smallest cell."
 
     disclosed: pd.DataFrame  # every kind of value that left a site
     history: pd.DataFrame
@@ -253,7 +259,26 @@ class AuditRecord:
 # %% ../../nbs/library/analytics/02_asking.ipynb #14d55aea
 @dataclass(frozen=True)
 class Answer:
-    "A table, how exact it is, and what left the sites for it."
+    """A table that hospitals answered together, how exact it is, and what left them for it.
+
+    `table` is a DataFrame, `note` says in words how exact it is and which hospitals are in no
+    number, and `disclosed` has one row per kind of value that left a site. Returned by `quantiles`,
+    `missingness`, `correlations`, `median_survival` and `log_rank` of a federation.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> answer = federation.missingness(["age", "npm1"], progress=False)
+    >>> answer.table.loc["npm1", ["n", "least", "most"]]
+                 n  least  most
+    column
+    Overall    400   19.0  27.0
+    Eastfield  120   13.0  13.0
+    Northport  170    6.0   6.0
+    Southgate   75    0.0   4.0
+    Westhaven   35    0.0   4.0
+    """
 
     table: pd.DataFrame
     note: str
@@ -262,14 +287,16 @@ class Answer:
 
     @property
     def disclosed(self) -> pd.DataFrame:
-        "Every kind of value that left a site."
+        "One row per kind of value that left a site."
         return self.books.disclosed
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.table.to_string(float_format='{:.4g}'.format)}\n{self.note}"
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{html.escape(self.title)}</b></p>{self.table.to_html(float_format='{:.4g}'.format, border=0)}<p><small>{html.escape(self.note)}</small></p>"
+        table = self.table.to_html(float_format="{:.4g}".format, border=0)
+        title, note = html.escape(self.title), html.escape(self.note)
+        return f"<p><b>{title}</b></p>{table}<p><small>{note}</small></p>"
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #b1be1c14
 def ask_sites(
@@ -283,7 +310,7 @@ def ask_sites(
     min_cell: int = 5,
     progress: bool | Listener = True,
 ) -> tuple[T, AuditRecord]:
-    "Put questions to all sites on any engine."
+    "Run a sequence of questions to all sites on an engine; returns its result and the audit record."
     check_engine(engine)
     if disclosure not in _DISCLOSURES:
         raise ValueError(f"disclosure={disclosure!r}: expected 'protected' or 'simulation'")
@@ -314,12 +341,12 @@ NAMES = {"levels": "the names of a category that enough patients share"}
 def tell_names(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "The names of each column; none for a number with many values."
-    least = cell_size(site, context, config)
-    rows = all_rows(site, least)
-    names = {c: common_names(rows[c], least) for c in json.loads(config["columns"])}
+    "Query: names of each column that at least `min_cell` patients share; None for a number."
+    min_cell = cell_size(site, context, config)
+    rows = all_rows(site, min_cell)
+    names = {c: common_names(rows[c], min_cell) for c in json.loads(config["columns"])}
     return QueryResult(
-        {"levels": Released(np.empty(0), least if any(names.values()) else len(rows))},
+        {"levels": Released(np.empty(0), min_cell if any(names.values()) else len(rows))},
         NAMES,
         len(rows),
         ConfigRecord({"levels": json.dumps(names)}),
@@ -330,9 +357,9 @@ def names_in(
     ask: AskSites,
     federation: Federation,
     columns: Sequence[str],
-    **how: Any,  # least, disclosure
+    **how: Any,  # min_cell, disclosure
 ) -> dict[str, list[str] | None]:
-    "The names to count by column, None for a number."
+    "Names to count per column, over all sites; None for a number."
     said = ask("names_told", columns=json.dumps(list(columns)), **how)
     return {
         c: asked_names(
@@ -348,7 +375,7 @@ def groups_in(
     by: str | None,
     **how: Any,
 ) -> list[str]:
-    "Names of the groups that patients are compared by; one for everybody."
+    'Names of the groups to compare; ["all"] without a column.'
     if by is None:
         return ["all"]
     names = names_in(ask, federation, [by], **how)[by]
@@ -365,16 +392,16 @@ def groups_in(
 def without_silent(
     federation: Federation,
     told: Sequence[float],  # of each site, how many patients it told of
-    least: int,
+    min_cell: int,
     whom: str = "patients",
 ) -> str:  # empty where every site told something
-    "Which hospitals are in no number, for a note."
+    "Sentence for a note: the hospitals with too few patients to answer."
     silent = [name for name, n in zip(federation.sites, told) if not n]
     if not silent:
         return ""
     names = ", ".join(silent[:6]) + (f" and {len(silent) - 6} more" if len(silent) > 6 else "")
     return (
-        f" Without {names}: fewer than {least} "
+        f" Without {names}: fewer than {min_cell} "
         f"{whom}{' each' if len(silent) > 1 else ''}, who are in no number and no range "
         "here."
     )
@@ -385,7 +412,7 @@ def known_columns(
     columns: Sequence[str],
     what: str,
 ) -> None:
-    "Stop at a column that the cohort lacks."
+    "Raise FederationError for a column that the cohort lacks."
     there = federation.cohort.frame.columns
     lacking = [c for c in columns if c not in there]
     if lacking:
@@ -400,7 +427,7 @@ def check_repeat_query(
     what: str,  # about which the site was asked
     asked: Any,
 ) -> None:
-    "Refuse what could be compared with an answer that was given before."
+    "Refuse a query that differs from an earlier one on the same topic."
     memory: Any = context.state.config_records.setdefault("asked", ConfigRecord())
     text = json.dumps(asked)
     for kept in (site.asked, memory):
@@ -413,5 +440,5 @@ def check_repeat_query(
 
 # %% ../../nbs/library/analytics/02_asking.ipynb #562ff69b
 def _brief(text: str) -> str:
-    "The beginning of what was asked."
+    "The first 50 characters of a query."
     return text if len(text) < 60 else f"{text[:50]} ..."

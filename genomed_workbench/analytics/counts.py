@@ -30,7 +30,7 @@ MISSING, ZERO, NUMBER_CELLS = 0, 1 + _HALF, 2 + 2 * _HALF
 def cell_of(
     values: Any,  # numbers, NaN where unknown, shape (n,)
 ) -> np.ndarray:  # 0 for unknown, then from the most negative to the largest, shape (n,)
-    "The cell of each number."
+    "Index of the cell in which each number lies, on a fixed logarithmic grid."
     x = np.asarray(values, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         step = np.clip(np.floor(STEPS * (np.log10(np.abs(x)) - _DECADES[0])), -1, _HALF - 1)
@@ -41,7 +41,7 @@ def cell_of(
 def lower_edge(
     cells: Any,  # cells of `cell_of`, from 1 up
 ) -> np.ndarray:
-    "Where a cell begins, in the unit of the variable; what lies below the last of the grid begins at minus infinity."
+    "Lower edge of each cell, in the unit of the variable; minus infinity for the lowest."
     k = np.asarray(cells, dtype=float) - ZERO
     size = 10.0 ** (_DECADES[0] + np.where(k > 0, k - 1, -k) / STEPS)
     return np.where(k == 0, 0.0, np.where(k <= -_HALF, -np.inf, np.sign(k) * size))
@@ -56,7 +56,7 @@ OTHER, _FEW_VALUES = (
 def _level_name(
     value: Any,
 ) -> str:
-    "How a level or a code is written: 1 and 1.0 are the same."
+    "Text of a level or a code; 1 and 1.0 are the same."
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     return f"{float(value):.10g}" if isinstance(value, (int, float, np.number)) else str(value)
@@ -65,7 +65,7 @@ def _level_name(
 def names_of(
     values: pd.Series,
 ) -> pd.Series:  # NaN stays NaN
-    "Each value by its name."
+    "Text of each value."
     return values.map({v: _level_name(v) for v in values.dropna().unique()}).astype(object)
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #3a7576c7
@@ -73,14 +73,14 @@ def level_cell(
     names: pd.Series,  # of one site
     asked: Sequence[str],  # names in their fixed order
 ) -> np.ndarray:
-    "The cell of each name: 0 unknown, 1 another name, then the names that were asked for."
+    "Cell of each name: 0 for missing, 1 for any other name, then the names asked for."
     place = {name: i + 2 for i, name in enumerate(asked)}
     return np.array([MISSING if pd.isna(v) else place.get(v, OTHER) for v in names], dtype=int)
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #9f938c74
 @dataclass(frozen=True)
 class GroupedCounts:
-    "What one site said about one variable: how many patients lie from each start up to the next."
+    "Counts of one variable at one site: patients from each start up to the next."
 
     starts: np.ndarray  # first cell of each group
     counts: np.ndarray  # patients in it; empty where fewer than agreed are known
@@ -88,14 +88,14 @@ class GroupedCounts:
 # %% ../../nbs/library/analytics/01_counts.ipynb #ebcc18c1
 def common_names(
     values: pd.Series,  # one variable at one site
-    least: int,
+    min_cell: int,
 ) -> list[str] | None:  # None for a number with many values
-    "The names that at least `least` patients share."
+    "Names that at least `min_cell` patients share."
     number = values.dtype.kind in "biuf"
     if number and values.nunique() > _FEW_VALUES:
         return None
     counts = names_of(values).value_counts()
-    return sorted((str(k) for k, n in counts.items() if n >= least), key=_natural)
+    return sorted((str(k) for k, n in counts.items() if n >= min_cell), key=_natural)
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #92f81cc4
 def _natural(
@@ -110,15 +110,15 @@ def _natural(
 # %% ../../nbs/library/analytics/01_counts.ipynb #85dccebb
 def group_counts(
     values: pd.Series,  # one variable at one site
-    least: int,
+    min_cell: int,
     asked: Sequence[str] | None = None,  # names of a category; None for a number
 ) -> GroupedCounts:
-    "The groups of one variable."
-    if values.notna().sum() < least:
+    "Count one variable in groups of cells with at least `min_cell` patients each."
+    if values.notna().sum() < min_cell:
         return GroupedCounts(np.zeros(0, int), np.zeros(0, int))
     cells = cell_of(values) if asked is None else level_cell(names_of(values), asked)
     counts = np.bincount(cells, minlength=NUMBER_CELLS if asked is None else len(asked) + 2)
-    ids = groups(counts[None], least)[0]
+    ids = groups(counts[None], min_cell)[0]
     return GroupedCounts(
         np.flatnonzero(np.diff(ids, prepend=-1)), np.bincount(ids, weights=counts).astype(int)
     )
@@ -136,7 +136,7 @@ def told_released(
     told: Sequence[GroupedCounts],  # one a variable
     rows: int,
 ) -> dict[str, Released]:
-    "What a site said, as released records."
+    "Grouped counts as released records."
     patients = np.concatenate([t.counts for t in told]) if told else np.zeros(0)
     fewest = int(patients.min(initial=rows))
     records = {
@@ -150,7 +150,7 @@ def told_released(
 def told_received(
     arrays: dict[str, np.ndarray],  # the records of a reply
 ) -> list[GroupedCounts]:
-    "What a site said about each variable."
+    "Read grouped counts from the records of a reply."
     cuts = np.cumsum(arrays["groups"].astype(int))[:-1]
     return [
         GroupedCounts(s.astype(int), c.astype(int))
@@ -167,7 +167,7 @@ def asked_names(
     ],  # what each site said: the names it has, or None for a number with many values
     text: bool,  # a column of texts
 ) -> list[str] | None:
-    "The names to count, in a fixed order; None for a number."
+    "Names to count, in a fixed order; None for a number."
     numbers, codes = sum(t is None for t in told), sum(bool(t) for t in told)
     if not text and numbers >= codes:
         return None
@@ -177,7 +177,7 @@ def asked_names(
 def compartments(
     told: Sequence[GroupedCounts],
 ) -> np.ndarray:  # first cell of each, shape (u,)
-    "Where any site begins a group."
+    "Union of the group boundaries of all sites."
     return np.unique(np.concatenate([t.starts for t in told]))
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #703332be
@@ -186,12 +186,12 @@ def shared_out(
     starts: np.ndarray,  # of the compartments, shape (u,)
     times: int = 40,
 ) -> np.ndarray:  # patients expected in each compartment, shape (sites, u)
-    "Patients of each site by compartment."
+    "Expected patients of each site in each compartment, by expectation-maximisation."
     ids, counts = by_group(told, starts)
     share = np.full(len(starts), 1 / len(starts))
     for _ in range(times):
         weight = np.bincount(ids.ravel(), weights=np.tile(share, len(told)), minlength=len(counts))
-        patients = share * (counts / np.maximum(weight, 1e-300))[ids]
+        patients: np.ndarray = share * (counts / np.maximum(weight, 1e-300))[ids]
         share = np.maximum(patients.sum(axis=0) / counts.sum(), 1e-12)
     return patients
 
@@ -200,7 +200,7 @@ def by_group(
     told: Sequence[GroupedCounts],
     starts: np.ndarray,  # of the compartments, shape (u,)
 ) -> tuple[np.ndarray, np.ndarray]:
-    "The group of each compartment at each site, numbered through all sites, shape (sites, u); patients in each group."
+    "Group of each compartment at each site, numbered over all sites, and patients per group."
     before = np.cumsum([0, *(len(t.counts) for t in told[:-1])])
     ids = [np.searchsorted(t.starts, starts, side="right") - 1 + k for t, k in zip(told, before)]
     return np.array(ids), np.concatenate([t.counts for t in told]).astype(float)

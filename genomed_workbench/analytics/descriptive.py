@@ -71,34 +71,35 @@ from genomed_workbench.statistics.describe import (
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #a8694dea
 def _told_cells(
     counts: np.ndarray,  # patients by level (rows told together at the end) and cell, shape (levels, cells)
-    least: int,
+    min_cell: int,
 ) -> list[GroupedCounts]:  # one a level
-    """Cells as they are where none is small; else joined. The first, of unknown values, stays apart
-    where it is empty or has enough.
+    """Counts of a category by level: single cells if none is small, else merged.
+
+    The cell of missing values stays separate where it is empty or large enough.
     """
     known = counts.sum(axis=1) - counts[:, MISSING]
-    if least <= 1 or not _small(counts, least):
+    if min_cell <= 1 or not _small(counts, min_cell):
         ids = np.arange(counts.shape[1])
-    elif not _small(counts[:, MISSING], least) and not _small(known, least):
-        ids = np.append(-1, merge_cells(counts[:, MISSING + 1 :], least)) + 1
+    elif not _small(counts[:, MISSING], min_cell) and not _small(known, min_cell):
+        ids = np.append(-1, merge_cells(counts[:, MISSING + 1 :], min_cell)) + 1
     else:
-        ids = merge_cells(counts, least)
+        ids = merge_cells(counts, min_cell)
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     return [GroupedCounts(starts, np.bincount(ids, weights=row).astype(int)) for row in counts]
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #b52fc764
-def _small(counts: np.ndarray, least: int) -> bool:
-    "Whether any of these counts is small, but not none."
-    return bool(((counts > 0) & (counts < least)).any())
+def _small(counts: np.ndarray, min_cell: int) -> bool:
+    "True if any count is above zero and below `min_cell`."
+    return bool(((counts > 0) & (counts < min_cell)).any())
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #a36b58da
 def _cell_bounds(
     told: GroupedCounts,
     names: int,  # how many names were asked for
     shared: Any,  # places of the names that enough patients of the site share
-    least: int,
+    min_cell: int,
 ) -> np.ndarray:  # fewest and most patients in each cell (unknown, other names, then the names), shape (names + 2, 2)
-    "What is certain about each cell of a category."
+    "Lower and upper bound of the patients in each cell of a category."
     out = np.zeros((names + 2, 2))
     for start, end, n in zip(told.starts, np.append(told.starts[1:], names + 2), told.counts):
         cells = np.arange(start, end)
@@ -106,8 +107,8 @@ def _cell_bounds(
         if len(cells) == 1:
             out[cells] = n
         else:
-            most = np.where(many, n, min(least - 1, n))
-            fewest = np.where(many, least, 0)
+            most = np.where(many, n, min(min_cell - 1, n))
+            fewest = np.where(many, min_cell, 0)
             out[cells, 0] = np.maximum(fewest, n - (most.sum() - most))
             out[cells, 1] = np.minimum(most, n - (fewest.sum() - fewest))
     return out
@@ -117,39 +118,39 @@ def _told_number(
     values: np.ndarray,  # NaN where unknown, shape (n,)
     level: np.ndarray,  # shape (n,)
     levels: int,
-    least: int,
+    min_cell: int,
 ) -> list[GroupedCounts]:
-    "Cells of a number by level; the missing ones apart where they are none or enough."
+    "Counts of a number by level; missing values separate where they are zero or enough."
     counts = np.zeros((levels, NUMBER_CELLS), int)
     np.add.at(counts, (level, cell_of(values)), 1)
     lost, known = counts[:, MISSING], counts.sum(axis=1) - counts[:, MISSING]
-    apart = not _small(lost, least) and not _small(known, least)
+    apart = not _small(lost, min_cell) and not _small(known, min_cell)
     ids = (
-        np.append(-1, merge_cells(counts[:, MISSING + 1 :], least)) + 1
+        np.append(-1, merge_cells(counts[:, MISSING + 1 :], min_cell)) + 1
         if apart
-        else merge_cells(counts, least)
+        else merge_cells(counts, min_cell)
     )
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     return [GroupedCounts(starts, np.bincount(ids, weights=row).astype(int)) for row in counts]
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #17fee705
 def _rounded_to(value: float, sd: float) -> float:
-    "Three digits of the spread: the hundredth of its power of ten."
+    "Round to a hundredth of the power of ten of the standard deviation."
     unit = 10.0 ** np.floor(np.log10(sd)) / 100 if sd > 0 else 1e-3 * max(abs(value), 1e-300)
     return float(np.round(value / unit) * unit)
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #fbac4478
-def _about(known: int, n: int, least: int) -> tuple[float, float]:
-    "Known values as a site says them that may not say them exactly, and how far that may be from the truth."
-    if n - known < least:
-        return n - (least - 1) / 2, (least - 1) / 2
-    return float(least * round(known / least)), least / 2
+def _about(known: int, n: int, min_cell: int) -> tuple[float, float]:
+    "Approximate number of known values, and its largest error."
+    if n - known < min_cell:
+        return n - (min_cell - 1) / 2, (min_cell - 1) / 2
+    return float(min_cell * round(known / min_cell)), min_cell / 2
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #604902fd
-def _known_levels(values: np.ndarray, level: np.ndarray, levels: int, least: int) -> np.ndarray:
-    "The levels that a number is told by, shape (n,): one in which too few values are known is joined with the last."
+def _known_levels(values: np.ndarray, level: np.ndarray, levels: int, min_cell: int) -> np.ndarray:
+    "Level of each patient for one number; levels with too few known values join the last one."
     apart = disclosable_levels(
-        np.bincount(level, weights=~np.isnan(values), minlength=levels)[:, None], least
+        np.bincount(level, weights=~np.isnan(values), minlength=levels)[:, None], min_cell
     )
     apart[-1] = True
     return np.where(apart[level], level, levels - 1)
@@ -159,24 +160,24 @@ def _told_moments(
     values: np.ndarray,
     level: np.ndarray,
     levels: int,
-    least: int,
+    min_cell: int,
 ) -> tuple[
     np.ndarray, int
     # by level: known, mean, squares, how far known may be from the truth, shape (levels, 4); fewest
     # patients behind a mean
 ]:
-    "Sums of one number by level; a level in which too few are known is told together with the last."
-    level = _known_levels(values, level, levels, least)
+    "Count, mean and sum of squares of one number by level; small levels join the last one."
+    level = _known_levels(values, level, levels, min_cell)
     n, known = (
         np.bincount(level, minlength=levels),
         np.bincount(level, weights=~np.isnan(values), minlength=levels).astype(int),
     )
-    vague, out = ((n > known) & (n - known < least)).any(), np.zeros((levels, 4))
-    told = np.flatnonzero(known >= max(least, 1))
+    vague, out = ((n > known) & (n - known < min_cell)).any(), np.zeros((levels, 4))
+    told = np.flatnonzero(known >= max(min_cell, 1))
     for g in told:
         k, mean, squares = moments_of(values[level == g])
         sd = float(sd_of(np.array(k), np.array(squares))) if k > 1 else 0.0
-        weight, away = _about(k, int(n[g]), least) if vague else (float(k), 0.0)
+        weight, away = _about(k, int(n[g]), min_cell) if vague else (float(k), 0.0)
         out[g] = (
             (weight, _rounded_to(mean, sd), _rounded_to(sd, sd) ** 2 * max(weight - 1, 0), away)
             if vague
@@ -196,39 +197,41 @@ _DESCRIBED = NAMES | {
 }
 
 
-def _at_levels(rows: pd.DataFrame, by: dict[str, Any] | None, least: int) -> tuple[np.ndarray, int]:
-    "The level of each patient, and how many levels there are; rare ones are the last."
+def _at_levels(
+    rows: pd.DataFrame, by: dict[str, Any] | None, min_cell: int
+) -> tuple[np.ndarray, int]:
+    "Level of each patient and number of levels; rare levels join the last one."
     if not by:
         return np.zeros(len(rows), int), 2
     names = by["names"]
     level = in_levels(rows[by["column"]], names)
-    apart = disclosable_levels(np.bincount(level, minlength=len(names) + 1)[:, None], least)
+    apart = disclosable_levels(np.bincount(level, minlength=len(names) + 1)[:, None], min_cell)
     return np.where(apart[level], level, len(names)), len(names) + 1
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #bfa61fad
 def tell_patients(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "Counts and sums of all variables."
-    least, columns, by = (
+    "Query: counts and sums of all variables."
+    min_cell, columns, by = (
         cell_size(site, context, config),
         json.loads(config["columns"]),
         json.loads(config["by"]),
     )
-    rows, open_ = all_rows(site, least), config["disclosure"] == "simulation"
+    rows, open_ = all_rows(site, min_cell), config["disclosure"] == "simulation"
     if not open_:
         for c, names in columns.items():
             check_repeat_query(site, context, f"the counts of {c}", names)
-    level, levels = _at_levels(rows, by, least)
+    level, levels = _at_levels(rows, by, min_cell)
     if by and not open_:
         check_differencing(
             site,
             context,
             by["column"],
             _divisions(
-                rows, [c for c, names in columns.items() if names is None], level, levels, least
+                rows, [c for c, names in columns.items() if names is None], level, levels, min_cell
             ),
-            least,
+            min_cell,
         )
     told, moments, shared = [], [], []
     for c, names in columns.items():
@@ -237,34 +240,34 @@ def tell_patients(
             told += (
                 _values(values, level, levels)
                 if open_
-                else _told_number(values, level, levels, least)
+                else _told_number(values, level, levels, min_cell)
             )
-            moments.append(_told_moments(values, level, levels, least))
+            moments.append(_told_moments(values, level, levels, min_cell))
         else:
             counts = np.zeros((levels, len(names) + 2), int)
             np.add.at(counts, (level, level_cell(names_of(rows[c]), names)), 1)
-            told += _told_cells(counts, least)
-            shared.append((counts[:, 2:] >= least).ravel())
+            told += _told_cells(counts, min_cell)
+            shared.append((counts[:, 2:] >= min_cell).ravel())
     return QueryResult(
         _described(level, levels, told, moments, shared, len(rows)), _DESCRIBED, len(rows)
     )
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #bd7a9799
 def _divisions(
-    rows: pd.DataFrame, numbers: Sequence[str], level: np.ndarray, levels: int, least: int
+    rows: pd.DataFrame, numbers: Sequence[str], level: np.ndarray, levels: int, min_cell: int
 ) -> dict[str, np.ndarray]:
-    "The groups of all patients, and those of the patients whose value of a number is known."
+    "Groupings that the answer reveals: all patients, and those with a known value of each number."
     out = {"patients": level}
     for c in numbers:
         values = rows[c].to_numpy(float, na_value=np.nan)
         out[f"values of {c}"] = np.where(
-            np.isnan(values), -1, _known_levels(values, level, levels, least)
+            np.isnan(values), -1, _known_levels(values, level, levels, min_cell)
         )
     return out
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #42c16278
 def _values(values: np.ndarray, level: np.ndarray, levels: int) -> list[GroupedCounts]:
-    "Distinct values and how often each occurs, the missing ones first: for simulations."
+    "Distinct values and their counts by level, missing ones first (simulation only)."
     out = []
     for g in range(levels):
         x, n = np.unique(values[(level == g) & ~np.isnan(values)], return_counts=True)
@@ -287,11 +290,11 @@ def _described(
     "The answer as released records."
     members = np.bincount(level, minlength=levels).astype(float)
     patients = np.concatenate([t.counts for t in told]) if told else np.zeros(0)
-    least = {
+    fewest = {
         k: int(v[v > 0].min(initial=rows))
         for k, v in {"members": members, "patients": patients}.items()
     }
-    least["moments"] = min((few for _, few in moments), default=rows)
+    fewest["moments"] = min((few for _, few in moments), default=rows)
     records = {
         "members": members,
         "patients": patients,
@@ -301,14 +304,14 @@ def _described(
         "shared": np.concatenate(shared) if shared else np.zeros(0),
     }
     return {
-        k: Released(np.asarray(v, float), least.get(k, least["patients"]))
+        k: Released(np.asarray(v, float), fewest.get(k, fewest["patients"]))
         for k, v in records.items()
     }
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #7a26e8d6
 @dataclass
 class _Column:
-    "What is known about some patients: one hospital, one group, or all."
+    "Counts and sums of one column of Table 1: a hospital, a group, or all patients."
 
     name: str
     n: int = 0
@@ -323,7 +326,7 @@ class _Column:
     )  # of a number: known, mean, squares, off; one a site
 
     def add(self, other: "_Column") -> None:
-        "Take in other patients."
+        "Add the patients of another column."
         self.n += other.n
         for c, bounds in other.cells.items():
             self.cells[c] = self.cells.get(c, 0) + bounds
@@ -335,7 +338,7 @@ class _Column:
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #dcb13c4a
 @dataclass(frozen=True)
 class _Described:
-    "All columns of Table 1, before anything is printed."
+    "All columns of Table 1 in numbers."
 
     columns: tuple[_Column, ...]  # hospitals or groups, in their order
     overall: _Column
@@ -345,15 +348,15 @@ class _Described:
     silent: str = ""  # which hospitals are in no number, in words
 
     @property
-    def least(self) -> int:
-        "The smallest cell; 1 in a simulation."
+    def min_cell(self) -> int:
+        "Smallest cell; 1 in a simulation."
         return self.books.min_cell if self.books.disclosure == "protected" else 1
 
     def missing(self, variable: str, column: _Column) -> tuple[float, float]:
-        "Fewest and most patients without a value."
+        "Lower and upper bound of the patients without a value."
         number = self.names[variable] is None
         told = (
-            [_missing(t, self.least) for t in column.told.get(variable, [])]
+            [_missing(t, self.min_cell) for t in column.told.get(variable, [])]
             if number
             else [column.cells[variable][MISSING]]
             if column.n
@@ -362,7 +365,7 @@ class _Described:
         return float(sum(t[0] for t in told)), float(sum(t[1] for t in told))
 
     def moments(self, variable: str, column: _Column) -> tuple[float, float, float, float]:
-        "Known values, mean, sum of squares, and how far the mean may be from the exact one."
+        "Known values, mean, sum of squares, and largest error of the mean."
         told = np.array(column.moments.get(variable, [])).reshape(-1, 4)
         n, mean, squares = pooled_moments(*told[:, :3].T)
         off = told[:, 3]
@@ -376,7 +379,7 @@ class _Described:
         )
 
     def quantile(self, variable: str, column: _Column, q: float) -> tuple[float, float, float]:
-        "Estimate, and between what the quantile must lie."
+        "Estimate of a quantile, and its lower and upper bound."
         told = column.told.get(variable, [])
         if self.books.disclosure == "simulation":
             x, n = (
@@ -384,24 +387,24 @@ class _Described:
                 for part in ("starts", "counts")
             )
             return (quantile_of_counts(x, n, q),) * 3
-        low, high, counts, hidden = _ends(told, self.least)
+        low, high, counts, hidden = _ends(told, self.min_cell)
         if not counts.sum():
             return np.nan, np.nan, np.nan
-        middle, least, _ = quantile_within(low, high, np.maximum(counts - hidden / 2, 0), q)
+        middle, lowest, _ = quantile_within(low, high, np.maximum(counts - hidden / 2, 0), q)
         return (
             middle,
-            min(least, quantile_of_counts(low, counts, q)),
+            min(lowest, quantile_of_counts(low, counts, q)),
             quantile_of_counts(high, counts - hidden, q),
         )
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #e60f469d
 def _unit(sd: float) -> float:
-    "The unit that was rounded to."
+    "Unit to which a value with this standard deviation was rounded."
     return float(10.0 ** np.floor(np.log10(sd)) / 100) if sd > 0 else 0.0
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #0ab76592
-def _missing(told: GroupedCounts, least: int) -> tuple[float, float]:
-    "Fewest and most missing values of a number, from its cells."
+def _missing(told: GroupedCounts, min_cell: int) -> tuple[float, float]:
+    "Lower and upper bound of the missing values of a number, from its cells."
     if not len(told.counts):
         return 0.0, 0.0
     alone = len(told.starts) > 1 and (np.isnan(told.starts[0]) or told.starts[1] == MISSING + 1)
@@ -409,17 +412,17 @@ def _missing(told: GroupedCounts, least: int) -> tuple[float, float]:
     return (
         (total, total)
         if alone
-        else (0.0, total if len(told.counts) == 1 else min(least - 1.0, total))
+        else (0.0, total if len(told.counts) == 1 else min(min_cell - 1.0, total))
     )
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #e0b50fab
 def _ends(
-    told: Sequence[GroupedCounts], least: int
+    told: Sequence[GroupedCounts], min_cell: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    "Cells of known values of all sites: lower end, upper end, patients, and how many of them may be missing ones."
+    "Lower edge, upper edge, patients and possibly missing patients of the cells of all sites."
     low, high, counts, hidden = [], [], [], []
     for t in told:
-        alone = _missing(t, least)[0] == _missing(t, least)[1]
+        alone = _missing(t, min_cell)[0] == _missing(t, min_cell)[1]
         starts, n = (
             (t.starts[1:], t.counts[1:])
             if alone
@@ -431,7 +434,7 @@ def _ends(
         high.append(np.append(lower_edge(starts[1:]), np.inf) if len(starts) else np.zeros(0))
         counts.append(n)
         hidden.append(
-            np.where(np.arange(len(n)) == 0, 0 if alone else min(least - 1, n[0]), 0)
+            np.where(np.arange(len(n)) == 0, 0 if alone else min(min_cell - 1, n[0]), 0)
             if len(n)
             else np.zeros(0)
         )
@@ -441,7 +444,7 @@ def _ends(
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #922814f2
 def _listed(columns: Sequence[str] | str) -> list[str]:
-    "Names of columns as a list; one name may stand alone."
+    "A list of column names; a single name is allowed."
     return [columns] if isinstance(columns, str) else list(columns)
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #e4db97d1
@@ -460,7 +463,7 @@ def _describe(
     known_columns(federation, [*columns, *([by] if by else [])], "variables")
     if not columns:
         raise FederationError("variables: name at least one column")
-    told = {"least": how.get("min_cell", 5), "disclosure": how.get("disclosure", "protected")}
+    told = {"min_cell": how.get("min_cell", 5), "disclosure": how.get("disclosure", "protected")}
 
     def steps(ask: AskSites) -> tuple[dict[str, list[str] | None], list[str], list[Reply]]:
         names, groups = (
@@ -495,9 +498,9 @@ def _gathered(
     books: AuditRecord,
     silent: str,
 ) -> _Described:
-    "Columns from the answers."
-    least = books.min_cell if books.disclosure == "protected" else 1
-    parts = [_columns(names, r.arrays, least) for r in replies]
+    "Combine the replies into columns."
+    min_cell = books.min_cell if books.disclosure == "protected" else 1
+    parts = [_columns(names, r.arrays, min_cell) for r in replies]
     overall, held = _Column("Overall"), [_Column(name) for name in (groups or sites)]
     for s, own in enumerate(parts):
         for g, column in enumerate(own):
@@ -512,9 +515,9 @@ def _gathered(
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #ea732fda
 def _columns(
-    names: dict[str, list[str] | None], arrays: dict[str, np.ndarray], least: int
+    names: dict[str, list[str] | None], arrays: dict[str, np.ndarray], min_cell: int
 ) -> list[_Column]:
-    "One site's columns, by level."
+    "Columns of one site, one per level."
     members = arrays["members"].astype(int)
     cuts, out = np.cumsum(arrays["groups"].astype(int))[:-1], [_Column("", int(n)) for n in members]
     told = iter(
@@ -542,14 +545,30 @@ def _columns(
                     GroupedCounts(t.starts.astype(int), t.counts),
                     len(levels or ()),
                     np.flatnonzero(given[g]) if given is not None else [],
-                    least,
+                    min_cell,
                 )
     return out
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #c5b25393
 @dataclass(frozen=True)
 class TableOne:
-    "Table 1 as `tableone` prints it, and what left the sites for it."
+    """Table 1 in the layout of `tableone`, how exact it is, and what left the hospitals for it.
+
+    `table` is a DataFrame of texts: index (variable, level), columns Missing, Overall, then one per
+    hospital or group, and P-Value where it was asked for. `note` explains its signs, `disclosed`
+    has one row per kind of value that left a site. Returned by `Federation.table_one`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.table_one("sex", progress=False).table[["Overall", "Westhaven"]]
+                             Overall  Westhaven
+    variable   level
+    n                            400         35
+    sex, n (%) female     192 (48.0)  20 (57.1)
+               male       208 (52.0)  15 (42.9)
+    """
 
     table: (
         pd.DataFrame
@@ -560,14 +579,15 @@ class TableOne:
 
     @property
     def disclosed(self) -> pd.DataFrame:
-        "Every kind of value that left a site."
+        "One row per kind of value that left a site."
         return self.described.books.disclosed
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.table.to_string()}\n{self.note}"
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{html.escape(self.title)}</b></p>{self.table.to_html(border=0)}<p><small>{html.escape(self.note)}</small></p>"
+        title, note = html.escape(self.title), html.escape(self.note)
+        return f"<p><b>{title}</b></p>{self.table.to_html(border=0)}<p><small>{note}</small></p>"
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #1edb21e1
 def table_one(
@@ -582,7 +602,24 @@ def table_one(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> TableOne:
-    "Table 1 by hospital (or group) and overall (Pollard 2018, doi:10.1093/jamiaopen/ooy012)."
+    """Table 1 of all patients, by hospital (or group) and overall, in the layout of `tableone`.
+
+    Needs at least one column of the cohort; returns a `TableOne`. Counts that would be about fewer
+    than `min_cell` patients stay at the hospital, and what follows from them is given as a range.
+    Raises FederationError for unknown columns, DisclosureError for a `min_cell` below 3. Layout and
+    tests as in tableone (Pollard 2018, doi:10.1093/jamiaopen/ooy012).
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> found = federation.table_one("age", pval=True, progress=False)
+    >>> found.table[["Overall", "Westhaven", "P-Value"]]
+                               Overall    Westhaven P-Value
+    variable       level
+    n                              400           35
+    age, mean (SD)         62.8 (14.1)  49.2 (14.0)  <0.001
+    """
     nonnormal = _listed(nonnormal)
     known_columns(federation, nonnormal, "nonnormal")
     d = _describe(
@@ -598,7 +635,7 @@ def table_one(
     rows = {("n", ""): ["", *(f"{c.n}" if c.n else "0" for c in wide), ""]}
     for variable, names in d.names.items():
         p = _said_test(d, variable, variable in nonnormal) if pval else ""
-        missing = said_count(*d.missing(variable, d.overall), 0, d.least)
+        missing = said_count(*d.missing(variable, d.overall), 0, d.min_cell)
         if names is None:
             how = "median [Q1,Q3]" if variable in nonnormal else "mean (SD)"
             rows[f"{variable}, {how}", ""] = [
@@ -628,7 +665,7 @@ def table_one(
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #ab33bf08
 def _number_cell(d: _Described, variable: str, column: _Column, nonnormal: bool) -> str:
-    "A number in one column; \u2248 where it is not known to the last digit."
+    'Text of a number in one column; "≈" where it is approximate.'
     if nonnormal:
         q = [d.quantile(variable, column, q) for q in (0.25, 0.5, 0.75)]
         return "" if not column.n else "not told" if np.isnan(q[1][1]) else said_median(q)
@@ -636,7 +673,7 @@ def _number_cell(d: _Described, variable: str, column: _Column, nonnormal: bool)
     return (
         ("\u2248" if off else "") + said_mean(mean, float(sd_of(np.array(n), np.array(squares))))
         if n
-        else f"<{d.least} known"
+        else f"<{d.min_cell} known"
         if column.n
         else ""
     )
@@ -645,7 +682,7 @@ def _number_cell(d: _Described, variable: str, column: _Column, nonnormal: bool)
 def _level_rows(
     d: _Described, variable: str, wide: Sequence[_Column]
 ) -> list[tuple[str, list[str]]]:
-    "The lines of a category."
+    "Rows of a category: level and text per column."
     names, rows = d.names[variable] or [], []
     lost = [d.missing(variable, c) for c in wide]
     known, sure = [c.n - sum(m) / 2 for c, m in zip(wide, lost)], [m[0] == m[1] for m in lost]
@@ -656,7 +693,7 @@ def _level_rows(
                 (
                     name,
                     [
-                        said_count(b[0], b[1], k, d.least, ok)
+                        said_count(b[0], b[1], k, d.min_cell, ok)
                         for b, k, ok in zip(bounds, known, sure)
                     ],
                 )
@@ -665,14 +702,14 @@ def _level_rows(
         rows
         and rows[-1][0] == "other names"
         and not any(c.cells[variable][1][0] for c in wide if c.n)
-        and d.least > 1
+        and d.min_cell > 1
     ):
         rows.pop()
     return rows
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #8b1badf1
 def _said_test(d: _Described, variable: str, nonnormal: bool) -> str:
-    "The p-value of a variable; \u2248 where it is made of counts or sums that are not known to the last digit."
+    """Text of a variable's p-value; "≈" where counts or sums are approximate."""
     said, columns = said_p(_p_of(d, variable, nonnormal)), [c for c in d.columns if c.n]
     if d.names[variable] is not None:
         sure = all((c.cells[variable][2:, 0] == c.cells[variable][2:, 1]).all() for c in columns)
@@ -686,7 +723,7 @@ def _said_test(d: _Described, variable: str, nonnormal: bool) -> str:
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #835e5da2
 def _p_of(d: _Described, variable: str, nonnormal: bool) -> float:
-    "p of the test that `tableone` would choose."
+    "p-value of the test that `tableone` would choose."
     columns = [c for c in d.columns if c.n]
     if d.names[variable] is not None:
         counts = np.array([c.cells[variable][2:].mean(axis=1) for c in columns])
@@ -698,7 +735,7 @@ def _p_of(d: _Described, variable: str, nonnormal: bool) -> float:
 
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #cff8a984
 def _by_cell(d: _Described, variable: str, columns: Sequence[_Column]) -> np.ndarray:
-    "Patients by column and value, or by column and cell, spread as the sites' finer counts suggest."
+    "Patients by column and value (simulation), or by column and compartment as estimated."
     if d.books.disclosure == "simulation":
         seen = [
             {
@@ -748,10 +785,10 @@ def _note(d: _Described, by: str | None) -> str:
         else ""
     )
     return (
-        f"Numbers without a sign are exact. <{d.least}: fewer than {d.least} patients, "
+        f"Numbers without a sign are exact. <{d.min_cell}: fewer than {d.min_cell} patients, "
         "the count stayed at the hospital; a range: the count is joined with a small "
         "one; \u2248: a quantile from cells (\u2265, \u2264: open to that side), "
-        f"or a mean or share where from 1 to {d.least - 1} values are missing at a hospital."
+        f"or a mean or share where from 1 to {d.min_cell - 1} values are missing at a hospital."
         + lost
         + d.silent
     )
@@ -767,7 +804,26 @@ def quantiles(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> Answer:
-    "Quantiles by hospital (or group) and overall: estimate, and between what the exact one must lie."
+    """Quantiles by hospital (or group) and overall, from counts of patients in cells.
+
+    Returns an `Answer`; its table has the index (variable, column, q) and the columns estimate,
+    least and most, in the unit of the variable: the exact quantile lies between `least` and `most`.
+    Raises FederationError for shares outside 0 to 1, and where no variable is a number with many
+    values.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.quantiles("age", q=[0.5], progress=False).table.loc["age"].round(1)
+                   estimate  least  most
+    column    q
+    Overall   0.5      62.5   60.4  64.9
+    Eastfield 0.5      57.6   56.2  60.4
+    Northport 0.5      66.6   64.9  69.8
+    Southgate 0.5      70.0   69.8  75.0
+    Westhaven 0.5      49.2   42.2  52.3
+    """
     if any(not 0 <= one <= 1 for one in q):
         raise FederationError(f"q={list(q)!r}: expected shares from 0 to 1")
     d = _describe(
@@ -795,7 +851,7 @@ def quantiles(
     note = (
         "Exact: the sites told every value, which only a simulation may."
         if disclosure == "simulation"
-        else f"From counts in cells of at least {d.least} patients; the exact quantile lies "
+        else f"From counts in cells of at least {d.min_cell} patients; the exact quantile lies "
         f"between least and most.{d.silent}"
     )
     return Answer(table, note, d.books, f"Quantiles, {federation.cohort.name}")
@@ -810,8 +866,24 @@ def missingness(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> Answer:
-    """Share of missing values by hospital (or group) and overall; between `least` and `most` where the
-    count is too small to be told.
+    """Missing values by hospital (or group) and overall.
+
+    Returns an `Answer`; its table has the index (variable, column) and the columns n (patients),
+    least and most (between which the number of missing values lies; equal where it is known) and
+    missing (the same in words, with the share). Raises FederationError for unknown columns.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.missingness("npm1", progress=False).table.loc["npm1", "missing"]
+    column
+    Overall      19–27 (4.8–6.8)
+    Eastfield          13 (10.8)
+    Northport            6 (3.5)
+    Southgate                 <5
+    Westhaven                 <5
+    Name: missing, dtype: object
     """
     d = _describe(
         federation,
@@ -826,12 +898,12 @@ def missingness(
     rows = [(v, c.name, c.n, *d.missing(v, c)) for v in d.names for c in (d.overall, *d.columns)]
     table = pd.DataFrame(rows, columns=["variable", "column", "n", "least", "most"])
     table["missing"] = [
-        said_count(a, b, n, d.least) for a, b, n in zip(table.least, table.most, table.n)
+        said_count(a, b, n, d.min_cell) for a, b, n in zip(table.least, table.most, table.n)
     ]
     note = (
         "Exact."
         if (table.least == table.most).all()
-        else f"<{d.least}: the count stayed at the hospital; the true one lies between least and most."
+        else f"<{d.min_cell}: the count stayed at the hospital; the true one lies between least and most."
     )
     return Answer(
         table.set_index(["variable", "column"]),
@@ -851,18 +923,18 @@ _CROSS = {
 def tell_products(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "Means and cross products of the patients with every value known."
-    least, columns = cell_size(site, context, config), json.loads(config["columns"])
+    "Query: means and cross products of the patients with every value known."
+    min_cell, columns = cell_size(site, context, config), json.loads(config["columns"])
     if config["disclosure"] != "simulation":
         check_repeat_query(site, context, "sums of products", sorted(columns))
-    rows = all_rows(site, least)
+    rows = all_rows(site, min_cell)
     X = rows[columns].to_numpy(float, na_value=np.nan)
     full = ~np.isnan(X).any(axis=1)
     n, away = (
         int(full.sum()),
         np.append((~np.isnan(X)).sum(axis=0) - full.sum(), len(X) - full.sum()),
     )
-    if n < max(least, 2):
+    if n < max(min_cell, 2):
         return QueryResult(
             _products(0.0, 0.0, np.zeros(len(columns)), np.zeros((len(columns),) * 2), len(rows)),
             _CROSS,
@@ -870,12 +942,12 @@ def tell_products(
         )
     mean = X[full].mean(axis=0)
     products = (X[full] - mean).T @ (X[full] - mean)
-    if not ((away > 0) & (away < least)).any():
+    if not ((away > 0) & (away < min_cell)).any():
         return QueryResult(_products(float(n), 0.0, mean, products, n), _CROSS, len(rows))
     return QueryResult(
         _products(
-            *_about(n, len(X), least),
-            *_rounded_products(mean, products, n, _about(n, len(X), least)[0]),
+            *_about(n, len(X), min_cell),
+            *_rounded_products(mean, products, n, _about(n, len(X), min_cell)[0]),
             n,
         ),
         _CROSS,
@@ -886,7 +958,7 @@ def tell_products(
 def _rounded_products(
     mean: np.ndarray, products: np.ndarray, n: int, weight: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Means and spreads to three digits of the spread, correlations to three decimals."
+    "Means and standard deviations to three digits, correlations to three decimals."
     sd = np.sqrt(np.diag(products) / max(n - 1, 1))
     rough = np.array([_rounded_to(s, s) for s in sd])
     r = np.nan_to_num(np.round(correlation_of(products), 3))
@@ -916,8 +988,23 @@ def correlations(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> Answer:
-    "Pearson's correlations over the patients with every value known, of all hospitals together."
-    how = {"least": min_cell, "disclosure": disclosure}
+    """Pearson correlations over the patients of all hospitals with every value known.
+
+    Returns an `Answer`; its table is a square matrix, variables by variables. Each hospital sends
+    means and cross products, rounded where few of its patients are incomplete. Raises
+    FederationError for fewer than two variables and for one that holds names.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.correlations(["age", "wbc", "blasts"], progress=False).table.round(2)
+             age   wbc  blasts
+    age     1.00 -0.06   -0.09
+    wbc    -0.06  1.00    0.08
+    blasts -0.09  0.08    1.00
+    """
+    how = {"min_cell": min_cell, "disclosure": disclosure}
 
     def steps(ask: AskSites) -> tuple[list[str], list[Reply]]:
         columns = (
@@ -956,10 +1043,13 @@ def correlations(
         np.array([r.arrays["means"] for r in replies]),
         np.array([r.arrays["products"] for r in replies]),
     )
-    note = (
-        f"{'Exact' if not off.any() else f'Rounded at {int((off > 0).sum())} hospital(s) where few patients are incomplete, to 0.001 and {off.sum():.0f} patients'}: "
-        f"{total:.0f} patients with every value known."
+    exact = (
+        f"Rounded at {int((off > 0).sum())} hospital(s) where few patients are incomplete, to "
+        f"0.001 and {off.sum():.0f} patients"
+        if off.any()
+        else "Exact"
     )
+    note = f"{exact}: {total:.0f} patients with every value known."
     note += without_silent(federation, n, min_cell, "such patients")
     return Answer(
         pd.DataFrame(correlation_of(products), columns, columns),

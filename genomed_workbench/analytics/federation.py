@@ -20,9 +20,23 @@ from ..federation import sites
 
 # %% ../../nbs/library/analytics/09_federation.ipynb #80b2625c
 class Federation(sites.Federation):
-    """Hospitals that share a cohort's columns, not its rows, and what can be asked of them together.
+    """Hospitals that share a cohort's columns, not its rows, and the questions they can be asked.
 
-    Made by `by_site` (hospitals as they are) or `split` (hospitals of chosen sizes out of one cohort).
+    Made by `by_site` (the hospitals of the cohort's site column) or `split` (hospitals of chosen
+    sizes out of one cohort). `sites` holds one `Site` per hospital, by name. The methods from
+    `harmony` to `validate` send questions to all sites and combine counts and sums, none of them
+    about fewer than `min_cell` patients. Raises FederationError where the cohort cannot be divided.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation
+    Federation of 4 sites with 35 to 170 patients (made-up-aml, n=400)
+    >>> federation.kaplan_meier(bins=1.0, progress=False).at(2.0).estimate.round(2)
+    group
+    all    0.49
+    Name: estimate, dtype: float64
     """
 
     harmony = harmony

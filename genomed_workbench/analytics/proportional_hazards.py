@@ -53,10 +53,12 @@ def _told_periods(
     counts: np.ndarray,  # events in each period, shape (B,)
     cell: int,
 ) -> np.ndarray:  # True where the sums of a period may leave
-    """Periods with enough events, or none; those withheld hold enough events together, for their sum
-    follows by subtraction.
+    """Periods whose sums may be released: those with zero or at least `cell` events.
+
+    Further periods are withheld until those withheld have at least `cell` events together, because
+    their sum follows by subtraction.
     """
-    told = (counts >= cell) | (counts == 0)
+    told: np.ndarray = (counts >= cell) | (counts == 0)
     while 0 < counts[~told].sum() < cell and (told & (counts > 0)).any():
         told[np.where(told & (counts > 0), counts, counts.max() + 1).argmin()] = False
     return told
@@ -69,7 +71,7 @@ def _weight_of(
     clock: tuple[np.ndarray, np.ndarray],  # times and values, where the transform needs them
     cell: int,
 ) -> np.ndarray | None:  # shape (k,); None where the clock would single patients out
-    "g(t) at the event times of a site."
+    "Transformed time g(t) at a site's event times; None if it would isolate patients."
     if transform == "identity":
         return times
     if transform == "log":
@@ -78,7 +80,8 @@ def _weight_of(
                 "an event at time 0 has no logarithm: pass transform='identity', or load the "
                 "cohort with zero_time='half-unit'"
             )
-        return np.log(times)
+        logs: np.ndarray = np.log(times)
+        return logs
     if (np.diff(clock[1]) < 0).any():
         raise DisclosureError("the clock runs backwards: expected values that do not fall")
     g = np.interp(times, *clock)
@@ -95,7 +98,7 @@ def _cell_of(learner: Any) -> int:
 
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #2eab51e1
 def _refuse_second_grouping(kind: str, asked: str, context: Context) -> None:
-    "A second answer in other groups could be compared with the first, so there is none."
+    "Refuse a second answer in other groups, because it could be compared with the first."
     memory: Any = context.state.config_records.setdefault("schoenfeld", ConfigRecord())
     if memory.setdefault(kind, asked) != asked:
         raise DisclosureError(
@@ -107,7 +110,7 @@ def _refuse_second_grouping(kind: str, asked: str, context: Context) -> None:
 def leaving_told(
     site: Site, learner: Learner, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "How many of the training patients have left by which round time."
+    "Query: number of training patients, and of events, up to each round time."
     y, cell = learner.target(site.table(site.train_rows)[1]), _cell_of(learner)
     _refuse_second_grouping("leaving", str(cell), context)
     times, left, events = grouped_leaving(y["time"], y["event"], cell)
@@ -126,7 +129,7 @@ def leaving_told(
 def residuals_told(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "Sums of residuals and variances over the site's training rows; nothing where too few events stand behind them."
+    "Query: sums of Schoenfeld residuals and variances; zeros with too few events."
     block, cell = (
         cast(Any, site.prepare(learner, encoding_of(config["encoding"]))),
         _cell_of(learner),
@@ -185,7 +188,7 @@ def residuals_told(
 def _released_sums(
     residuals: np.ndarray, variances: np.ndarray, events: np.ndarray, few: int
 ) -> dict[str, Released]:
-    "The records of an answer: all events first, then the periods."
+    "The records of an answer: totals first, then periods."
     return {
         "residuals": Released(residuals[:2], few),
         "variances": Released(variances, few),
@@ -197,7 +200,7 @@ def _released_sums(
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #cbbf3579
 @dataclass
 class _Residuals:
-    "What the ServerApp asks, over any grid."
+    "The server's part of the test, over any grid."
 
     federation: Federation
     fitted: CoxPH
@@ -213,11 +216,12 @@ class _Residuals:
 
     @property
     def learner(self) -> CoxPH:
-        "The app at the hospitals has a template; coefficients come with the question."
-        return clone(self.fitted)
+        "Template of the learner for the sites; the coefficients are sent with the question."
+        template: CoxPH = clone(self.fitted)
+        return template
 
     def main(self, grid: Grid) -> None:
-        "Counts where they are needed, then sums."
+        "Ask for counts where they are needed, then for sums."
         self.recorder = Recorder(
             grid, list(self.federation.sites), DECLARED | SCHOENFELD, self.tell, lambda: self.over
         )
@@ -236,7 +240,7 @@ class _Residuals:
         ]
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray]:
-        "The common clock, and where periods begin and end."
+        "Common transform of time, and the edges of the periods."
         nothing = np.empty(0), np.empty(0)
         if self.transform in ("log", "identity") and not self.periods:
             return nothing
@@ -259,15 +263,16 @@ class _Residuals:
         )
 
     def total(self, name: str) -> np.ndarray:
-        "One record summed over the sites."
-        return np.sum([a[name] for a in self.answers], axis=0)
+        "Sum of one record over the sites."
+        whole: np.ndarray = np.sum([a[name] for a in self.answers], axis=0)
+        return whole
 
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #9528521c
 def _period_edges(
     told: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],  # each site's counts
     periods: int,
 ) -> np.ndarray:  # ascending, from 0 to infinity
-    "Periods with about the same number of events, divided at told times."
+    "Edges of periods with about the same number of events each."
     grid = np.unique(np.concatenate([t for t, _, _ in told]))
     events = sum(np.interp(grid, np.append(0.0, t), np.append(0.0, e)) for t, _, e in told)
     inner = grid[np.searchsorted(events, events[-1] * np.arange(1, periods) / periods)]
@@ -276,7 +281,20 @@ def _period_edges(
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #9d6a6a11
 @dataclass(frozen=True)
 class Proportionality:
-    "Whether the effects of a Cox model last."
+    """Whether the effects of a Cox model last: the test of proportional hazards.
+
+    `table` has one row per feature and GLOBAL, with chi2, df and p; `periods` has feature, begin,
+    end, events, coef, low and high per unit of the original variable; `left_out` names sites with
+    too few events to take part. Returned by `check_proportional`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+    >>> gw.check_proportional(federation, run.learner, progress=False)
+    made-up-aml: do all 6 effects last? chi-square 7.8, p 0.254 (log of time); most doubtful: wbc ...
+    """
 
     table: pd.DataFrame  # index = feature and GLOBAL; chi2, df, p
     periods: (
@@ -295,7 +313,7 @@ class Proportionality:
 
     @property
     def doubtful(self) -> list[str]:
-        "Features by p-value, the most doubtful first."
+        "Features sorted by p-value, the smallest first."
         return list(self.table.p.drop("GLOBAL").dropna().sort_values().index)
 
     def __repr__(self) -> str:
@@ -311,7 +329,7 @@ class Proportionality:
         return f"<p>{self!r}</p>{self.table.to_html(float_format='{:.3f}'.format, border=0)}"
 
     def plot(self, features: Sequence[str] | None = None) -> Picture:
-        "The coefficient in each period, of the features asked for, or of the six most doubtful ones."
+        "Coefficient per period of some features, by default the six with the smallest p-values."
         if self.periods.empty:
             raise ValueError("no periods were asked for: call it again with periods=4")
         if isinstance(features, str):
@@ -328,12 +346,12 @@ class Proportionality:
 
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #315af19c
 def _p(p: float) -> str:
-    "A p-value as it is written."
+    "Text of a p-value."
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #405462dd
 def _effects_figure(found: Proportionality, features: Sequence[str]) -> Any:
-    "One panel a feature: the coefficient of each period with its interval, and the model's one coefficient."
+    "One panel per feature: coefficient of each period with interval, and the model's coefficient."
     from matplotlib.figure import Figure
 
     columns = min(len(features), 3)
@@ -360,7 +378,7 @@ def _effects_figure(found: Proportionality, features: Sequence[str]) -> Any:
 
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #b52b90c9
 def _effects_in_words(found: Proportionality, features: Sequence[str]) -> str:
-    "The panels in words."
+    "Text alternative of the panels."
     said = []
     for feature in features:
         mine = found.periods[(found.periods.feature == feature) & (found.periods.events > 0)]
@@ -392,8 +410,24 @@ def check_proportional(
     seed: int = 0,
     progress: bool | Listener = True,
 ) -> Proportionality:
-    """Ask every hospital for sums of Schoenfeld residuals and test whether hazards are proportional
-    (Grambsch and Therneau 1994, doi:10.1093/biomet/81.3.515).
+    """Test whether the hazards of a fitted Cox model are proportional, over all hospitals.
+
+    Each hospital sends sums of Schoenfeld residuals over its events, and no residual of a patient
+    (score test of Grambsch and Therneau 1994, doi:10.1093/biomet/81.3.515). Returns a
+    `Proportionality`. Raises ValueError for a learner that is not a fitted CoxPH with a baseline
+    per site, DisclosureError where no hospital has enough events.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+    >>> found = gw.check_proportional(federation, run.learner, periods=0, progress=False)
+    >>> found.table.tail(2).round(2)
+             chi2  df     p
+    feature
+    npm1     0.14   1  0.71
+    GLOBAL   7.79   6  0.25
     """
     if transform not in TRANSFORMS:
         raise ValueError(f"transform={transform!r}: expected one of {', '.join(TRANSFORMS)}")
@@ -421,7 +455,7 @@ def check_proportional(
 def _answered(
     federation: Federation, learner: CoxPH, asked: _Residuals, engine: str, seconds: float
 ) -> Proportionality:
-    "The sums of all sites as a result."
+    "Build the result from the sums of all sites."
     features, sd, names = (
         list(learner.encoding_.features),
         learner.encoding_.sd,

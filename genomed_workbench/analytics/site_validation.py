@@ -48,7 +48,7 @@ from genomed_workbench.statistics.survival import (
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #697d8c89
 @dataclass(frozen=True)
 class Plan:
-    "What every hospital is asked."
+    "What every hospital is asked in a validation."
 
     kind: str  # "survival" or "binary"
     horizon: float  # of calibration, decisions and risk groups, in the unit of time
@@ -61,12 +61,12 @@ class Plan:
     min_cell: int = 5  # fewest patients behind a number
 
     def to_json(self) -> str:
-        "As it travels in a message."
+        "Text for a message."
         return json.dumps(self.__dict__)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        "From a message."
+        "Read the plan from a message."
         told: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
         return cls(**told)
 
@@ -76,8 +76,9 @@ MOST = 12  # times besides the horizon: among many, those that are answered woul
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #a22d2eb7
 @dataclass(frozen=True)
 class TestPredictions:
-    "The test patients of one hospital and what was predicted for them. It never leaves the hospital."
+    "Test patients of one hospital with their predictions; never leaves the hospital."
 
+    __test__ = False  # not a pytest class
     time: np.ndarray  # follow-up, shape (n,)
     event: np.ndarray  # 1 where the event was seen, shape (n,)
     risk: np.ndarray  # higher means earlier, shape (n,)
@@ -93,7 +94,7 @@ class TestPredictions:
 
     @property
     def n(self) -> int:
-        "Test patients."
+        "Number of test patients."
         return len(self.time)
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #9a22c24e
@@ -104,7 +105,7 @@ def _survival_each(
     site: str,
     at_once: int = 200,  # rows
 ) -> np.ndarray:  # shape (n,)
-    "Predicted survival of each patient at a time of their own."
+    "Predicted survival of each patient at that patient's own time."
     out = np.empty(len(X))
     for k in range(0, len(X), at_once):
         rows = slice(k, k + at_once)
@@ -115,10 +116,11 @@ def _survival_each(
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #546c3822
 def _alive_at(learner: Learner, X: pd.DataFrame, times: Sequence[float], site: str) -> np.ndarray:
-    "Predicted probability of no event by each time, shape (n, m); for yes or no the same at any time."
+    "Predicted probability of no event by each time, shape (n, m); constant for a binary outcome."
     if learner.kind == "binary":
         return np.tile(1 - learner.predict(X)[:, None], (1, len(times)))
-    return learner.survival_for(X, list(times), np.full(len(X), site))
+    alive: np.ndarray = learner.survival_for(X, list(times), np.full(len(X), site))
+    return alive
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #7fed6810
 def exam_of(
@@ -183,28 +185,26 @@ VALIDATED = {
 
 
 def _suppressed(shape: tuple[int, ...], n: int) -> Released:
-    "Nothing in the place of numbers about too few patients."
+    "NaN for a suppressed statistic."
     return Released(np.full(shape, np.nan), n)
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #07fafe26
-def _release(value: Any, patients: float, least: int, n: int) -> Released:
-    "Numbers, if enough patients stand behind them."
+def _release(value: Any, patients: float, min_cell: int, n: int) -> Released:
+    "Release numbers with at least `min_cell` patients behind them, else NaN."
     value = np.asarray(value, dtype=float)
-    return Released(value, int(patients)) if patients >= least else _suppressed(value.shape, n)
+    return Released(value, int(patients)) if patients >= min_cell else _suppressed(value.shape, n)
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #e8eb65e4
 def _apart(
     exam: TestPredictions, plan: Plan
 ) -> np.ndarray:  # True for a time that may be answered, shape (1 + m,)
-    """The horizon, and of the other times those between which enough test patients leave: who compares
-    two answers must not find one patient's end.
+    """True for the horizon, and for times with at least `min_cell` patients leaving in between.
+
+    Otherwise the difference of two answers could show when a single patient left.
     """
     at = np.array([plan.horizon, *plan.times])
-    gone, told, order = (
-        np.array([(exam.time <= t).sum() for t in at]),
-        at == plan.horizon,
-        np.argsort(at),
-    )
+    gone, order = np.array([(exam.time <= t).sum() for t in at]), np.argsort(at)
+    told: np.ndarray = at == plan.horizon
     for way in (
         order[at[order] < plan.horizon][::-1],
         order[at[order] > plan.horizon],
@@ -217,7 +217,7 @@ def _apart(
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #0155d7b8
 def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
-    "Pairs in the right order: over all of follow-up, and at each time that may be answered."
+    "Concordant and comparable pairs over all follow-up, and per time for the time-dependent AUC."
     weights = uno_weights(exam.time, exam.event, exam.censoring)
     pairs = comparable_pairs(exam.time, exam.event, groups=1)
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
@@ -238,7 +238,7 @@ def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #eb8f390a
 def errors(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
-    "Squared errors of the predicted probabilities, at the times that may be answered and on average over all of them."
+    "Brier scores (sums of squared errors) at each time, and their average over time."
     at, told = np.array([plan.horizon, *plan.times]), _apart(exam, plan)
     known = np.array([((exam.time > t) | (exam.event > 0)).sum() for t in at])
     judged_there = np.array([brier_is_known(exam.time, exam.event, t, exam.censoring) for t in at])
@@ -263,32 +263,32 @@ def errors(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #b2ab5644
 def _judged(exam: TestPredictions, plan: Plan) -> Judged:
-    "The test patients, ready for the small regressions."
+    "Test patients in the form that the recalibration regressions need."
     return Judged.of(exam.time, exam.event, exam.alive, plan.horizon, plan.kind)
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #bd75e7c6
 def _can_be_fitted(exam: TestPredictions, plan: Plan) -> int:
-    "Patients behind a recalibration: those with an event or those without, whichever are fewer; 0 if too few."
+    "The smaller of the counts with and without the event by the horizon; 0 below `min_cell`."
     seen = (exam.event > 0) & (exam.time <= plan.horizon)
     few = int(min(seen.sum(), (~seen).sum()))
     return few if few >= plan.min_cell else 0
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #7e7a10e3
 def _calibration(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
-    "Events seen and expected, the hospital's own slope, and groups of predicted risk."
-    mine, fit, least, n = _judged(exam, plan), _can_be_fitted(exam, plan), plan.min_cell, exam.n
+    "Observed and expected events, the hospital's own slope, and groups of predicted risk."
+    mine, fit, min_cell, n = _judged(exam, plan), _can_be_fitted(exam, plan), plan.min_cell, exam.n
     seen = observed_expected(exam.time, exam.event, exam.lived, plan.horizon)
     told = {
-        "index": _release(mine.sums, n, least, n),
-        "expected": _release(seen, seen[0] if fit else 0, least, n),
-        "slope": _release(fit_slope([mine]) if fit else (np.nan, np.nan), fit, least, n),
+        "index": _release(mine.sums, n, min_cell, n),
+        "expected": _release(seen, seen[0] if fit else 0, min_cell, n),
+        "slope": _release(fit_slope([mine]) if fit else (np.nan, np.nan), fit, min_cell, n),
     }
     if plan.kind == "binary":
         told["constant"] = _release(
-            fit_constant([mine]) if fit else (np.nan, np.nan), fit, least, n
+            fit_constant([mine]) if fit else (np.nan, np.nan), fit, min_cell, n
         )
     table = group_sums(exam.time, exam.event, exam.alive, plan.horizon, plan.groups)
-    whole = table.shape[1] == plan.groups and table[0].min(initial=n) >= least
+    whole = table.shape[1] == plan.groups and table[0].min(initial=n) >= min_cell
     return told | {
         "groups": Released(table, int(table[0].min()))
         if whole
@@ -297,23 +297,25 @@ def _calibration(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #c74f933c
 def _decisions(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
-    "Alarms at each threshold that can be answered, and if everybody had one."
-    cut, least, n = np.asarray(plan.thresholds, float), plan.min_cell, exam.n
+    "True and false positives at each threshold, and if everybody were treated."
+    cut, min_cell, n = np.asarray(plan.thresholds, float), plan.min_cell, exam.n
     cells = np.bincount(np.searchsorted(cut, 1 - exam.alive, side="right"), minlength=len(cut) + 1)
-    borders = np.diff(groups(cells[None], least)[0]) > 0 if n >= least else np.zeros(len(cut), bool)
+    borders = (
+        np.diff(groups(cells[None], min_cell)[0]) > 0 if n >= min_cell else np.zeros(len(cut), bool)
+    )
     told = np.where(
         borders, alarm_sums(exam.time, exam.event, exam.alive, plan.horizon, cut), np.nan
     )
     return {
-        "alarms": Released(told, least if borders.any() else n),
+        "alarms": Released(told, min_cell if borders.any() else n),
         "whole": _release(
-            positives(exam.time, exam.event, np.ones(n, bool), plan.horizon), n, least, n
+            positives(exam.time, exam.event, np.ones(n, bool), plan.horizon), n, min_cell, n
         ),
     }
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #f893e6b8
 def _reclassified(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
-    "Who moved up or down against the other model."
+    "Patients who moved up or down compared with the other model."
     if exam.before is None:
         return {}
     moved = moves(1 - exam.before, 1 - exam.alive, plan.cuts)
@@ -331,7 +333,10 @@ def _reclassified(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
 def regression(
     exam: TestPredictions, plan: Plan, what: str, beta: np.ndarray, knots: np.ndarray
 ) -> dict[str, Released]:
-    'Log-likelihood and derivatives of `what`: "slope", "shape" or "constant"; a hospital with too few events adds nothing.'
+    """Log-likelihood, gradient and Hessian of a recalibration: "slope", "shape" or "constant".
+
+    A hospital with too few events (see `_can_be_fitted`) contributes zeros.
+    """
     behind, p = _can_be_fitted(exam, plan), len(beta)
     if behind < plan.min_cell:
         terms: Terms = (0.0, np.zeros(p), np.zeros((p, p)))
@@ -353,7 +358,7 @@ DISTANCE = np.arange(1, 201) / 200  # upper edges of the cells in which distance
 def distances(
     exam: TestPredictions, plan: Plan, beta: np.ndarray, knots: np.ndarray
 ) -> dict[str, Released]:
-    "Sum and counts of the distances from the calibration curve; the hospital's baseline."
+    "Sums and counts of distances from the calibration curve, and the hospital's baseline hazard."
     behind, n = _can_be_fitted(exam, plan), exam.n
     if behind < plan.min_cell or np.isnan(beta).any():
         return {"baseline": _suppressed((1,), n)} | {
@@ -380,27 +385,27 @@ GROUPS = ("low", "middle", "high")
 
 
 def _group_of(index: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    "0, 1 or 2: the risk group of each patient."
+    "Risk group of each patient: 0, 1 or 2."
     middle, spread = knots[1], (knots[2] - knots[1]) / 1.2815515655446004
     return np.searchsorted(middle + spread * np.array([-THIRDS, THIRDS]), index)
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #00342e18
-def told_curve(time: np.ndarray, event: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
-    "Round times with at least `least` events between them, and the Kaplan-Meier curve there."
+def told_curve(time: np.ndarray, event: np.ndarray, min_cell: int) -> tuple[np.ndarray, np.ndarray]:
+    "Round times with at least `min_cell` events in between, and the Kaplan-Meier estimate there."
     deaths = np.sort(time[event > 0])
-    if len(deaths) < least:
+    if len(deaths) < min_cell:
         return np.empty(0), np.empty(0)
     grid = round_times(deaths[-1], max(deaths[0] / 2, 1e-6))
     seen, keep, last = np.searchsorted(deaths, grid, side="right"), list[int](), 0
     for k, n in enumerate(seen):
-        if n - last >= least:
+        if n - last >= min_cell:
             keep.append(k)
             last = n
     return grid[keep], kaplan_meier(time, event)(grid[keep])
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #111a2eeb
 def curves(exam: TestPredictions, plan: Plan, knots: np.ndarray) -> dict[str, Released]:
-    "Kaplan-Meier curves of the three risk groups, if each holds enough patients or none."
+    "Kaplan-Meier curves of the three risk groups, if none has fewer than `min_cell` patients."
     of, n = _group_of(index_of(exam.alive, plan.kind), knots), exam.n
     sizes = np.bincount(of, minlength=3)
     if plan.kind == "binary" or not n or sizes[sizes > 0].min() < plan.min_cell:
@@ -422,7 +427,7 @@ def curves(exam: TestPredictions, plan: Plan, knots: np.ndarray) -> dict[str, Re
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #d3761429
 def _judged_alike(context: Context, **asked: str) -> None:
-    "Refuse what was asked otherwise before in this run."
+    "Refuse a question that differs from an earlier one in this run."
     memory: Any = context.state.config_records.setdefault("validation", ConfigRecord())
     for name, how in asked.items():
         if memory.setdefault(name, how) != how:
@@ -440,7 +445,10 @@ def first_answer(
     context: Context,
     other: Learner | None = None,
 ) -> QueryResult:
-    "All sums that need the predictions only."
+    """Query: all sums that need the predictions only.
+
+    Raises DisclosureError for a smallest cell below the site's floor, and for too many times.
+    """
     plan = Plan.from_json(config["plan"])
     if plan.min_cell < LOWEST_MIN_CELL:
         raise DisclosureError(
@@ -463,7 +471,7 @@ def first_answer(
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #41f3add3
 def judged_sums(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
-    "Everything that needs one look at the predictions; without probabilities the ranking only."
+    "All sums of the first answer; the ranking alone if the model has no probabilities."
     if exam.n < plan.min_cell:
         return {"pairs": _suppressed((2, 2), exam.n)}
     if not np.isfinite(exam.alive).all():
@@ -478,12 +486,12 @@ def judged_sums(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #a28eed9c
 def _named(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    "The arrays whose name begins so, without the prefix."
+    "Arrays whose name starts with the prefix, by the rest of their name."
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #6ae12d23
 def _remembered(site: Site, context: Context) -> tuple[TestPredictions, Plan]:
-    "The test patients with the predictions made for the first question."
+    "Test patients with the predictions made for the first question, and the plan."
     plan = Plan.from_json(str(context.state.config_records["validation"]["plan"]))
     time, event = time_and_event(site.table(site.test_rows)[1])
     alive, n = from_record(context.state["exam"])["alive"], len(time)
@@ -501,7 +509,7 @@ def _remembered(site: Site, context: Context) -> tuple[TestPredictions, Plan]:
 def next_answer(
     site: Site, learner: Learner, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "One step of a regression."
+    "Query: likelihood terms for one Newton step of a recalibration."
     exam, plan = _remembered(site, context)
     _judged_alike(context, knots=repr(arrays["knots"].tolist()))
     return QueryResult(
@@ -514,7 +522,7 @@ def next_answer(
 def last_answer(
     site: Site, learner: Learner, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "Distances from the calibration curve, and curves of risk groups."
+    "Query: distances from the calibration curve, and curves of the risk groups."
     exam, plan = _remembered(site, context)
     _judged_alike(
         context, knots=repr(arrays["knots"].tolist()), shape=repr(arrays["beta"].tolist())

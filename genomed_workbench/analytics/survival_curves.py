@@ -74,7 +74,7 @@ def time_edges(
     | Sequence[float]
     | None,  # width of an interval, or the ends of all of them; None: about a month
 ) -> np.ndarray:  # ascending from 0, shape (k,)
-    "Where intervals of time end."
+    "Edges of the intervals of time; by default about a month each."
     if bins is None and unit not in _STEPS_OF:
         raise FederationError(
             f"the follow-up is in {unit!r}; say bins=, the width of an interval of time in "
@@ -107,7 +107,7 @@ def _cells_of_time(
     time: np.ndarray,
     edges: np.ndarray,
 ) -> np.ndarray:  # cell c: after edges[c], up to edges[c + 1]; the last has no end
-    "The interval that each time lies in."
+    "Index of the interval in which each time lies."
     return np.clip(np.searchsorted(edges, time, side="left") - 1, 0, len(edges) - 1)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #01c2b4ff
@@ -117,7 +117,7 @@ def _event_status(
         str, Any
     ],  # time, event and: causes (a column), its names; or first: pairs of columns
 ) -> tuple[np.ndarray, np.ndarray]:  # time, and 0 last seen, 1, 2, ... by cause, shape (n,)
-    "Time and fate of each patient."
+    "Time and event status of each patient: 0 for censored, 1, 2, ... by cause."
     if "first" in asked:
         return _first_of(frame, asked["first"])
     time, event = (
@@ -132,7 +132,7 @@ def _event_status(
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
 def _first_of(frame: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    "The event that came first; without any, last seen where the shortest follow-up ends."
+    "Time and type of the first event; censored at the shortest follow-up without any."
     times = np.array([frame[t].to_numpy(float, na_value=np.nan) for t, _ in pairs])
     events = np.array([frame[e].to_numpy(float, na_value=np.nan) for _, e in pairs])
     known = np.isfinite(times).all(axis=0) & np.isfinite(events).all(axis=0)
@@ -146,7 +146,7 @@ def _first_of(frame: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> tuple[np.n
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #d4f92d58
 @dataclass(frozen=True)
 class _Line:
-    "Patients of one level and one fate (or a few that are not told apart), by intervals of time."
+    "Counts of one level and one event status by intervals of time; rare statuses are merged."
 
     level: int
     fates: tuple[int, ...]
@@ -157,14 +157,17 @@ class _Line:
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #13d61020
 def _fate_sets(
     totals: np.ndarray,  # patients by fate
-    least: int,
+    min_cell: int,
 ) -> list[tuple[tuple[int, ...], int]]:  # fates told together, and the one of them that is not rare
-    "Which fates a site can tell apart."
+    "Sets of event statuses that a site can report separately."
     seen = [int(f) for f in np.flatnonzero(totals)]
-    few, many = [f for f in seen if totals[f] < least], [f for f in seen if totals[f] >= least]
+    few, many = (
+        [f for f in seen if totals[f] < min_cell],
+        [f for f in seen if totals[f] >= min_cell],
+    )
     if not few:
         return [((f,), f) for f in many]
-    if totals[few].sum() >= least or not many:
+    if totals[few].sum() >= min_cell or not many:
         return [(tuple(few), -1)] + [((f,), f) for f in many]
     major = min(many, key=lambda f: totals[f])
     return [((*few, major), major)] + [((f,), f) for f in many if f != major]
@@ -175,22 +178,22 @@ def _told_lines(
     fate: np.ndarray,  # shape (n,)
     level: np.ndarray,  # shape (n,)
     shape: tuple[int, int, int],  # levels (with that of patients not told apart), fates, cells
-    least: int,
+    min_cell: int,
 ) -> list[_Line]:
-    "A site's answer, no number of it about fewer than `least`."
+    "Counts by level, event status and time, none of them below `min_cell`."
     counts = np.zeros(shape, int)
     np.add.at(counts, (level, fate, cells), 1)
-    sets = _fate_sets(counts.sum(axis=(0, 2)), least)
+    sets = _fate_sets(counts.sum(axis=(0, 2)), min_cell)
     if not sets:
         return []
     told = np.stack([counts[:, list(f)].sum(axis=1) for f, _ in sets], axis=1)
-    apart = disclosable_levels(told.sum(axis=2), least)
+    apart = disclosable_levels(told.sum(axis=2), min_cell)
     apart[-1] = True
     told[-1] += told[~apart].sum(axis=0)
     told[~apart] = 0
     lines = []
     for s, (fates, major) in enumerate(sets):
-        ids = merge_cells(told[:, s], least)
+        ids = merge_cells(told[:, s], min_cell)
         starts = np.flatnonzero(np.diff(ids, prepend=-1))
         lines += [
             _Line(int(g), fates, major, starts, np.bincount(ids, weights=told[g, s]).astype(int))
@@ -200,7 +203,7 @@ def _told_lines(
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #219bbcc3
 def _moment_lines(time: np.ndarray, fate: np.ndarray, level: np.ndarray) -> list[_Line]:
-    "Every time as it is: for simulations."
+    "Counts at every single time (simulation only)."
     out = []
     for g in np.unique(level):
         for f in np.unique(fate[level == g]):
@@ -233,7 +236,7 @@ def _lines_released(lines: Sequence[_Line], rows: int) -> dict[str, Released]:
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #2183d4d0
 def lines_received(arrays: dict[str, np.ndarray]) -> list[_Line]:
-    "Lines from the records of a reply."
+    "Read lines from the records of a reply."
     about = arrays["lines"].astype(int)
     cuts = np.cumsum(about[:, 3])[:-1]
     return [
@@ -253,22 +256,22 @@ def lines_received(arrays: dict[str, np.ndarray]) -> list[_Line]:
 def _patients(
     site: Site, context: Context, config: Any
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    "What a question about times needs: smallest cell, time, fate, level, names of the levels."
-    least, asked, names = (
+    "Smallest cell, time, event status, level and level names for a query."
+    min_cell, asked, names = (
         cell_size(site, context, config),
         json.loads(config["outcome"]),
         json.loads(config["names"]),
     )
-    frame, by = all_rows(site, least), json.loads(config["by"])
+    frame, by = all_rows(site, min_cell), json.loads(config["by"])
     level = in_levels(frame[by], names) if by else np.zeros(len(frame), int)
-    return least, *_event_status(frame, asked), level, names
+    return min_cell, *_event_status(frame, asked), level, names
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #61322322
 def tell_times(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "How many had which fate, by intervals of time."
-    least, time, fate, level, names = _patients(site, context, config)
+    "Query: counts by event status and interval of time."
+    min_cell, time, fate, level, names = _patients(site, context, config)
     if config["disclosure"] == "simulation":
         lines = _moment_lines(time, fate, level)
     else:
@@ -280,7 +283,7 @@ def tell_times(
             fate,
             level,
             (len(names) + 1, int(config["fates"]), len(arrays["edges"])),
-            least,
+            min_cell,
         )
         check_differencing(
             site,
@@ -293,7 +296,7 @@ def tell_times(
                 level,
                 len(names),
             ),
-            least,
+            min_cell,
         )
     return QueryResult(_lines_released(lines, len(time)), _TIMES, len(time))
 
@@ -306,7 +309,7 @@ def _divisions(
     level: np.ndarray,
     last: int,
 ) -> tuple[str, dict[str, np.ndarray]]:
-    "What the patients are divided by, and the groups told: by level, and by level and fate."
+    "Topic and groupings that an answer reveals: by level, and by level and event status."
     level = np.where(np.isin(level, [line.level for line in lines]), level, last)
     sets = sorted({line.fates for line in lines})
     of_fate = {f: k for k, fates in enumerate(sets) for f in fates}
@@ -318,7 +321,7 @@ def _divisions(
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #b10bcada
 def _outcome_words(asked: Mapping[str, Any]) -> str:
-    "An outcome as the site remembers it."
+    "Text that identifies an outcome in the site's memory."
     return (
         " or ".join(e for _, e in asked["first"])
         if "first" in asked
@@ -328,7 +331,7 @@ def _outcome_words(asked: Mapping[str, Any]) -> str:
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #bc6650a3
 @dataclass(frozen=True)
 class _Counted:
-    "One group of patients as all sites told them."
+    "One group of patients over all sites: its life table, and the bounds on it."
 
     table: LifeTable
     known: tuple[Within, ...]  # what is certain; empty where single times were told
@@ -336,12 +339,12 @@ class _Counted:
 
     @property
     def n(self) -> float:
-        "Patients."
+        "Number of patients."
         return self.table.n
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #0ce66e85
 def _counted_at_moments(lines: Sequence[_Line], causes: int) -> _Counted:
-    "Single times, added."
+    "Add counts at single times over the sites."
 
     def one(line: _Line) -> LifeTable:
         events = np.zeros((causes, len(line.starts)))
@@ -357,8 +360,10 @@ def _counted_at_moments(lines: Sequence[_Line], causes: int) -> _Counted:
     return _Counted(added([one(line) for line in lines]), (), True)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #4fcf004e
-def _counted_within(lines: Sequence[_Line], causes: int, edges: np.ndarray, least: int) -> _Counted:
-    "Intervals, shared out among compartments."
+def _counted_within(
+    lines: Sequence[_Line], causes: int, edges: np.ndarray, min_cell: int
+) -> _Counted:
+    "Estimate one life table from counts in the sites' own intervals."
     told = [GroupedCounts(line.starts.astype(int), line.counts.astype(int)) for line in lines]
     starts, shares = compartments(told), np.zeros((causes + 1, len(compartments(told))))
     for major in {(line.major, line.fates) for line in lines}:
@@ -370,44 +375,44 @@ def _counted_within(lines: Sequence[_Line], causes: int, edges: np.ndarray, leas
             ]
         )
         for row, i in zip(spread, mine):
-            for f, weight in _weights(lines[i], least).items():
+            for f, weight in _weights(lines[i], min_cell).items():
                 shares[f] += weight * row
     n, ends = float(sum(line.counts.sum() for line in lines)), edges[starts[1:]]
     exact = all(len(line.fates) == 1 and len(line.starts) == len(starts) for line in lines)
     return _Counted(
         LifeTable(ends, shares[1:, :-1], shares[0, :-1], n, moments=False),
-        tuple(_within(line, edges, least) for line in lines),
+        tuple(_within(line, edges, min_cell) for line in lines),
         exact,
     )
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #0e734906
 def _kept(row: np.ndarray, told: GroupedCounts, starts: np.ndarray) -> np.ndarray:
-    "What was shared out, with counts that fill one compartment as they were told."
+    "Replace estimates by the exact count where a group fills one compartment."
     group = np.searchsorted(told.starts, starts, side="right") - 1
     alone = np.bincount(group, minlength=len(told.counts))[group] == 1
     return np.where(alone, told.counts[group], row)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #6c7dff09
-def _weights(line: _Line, least: int) -> dict[int, float]:
-    "The part of each fate in a line; a rare one is taken as half of what it may be."
+def _weights(line: _Line, min_cell: int) -> dict[int, float]:
+    "Share of each event status in a line; a rare one counts as half of its largest value."
     if len(line.fates) == 1:
         return {line.fates[0]: 1.0}
     if line.major < 0:
         return {f: 1 / len(line.fates) for f in line.fates}
     total = line.counts.sum()
-    few = min(least / 2, total / len(line.fates)) / total
+    few = min(min_cell / 2, total / len(line.fates)) / total
     return {f: few for f in line.fates if f != line.major} | {
         line.major: 1 - few * (len(line.fates) - 1)
     }
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #795cdfd8
-def _within(line: _Line, edges: np.ndarray, least: int) -> Within:
-    "What a line says for certain."
+def _within(line: _Line, edges: np.ndarray, min_cell: int) -> Within:
+    "Interval of each patient and bounds on each event status in a line."
     starts, k = line.starts.astype(int), line.counts.astype(int)
     low, high, total = edges[starts], np.append(edges[starts[1:]], np.inf), int(k.sum())
-    rare = {f: (0, least - 1) for f in line.fates if f != line.major}
+    rare = {f: (0, min_cell - 1) for f in line.fates if f != line.major}
     fates = rare | (
-        {line.major: (max(total - (least - 1) * len(rare), 0), total)} if line.major >= 0 else {}
+        {line.major: (max(total - (min_cell - 1) * len(rare), 0), total)} if line.major >= 0 else {}
     )
     return Within(
         np.repeat(low, k),
@@ -418,7 +423,23 @@ def _within(line: _Line, edges: np.ndarray, least: int) -> Within:
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #fccb1557
 @dataclass(frozen=True)
 class Curves:
-    "Curves by group, with their intervals, and what the intervals of time leave open."
+    """Curves of all hospitals' patients by group, with intervals and with bounds.
+
+    `table` has the columns group, time, at_risk, events, censored, estimate, se, low and high (95 %
+    interval), least and most (between which the curve of the single times lies). `at` reads the
+    curves at one time, `plot` draws them, `note` says how exact they are. Returned by
+    `kaplan_meier`, `nelson_aalen` and `cumulative_incidence` of a federation.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> curves = federation.kaplan_meier(bins=1.0, progress=False)
+    >>> curves.at(2.0).round(2)
+           estimate   low  high  least  most
+    group
+    all        0.49  0.43  0.54   0.46  0.51
+    """
 
     table: (
         pd.DataFrame
@@ -433,11 +454,11 @@ class Curves:
 
     @property
     def disclosed(self) -> pd.DataFrame:
-        "Every kind of value that left a site."
+        "One row per kind of value that left a site."
         return self.books.disclosed
 
     def at(self, time: float) -> pd.DataFrame:
-        "The curves at one time: estimate, its 95 % interval, and between what the curve of all single times must lie."
+        "The curves at one time: estimate, 95 % interval (low, high) and bounds (least, most)."
         columns, rows = ["estimate", "low", "high", "least", "most"], {}
         for name, part in self.table.groupby("group", sort=False):
             before, after = part[part.time <= time], part[part.time >= time]
@@ -455,7 +476,7 @@ class Curves:
         return pd.DataFrame(rows).T.rename_axis("group")
 
     def plot(self) -> Picture:
-        "One step curve a group."
+        "One step curve per group."
         return curves_picture(
             self.table,
             self.title,
@@ -473,7 +494,7 @@ class Curves:
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #74104322
 def _between(row: pd.Series, after: pd.DataFrame, columns: list[str]) -> pd.Series:
-    "Inside an interval only the curve at both its ends is known."
+    "Bounds inside an interval, from the bounds at both its ends."
     if not len(after):
         return pd.Series(np.nan, columns)
     ends = (
@@ -488,7 +509,7 @@ _QUESTIONS = {"names_told": tell_names, "times": tell_times}
 
 @dataclass(frozen=True)
 class SurvivalQuery:
-    "What is wanted to know about times."
+    "Settings of a question about times, checked, and the steps to ask it."
 
     federation: Federation
     by: str | None  # a column; "site" compares hospitals
@@ -521,7 +542,7 @@ class SurvivalQuery:
 
     @property
     def by_site(self) -> bool:
-        "Whether hospitals are compared."
+        "True if hospitals are compared."
         return (
             self.by is not None
             and self.by not in self.federation.cohort.features
@@ -530,21 +551,21 @@ class SurvivalQuery:
 
     @property
     def column(self) -> str | None:
-        "The column that groups are made of."
+        "Column of the groups; None for hospitals or for all patients together."
         return None if self.by_site else self.by
 
     @property
     def edges(self) -> np.ndarray:
-        "Of the intervals."
+        "Edges of the intervals of time."
         return time_edges(self.unit, self.bins) if self.disclosure == "protected" else np.zeros(1)
 
     @property
     def how(self) -> dict[str, Any]:
-        "What goes along with each question."
-        return {"least": self.min_cell, "disclosure": self.disclosure}
+        "Settings sent with each question."
+        return {"min_cell": self.min_cell, "disclosure": self.disclosure}
 
     def outcome(self, ask: AskSites) -> tuple[dict[str, Any], list[str]]:
-        "The outcome as sites are asked for it, and the names of its causes."
+        "Specification of the outcome for the sites, and the names of its causes."
         own: Any = self.federation.cohort.outcome
         if self.causes is None:
             return {"time": own.time, "event": own.event}, [own.event]
@@ -561,7 +582,7 @@ class SurvivalQuery:
         ]
 
     def times(self, ask: AskSites) -> tuple[dict[str, _Counted], list[str], str]:
-        "Tables by group, names of the causes, and who is left out, in words."
+        "Counts by group, names of the causes, and a sentence on who is left out."
         outcome, causes = self.outcome(ask)
         names = groups_in(ask, self.federation, self.column, **self.how)
         replies = ask(
@@ -583,7 +604,7 @@ class SurvivalQuery:
             }
         )
         make = (
-            partial(_counted_within, edges=self.edges, least=self.min_cell)
+            partial(_counted_within, edges=self.edges, min_cell=self.min_cell)
             if self.disclosure == "protected"
             else _counted_at_moments
         )
@@ -600,7 +621,7 @@ class SurvivalQuery:
         )
 
     def left_out(self, lost: int) -> str:
-        "Patients who are in no group, in words."
+        "Sentence on patients who are in no group."
         return (
             f" {lost} patients are in no group: their {self.by} is unknown, or too rare at "
             "their hospital to be told apart."
@@ -615,7 +636,7 @@ class SurvivalQuery:
         queries: Mapping[str, Any] = _QUESTIONS,
         declared: dict[str, str] = _TIMES,
     ) -> tuple[Any, AuditRecord]:
-        "Ask."
+        "Run the questions on the engine; returns their result and the audit record."
         return ask_sites(
             self.federation,
             steps,
@@ -647,7 +668,7 @@ class SurvivalQuery:
         return said + left_out
 
     def title(self, what: str) -> str:
-        "What is shown, of whom."
+        "Title: what is shown, and of which patients."
         return (
             f"{what}{' by ' + (self.by or '') if self.by else ''}, "
             f"{self.federation.cohort.name}, {len(self.federation.sites)} hospitals"
@@ -663,7 +684,7 @@ def _curves(
     start: float,
     chosen: Sequence[str] | None = None,
 ) -> Curves:
-    "Ask for times and draw a curve a group (and cause)."
+    "Ask for times and build one curve per group (and cause)."
     (counts, causes, left_out), books = asked.put(asked.times, f"asking for {what}")
     parts = []
     for name, c in counts.items():
@@ -711,7 +732,24 @@ def kaplan_meier(
     engine: str = "inprocess",  # "inprocess" or "ray"
     progress: bool | Listener = True,
 ) -> Curves:
-    "Survival of all hospitals' patients together, or by group."
+    """Kaplan-Meier curve of all hospitals' patients together, or one per group.
+
+    Needs a survival outcome; hospitals send counts by intervals of time. Returns `Curves`; times in
+    the unit of the follow-up, `estimate` the share without the event. Raises FederationError for
+    another outcome, unknown columns, and where no hospital has enough patients. Estimate: Kaplan
+    and Meier 1958, doi:10.1080/01621459.1958.10501452.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> exact = federation.kaplan_meier(by="sex", disclosure="simulation", progress=False)
+    >>> exact.at(2.0)[["estimate", "low", "high"]].round(2)
+            estimate   low  high
+    group
+    female      0.50  0.42  0.57
+    male        0.48  0.41  0.55
+    """
     asked = SurvivalQuery(federation, by, bins, disclosure, min_cell, engine, progress)
     return _curves(
         asked,
@@ -732,7 +770,21 @@ def nelson_aalen(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> Curves:
-    "Cumulative hazard of all hospitals' patients together, or by group."
+    """Nelson-Aalen estimate of the cumulative hazard of all hospitals' patients, or one per group.
+
+    Needs a survival outcome; hospitals send counts by intervals of time. Returns `Curves`; times in
+    the unit of the follow-up. Raises FederationError for another outcome, unknown columns, and
+    where no hospital has enough patients. Estimate: Aalen 1978, doi:10.1214/aos/1176344247.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.nelson_aalen(bins=1.0, progress=False).at(2.0).round(2)
+           estimate   low  high  least  most
+    group
+    all         0.6  0.52  0.69   0.56  0.78
+    """
     asked = SurvivalQuery(federation, by, bins, disclosure, min_cell, engine, progress)
     return _curves(
         asked,
@@ -760,7 +812,28 @@ def cumulative_incidence(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> Curves:
-    "Cumulative incidence of competing causes (Aalen-Johansen), of all hospitals' patients together, or by group."
+    """Cumulative incidence (Aalen-Johansen) of competing causes, of all hospitals' patients.
+
+    `causes` is a column that names the cause of each event, or pairs of columns (time, event) by
+    name, of which the first event counts. Returns `Curves`, one per cause (and group). Raises
+    FederationError for another outcome and unknown columns. Estimate: Aalen and Johansen 1978,
+    jstor.org/stable/4615704.
+
+    Example
+
+    >>> from dataclasses import replace
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("made-up-aml")
+    >>> cause = cohort.frame["blasts"].gt(60).map({True: "leukemia", False: "other"})  # made up
+    >>> cohort = replace(cohort, frame=cohort.frame.assign(cause=cause))
+    >>> federation = gw.Federation.by_site(cohort)
+    >>> curves = federation.cumulative_incidence("cause", bins=1.0, progress=False)
+    >>> curves.at(2.0)[["estimate", "low", "high"]].round(2)
+              estimate   low  high
+    group
+    leukemia      0.19  0.16  0.24
+    other         0.30  0.25  0.35
+    """
     asked = SurvivalQuery(federation, by, bins, disclosure, min_cell, engine, progress, causes)
     return _curves(
         asked,
@@ -782,7 +855,22 @@ def median_survival(
     engine: str = "inprocess",
     progress: bool | Listener = True,
 ) -> Answer:
-    "Median survival by group, with its interval (low, high) and between what it must lie (least, most)."
+    """Median survival of all hospitals' patients together, or by group.
+
+    Returns an `Answer`; its table has one row per group, with n, events (NaN where not exact),
+    median, low and high (95 % interval, Brookmeyer and Crowley 1982, doi:10.2307/2530286), least
+    and most (between which the median of the single times lies), in the unit of the follow-up.
+    Raises FederationError for another outcome and unknown columns.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.median_survival(progress=False).table.round(2)
+               n  events  median   low  high  least  most
+    group
+    all    400.0     NaN    1.89  1.39  2.21   1.58  2.25
+    """
     asked = SurvivalQuery(federation, by, bins, disclosure, min_cell, engine, progress)
     (counts, _, left_out), books = asked.put(asked.times, "asking for median survival")
     rows = {
@@ -807,7 +895,7 @@ def median_survival(
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #81a9f60c
 def _median_within(c: _Counted) -> tuple[float, float]:
-    "Between what times the median of all patients lies; no end where the curve may never come down."
+    "Lower and upper bound of the median; infinity where the curve may never reach one half."
     if not c.known:
         return (median_of(c.table)[0],) * 2
     times = c.table.times
@@ -833,14 +921,14 @@ _STRATA = {
 def tell_strata(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
-    "This hospital's sums of the log-rank test."
-    least, time, fate, level, names = _patients(site, context, config)
+    "Query: this hospital's sums of the stratified log-rank test."
+    min_cell, time, fate, level, names = _patients(site, context, config)
     counts = np.bincount(level, minlength=len(names) + 1)
-    apart = disclosable_levels(counts[:, None], least)[:-1]
+    apart = disclosable_levels(counts[:, None], min_cell)[:-1]
     level = np.where(np.append(apart, False)[level], level, len(names))
     if config["disclosure"] != "simulation":
-        check_differencing(site, context, json.loads(config["by"]), {"patients": level}, least)
-    enough = ((fate > 0) & (level < len(names))).sum() >= least or config[
+        check_differencing(site, context, json.loads(config["by"]), {"patients": level}, min_cell)
+    enough = ((fate > 0) & (level < len(names))).sum() >= min_cell or config[
         "disclosure"
     ] == "simulation"
     tables = [life_table(time[level == g], fate[level == g] > 0) for g in range(len(names))]
@@ -876,7 +964,21 @@ def log_rank(
     progress: bool | Listener = True,
     draws: int = 100,  # ways in which patients may lie inside their intervals, for the range
 ) -> Answer:
-    "Log-rank test between groups, plain or stratified by hospital."
+    """Log-rank test between groups, plain or stratified by hospital.
+
+    Returns an `Answer`; its table is one row with n, chi2, df and p, and without strata p_least and
+    p_most: the range of p over `draws` ways in which patients may lie inside their intervals of
+    time. Raises FederationError for another outcome, for unknown columns, and for hospitals
+    compared inside hospitals. Test: Peto and Peto 1972, doi:10.2307/2344317.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> federation.log_rank(by="npm1", stratified=True, progress=False).table.round(3)
+         n   chi2  df     p
+    0  342  4.202   1  0.04
+    """
     asked = SurvivalQuery(federation, by, bins, disclosure, min_cell, engine, progress)
     if stratified and asked.by_site:
         raise FederationError(
@@ -904,7 +1006,7 @@ def log_rank(
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #efa176f5
 def _compared(tables: Sequence[LifeTable]) -> tuple[np.ndarray, np.ndarray]:
-    "Sums of the test; groups whose intervals differ are compared in those that they share."
+    "Observed minus expected events and their covariance, on the intervals that all groups share."
     if tables[0].moments:
         return observed_minus_expected(tables)
     shared = sorted(set(tables[0].times).intersection(*(t.times for t in tables[1:])))
@@ -928,7 +1030,7 @@ def _coarser(table: LifeTable, times: np.ndarray) -> LifeTable:
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #04284522
 def _placed(c: _Counted, rng: np.random.Generator) -> LifeTable:
-    "One way in which the patients may lie inside their intervals."
+    "Draw a life table: random times inside the patients' intervals."
     end = max((w.high[np.isfinite(w.high)].max(initial=0.0) for w in c.known), default=0.0)
     time, fate = [], []
     for w in c.known:
@@ -939,7 +1041,7 @@ def _placed(c: _Counted, rng: np.random.Generator) -> LifeTable:
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #d4a738ef
 def _fated(w: Within, rng: np.random.Generator) -> np.ndarray:
-    "One way in which fates may be dealt to patients."
+    "Draw event statuses within their bounds and assign them to patients."
     order = sorted(w.fates, key=lambda f: w.fates[f][1])
     numbers = [int(rng.integers(w.fates[f][0], w.fates[f][1] + 1)) for f in order[:-1]]
     dealt = np.repeat(order, [*numbers, max(len(w.low) - sum(numbers), 0)])[: len(w.low)]
@@ -947,12 +1049,12 @@ def _fated(w: Within, rng: np.random.Generator) -> np.ndarray:
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #33456a0a
 def _test_row(found: tuple[float, int, float], n: float) -> pd.DataFrame:
-    "A test as one line."
+    "A test as a table of one row."
     return pd.DataFrame([(int(n), *found)], columns=["n", "chi2", "df", "p"])
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #2f386c2c
 def _stratified(asked: SurvivalQuery) -> Answer:
-    "Sums of each hospital, added."
+    "Log-rank test stratified by hospital: the hospitals' sums, added."
 
     def steps(ask: AskSites) -> tuple[list[str], list[Reply]]:
         names, outcome = (

@@ -63,7 +63,7 @@ from ..statistics.survival import censoring_curve
 # %% ../../nbs/library/analytics/08_validation.ipynb #46bf155e
 @dataclass
 class _Validating:
-    "What the ServerApp does, over any grid: one question, a few Newton steps, one last question."
+    "The server's part of a validation, over any grid."
 
     federation: Federation
     learner: Learner  # fitted
@@ -81,7 +81,7 @@ class _Validating:
 
     @property
     def queries(self) -> Mapping[str, Any]:
-        "What the app at the hospitals answers beside its usual questions."
+        "Kinds of message that a validation needs besides those of a learner."
         return {
             "validate": partial(
                 first_answer, other=None if self.before is None else clone(self.before)
@@ -91,7 +91,7 @@ class _Validating:
         }
 
     def main(self, grid: Grid) -> None:
-        "All questions."
+        "Ask for the sums, fit the recalibrations by Newton steps, ask for the curves."
         self.recorder = Recorder(
             grid, list(self.federation.sites), DECLARED | VALIDATED, self.tell, lambda: self.over
         )
@@ -120,13 +120,13 @@ class _Validating:
     def _ask(
         self, kind: str, arrays: dict[str, np.ndarray], **config: Any
     ) -> list[dict[str, np.ndarray]]:
-        "The answers of all sites, in site order."
+        "Send one question; records of all sites, in site order."
         replies = self.recorder.ask(kind, arrays, **config)
         self.n = [int(cast(Any, m.content)["metrics"]["num-examples"]) for m in replies]
         return [from_record(cast(Any, m.content)["arrays"]) for m in replies]
 
     def _terms(self, what: str, beta: np.ndarray) -> Terms:
-        "The terms of one regression, added up over the sites."
+        "Likelihood terms of one regression, summed over the sites."
         answers = self._ask("query.recalibrate", {"beta": beta, "knots": self.knots}, what=what)
         return (
             float(sum(a["loglik"][0] for a in answers)),
@@ -139,16 +139,17 @@ Z = 1.959963984540054  # 95 % of a bell curve lie within so many standard deviat
 
 
 def _ratios(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    "part/whole of each site, then of all that answered together; NaN where nothing is known, shape (sites + 1,)."
+    "part/whole of each site, then of all with known values, shape (sites + 1,); NaN for unknown."
     known = np.isfinite(parts) & np.isfinite(wholes)
     part, whole = (np.append(np.where(known, v, 0.0), v[known].sum()) for v in (parts, wholes))
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    ratios: np.ndarray = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratios
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #d0a685b6
 def _stacked(
     answers: Sequence[dict[str, np.ndarray]], name: str, shape: tuple[int, ...]
 ) -> np.ndarray:
-    "One record of all sites; NaN where a site did not give it, shape (sites, ...)."
+    "One record of all sites, shape (sites, ...); NaN where a site did not send it."
     return np.array(
         [
             a[name] if name in a and a[name].shape == shape else np.full(shape, np.nan)
@@ -159,9 +160,7 @@ def _stacked(
 # %% ../../nbs/library/analytics/08_validation.ipynb #f66b7ad0
 @dataclass(frozen=True)
 class _Figure:
-    """One metric at one time: a value for each site and, last, within; with standard errors on the
-    scale of the value where there are any.
-    """
+    "One metric at one time: a value per site and within, with standard errors where there are any."
 
     metric: str
     values: np.ndarray  # shape (sites + 1,)
@@ -183,7 +182,7 @@ def _ranking_figures(job: Any) -> list[_Figure]:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #11ef4e7e
 def _once(at: Sequence[float]) -> list[tuple[int, float]]:
-    "Place and value of each time, in ascending order; the horizon stands first and may be among the others again."
+    "Index and value of each time in ascending order, the horizon only once."
     return sorted(
         ((k, t) for k, t in enumerate(at) if k == 0 or t != at[0]), key=lambda pair: pair[1]
     )
@@ -233,8 +232,9 @@ def _distance_figures(job: Any) -> list[_Figure]:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #9f595440
 def _of_distances(starts: np.ndarray, patients: np.ndarray, sums: np.ndarray) -> list[float]:
-    """Mean, median and 90th percentile of patients counted in groups; inside a group they are taken as
-    evenly spread about its mean.
+    """Mean, median and 90th percentile of distances that were counted in groups.
+
+    Inside a group, distances are taken as spread evenly about the group's mean.
     """
     if not len(starts):
         return [np.nan] * 3
@@ -270,7 +270,11 @@ _COLUMNS = ["metric", "time", "tested_on", "value", "low", "high", "n", "hospita
 
 
 def _figure_table(job: Any, metrics: Sequence[str]) -> pd.DataFrame:
-    'One row for each metric, time and place: tested_on (a site, or "within"), value, low, high, n, hospitals (how many gave what the value is made of, and n their test patients).'
+    """One row per metric, time and place.
+
+    Columns tested_on (a site, or "within"), value, low, high, n (test patients) and hospitals (how
+    many are in the value, with n their test patients).
+    """
     figures = [
         f
         for make in dict.fromkeys(_METRICS[m] for m in metrics)
@@ -304,9 +308,7 @@ def _figure_table(job: Any, metrics: Sequence[str]) -> pd.DataFrame:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #12dca13b
 def _group_tables(job: Any) -> dict[str, pd.DataFrame]:
-    """Calibration in groups: of each site that gave its groups, and of all of these together as far as
-    they were followed to the horizon.
-    """
+    "Calibration groups of each site that sent them, and of these sites together."
     sums = _stacked(job.first, "groups", (4, job.plan.groups))
     known = np.isfinite(sums[:, 0]).all(axis=1)
     found = {name: group_table(s) for name, s, k in zip(job.federation.sites, sums, known) if k}
@@ -314,9 +316,7 @@ def _group_tables(job: Any) -> dict[str, pd.DataFrame]:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #a900832d
 def _smooth_tables(job: Any) -> dict[str, pd.DataFrame]:
-    """The smooth calibration curve, predicted against observed risk, of each site and on average over
-    them, where nearly all predictions lie.
-    """
+    "Smooth calibration curve of each site, and their average, where most predictions lie."
     (beta, _), knots, kind = (
         job.fits.get("shape", (np.full(1, np.nan), None)),
         job.knots,
@@ -350,8 +350,10 @@ def _smooth_tables(job: Any) -> dict[str, pd.DataFrame]:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #c4738304
 def _decision_tables(job: Any) -> dict[str, pd.DataFrame]:
-    """Decision curves: of each site where it told, and of all together where the hospitals of at least
-    half of the patients did (`told`); the others' alarms are read between their thresholds.
+    """Decision curve of each site that sent it, and of all together.
+
+    All together where hospitals with at least half of the patients answered; for the others true
+    and false positives are interpolated between their thresholds.
     """
     cut = np.asarray(job.plan.thresholds, float)
     told, whole = _stacked(job.first, "alarms", (2, len(cut))), _stacked(job.first, "whole", (2,))
@@ -380,14 +382,15 @@ def _decision_tables(job: Any) -> dict[str, pd.DataFrame]:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #d0b6742a
 def _where_told(table: pd.DataFrame, told: np.ndarray) -> pd.DataFrame:
-    "A decision curve with nothing where the hospitals of fewer than half of the patients answered at the threshold."
+    "Decision curve with NaN where hospitals with fewer than half of the patients answered."
     table.loc[told < 0.5, ["model", "true", "false"]] = np.nan
     return table.assign(told=told)
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #6818ae23
 def _between(thresholds: np.ndarray, told: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """True and false alarms at every threshold: as told, or on a straight line between those told; all
-    patients at 0, nobody at 1.
+    """True and false positives at every threshold, interpolated between those that were sent.
+
+    At threshold 0 all patients are positive, at 1 none.
     """
     known = np.isfinite(told).all(axis=0)
     x = np.concatenate([[0.0], thresholds[known], [1.0]])
@@ -404,7 +407,7 @@ def _joined_curve(
         tuple[float, np.ndarray, np.ndarray]
     ],  # of each hospital: patients, times, share alive there
 ) -> tuple[np.ndarray, np.ndarray]:  # times, share alive
-    "One curve of several hospitals' patients."
+    "One survival curve from those of several hospitals."
     used = [
         (n, np.append(0.0, t), -np.log(np.append(1.0, np.maximum(s, 1e-9))))
         for n, t, s in parts
@@ -459,7 +462,28 @@ _RECORDS = {
 
 @dataclass(frozen=True)
 class Validation:
-    "How good a model is at each hospital, from sums only."
+    """How good a model is at each hospital, from sums only.
+
+    `table` has the columns metric, time, tested_on (a site, "within"; in a simulation also "all"),
+    value, low, high, n and hospitals (how many are in the value). `summary` shows it at the
+    horizon, `value` picks one row, `plot_calibration`, `plot_decisions` and `plot_groups` draw it;
+    `withheld` names hospitals with too few patients to answer. Returned by `validate`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+    >>> found = gw.validate(federation, run, metrics=["harrell_c", "brier"], progress=False)
+    >>> found.summary().round(2)
+               harrell_c  brier
+    tested_on
+    Eastfield       0.68   0.22
+    Northport       0.67   0.22
+    Southgate       0.68   0.22
+    Westhaven       0.47   0.31
+    within          0.67   0.23
+    """
 
     # metric, time, tested_on (a site, "within"; in a simulation "all"), value, low, high, n,
     # hospitals
@@ -486,7 +510,7 @@ class Validation:
     notes: tuple[str, ...] = ()
 
     def value(self, metric: str, tested_on: str = "within", time: float | None = None) -> pd.Series:
-        "One row of the table: value, low, high, n, hospitals; without a time that of the horizon."
+        "One row of the table, at the horizon without `time`; raises KeyError where there is none."
         rows = self.table[(self.table.metric == metric) & (self.table.tested_on == tested_on)]
         if rows.time.notna().any():
             rows = rows[np.isclose(rows.time, self.plan.horizon if time is None else time)]
@@ -504,7 +528,7 @@ class Validation:
         return f"{self.plan.horizon:g} {self.unit}".strip()
 
     def summary(self) -> pd.DataFrame:
-        "One row a place, one column a metric, at the horizon."
+        "One row per place and one column per metric, at the horizon."
         here = self.table[self.table.time.isna() | np.isclose(self.table.time, self.plan.horizon)]
         wide = here.pivot_table(
             index="tested_on",
@@ -531,14 +555,14 @@ class Validation:
         )
 
     def plot_decisions(self, tested_on: str = "within") -> Picture:
-        "Net benefit over thresholds."
+        "Decision curve: net benefit by threshold; raises KeyError where there is none."
         return decision_picture(
             self._of(self.decisions, tested_on),
             f"Is it worth acting on? {self.model}, {_place(tested_on)}",
         )
 
     def plot_groups(self, tested_on: str = "within") -> Picture:
-        "Kaplan-Meier curves of the risk groups."
+        "Kaplan-Meier curves of the risk groups; raises KeyError where there are none."
         mine = self.curves[self.curves.tested_on == tested_on]
         if mine.empty:
             raise KeyError(
@@ -550,7 +574,7 @@ class Validation:
         )
 
     def _of(self, tables: dict[str, pd.DataFrame], tested_on: str) -> pd.DataFrame:
-        "A table of a place, or what there is."
+        "The table of a place; raises KeyError where there is none."
         if tested_on not in tables:
             raise KeyError(
                 f"nothing on {tested_on!r}; there is {', '.join(tables) or 'nothing: too few patients everywhere'}"
@@ -558,23 +582,24 @@ class Validation:
         return tables[tested_on]
 
     def in_words(self) -> list[str]:
-        "What was found, in a few plain sentences."
+        "The findings in a few plain sentences."
         return _validation_in_words(self)
 
     def __repr__(self) -> str:
         return "\n".join(self.in_words())
 
     def _repr_html_(self) -> str:
-        return f"{self.summary().round(3).to_html(na_rep='')}<ul>{''.join(f'<li>{html.escape(s)}</li>' for s in self.in_words())}</ul>"
+        said = "".join(f"<li>{html.escape(s)}</li>" for s in self.in_words())
+        return f"{self.summary().round(3).to_html(na_rep='')}<ul>{said}</ul>"
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #b8d0b085
 def _place(tested_on: str) -> str:
-    "Where the patients are, in words."
+    "Text for the place of testing."
     return "all hospitals" if tested_on == "within" else tested_on
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #2d9c33c6
 def _validation_in_words(v: Validation) -> list[str]:
-    "Ranking, calibration, decisions, and what was left out."
+    "Sentences on ranking, calibration, and what was left out."
     found = {
         m: v.value(m)
         for m in ("harrell_c", "auc", "slope", "intercept", "ici")
@@ -619,12 +644,12 @@ def _validation_in_words(v: Validation) -> list[str]:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #e146160b
 def _with_interval(row: pd.Series) -> str:
-    "A value with its interval."
+    "Text of a value with its interval."
     return f"{row['value']:.2f} (95 % interval {row.low:.2f} to {row.high:.2f})"
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #eee1d5fd
 def _slope_in_words(row: pd.Series) -> str:
-    "What the interval of the slope lets one say."
+    "What the interval of the slope says about the predictions."
     return (
         "the predictions are too extreme"
         if row.high < 1
@@ -664,7 +689,7 @@ def _all_together(job: Any, sites: Sequence[Site]) -> pd.DataFrame:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #b34f8f2d
 def usual_horizon(cohort: Cohort) -> float:
-    "The median time of an event, to two significant digits."
+    "Median event time, to two significant digits."
     return float(f"{np.median(cohort.time[cohort.event > 0]):.2g}")
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #5cddb61b
@@ -677,7 +702,7 @@ def _plan_of(
     cuts: Sequence[float],
     min_cell: int,
 ) -> Plan:
-    "What is asked, checked."
+    "Check the settings and build the plan; raises ValueError."
     cohort = federation.cohort
     if cohort.kind == "binary" and (horizon is not None or times is not None):
         raise ValueError(
@@ -730,7 +755,7 @@ def _plan_of(
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #4f6634f8
 def _model_of(model: Learner | Run, name: str, federation: Federation) -> Learner:
-    "The fitted learner of a run, or the learner itself."
+    "The fitted learner of a run, or the learner itself; raises for one that does not fit."
     learner = model.learner if isinstance(model, Run) else model
     if not isinstance(learner, Learner):
         raise ValueError(f"{name}={model!r}: expected a fitted learner, or a run of federate()")
@@ -765,7 +790,22 @@ def validate(
     simulation: bool = False,  # also compare patients of different hospitals, which needs all predictions in one place
     progress: bool | Listener = True,
 ) -> Validation:
-    "Try a trained model at every hospital; only sums leave."
+    """Try a trained model on every hospital's test patients; only sums leave the hospitals.
+
+    Discrimination, Brier score, calibration, decision curve, risk groups and, with `against`,
+    reclassification. Returns a `Validation`. Raises FederationError without test rows, ValueError
+    for arguments that do not fit the outcome, LearnerError for a model that is not fitted. No
+    number is about fewer than `min_cell` patients.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+    >>> found = gw.validate(federation, run, horizon=1.0, progress=False)
+    >>> found.value("slope")[["value", "low", "high"]].astype(float).round(2).tolist()
+    [0.69, 0.1, 1.28]
+    """
     if not len(federation.test_rows):
         raise FederationError(
             "there are no test rows to validate on: make the federation with test_share=0.2, or test='column'"
@@ -814,7 +854,7 @@ def validate(
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #6a5fe341
 def _wanted_metrics(metrics: Sequence[str] | None, kind: str, compared: bool) -> list[str]:
-    "The metrics asked for, or all that suit the outcome."
+    "Metrics asked for, or all that suit the outcome; raises ValueError for others."
     fitting = [
         m
         for m in _METRICS
@@ -831,7 +871,7 @@ def _wanted_metrics(metrics: Sequence[str] | None, kind: str, compared: bool) ->
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #a474796a
 def _too_few(job: Any) -> dict[str, tuple[str, ...]]:
-    "Hospitals that withheld an answer, by what was asked."
+    "Hospitals that withheld an answer, by topic."
     asked = (
         {"pairs", "auc"}
         if not _probabilities(job)
@@ -855,7 +895,7 @@ def _probabilities(job: Any) -> bool:
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #fab96e38
 def _notes(job: Any) -> tuple[str, ...]:
-    "What the reader should know."
+    "Notes for the reader."
     return (
         ()
         if _probabilities(job)

@@ -7,6 +7,7 @@ __all__ = ['BENCHMARKS', 'BenchmarkError', 'bench']
 
 # %% ../../nbs/library/benchmarks/07_bench.ipynb #b2871d49
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from .result import Benchmark
@@ -22,19 +23,21 @@ BENCHMARKS = {
 
 # %% ../../nbs/library/benchmarks/07_bench.ipynb #d594270a
 class BenchmarkError(ValueError):
-    "There is no such benchmark, or it has no such option."
+    "Unknown benchmark, or unknown option of a benchmark."
 
 # %% ../../nbs/library/benchmarks/07_bench.ipynb #507c5397
 def bench(
     name: str,  # one of BENCHMARKS
     **options: Any,  # of that benchmark; quick=True runs a tiny version
 ) -> Benchmark:
-    "Run a benchmark by its name."
+    "Run a benchmark by its name; raises BenchmarkError for unknown names and options."
     if name not in BENCHMARKS:
         raise BenchmarkError(
             f"there is no benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}"
         )
-    work = getattr(importlib.import_module(f"genomed_workbench.benchmarks.{name}"), name)
+    work: Callable[..., Benchmark] = getattr(
+        importlib.import_module(f"genomed_workbench.benchmarks.{name}"), name
+    )
     known = [k for k in work.__annotations__ if k != "return"]
     strange = sorted(set(options) - set(known))
     if strange:

@@ -43,7 +43,7 @@ _REST = "genes"
 
 
 def steps_of(features: Sequence[str]) -> dict[str, list[str]]:  # features so far, by the last step
-    "The features of a cohort, one kind more at each step; what no step names comes last."
+    "Cumulative features of a cohort, with one more kind of variable at each step."
     named = {c for kind in _STEPS.values() for c in kind}
     kinds = _STEPS | {_REST: tuple(c for c in features if c not in named)}
     kept = {name: [c for c in kind if c in features] for name, kind in kinds.items()}
@@ -61,7 +61,7 @@ _MORE = (0.01, 0.05)
 def _tested(
     federation: Federation,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # time, event, place of the hospital: shapes (n,)
-    "The outcome of the test patients, and whose they are."
+    "Outcome and hospital of the test patients."
     of = np.repeat(
         np.arange(len(federation.sites)), [len(s.test_rows) for s in federation.sites.values()]
     )
@@ -71,7 +71,7 @@ def _tested(
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #a8422c1d
 def stretched(risk: np.ndarray, time: np.ndarray, event: np.ndarray, of: np.ndarray) -> np.ndarray:
-    "Risks, shape (n,), times the slope that fits these patients best; each hospital has a baseline of its own."
+    "Multiply risks, shape (n,), by their calibration slope, with a baseline per hospital."
     parts = [
         (here := of == g, RiskOrder.of(time[here], event[here])) for g in range(int(of.max()) + 1)
     ]
@@ -83,7 +83,7 @@ def stretched(risk: np.ndarray, time: np.ndarray, event: np.ndarray, of: np.ndar
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #5a446f69
 @dataclass(frozen=True)
 class _Split:
-    "What one split says."
+    "Results of one split."
 
     by_step: dict[str, float]  # C-index within hospitals, federated
     expected: float  # that of all variables, were their risks (stretched to fit) the truth
@@ -97,7 +97,7 @@ def run_split(
     folds: int = 5,
     tick: Callable[[], Any] = lambda: None,
 ) -> _Split:
-    "Train over the hospitals of one split, with one kind of variable more at each step."
+    "Train over the hospitals of one split, with one more kind of variable at each step."
     whole, by_step, risk = Federation.split(cohort, _SHARES, _TEST_SHARE, seed), {}, np.empty(0)
     time, event, of = _tested(whole)
     pairs, where = comparable_pairs(time, event, of), np.array(list(whole.sites))[of]
@@ -120,7 +120,7 @@ def added_variance(
     risk: np.ndarray,  # log hazard ratios, shape (n,)
     more: float,  # how much higher the expected concordance shall be
 ) -> float:  # NaN where no spread is enough
-    "Variance that the log hazard ratios lack for an expected concordance that is higher by `more`."
+    "Variance to add to the log hazard ratios for an expected concordance higher by `more`."
     goal = expected_c(pairs, risk) + more
     if not np.ptp(risk) > 0 or expected_c(pairs, 50 * risk) < goal:
         return float("nan")
@@ -132,7 +132,7 @@ _CARRIERS = 0.2
 
 
 def hazard_ratio_of(variance: float, carriers: float = _CARRIERS) -> float:
-    "The hazard ratio of a finding in this share of patients that brings so much variance."
+    "Hazard ratio of a binary finding with this prevalence and variance."
     return float(np.exp(np.sqrt(variance / (carriers * (1 - carriers)))))
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #db756941
@@ -143,7 +143,7 @@ _NUMBERS = (1, 2, 4, 8)
 def more_patients(
     cohort: Cohort, learner: Learner, seed: int, folds: int = 5
 ) -> dict[int, float]:  # C-index by training patients
-    "Train on more and more hospitals, test on all."
+    "Train on more and more hospitals and test on all."
     curve = sites_curve(
         Federation.split(cohort, HOSPITALS, _TEST_SHARE, seed),
         learner,
@@ -156,7 +156,7 @@ def more_patients(
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #fab338f9
 def end_of(half: float, all_: float) -> float:
-    "Where a curve ends whose distance from its end halves with each doubling."
+    "Limit of a curve whose distance to the limit halves with each doubling of patients."
     return 2 * all_ - half
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #451800d4
@@ -168,7 +168,7 @@ def ceiling(
     seed: int = 0,  # of the first split
     progress: bool = True,
 ) -> Benchmark:
-    "What each kind of variable adds, what more patients add, and what a model of this spread can expect."
+    "C-index by kind of variable and by number of patients, and the C-index these risks can reach."
     if quick:
         repeats = 2
     patients, why = _patients(cohort, quick)
@@ -216,7 +216,7 @@ def ceiling(
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #809f5f3f
 def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
-    "The cohort, or virtual patients and the reason."
+    "The cohort, or virtual patients and the reason why."
     virtual = "virtual-mds"
     if quick:
         return load_cohort(virtual, n=400, seed=1).without("risk_group"), ""
@@ -229,14 +229,14 @@ def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #665ec0b2
 def _estimated(values: Sequence[float]) -> tuple[float, float, float]:
-    "Mean with the interval over repeated splits."
+    "Mean and interval over repeated splits."
     return corrected_interval(np.asarray(values, float), _TEST_SHARE / (1 - _TEST_SHARE))[:3]
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #bca51502
 def _rows_of(
     cohort: Cohort, found: Sequence[_Split], curves: Sequence[Mapping[int, float]]
 ) -> list[dict[str, Any]]:
-    "One row a step, then one a number of patients: C-index, and what it is above the row before, with intervals."
+    "One row per step and per number of patients: C-index, and difference from the row before."
     steps, rows = steps_of(cohort.features), []
     series = [
         (
@@ -280,7 +280,7 @@ def _rows_of(
 def _figures_of(
     found: Sequence[_Split], curves: Sequence[Mapping[int, float]]
 ) -> dict[str, Figure]:
-    "What the rows come to."
+    "Figures of the benchmark."
     half, all_ = (float(np.mean([list(c.values())[k] for c in curves])) for k in (-2, -1))
     figures = {
         "c_index": Figure(

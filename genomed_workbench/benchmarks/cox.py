@@ -29,27 +29,27 @@ from ..statistics.cox import shared_increments
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #7cf2ff48
 @dataclass
 class _Fit:
-    "What a contestant returns."
+    "Result of a contestant."
 
     beta: np.ndarray  # standardised coefficients, shape (p,)
     rounds: int | None = None  # rounds of messages or Newton iterations, where known
 
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #cf586a2c
 def federated(cohort: Cohort, **model: Any) -> _Fit:
-    "Ours, from the cohort to the fitted learner, with preprocessing and messages."
+    "Our federated fit, from the cohort to the fitted learner, with preprocessing and messages."
     federation = Federation.by_site(cohort, test_share=0.0, min_patients=2)
     run = federate(federation, CoxPH(disclosure="simulation", **model), rounds=100, progress=False)
     return _Fit(run.learner.beta_, run.rounds)
 
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #c5a20d15
 def pooled(cohort: Cohort, **model: Any) -> _Fit:
-    "Ours, with all rows in one table."
+    "Our fit to all rows in one table."
     learner = CoxPH(disclosure="simulation", **model).fit(cohort.X, cohort.y, site=cohort.sites)
     return _Fit(learner.beta_, learner.n_rounds_)
 
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #f0b1685e
 def _by_lifelines(cohort: Cohort, strata: bool) -> _Fit:
-    "Its pooled fit (Efron), to a precision that a comparison of digits needs."
+    "Pooled fit of lifelines (Efron), precise enough to compare digits."
     frame = cohort.X.assign(
         years=cohort.time, died=cohort.event.astype(float), hospital=cohort.sites
     )
@@ -67,7 +67,7 @@ _PEER = "federated-survival"
 
 
 def _peer_protocol() -> Any:
-    "The WebDISCO-style protocol of the PyPI package federated-survival, with its own default settings."
+    "WebDISCO-style protocol of the PyPI package federated-survival, with its default settings."
     from federated_survival import FSAConfig
     from federated_survival.protocols import WebDISCOStyleCoxProtocol
 
@@ -79,7 +79,7 @@ def _peer_protocol() -> Any:
 
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #d97cac78
 def blocks_of(cohort: Cohort) -> list[CoxBlock]:
-    "The rows that each site prepares: standardised together, sorted by time."
+    "Rows of each site, standardised together and sorted by time."
     federation = Federation.by_site(cohort, test_share=0.0, min_patients=2)
     learner = CoxPH(baseline="shared", ties="breslow", disclosure="simulation")
     encoding = learner.fit(cohort.X, cohort.y).encoding_
@@ -87,7 +87,7 @@ def blocks_of(cohort: Cohort) -> list[CoxBlock]:
 
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #1b31dad8
 def _clients_of(blocks: Sequence[CoxBlock]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    "The same rows as federated-survival wants them: features, and (time, event)."
+    "The same rows in the form of federated-survival: features, and (time, event)."
     return {
         f"h{k}": (b.X, np.column_stack([b.y["time"], b.y["event"]])) for k, b in enumerate(blocks)
     }
@@ -101,7 +101,7 @@ def evaluate(
 ) -> tuple[
     float, np.ndarray, np.ndarray
 ]:  # log-likelihood, gradient (p,), Hessian of minus it (p, p)
-    "Both half-rounds over all sites."
+    "One Newton evaluation: both half-rounds over all sites."
     learner = CoxPH(baseline="shared", ties=ties, disclosure="simulation")
     ask = ask_blocks(learner, {str(k): b for k, b in enumerate(blocks)})
     answers = ask("sums", {"beta": beta, "times": times})
@@ -125,7 +125,7 @@ def _rows_of_fits(
     repeats: int,
     tick: Callable[[], Any] = lambda: None,
 ) -> list[dict[str, Any]]:
-    "Both kinds of baseline: federated, pooled by the same code, pooled by lifelines."
+    "Rows for both kinds of baseline: federated, pooled by the same code, pooled by lifelines."
     rows = []
     for baseline in ("per-site", "shared"):
         ours = {
@@ -154,7 +154,7 @@ def _row(
     ours: Lap,
     distance: Callable[[Any, Any], float],
 ) -> dict[str, Any]:
-    "One contestant beside ours."
+    "Row of one contestant beside ours."
     return {
         "patients": cohort.n,
         "baseline": baseline,
@@ -176,7 +176,7 @@ def rows_of_peer(
     cohort: Cohort,
     tick: Callable[[], Any] = lambda: None,
 ) -> list[dict[str, Any]]:
-    "Shared baseline, Breslow's ties: ours federated and federated-survival."
+    "Rows for a shared baseline with Breslow's ties: ours, and federated-survival."
     clients, protocol = _clients_of(blocks_of(cohort)), _peer_protocol()
 
     def theirs() -> _Fit:
@@ -195,7 +195,7 @@ def rows_of_peer(
 def rows_of_evaluations(
     cohort: Cohort, peer: bool, tick: Callable[[], Any] = lambda: None
 ) -> list[dict[str, Any]]:
-    "One Newton evaluation at half of the solution, where gradient and Hessian both matter."
+    "Rows for one Newton evaluation at half of the solution."
     blocks, beta = blocks_of(cohort), pooled(cohort, baseline="shared", ties="breslow").beta / 2
     times = np.unique(np.concatenate([b.order.times for b in blocks]))[::-1]
     laps = race({"one evaluation": lambda: evaluate(blocks, beta, times)}, 9)
@@ -237,8 +237,9 @@ def cox(
     seed: int = 0,
     progress: bool = True,
 ) -> Benchmark:
-    """Exact federated Cox against the pooled fits of the same code and of lifelines, and against
-    federated-survival where installed.
+    """Exact federated Cox against pooled fits of the same code and of lifelines.
+
+    Where it is installed, also against federated-survival.
     """
     if quick:
         patients, features, large, sites, repeats, peer = 400, 5, 0, 3, 1, False
@@ -298,7 +299,7 @@ def _figures(
     evaluations: list[dict[str, Any]],
     quick: bool,
 ) -> dict[str, Figure]:
-    "Largest differences, and how much longer the others take."
+    "Figures of the benchmark: largest differences, and ratios of times."
     figures = {
         "against_pooled": Figure(
             "federated against pooled, same code: largest difference",
@@ -342,4 +343,4 @@ def _figures(
 # %% ../../nbs/library/benchmarks/04_cox.ipynb #48331ffc
 def _largest(rows: list[dict[str, Any]], word: str) -> float:
     "Largest difference among the contestants with `word` in their name."
-    return max(row["difference"] for row in rows if word in row["who"])
+    return max(float(row["difference"]) for row in rows if word in row["who"])

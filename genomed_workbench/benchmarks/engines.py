@@ -9,6 +9,7 @@ __all__ = ['bare_numpy', 'by_flower', 'tables_of', 'task', 'race_engines', 'engi
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from statistics import median
 from typing import Any
@@ -29,7 +30,7 @@ from ..learners.logistic import LogisticRegression
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #254a1e47
 @dataclass
 class _Trained:
-    "What a contestant returns: the weights, and when each round began."
+    "Result of a contestant: the weights, and the start of each round."
 
     weights: np.ndarray  # shape (features + 1,), the intercept last
     rounds: list[float]  # clock at the start of each round
@@ -48,8 +49,10 @@ def _local_steps(
     start: np.ndarray,  # shape (q,)
     steps: int,
 ) -> np.ndarray:
-    """Gradient steps of one hospital, as long as its curvature at the start allows, halved where the
-    likelihood would fall.
+    """Gradient steps of one hospital, with backtracking.
+
+    The step size is the inverse of the largest curvature at the start, halved where the likelihood
+    would fall.
     """
     p, beta = expit(X @ start), start
     rate = 1 / (np.linalg.eigvalsh((X * (p * (1 - p))[:, None]).T @ X)[-1] / len(y) + 1e-9)
@@ -69,7 +72,7 @@ def _local_steps(
 def _standardised(
     tables: list[np.ndarray],  # raw features of each site, shape (n, p)
 ) -> list[np.ndarray]:  # with a column of ones, shape (n, p + 1)
-    "Means and scales from the sums of all sites (Chan 1983, doi:10.1080/00031305.1983.10483115)."
+    "Standardise by the sums of all sites (Chan 1983, doi:10.1080/00031305.1983.10483115)."
     sizes, means = np.array([len(X) for X in tables]), np.array([X.mean(axis=0) for X in tables])
     mean = sizes @ means / sizes.sum()
     squares = sum(
@@ -87,7 +90,7 @@ def bare_numpy(
     rounds: int,
     steps: int = 5,
 ) -> _Trained:
-    "Federated averaging as a loop."
+    "Federated averaging as a plain numpy loop."
     blocks, outcomes = _standardised([X for X, _ in tables]), [y for _, y in tables]
     share = np.array([len(y) for y in outcomes]) / sum(map(len, outcomes))
     weights, began = np.zeros(blocks[0].shape[1]), []
@@ -100,7 +103,7 @@ def bare_numpy(
 
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #71c240d3
 def _clocked_average() -> tuple[FedAvg, list[float]]:
-    "Flower's FedAvg, and the list in which it notes the start of each round."
+    "Flower's FedAvg, and the list to which it appends the start of each round."
     began: list[float] = []
 
     class Clocked(FedAvg):
@@ -115,7 +118,7 @@ def _clocked_average() -> tuple[FedAvg, list[float]]:
 
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #c47f83f3
 def by_flower(federation: Federation, rounds: int, engine: str) -> _Trained:
-    "The task through Flower's messages, on one of the engines."
+    "The same task through Flower messages on an engine."
     strategy, began = _clocked_average()
     run: Run = federate(
         federation,
@@ -129,13 +132,13 @@ def by_flower(federation: Federation, rounds: int, engine: str) -> _Trained:
 
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #7e17bc1d
 def tables_of(federation: Federation) -> list[tuple[np.ndarray, np.ndarray]]:
-    "Raw features and outcome of each site, for the loop that knows no federation."
+    "Raw features and outcome of each site as arrays."
     parts = [site.table(site.train_rows) for site in federation.sites.values()]
     return [(np.ascontiguousarray(X.to_numpy(dtype=float)), y) for X, y in parts]
 
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #5a9858a8
 def task(sites: int, patients: int, features: int, seed: int = 0) -> Federation:
-    "Hospitals with `patients` rows each; every row trains."
+    "A federation of hospitals with `patients` training rows each."
     return Federation.by_site(
         made_up_cohort([patients] * sites, features, kind="binary", seed=seed),
         test_share=0.0,
@@ -151,14 +154,14 @@ def race_engines(
     repeats: int,
     tick: Callable[[], Any] = lambda: None,
 ) -> list[dict[str, Any]]:
-    "Rows of one task: numpy and the engines, side by side."
+    "Rows of one task: numpy and the engines side by side."
     tables = tables_of(federation)
     contestants: dict[str, Callable[[], _Trained]] = {"numpy": lambda: bare_numpy(tables, rounds)}
     contestants |= {
-        engine: lambda engine=engine: by_flower(federation, rounds, engine)
+        engine: partial(by_flower, federation, rounds, engine)
         for engine in engines
         if engine != "ray"
-    }  # type: ignore[misc]
+    }
     laps = race(contestants, repeats, tick=tick)
     if "ray" in engines:
         laps |= race(
@@ -168,7 +171,7 @@ def race_engines(
 
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #f72e52f2
 def _row(task: str, engine: str, lap: Lap, bare: Lap, sites: int) -> dict[str, Any]:
-    "One contestant in one task."
+    "Row of one contestant in one task."
     done: _Trained = lap.result
     rounds = len(done.rounds)
     per_round = median(np.diff(done.rounds)) if rounds > 1 else float("nan")
@@ -200,7 +203,7 @@ def engines(
     seed: int = 0,
     progress: bool = True,
 ) -> Benchmark:
-    "Bare numpy, the engine in this process and Flower's Ray simulation on the same task, start included."
+    "Time of bare numpy, the in-process engine and Flower's Ray simulation on the same task."
     if quick:
         rounds, sites, patients, heavy, repeats, ray = 3, 3, 60, 300, 2, False
     machine = this_machine()
@@ -253,7 +256,7 @@ def engines(
 def _figures(
     light: list[dict[str, Any]], heavy: list[dict[str, Any]], quick: bool
 ) -> dict[str, Figure]:
-    "Ratios and overhead; the bars are for the full task."
+    "Figures of the benchmark: ratios and overhead; bars for the full task only."
     by, (bare, full) = {row["engine"]: row for row in light}, heavy
     ray = by["ray"]["seconds"] / by["inprocess"]["seconds"] if "ray" in by else None
     ours = "the engine in this process"

@@ -36,7 +36,7 @@ _Predict = Callable[[Any], np.ndarray]
 def _contestants(
     federation: Federation, learner: SurvivalForest
 ) -> dict[str, Callable[[], _Predict]]:
-    "Who trains on the training rows of a federation, and how."
+    "Training functions by name of the contestant."
     sites = list(federation.sites.values())
     smallest = min(sites, key=lambda s: len(s.train_rows))
     ours: dict[str, Callable[[], _Predict]] = {
@@ -55,7 +55,7 @@ _PEER = "scikit-survival, pooled"
 
 
 def _by_scikit_survival(federation: Federation, learner: SurvivalForest) -> _Predict:
-    "Its random survival forest, on rows that are encoded in the same way."
+    "Train scikit-survival's random survival forest on rows encoded in the same way."
     from sksurv.ensemble import RandomSurvivalForest
 
     rows, encoding = (
@@ -76,7 +76,7 @@ def _by_scikit_survival(federation: Federation, learner: SurvivalForest) -> _Pre
 def _run_split(
     federation: Federation, learner: SurvivalForest, tick: Callable[[], Any] = lambda: None
 ) -> dict[str, tuple[float, float]]:
-    "Processor seconds and C-index on all test rows, for each contestant."
+    "Processor seconds and C-index on all test rows, per contestant."
     X, y, out = (
         federation.cohort.X.iloc[federation.test_rows],
         federation.cohort.y[federation.test_rows],
@@ -103,7 +103,7 @@ def forest(
     seed: int = 0,  # of the first split
     progress: bool = True,
 ) -> Benchmark:
-    "A federated random survival forest against the pooled one, and against scikit-survival where installed."
+    "A federated random survival forest against pooled ones, ours and scikit-survival's."
     if quick:
         trees, repeats = 30, 2
     patients, why = _patients(cohort, quick)
@@ -150,7 +150,7 @@ def forest(
 
 # %% ../../nbs/library/benchmarks/05_forest.ipynb #818498ee
 def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
-    "The cohort, or made-up patients and the reason."
+    "The cohort, or made-up patients and the reason why."
     if quick:
         return made_up_cohort(hospital_sizes(400, 5), 5, decimals=2), ""
     try:
@@ -162,8 +162,9 @@ def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
 
 # %% ../../nbs/library/benchmarks/05_forest.ipynb #aa0cde80
 def _rows_of_splits(splits: list[dict[str, tuple[float, float]]]) -> list[dict[str, Any]]:
-    """One row a contestant: median time, mean C-index, and the paired difference from scikit-survival
-    with an interval that allows for overlapping training rows.
+    """One row per contestant: time, C-index, and paired difference from scikit-survival.
+
+    The interval allows for overlapping training rows.
     """
     rows = []
     for name in splits[0]:
@@ -188,7 +189,7 @@ def _rows_of_splits(splits: list[dict[str, tuple[float, float]]]) -> list[dict[s
 
 # %% ../../nbs/library/benchmarks/05_forest.ipynb #bfff5156
 def _figures(rows: list[dict[str, Any]], quick: bool) -> dict[str, Figure]:
-    "Time of the federated forest, and how the C-index compares."
+    "Figures of the benchmark: time, and differences of the C-index."
     by = {row["who"]: row for row in rows}
     peer = next((row for row in rows if row["who"].startswith(_PEER)), None)
     figures = {

@@ -25,7 +25,7 @@ def effects(
 ) -> (
     np.ndarray
 ):  # log hazard (or odds) ratio per standard deviation, or for a carrier; shape (features,)
-    "The truth: no two effects alike, signs in turn."
+    "True effects of the features: all different, with alternating signs."
     return np.linspace(0.05, 0.35, features) * np.where(np.arange(features) % 2, -1, 1)
 
 # %% ../../nbs/library/benchmarks/01_patients.ipynb #9e8d53a6
@@ -33,7 +33,7 @@ def _fill_features(
     block: np.ndarray,  # written to, shape (features, n)
     rng: np.random.Generator,
 ) -> np.ndarray:  # what the features do together, shape (n,)
-    "Draw correlated features in place: measurements first, then mutations with 30 down to 2 % carriers."
+    "Draw correlated features in place: measurements, then mutations with 30 to 2 % carriers."
     p, n = block.shape
     causes, total = rng.standard_normal((_CAUSES, n)), np.zeros(n)
     carriers = np.geomspace(0.30, 0.02, p - p // 2)
@@ -54,9 +54,9 @@ def hospital_sizes(
     sites: int,
     slope: float = 0.7,  # 0: all alike; more: the first ever larger
 ) -> np.ndarray:  # patients at each hospital, shape (sites,)
-    "Sizes that fall as a power of the rank, the largest first."
+    "Sizes of hospitals by a power law of their rank, the largest first."
     share = np.arange(1.0, sites + 1) ** -slope
-    sizes = np.floor(n * share / share.sum()).astype(int)
+    sizes: np.ndarray = np.floor(n * share / share.sum()).astype(int)
     sizes[: n - sizes.sum()] += 1
     return sizes
 
@@ -66,7 +66,7 @@ def _survival_times(
     rng: np.random.Generator,
     decimals: int | None = None,  # round times to so many decimals; None leaves them continuous
 ) -> tuple[np.ndarray, np.ndarray]:  # years, 1.0 for a death seen; shapes (n,)
-    "Weibull survival with proportional hazards (Bender 2005, doi:10.1002/sim.2059), followed for one to ten years."
+    "Weibull survival with proportional hazards (Bender 2005, doi:10.1002/sim.2059)."
     death, end = (
         2.5 * (rng.exponential(size=len(risk)) * np.exp(-risk)) ** (1 / 0.8),
         rng.uniform(1, 10, len(risk)),
@@ -84,7 +84,7 @@ def made_up_cohort(
     seed: int = 0,
     decimals: int | None = None,  # of the times; None for continuous ones
 ) -> Cohort:
-    "Virtual patients at hospitals whose level of risk differs."
+    "Virtual patients at hospitals with different baseline risks."
     n, rng = int(np.sum(sizes)), np.random.default_rng(seed)
     outcome: Outcome = Survival("years", "died") if kind == "survival" else Binary("response")
     block = np.empty((features + len(outcome.columns), n))

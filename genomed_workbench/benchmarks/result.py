@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 # %% ../../nbs/library/benchmarks/02_result.ipynb #f54095af
 @dataclass(frozen=True)
 class Figure:
-    "One number that a benchmark is about, and the bar it should clear."
+    "One number that a benchmark reports, and its bar."
 
     what: str  # in words
     value: float | None  # None where it could not be measured
@@ -34,18 +34,18 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        "Is the bar met? None without a bar or a value."
+        "True if the bar is met; None without a bar or a value."
         if self.bar is None or self.value is None:
             return None
         return self.value >= self.bar if self.more else self.value <= self.bar
 
     def to_dict(self) -> dict[str, Any]:
-        "Plain values."
+        "The figure as a dictionary."
         return asdict(self) | {"met": self.met}
 
 # %% ../../nbs/library/benchmarks/02_result.ipynb #252066b7
 def plain(value: Any) -> Any:
-    "The value in types that JSON has; a missing or infinite number becomes None."
+    "Convert a value to JSON types; NaN and infinity become None."
     if isinstance(value, Figure):
         return plain(value.to_dict())
     if isinstance(value, Mapping):
@@ -58,7 +58,7 @@ def plain(value: Any) -> Any:
 
 # %% ../../nbs/library/benchmarks/02_result.ipynb #12203a30
 def this_machine() -> dict[str, Any]:
-    "Where the numbers were taken."
+    "Description of this machine and of its package versions."
     threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
@@ -73,7 +73,7 @@ def this_machine() -> dict[str, Any]:
 # %% ../../nbs/library/benchmarks/02_result.ipynb #d3d1a147
 @dataclass(frozen=True)
 class Benchmark:
-    "What a benchmark measured: rows side by side, and the figures drawn from them."
+    "Result of a benchmark: rows side by side, figures and settings."
 
     name: str
     question: str  # what it answers
@@ -99,12 +99,12 @@ class Benchmark:
         )[["what", "value", "unit", "bar", "met"]]
 
     def to_dict(self) -> dict[str, Any]:
-        "Everything in types that JSON has."
+        "Everything as JSON types."
         parts = ("name", "question", "rows", "figures", "settings", "notes", "machine")
         return {k: plain(getattr(self, k)) for k in parts}
 
     def to_json(self) -> str:
-        "One JSON object."
+        "Everything as one JSON object."
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
@@ -124,13 +124,13 @@ class Benchmark:
             for t in [*map(_sentence, self.figures.values()), *self.notes]
         )
         return (
-            f"<p><b>{html.escape(self.name)}</b>: "
-            f"{html.escape(self.question)}</p>{self.table.to_html(index=False, float_format='{:.4g}'.format, na_rep='')}<ul>{said}</ul>"
+            f"<p><b>{html.escape(self.name)}</b>: {html.escape(self.question)}</p>"
+            f"{self.table.to_html(index=False, float_format='{:.4g}'.format, na_rep='')}<ul>{said}</ul>"
         )
 
 # %% ../../nbs/library/benchmarks/02_result.ipynb #46241df0
 def _sentence(figure: Figure) -> str:
-    "A figure in one line."
+    "A figure as one line of text."
     if figure.value is None:
         return f"{figure.what}: not measured"
     bar = (
@@ -143,7 +143,7 @@ def _sentence(figure: Figure) -> str:
 # %% ../../nbs/library/benchmarks/02_result.ipynb #39bc9fc2
 @dataclass(frozen=True)
 class Lap:
-    "The times of one contestant, and what its last run returned."
+    "Times of one contestant, and the result of its last run."
 
     seconds: list[float]
     result: Any
@@ -160,7 +160,7 @@ def race(
     warm: bool = True,  # one run of each beforehand that does not count
     tick: Callable[[], Any] = lambda: None,  # called after each counted run
 ) -> dict[str, Lap]:
-    "Run the contestants in turn, several times, each with one thread of linear algebra."
+    "Run the contestants in turn, several times, with one BLAS thread each."
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     results: dict[str, Any] = {}
     with threadpool_limits(limits=1, user_api="blas"):

@@ -26,7 +26,7 @@ from ..learners.cox import CoxPH
 
 # %% ../../nbs/library/benchmarks/06_scale.ipynb #a69daba7
 def _peak_bytes() -> int:
-    "Largest memory this process ever had, in bytes."
+    "Peak memory of this process, in bytes."
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -43,7 +43,7 @@ def point(
     features: int = 50,
     seed: int = 0,
 ) -> dict[str, Any]:
-    "Train the exact Cox model on so many patients at so many hospitals; times in seconds, memory in GB."
+    "Train the exact Cox model at one size; times in seconds, memory in GB."
     sizes, clock = np.full(sites, patients // sites), [time.perf_counter()]
     idle = _peak_bytes()
     cohort = made_up_cohort(sizes, features, seed=seed)
@@ -72,7 +72,7 @@ def point(
 
 # %% ../../nbs/library/benchmarks/06_scale.ipynb #d931125c
 def point_apart(**options: int) -> dict[str, Any]:
-    "The same in a process of its own."
+    "Run `point` in a process of its own; raises RuntimeError if it fails."
     code = (
         "import json, sys; from genomed_workbench.benchmarks.scale import point; "
         "print(json.dumps(point(**json.loads(sys.argv[1])), default=float))"
@@ -90,14 +90,15 @@ def point_apart(**options: int) -> dict[str, Any]:
             f"exit status {done.returncode}, perhaps out of memory"
         ]
         raise RuntimeError(f"the point {options} failed: {said[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 # %% ../../nbs/library/benchmarks/06_scale.ipynb #c3760e85
 def growth(
     rows: Sequence[dict[str, Any]],  # points with the same number of rows at a site
     what: str = "seconds",
 ) -> float | None:  # None with fewer than two sizes
-    "Exponent of `what` in the number of patients: slope of a straight line through the logarithms."
+    "Exponent of `what` in the number of patients, by a log-log regression."
     n, value = (np.log([row[k] for row in rows]) for k in ("patients", what))
     return float(np.polyfit(n, value, 1)[0]) if len(set(n)) > 1 else None
 
@@ -115,7 +116,7 @@ def scale(
     seed: int = 0,
     progress: bool = True,
 ) -> Benchmark:
-    "Exact Cox over a grid of patients and sites: seconds, peak memory, rounds, growth in patients."
+    "Exact Cox over a grid of patients and sites: seconds, peak memory, rounds and growth."
     points = (
         tuple(grid) if grid else ((600, 3), (1200, 6), (1200, 3)) if quick else _DIAGONAL + _OTHERS
     )
@@ -148,7 +149,10 @@ def scale(
 
 # %% ../../nbs/library/benchmarks/06_scale.ipynb #9cd935a5
 def _figures(rows: list[dict[str, Any]]) -> dict[str, Figure]:
-    "The largest point, and the exponent along the diagonal; the bars are for a million patients at a thousand sites."
+    """Figures of the largest point, and the exponent along the diagonal of the grid.
+
+    The bars are for a million patients at a thousand sites.
+    """
     most = max(rows, key=lambda r: (r["patients"], r["sites"]))
     diagonal = [r for r in rows if r["rows_a_site"] == most["rows_a_site"]]
     full, size = (

@@ -27,7 +27,7 @@ from ..learners.newton import UnidentifiedWarning
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #ee55c0d2
 def _with_progress(ask: Ask, tell: Listener | None, phase: str, site: str = "") -> Ask:
-    "The same questions, with a listener told before each."
+    "Wrap a learner's questions so that a listener is told before each."
     if tell is None:
         return ask
 
@@ -40,7 +40,7 @@ def _with_progress(ask: Ask, tell: Listener | None, phase: str, site: str = "") 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #efd3cd3c
 @contextmanager
 def without_fit_warnings() -> Iterator[None]:
-    "A hospital alone has not seen what the others have: that is expected here, and said by the scores."
+    "Silence warnings about features that the rows of a single hospital cannot support."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)
         warnings.simplefilter("ignore", UnidentifiedWarning)
@@ -55,8 +55,12 @@ def fit_rows(
     folds: int,  # of the cross-validation, 0 for none
     tell: Listener | None = None,
 ) -> Learner:
-    "Train on the training rows of some sites in one process, as if they lay in one table."
-    mine, parts = clone(learner), [s.table(s.train_rows) for s in sites]
+    """Fit a copy of the learner to the training rows of some sites, pooled in one process.
+
+    Raises LearnerError where the model cannot be fitted to these rows.
+    """
+    mine: Learner = clone(learner)
+    parts = [s.table(s.train_rows) for s in sites]
     where = ("alone", sites[0].name) if len(sites) == 1 else ("pooled", "")
     encoding = Encoding.of(Summary.of(pd.concat([X for X, _ in parts])), sites[0].cohort.features)
     Z, y = (
@@ -88,7 +92,7 @@ def fit_rows(
 # %% ../../nbs/library/evaluation/02_arms.ipynb #816c6aa4
 @dataclass(frozen=True)
 class Model:
-    "A trained arm: whose rows it learned from, and what it predicts."
+    "A trained arm: the rows it was trained on, and its predictions."
 
     arm: str  # "pooled", "federated", "isolated" or "clinical score"
     trained_on: str  # "all sites", a site, or the name of a score
@@ -97,7 +101,8 @@ class Model:
     penalty: float = float("nan")
 
     def predict(self, X: pd.DataFrame, sites: np.ndarray, times: Sequence[float]) -> Predicted:
-        """Risk for each row, and survival at `times` (the probability of a 1 for a binary outcome);
+        """Risk of each row, and survival at `times` (probability of a 1 for a binary outcome).
+
         NaN where the model could not be fitted.
         """
         if self.learner is None:
@@ -114,7 +119,7 @@ class Model:
 def pooled_model(
     federation: Federation, learner: Learner, folds: int, tell: Listener | None = None
 ) -> Model:
-    "The learner on all training rows in one process."
+    "Fit the learner to all training rows in one process."
     return _model(
         "pooled",
         "all sites",
@@ -123,7 +128,7 @@ def pooled_model(
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #76962401
 def isolated_model(site: Site, learner: Learner, folds: int, tell: Listener | None = None) -> Model:
-    "The learner on one site's training rows."
+    "Fit the learner to one site's training rows."
     return _model("isolated", site.name, lambda: fit_rows(learner, [site], folds, tell))
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #c5412ec0
@@ -134,7 +139,7 @@ def federated_model(
     tell: Listener | None = None,
     **options: Any,
 ) -> tuple[Model, Run]:
-    "The learner trained through Flower messages, and the record of the run."
+    "Train the learner through Flower messages; returns the model and the record of the run."
     run = federate(federation, learner, tune=folds, test=False, progress=tell or False, **options)
     return Model(
         "federated",
@@ -145,7 +150,7 @@ def federated_model(
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #4d5b478e
 def _model(arm: str, trained_on: str, fit: Any) -> Model:
-    "A model, or the reason why there is none."
+    "Fit a model, or record why it cannot be fitted."
     try:
         learner = fit()
     except LearnerError as e:

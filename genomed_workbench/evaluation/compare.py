@@ -56,7 +56,7 @@ from ..output.page import Section
 # %% ../../nbs/library/evaluation/06_compare.ipynb #e6da0a90
 @dataclass
 class _Repeat:
-    "All models of one draw of test rows, and what each earned."
+    "All models of one draw of test rows, and their scores."
 
     models: list[Model]
     scores: np.ndarray  # models x (sites, within, all) x metrics; see `score_table`
@@ -75,7 +75,7 @@ def _train_arms(
     scores: Sequence[str],
     tell: Listener | None = None,
 ) -> tuple[list[Model], Any]:
-    "Every arm's models: pooled, federated, one isolated model a site, and the clinical scores."
+    "Models of all arms: pooled, federated, one isolated model per site, and the clinical scores."
     with without_fit_warnings():
         federated, run = federated_model(
             federation,
@@ -93,7 +93,7 @@ def _train_arms(
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #17648c96
 def predictions(models: list[Model], federation: Federation, test: TestRows) -> list[Predicted]:
-    "Risk and probability of every model for every test row; a clinical score is its own risk and has no probability."
+    "Risk and probability of every model for every test row; a clinical score has no probability."
     frame, names = (
         federation.cohort.frame.iloc[test.rows],
         np.array(list(federation.sites))[test.group],
@@ -118,21 +118,21 @@ def score_models(
     kind: str,
     multiplicity: np.ndarray | None = None,
 ) -> list[dict[str, Scores]]:
-    "Scores of every model by metric."
+    "Scores of every model, by metric."
     return [{m: scores_of(p, test, m, kind, multiplicity) for m in metrics} for p in predicted]
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #8e48d177
 def at_home(
     models: list[Model], scored: list[dict[str, Scores]], names: list[str], metric: str
 ) -> Scores:
-    "Numerator and denominator, per site, of each site's own model on its own test rows."
+    "Scores of each site's own model on the site's own test rows."
     own = {m.trained_on: s[metric] for m, s in zip(models, scored) if m.arm == "isolated"}
     part, whole = np.array([own[n].alone(g) for g, n in enumerate(names)]).T
     return Scores(part, whole, float("nan"), any(s.log for s in own.values()))
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #8c9bcaf1
 def _complete_pairs(federated: Scores, home: Scores) -> list[Scores]:
-    "Both, over the sites where both have a result: what a gain over all hospitals may be taken from."
+    "Both scores, restricted to the sites where both have a result."
     both = (federated.whole > 0) & (home.whole > 0)
     return [
         Scores(np.where(both, s.part, 0), np.where(both, s.whole, 0), float("nan"), s.log)
@@ -143,7 +143,11 @@ def _complete_pairs(federated: Scores, home: Scores) -> list[Scores]:
 def _score_table(
     models: list[Model], scored: list[dict[str, Scores]], names: list[str], metrics: Sequence[str]
 ) -> np.ndarray:
-    "Models x (sites, within, all) x metrics; then 'each at home', and federated and at home on common ground."
+    """Scores as an array, models x (sites, within, all) x metrics.
+
+    After the models come three more rows: each isolated model at home, and federated and isolated
+    on the sites where both have a result.
+    """
     federated, home = (
         scored[[m.arm for m in models].index("federated")],
         {m: at_home(models, scored, names, m) for m in metrics},
@@ -163,7 +167,7 @@ def _run_repeat(
     bootstrap: int,
     tell: Listener | None = None,
 ) -> _Repeat:
-    "Train and score once; with `bootstrap`, also score that many redraws of the test rows."
+    "Train and score one draw; with `bootstrap`, also score that many resamples of the test rows."
 
     def scored(multiplicity: np.ndarray | None = None) -> np.ndarray:
         if tell:
@@ -193,7 +197,7 @@ def _run_repeat(
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a0fcf0d9
 def _redraws(test: TestRows, draws: int, seed: int) -> list[np.ndarray]:
-    "How often each test row is drawn, with replacement inside its site, for each bootstrap draw."
+    "Counts of each test row in each bootstrap resample, drawn with replacement inside sites."
     rng = np.random.default_rng([seed, 99])
     sizes = np.bincount(test.group, minlength=test.sites)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -208,21 +212,64 @@ def _redraws(test: TestRows, draws: int, seed: int) -> list[np.ndarray]:
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #d65a82d9
 class Comparison(ComparisonRecord):
-    "What training together changes, hospital by hospital; it can be held against another one and written as a page."
+    """Isolated, federated, pooled and clinical score side by side: what training together changes.
+
+    `table` has the columns arm, trained_on, tested_on (a site, "within", "all"), metric, mean, low,
+    high and repeats; `gain` has one row per site with federated minus isolated on the headline
+    metric, its interval and a verdict; `overall` the same over all sites, per metric; `repeated`
+    the headline value in each repeat. Returned by `compare`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> learner = gw.CoxPH(penalty=0.01)
+    >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+    >>> found.in_words()[1]
+    'The gain over all 4 hospitals is +0.008 (interval -0.041 to +0.058).'
+    """
 
     def against(
         self,
         other: "Comparison",  # another learner on the same test rows
     ) -> pd.DataFrame:
-        # index arm and tested_on; columns first, second, mean, low, high, repeats, verdict
-        """This comparison's arms minus those of another one, paired over the repeats; above zero this
-        one is better on the headline metric.
+        """This comparison's arms minus those of another one, paired over the repeats.
+
+        `other` is another learner on the same federation, seed and repeats. Returns a DataFrame
+        with the index (arm, trained_on, tested_on) and the columns first, second, mean, low, high,
+        repeats and verdict; above zero this one is better on the headline metric. Raises ValueError
+        where the two do not test on the same patients.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> mild, strong = (
+        ...     gw.compare(federation, gw.CoxPH(penalty=p), repeats=2, tune=False, progress=False)
+        ...     for p in (0.01, 1.0)
+        ... )
+        >>> gain = mild.against(strong).loc[("federated", "all sites", "within")]
+        >>> gain[["first", "second"]].astype(float).round(3)
+        first     0.679
+        second    0.669
+        Name: (federated, all sites, within), dtype: float64
         """
         return paired_arms(self, other)
 
     def validation(self) -> Validation | None:
-        """The federated model of the first draw on the test patients of that draw; None where that draw
-        cannot be made again.
+        """Validate the federated model of the first repeat on the test patients of that repeat.
+
+        Returns a `Validation`; None where hospitals were dealt anew in each repeat and the first
+        draw cannot be made again.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+        >>> found.validation().in_words()[0]
+        'CoxPH on the test patients of 4 hospitals of made-up-aml (80 patients).'
         """
         if self.settings["redraw_sites"] and self.federation.remake is None:
             return None
@@ -243,7 +290,20 @@ class Comparison(ComparisonRecord):
         path: str | Path,  # of the HTML file; missing folders are made
         pages: Sequence[Section] = (),  # further sections, written before that of the patients
     ) -> Path:
-        "Write one self-contained HTML file."
+        """Write the comparison as one self-contained HTML file.
+
+        The page holds the answer in words, the figure, all tables, what left the hospitals,
+        settings and versions. Returns the path; missing folders are made.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+        >>> found.report("reports/aml.html").name
+        'aml.html'
+        """
         found = self.validation()
         trusted = () if found is None else probability_sections(found)
         return write_report(self, path, (*trusted, *pages))
@@ -276,7 +336,28 @@ def compare(
     progress: bool
     | Listener = True,  # a bar; or a function that is told each `Step` and may raise `Stopped`
 ) -> Comparison:
-    "Train isolated, federated and pooled on the same rows and put them side by side."
+    """Train the same learner isolated, federated and pooled, and test all on the same patients.
+
+    Each repeat draws other test rows at each hospital; every arm chooses its penalty inside its own
+    training rows. Returns a `Comparison` with a table of all arms and the gain of each hospital.
+    Raises FederationError without test rows or with `test="column"` and more than one repeat,
+    ValueError for arguments that do not fit the outcome. Intervals over repeats: Nadeau and Bengio
+    2003, doi:10.1023/A:1024068626366.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> learner = gw.CoxPH(penalty=0.01)
+    >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+    >>> found.gain[["federated", "isolated", "mean", "verdict"]].round(3)
+               federated  isolated   mean      verdict
+    site
+    Eastfield      0.686     0.666  0.020  cannot tell
+    Northport      0.677     0.679 -0.002  cannot tell
+    Southgate      0.673     0.643  0.030  cannot tell
+    Westhaven      0.673     0.640  0.033  cannot tell
+    """
     start = time.perf_counter()
     draws = _folds_of(federation, seed, design, repeats, redraw_sites)
     federation, notes = _ready(
@@ -334,7 +415,7 @@ def compare(
 def _folds_of(
     federation: Federation, seed: int | None, design: str, folds: int, redraw_sites: bool
 ) -> list[Federation]:
-    "One federation a fold; none where test rows are redrawn."
+    "One federation per fold; empty where test rows are redrawn. Raises ValueError."
     if design not in ("redraw", "k-fold"):
         raise ValueError(f"design={design!r}: expected 'redraw' or 'k-fold'")
     if design == "redraw":
@@ -348,12 +429,12 @@ def _folds_of(
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #9d7d7715
 def _in_repeat(tell: Listener, repeat: int, repeats: int) -> Listener:
-    "A listener that also learns which repeat a step belongs to."
+    "A listener that adds the number of the repeat to each step."
     return lambda step: tell(replace(step, repeat=repeat, repeats=repeats))
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #982b71c6
 def _headline_values(done: _Repeat) -> dict[str, float]:
-    "The headline metric within hospitals of one repeat, by arm; a clinical score by its own name."
+    "Headline metric within hospitals of one repeat, by arm; clinical scores by their own name."
     names = [m.trained_on if m.arm == "clinical score" else m.arm for m in done.models] + [
         "isolated"
     ]
@@ -370,7 +451,7 @@ def _with_scores(
 ) -> tuple[
     Federation, tuple[str, ...]
 ]:  # the federation with a column for each of them, and what the reader should know
-    "Compute the scores that are no columns yet; nobody's test rows change."
+    "Add columns for the scores that the cohort lacks; raises ValueError for an unknown one."
     frame, notes = federation.cohort.frame, []
     for name in [s for s in scores if s not in frame]:
         if name not in SYSTEMS:
@@ -397,7 +478,7 @@ def _with_scores(
 def _ready(
     federation: Federation, seed: int | None, scores: Sequence[str], repeats: int
 ) -> tuple[Federation, tuple[str, ...]]:
-    "Refuse what cannot be compared; leave out of every arm the rows that a clinical score cannot use."
+    "Check the federation, and drop the rows that a clinical score cannot use from every arm."
     if not len(federation.test_rows):
         raise FederationError(
             "there are no test rows to compare on: make the federation with test_share=0.2, or test='column'"
@@ -416,15 +497,13 @@ def _ready(
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #fb9473e7
 def _redraw(federation: Federation, repeat: int, settings: dict[str, Any]) -> Federation:
-    """The federation of one repeat; hospitals that are dealt anew are dealt all patients, and those
-    whom a score cannot use are left out then.
-    """
+    "The federation of one repeat; where hospitals are dealt anew, unusable rows are dropped again."
     drawn = federation.redraw(repeat, settings["redraw_sites"])
     return _ready(drawn, None, settings["scores"], 1)[0] if settings["redraw_sites"] else drawn
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #12b364c3
 def usable_for(federation: Federation, scores: Sequence[str]) -> tuple[Federation, tuple[str, ...]]:
-    "Leave out of every arm the rows that a clinical score cannot use, and say how many."
+    "Drop the rows that a clinical score cannot use from every arm, with a note on their number."
     usable = federation.cohort.frame[list(scores)].notna().all(axis=1).to_numpy()
     if usable.all():
         return federation, ()
@@ -442,7 +521,10 @@ def usable_for(federation: Federation, scores: Sequence[str]) -> tuple[Federatio
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #6e9f1adb
 def default_horizon(federation: Federation, horizon: float | None) -> float:
-    "The horizon of the Brier score: as asked, or the median event time to two significant digits."
+    """Horizon of the Brier score: as asked, or the median event time to two significant digits.
+
+    NaN for a binary outcome; raises ValueError for a time outside the follow-up.
+    """
     if federation.cohort.kind == "binary":
         return float("nan")
     if horizon is not None:
@@ -455,7 +537,7 @@ def default_horizon(federation: Federation, horizon: float | None) -> float:
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #f1415f9f
 def _impossible(done: list[_Repeat]) -> tuple[str, ...]:
-    "Which isolated models could not be fitted, how often and why."
+    "Notes on isolated models that could not be fitted: how often, and why."
     failed = pd.DataFrame(
         [(m.trained_on, m.why) for r in done for m in r.models if m.why], columns=["site", "why"]
     )
@@ -466,9 +548,7 @@ def _impossible(done: list[_Repeat]) -> tuple[str, ...]:
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a141dbee
 def _one_sided(done: list[_Repeat], names: list[str], metrics: Sequence[str]) -> tuple[str, ...]:
-    """Sites that count on neither side of the gain over all hospitals, because their own model has no
-    result and the federated one has.
-    """
+    "Notes on sites left out of the overall gain, because their own model has no result."
     scores = np.array([r.scores for r in done])
     federated, home = [m.arm for m in done[0].models].index("federated"), len(done[0].models)
     times = (
@@ -486,8 +566,9 @@ def _one_sided(done: list[_Repeat], names: list[str], metrics: Sequence[str]) ->
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #e5f95810
 def _left_open(done: list[_Repeat]) -> tuple[str, ...]:
-    """Features that the federated model could not use: the same for everyone, or constant wherever
-    patients are compared.
+    """Notes on features that the federated model could not use.
+
+    They are the same for everyone, or constant wherever patients are compared.
     """
     learners = [m.learner for r in done for m in r.models if m.arm == "federated"]
     constant = sorted({f for learner in learners for f in learner.encoding_.constant})
@@ -518,7 +599,7 @@ def _gather(
     notes: tuple[str, ...],
     seconds: float,
 ) -> Comparison:
-    "Tables, gains and penalties from all repeats."
+    "Build the comparison from all repeats."
     scores = np.array([r.scores for r in done])  # repeats x models x (sites, within, all) x metrics
     draws, names, metrics = done[0].draws, list(federation.sites), settings["metrics"]
     ratios = test_to_rest(federation, settings["redraw_sites"])
@@ -583,8 +664,9 @@ def _gains(
     settings: dict[str, Any],
     ratios: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Federated minus isolated, paired over repeats: per site on the headline, and over all sites on
-    every metric. Positive is better.
+    """Federated minus isolated, paired over repeats: per site on the headline, overall per metric.
+
+    Above zero, federated is better.
     """
     own, metrics = (models.index(("federated", "all sites")), len(models) - 1), settings["metrics"]
 

@@ -25,7 +25,10 @@ from ..statistics.intervals import corrected_interval
 def interval(
     values: np.ndarray, draws: np.ndarray | None, test_to_train: float, level: float
 ) -> tuple[float, float, float, int]:
-    "Mean, low, high, repeats used: corrected over repeats, or percentiles of the bootstrap draws."
+    """Mean, low, high and number of repeats.
+
+    Over repeats with the Nadeau-Bengio correction; with bootstrap draws, their percentiles.
+    """
     if draws is None:
         return corrected_interval(values, test_to_train, level)
     mean, known = float(values[0]), draws[np.isfinite(draws)]
@@ -41,13 +44,13 @@ def interval(
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #cfc57e92
 def verdict(low: float, high: float) -> str:
-    "What the interval of a gain lets one say."
+    '"gains", "loses" or "cannot tell", by whether the interval excludes zero.'
     return "gains" if low > 0 else "loses" if high < 0 else "cannot tell"
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #9ab7b75b
 @dataclass(frozen=True)
 class ComparisonRecord:
-    "Isolated, federated, pooled and clinical score, side by side."
+    "Results of a comparison: tables, intervals, figure and sentences."
 
     table: pd.DataFrame  # arm, trained_on, tested_on, metric, mean, low, high, repeats
     gain: (
@@ -68,12 +71,37 @@ class ComparisonRecord:
 
     @property
     def headline(self) -> str:
-        "The metric that summaries and figures show."
-        return self.settings["metrics"][0]
+        """The metric that summaries and figures show: the first one of the comparison.
+
+        "harrell_c" for a survival outcome and "auc" for a binary one, unless other metrics were
+        asked for.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> gw.compare(federation, learner, repeats=2, tune=False, progress=False).headline
+        'harrell_c'
+        """
+        return str(self.settings["metrics"][0])
 
     @property
     def covers(self) -> str:
-        "What the intervals cover, in words."
+        """What the intervals cover, in words.
+
+        The text depends on how the test rows were drawn: anew in each repeat, by folds, or once
+        with a bootstrap.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> once = gw.compare(federation, learner, repeats=1, tune=False, bootstrap=20, progress=False)
+        >>> once.covers
+        '95% intervals: other test patients of the same hospitals (bootstrap of 20 draws, one split)'
+        """
         level = f"{self.settings['level']:.0%}"
         if self.settings["bootstrap"]:
             return (
@@ -103,7 +131,22 @@ class ComparisonRecord:
         metric: str | None = None,
         trained_on: str | None = None,
     ) -> pd.Series:
-        "One row of the table: mean, low, high, repeats."
+        """One row of the table: mean, low, high and repeats of one arm.
+
+        Without `metric` the headline; without `trained_on` an isolated arm is each site's own model
+        at home. Raises KeyError where there is no such row.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+        >>> float(found.value("federated")["mean"].round(3))
+        0.679
+        >>> float(found.value("federated", tested_on="Westhaven")["mean"].round(3))
+        0.673
+        """
         t = self.table
         rows = t[
             (t.arm == arm) & (t.tested_on == tested_on) & (t.metric == (metric or self.headline))
@@ -117,7 +160,24 @@ class ComparisonRecord:
         return rows.iloc[0]
 
     def summary(self) -> pd.DataFrame:
-        "One row an arm, on the headline metric: within sites, and over all test rows (simulation only)."
+        """One row per arm on the headline metric: within hospitals, and over all test rows.
+
+        The cells are texts with intervals. "within" compares patients of the same hospital only;
+        "all" needs every prediction in one place (simulation only).
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+        >>> found.summary()["within"]
+        arm        trained_on
+        pooled     all sites     0.679 (0.536 to 0.821)
+        federated  all sites     0.679 (0.536 to 0.821)
+        isolated   own site      0.670 (0.578 to 0.763)
+        Name: within, dtype: object
+        """
         t = self.table[self.table.metric == self.headline]
         whole = t[t.trained_on.isin(["all sites", "own site", *self.settings["scores"]])].assign(
             says=lambda d: [_says(r) for r in d.itertuples()]
@@ -145,17 +205,43 @@ class ComparisonRecord:
         )
 
     def _repr_html_(self) -> str:
-        return f"{self.summary().to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
+        said = "".join(f"<li>{s}</li>" for s in self.in_words())
+        return f"{self.summary().to_html()}<p>{self.covers}</p><ul>{said}</ul>"
 
     def __repr__(self) -> str:
         return "\n".join(self.in_words())
 
     def in_words(self) -> list[str]:
-        "The answer in a few plain sentences, each computed."
+        """The answer in a few plain sentences, each computed from the tables.
+
+        A list of texts: whether training together helps, by how much, for how many hospitals one
+        can tell, against pooling, and what an isolated model is worth elsewhere.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> found = gw.compare(federation, learner, repeats=2, tune=False, progress=False)
+        >>> found.in_words()[0].split(":")[0]
+        'One cannot tell whether training together helps'
+        """
         return _answer_in_words(self)
 
     def plot(self) -> Picture:
-        "One figure: the arms, and what each hospital gains."
+        """One figure: the arms with their intervals, and what each hospital gains.
+
+        Returns a picture with a matplotlib figure (`figure`) and the same in words (`alt`).
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> learner = gw.CoxPH(penalty=0.01)
+        >>> picture = gw.compare(federation, learner, repeats=2, tune=False, progress=False).plot()
+        >>> len(picture.figure.axes)
+        3
+        """
         sizes = self.federation.table
         gain = self.gain.sort_values("mean", ascending=False, na_position="last")
         gain.index = [f"{s} (n={sizes.n[s]}, {sizes.events[s]} events)" for s in gain.index]
@@ -173,12 +259,12 @@ class ComparisonRecord:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #56abac8c
 def _wrapped(sentences: Sequence[str], width: int = 40) -> str:
-    "Sentences as short lines, one paragraph each."
+    "Wrap sentences to short lines, one paragraph each."
     return "\n\n".join(textwrap.fill(s, width) for s in sentences)
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #1c5e30e2
 def _says(row: Any) -> str:
-    "A mean with its interval as text."
+    "Text of a mean with its interval."
     if not np.isfinite(row.mean):
         return "no result"
     return f"{row.mean:.3f}" + (
@@ -187,7 +273,7 @@ def _says(row: Any) -> str:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #09b90d07
 def _arm_rows(comparison: ComparisonRecord) -> pd.DataFrame:
-    "The arms' headline results within sites, for the figure."
+    "Headline results of the arms within sites, for the figure."
     t = comparison.table
     rows = t[
         (t.metric == comparison.headline)
@@ -206,7 +292,7 @@ def _arm_rows(comparison: ComparisonRecord) -> pd.DataFrame:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #284b0035
 def _answer_in_words(c: ComparisonRecord) -> list[str]:
-    "The comparison as plain sentences."
+    "The comparison in plain sentences."
     m, name, overall = c.headline, METRIC_LABELS[c.headline], c.overall.loc[c.headline]
     fed, pool = (c.value(a) for a in ("federated", "pooled"))
     if not np.isfinite(overall["mean"]):
@@ -235,7 +321,7 @@ def _answer_in_words(c: ComparisonRecord) -> list[str]:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #2dc87407
 def _against_pooled(federated: float, pooled: float) -> str:
-    "What keeping the patients at home costs."
+    "Sentence on the difference between federated and pooled."
     gap = federated - pooled
     return (
         f"One pooled table would give the same, {pooled:.3f}: keeping the patients at home costs nothing here."
@@ -245,7 +331,7 @@ def _against_pooled(federated: float, pooled: float) -> str:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #0391c48c
 def _range(row: pd.Series) -> str:
-    "An interval in words."
+    "Text of an interval."
     return (
         f"interval {row.low:+.3f} to {row.high:+.3f}"
         if np.isfinite(row.low)
@@ -254,7 +340,7 @@ def _range(row: pd.Series) -> str:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #679566a7
 def _abroad(c: ComparisonRecord, metric: str) -> list[str]:
-    "What an isolated model is worth at home and elsewhere."
+    "Sentence on isolated models at home and at other hospitals."
     t = c.table[
         (c.table.metric == metric)
         & (c.table.arm == "isolated")
@@ -273,7 +359,7 @@ def _abroad(c: ComparisonRecord, metric: str) -> list[str]:
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #6512d417
 def paired_arms(first: ComparisonRecord, second: ComparisonRecord) -> pd.DataFrame:
-    "Differences of two comparisons on the same test rows, arm by arm."
+    "Paired differences of two comparisons, arm by arm; raises ValueError for other test rows."
     alike = ("repeats", "seed", "redraw_sites", "design")
     wrong = [
         f"{k} {first.settings[k]!r} and {second.settings[k]!r}"

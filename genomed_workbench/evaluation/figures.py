@@ -17,7 +17,7 @@ from ..output.pictures import ARM_COLOURS, VERDICT_COLOURS, tidy
 
 # %% ../../nbs/library/evaluation/03_figures.ipynb #beba5cb9
 def whiskers(ax: Any, frame: pd.DataFrame, colours: list[str]) -> None:
-    "Means with intervals, one row each, first row on top; a missing interval leaves the point alone."
+    "Draw means with intervals, one row each from the top; without an interval only the point."
     for y, (row, colour) in enumerate(zip(frame.itertuples(), colours)):
         if np.isfinite(row.low):
             ax.plot([row.low, row.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
@@ -35,7 +35,7 @@ def comparison_figure(
     note: str = "",  # what the intervals cover
     text: str = "",  # a few lines below the arms
 ) -> Figure:
-    "Arms on the left, gain of each site on the right."
+    "Figure of a comparison: arms on the left, gain of each site on the right."
     figure = Figure(figsize=(9.5, max(3.4, 1.6 + 0.22 * len(gain))), layout="constrained")
     tall = max(1.0, 0.28 * len(gain) / len(arms) - 1)
     panels = figure.subplot_mosaic(

@@ -46,7 +46,7 @@ def deal_hospitals(
     shift: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Federation:
-    "One deal: so many patients to your hospital, the rest to the others."
+    "Deal a number of patients to your hospital and the rest to the others."
     rest = (cohort.n - patients) / others
     return Federation.split(
         cohort,
@@ -63,8 +63,9 @@ def _score_deal(
     learner: Learner,  # a template: every arm trains its own copy
     folds: int = 0,  # of the cross-validation in which every arm chooses its penalty, 0 for none
 ) -> dict[str, float]:
-    """Score of your model alone, of the federated and of the pooled one on the test patients of all
-    hospitals (simulation only).
+    """Scores of the isolated, federated and pooled model on all hospitals' test patients.
+
+    This needs all predictions in one place (simulation only).
     """
     cohort, rows = federation.cohort, federation.test_rows
     pairs = comparable_pairs(*time_and_event(cohort.outcome.target(cohort.frame.iloc[rows])))
@@ -83,7 +84,25 @@ def _score_deal(
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #3c8acb18
 @dataclass
 class LearningCurve:
-    "How good your hospital's model is alone and together, for the sizes dealt so far; `add` deals one more."
+    """How good a hospital's model is alone and together, by its number of patients.
+
+    `table` has one row per size, deal and arm: patients, deal, arm, score (0 to 1), events (at your
+    hospital) and train_events; `summary` has one row per size with the gain and its interval; `add`
+    deals further sizes, `plot` draws them. Returned by `learning_curve`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("made-up-aml")
+    >>> curve = gw.learning_curve(cohort, sizes=(30,), deals=2, progress=False)
+    >>> curve.add(60).sizes
+    [30, 60]
+    >>> curve.at(60)[["isolated", "federated", "events"]].round(2)
+          isolated  federated  events
+    deal
+    0         0.67       0.69      40
+    1         0.74       0.74      41
+    """
 
     cohort: Cohort
     learner: Learner
@@ -97,7 +116,7 @@ class LearningCurve:
     )  # by size: one row a deal
 
     def add(self, *sizes: int, progress: bool = False) -> "LearningCurve":
-        "Deal these sizes too, where they have not been dealt yet."
+        "Deal further sizes; those dealt before are kept."
         new = [n for n in _check_sizes(sizes, self.cohort.n, self.others) if n not in self.kept]
         with tqdm(
             total=len(new) * self.deals,
@@ -113,7 +132,7 @@ class LearningCurve:
         return self
 
     def _deal(self, patients: int, deal: int, bar: Any) -> dict[str, float]:
-        "Scores of one deal, and how many events your hospital has."
+        "Scores of one deal, and events at your hospital."
         federation = deal_hospitals(self.cohort, patients, self.others, deal, self.shift, self.seed)
         mine = federation.sites[_YOURS]
         scores = _score_deal(federation, self.learner, self.folds)
@@ -125,23 +144,25 @@ class LearningCurve:
         }
 
     def at(self, patients: int) -> pd.DataFrame:
-        "The deals of one size: one row a deal; columns isolated, federated, pooled, events, train_events."
+        "Deals of one size, one row each: isolated, federated, pooled, events, train_events."
         return self.add(patients).kept[int(patients)]
 
     @property
     def sizes(self) -> list[int]:
-        "Sizes dealt so far, smallest first."
+        "Sizes dealt so far, in ascending order."
         return sorted(self.kept)
 
     @property
     def metric(self) -> str:
-        "What is scored: harrell_c, or auc where the outcome is yes or no."
+        "Metric of the scores: harrell_c, or auc for a binary outcome."
         return metrics_for(self.cohort.kind, None)[0]
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row for each size, deal and arm: patients, deal, arm, score (0 to 1), events at your
-        hospital and those it trains on.
+        """One row per size, deal and arm.
+
+        Columns patients, deal, arm, score (0 to 1), events (at your hospital) and train_events
+        (among its training rows).
         """
         if not self.kept:
             return pd.DataFrame(
@@ -156,9 +177,7 @@ class LearningCurve:
         ]
 
     def summary(self) -> pd.DataFrame:
-        """One row a size: mean events and scores, and what joining is worth (federated minus isolated)
-        with its interval over deals.
-        """
+        "One row per size: mean events, scores, and gain (federated minus isolated)."
         return (
             pd.DataFrame([_row(n, self.kept[n]) for n in self.sizes]).set_index("patients")
             if self.kept
@@ -166,7 +185,7 @@ class LearningCurve:
         )
 
     def in_words(self, patients: int | None = None) -> str:
-        "One size in plain sentences; without a size, what joining is worth along the curve."
+        "Sentences on one size; without a size, the gain along the curve."
         return (
             _worth_in_words(self.summary().gain)
             if patients is None
@@ -174,7 +193,7 @@ class LearningCurve:
         )
 
     def plot(self, patients: int | None = None, upto: int | None = None) -> Picture:
-        "All sizes dealt so far; the one named stands out. `upto` is where the axis ends."
+        "Figure of all sizes dealt so far, one of them highlighted; `upto` is the end of the axis."
         if patients is not None:
             self.add(patients)
         figure = _curve_figure(self.kept, patients, upto or max(self.sizes), self.metric)
@@ -196,7 +215,7 @@ def _check_sizes(
     n: int,  # patients of the cohort
     others: int,  # other hospitals
 ) -> list[int]:
-    "The sizes as whole numbers, or an error that says what is possible."
+    "The sizes as whole numbers; raises FederationError for one that cannot be dealt."
     listed = (
         list(sizes)
         if isinstance(sizes, (Sequence, np.ndarray, set, range, pd.Index, pd.Series))
@@ -219,7 +238,7 @@ def _check_sizes(
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #09a62348
 def _row(patients: int, deals: pd.DataFrame) -> dict[str, Any]:
-    "One size in numbers."
+    "Summary of one size."
     gain, known = deals.federated - deals.isolated, deals.isolated.notna().sum()
     mean, low, high, _ = corrected_interval(gain.to_numpy(), _TEST_SHARE / (1 - _TEST_SHARE))
     return {
@@ -235,7 +254,7 @@ def _row(patients: int, deals: pd.DataFrame) -> dict[str, Any]:
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #8462d710
 def size_in_words(patients: int, deals: pd.DataFrame) -> str:
-    "The deals of one size in two or three sentences; scores as pairs of 100."
+    "Sentences on the deals of one size, with scores as pairs out of 100."
     alone, together, helped = (
         100 * deals.isolated,
         100 * deals.federated,
@@ -262,7 +281,7 @@ def size_in_words(patients: int, deals: pd.DataFrame) -> str:
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #deb28fe8
 def _worth_in_words(gain: pd.Series) -> str:
-    "What joining is worth for each size."
+    "Sentence on the gain at each size."
     return (
         "What joining is worth, in pairs of 100: "
         f"{', '.join(f'{100 * g:+.0f} with {n} patients' for n, g in gain.items())}."
@@ -275,7 +294,7 @@ def _curve_figure(
     upto: int,  # right end of the axis, in patients
     metric: str = "harrell_c",
 ) -> Figure:
-    "Alone and together against the size of your hospital."
+    "Scores alone and together against the size of your hospital."
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     ax, step = figure.subplots(), max(upto, *kept) / 300
     for arm, label, marker, aside in (
@@ -298,7 +317,7 @@ def _curve_figure(
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #3fcb28f2
 def _dress(ax: Any, kept: Mapping[int, pd.DataFrame], upto: int, metric: str) -> None:
-    "Axes wide enough for what was dealt, and steady while sizes are added."
+    "Set axes that hold all deals and stay steady while sizes are added."
     scores = 100 * np.concatenate(
         [deals[["isolated", "federated"]].to_numpy().ravel() for deals in kept.values()]
     )
@@ -326,7 +345,23 @@ def learning_curve(
     tune: bool = False,  # every arm chooses its penalty inside its own training rows (slower, and fairer)
     progress: bool = True,
 ) -> LearningCurve:
-    "How good a hospital's model is alone and together, for hospitals of several sizes (simulation only)."
+    """How good a hospital's model is alone and together, by size of hospital (simulation only).
+
+    Patients of one cohort are dealt to your hospital and to others, again and again. Returns a
+    `LearningCurve`. Raises FederationError for sizes that the cohort cannot give and for a learner
+    for another outcome.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("made-up-aml")
+    >>> curve = gw.learning_curve(cohort, sizes=(30, 60), deals=2, progress=False)
+    >>> curve.summary()[["isolated", "federated", "gain", "low", "high"]].round(2)
+              isolated  federated  gain   low  high
+    patients
+    30            0.69       0.67 -0.01 -0.31  0.29
+    60            0.70       0.72  0.01 -0.14  0.17
+    """
     for name, value, least in (("deals", deals, 1), ("others", others, 1)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise FederationError(f"{name}={value!r}: expected a whole number from {least} up")

@@ -45,7 +45,7 @@ def without_site(
     federation: Federation,
     name: str,  # the site that stays away
 ) -> Federation:
-    "The other sites, all of their patients for training."
+    "The other sites, with all their patients for training."
     return replace(
         federation,
         members={k: rows for k, rows in federation.members.items() if k != name},
@@ -56,7 +56,7 @@ def without_site(
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #29d06822
 def _whole_sites(federation: Federation) -> list[Site]:
-    "Every site with all of its patients as test rows; censoring is estimated from these same patients."
+    "Sites whose patients are all test rows; censoring is estimated from the same patients."
     events = events_of(federation.cohort)
     return [
         Site(name, federation.cohort, rows, rows, int(events[rows].sum()), federation.seed)
@@ -72,7 +72,7 @@ def _predicted_away(
     folds: int,  # of the tuning inside the others, 0 for none
     **options: Any,  # of federate: engine, rounds, strategy
 ) -> tuple[Predicted, str]:  # and why there is no prediction, if there is none
-    "What a model of all other sites predicts for the patients of one."
+    "Predictions for one site by a model of all other sites."
     rows = federation.members[name]
     X, sites = federation.cohort.X.iloc[rows], np.full(len(rows), name)
     with without_fit_warnings(), warnings.catch_warnings():
@@ -87,7 +87,7 @@ def _predicted_away(
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #57071ca7
 def _one_after_the_other(predicted: Sequence[Predicted]) -> Predicted:
-    "Predictions for several sites as one."
+    "Concatenate predictions of several sites."
     return Predicted(
         np.concatenate([p.risk for p in predicted]), np.concatenate([p.survival for p in predicted])
     )
@@ -95,7 +95,27 @@ def _one_after_the_other(predicted: Sequence[Predicted]) -> Predicted:
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #29539f11
 @dataclass(frozen=True)
 class LeftOut:
-    "How a model does at hospitals that took no part in its training."
+    """How a model does at hospitals that took no part in its training.
+
+    `table` has the columns tested_on (a site, "within"), metric, value, low, high, n and events;
+    `of` gives one metric of it, `in_words` says it in sentences, `plot` draws it. Returned by
+    `leave_one_site_out`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> learner = gw.CoxPH(penalty=0.01)
+    >>> found = gw.leave_one_site_out(federation, learner, tune=False, bootstrap=0, progress=False)
+    >>> found.of("harrell_c").value.round(3)
+    tested_on
+    Eastfield    0.693
+    Northport    0.679
+    Southgate    0.703
+    Westhaven    0.520
+    within       0.682
+    Name: value, dtype: float64
+    """
 
     table: pd.DataFrame  # tested_on, metric, value, low, high, n, events
     federation: Federation
@@ -105,7 +125,7 @@ class LeftOut:
 
     @property
     def headline(self) -> str:
-        "The metric that the picture shows."
+        "Metric that the figure shows."
         return str(self.settings["metrics"][0])
 
     @property
@@ -118,11 +138,11 @@ class LeftOut:
         )
 
     def of(self, metric: str | None = None) -> pd.DataFrame:
-        "One metric, one row a hospital, then within."
+        "One metric, one row per hospital, then within."
         return self.table[self.table.metric == (metric or self.headline)].set_index("tested_on")
 
     def in_words(self) -> list[str]:
-        "The answer in a few sentences."
+        "The findings in a few sentences."
         t = self.of().dropna(subset=["value"])
         sites = t.drop(index="within", errors="ignore")
         if sites.empty:
@@ -139,7 +159,7 @@ class LeftOut:
         ]
 
     def plot(self) -> Picture:
-        "Every hospital as the one left out."
+        "Figure with one row per hospital that was left out."
         t = self.of().dropna(subset=["value"]).rename(columns={"value": "mean"})
         t = t.loc[[*t.drop(index="within").sort_values("mean", ascending=False).index, "within"]]
         t.index = [
@@ -160,11 +180,13 @@ class LeftOut:
         return "\n".join(self.in_words())
 
     def _repr_html_(self) -> str:
-        return f"{self.of()[['n', 'events', 'value', 'low', 'high']].round(3).to_html()}<p>{self.covers}</p><ul>{''.join(f'<li>{s}</li>' for s in self.in_words())}</ul>"
+        table = self.of()[["n", "events", "value", "low", "high"]].round(3).to_html()
+        said = "".join(f"<li>{s}</li>" for s in self.in_words())
+        return f"{table}<p>{self.covers}</p><ul>{said}</ul>"
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #9a37162e
 def _interval(row: Any) -> str:
-    "An interval in brackets."
+    "Text of an interval, in brackets."
     return f" ({row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else ""
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #80972bf8
@@ -182,7 +204,27 @@ def leave_one_site_out(
     strategy: Any = None,
     progress: Any = True,  # a bar, or a function that is told each `Step`
 ) -> LeftOut:
-    "External validation: each hospital in turn is left out of the training and tested whole."
+    """External validation: leave each hospital out in turn and test on all its patients.
+
+    Returns a `LeftOut`, with intervals from a bootstrap of each hospital's patients. Raises
+    FederationError for fewer than three hospitals or a learner for another outcome, ValueError for
+    metrics that the outcome does not have.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> learner = gw.CoxPH(penalty=0.01)
+    >>> found = gw.leave_one_site_out(federation, learner, tune=False, bootstrap=20, progress=False)
+    >>> found.of()[["n", "events", "value"]].round(2)
+                 n  events  value
+    tested_on
+    Eastfield  120      73   0.69
+    Northport  170     118   0.68
+    Southgate   75      61   0.70
+    Westhaven   35      21   0.52
+    within     400     273   0.68
+    """
     if len(federation.members) < 3:
         raise FederationError(
             "leaving one hospital out needs at least three, so that two are left to train "
@@ -244,7 +286,7 @@ def leave_one_site_out(
 def _away_table(
     federation: Federation, predicted: Predicted, test: TestRows, settings: dict[str, Any]
 ) -> pd.DataFrame:
-    "Every metric at every hospital and within, with intervals."
+    "Every metric at every hospital and within, with bootstrap intervals."
     rng, kind = np.random.default_rng([federation.seed, 98]), federation.cohort.kind
     times = [_drawn_again(test, rng) for _ in range(settings["bootstrap"])]
     names, n, events = (
@@ -282,19 +324,37 @@ def _away_table(
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #a98facfc
 def _without_all(scores: Scores) -> np.ndarray:
-    "The sites, then within."
+    "Values of the sites, then within."
     return scores.row()[:-1]
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #cb60e8be
 def _drawn_again(test: TestRows, rng: np.random.Generator) -> np.ndarray:
-    "How often each patient is drawn, with replacement inside their hospital, shape (n,)."
+    "Counts of each patient in one bootstrap resample inside hospitals, shape (n,)."
     sizes = np.bincount(test.group)
     return np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #8c5b93d8
 @dataclass(frozen=True)
 class SitesCurve:
-    "How a model gets better with each hospital that joins."
+    """How a model gets better with each hospital that joins.
+
+    `table` has one row per order and number of hospitals: order, hospitals, patients (that
+    trained), joined (the last one) and value. `summary` averages over the orders, `plot` draws it.
+    Returned by `sites_curve`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> learner = gw.CoxPH(penalty=0.01)
+    >>> curve = gw.sites_curve(federation, learner, orders=1, tune=False, progress=False)
+    >>> curve.table.round(3)
+       order  hospitals  patients     joined  value
+    0      0          1       136  Northport  0.688
+    1      0          2       164  Westhaven  0.663
+    2      0          3       260  Eastfield  0.675
+    3      0          4       320  Southgate  0.670
+    """
 
     table: pd.DataFrame  # order, hospitals, patients (that trained), joined (the last one), value
     federation: Federation
@@ -302,7 +362,7 @@ class SitesCurve:
     settings: dict[str, Any]
 
     def summary(self) -> pd.DataFrame:  # index = hospitals
-        "Mean over the orders, least and most, and the patients that trained."
+        "Mean, least and most over the orders, and mean number of training patients."
         return self.table.groupby("hospitals").agg(
             value=("value", "mean"),
             least=("value", "min"),
@@ -312,7 +372,7 @@ class SitesCurve:
         )
 
     def in_words(self) -> list[str]:
-        "The answer in two sentences."
+        "The findings in two sentences."
         s, label = self.summary().dropna(), METRIC_LABELS[self.settings["metric"]]
         if len(s) < 2:
             return ["Too few hospitals could train a model to say what one more adds."]
@@ -327,7 +387,7 @@ class SitesCurve:
         ]
 
     def plot(self) -> Picture:
-        "Mean and range over the orders."
+        "Figure of mean and range over the orders."
         s = self.summary()
         figure = Figure(figsize=(7, 3.4), layout="constrained")
         ax = figure.subplots()
@@ -361,7 +421,7 @@ class SitesCurve:
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #7233c81e
 def _hospitals(k: int) -> str:
-    "A number of hospitals."
+    "Text of a number of hospitals."
     return "one hospital" if k == 1 else f"{k} hospitals"
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #a50be036
@@ -376,7 +436,25 @@ def sites_curve(
     horizon: float | None = None,
     progress: Any = True,
 ) -> SitesCurve:
-    "Train with more and more hospitals, test on the same test patients of all of them (simulation only)."
+    """Train with more and more hospitals, test on the same patients of all (simulation only).
+
+    The hospitals join in several random orders. Returns a `SitesCurve`. Raises FederationError
+    without test rows, ValueError for orders or numbers of hospitals that do not exist.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> learner = gw.CoxPH(penalty=0.01)
+    >>> curve = gw.sites_curve(federation, learner, orders=2, tune=False, progress=False)
+    >>> curve.summary().round(3)
+               value  least   most  patients  orders
+    hospitals
+    1          0.674  0.661  0.688     116.0       2
+    2          0.645  0.626  0.663     144.0       2
+    3          0.659  0.643  0.675     222.0       2
+    4          0.670  0.670  0.670     320.0       2
+    """
     if not len(federation.test_rows):
         raise FederationError(
             "there are no test rows: make the federation with test_share=0.2, or test='column'"
@@ -445,7 +523,7 @@ def _joined_score(
     test: TestRows,
     metric: str,
 ) -> float:
-    "The score within all hospitals of a model of some."
+    "Score within all hospitals of a model trained at some of them."
     rows, names = test.rows, np.array(list(federation.sites))[test.group]
     with without_fit_warnings(), warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)

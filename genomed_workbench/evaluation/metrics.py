@@ -65,8 +65,9 @@ HIGHER_IS_BETTER = {m: m not in ("brier", "ibs", "ici", *IDEAL) for m in METRIC_
 
 
 def goodness(metric: str, values: np.ndarray) -> np.ndarray:
-    """The values turned so that more is better: errors are negative, slope and intercept count by
-    their distance from the ideal.
+    """Values turned so that more is better.
+
+    Errors are negated; slope and intercept count by their distance from the ideal.
     """
     if metric in IDEAL:
         return -np.abs(values - IDEAL[metric])
@@ -74,7 +75,7 @@ def goodness(metric: str, values: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #d9eec203
 def metrics_for(kind: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    "The metrics asked for, or the usual ones of the outcome; the first one is the headline."
+    "Metrics asked for, or the default ones of the outcome; raises ValueError for unknown ones."
     chosen = tuple(
         wanted
         if wanted is not None
@@ -92,7 +93,7 @@ def metrics_for(kind: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #eaec7adf
 @dataclass(frozen=True)
 class Predicted:
-    "What one model says of the test rows."
+    "Predictions of one model for the test rows."
 
     risk: np.ndarray  # higher means earlier, shape (n,)
     # probability of being event-free at each time asked for (of a 1 for a binary outcome), shape
@@ -101,13 +102,13 @@ class Predicted:
 
     @classmethod
     def score(cls, values: pd.Series, times: int) -> "Predicted":
-        "A clinical score is its own risk and promises no probability."
+        "Use a clinical score as risk; its probabilities are NaN."
         return cls(values.to_numpy(dtype=float), np.full((len(values), times), np.nan))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #b3fb7340
 @dataclass(frozen=True)
 class TestRows:
-    "The test rows of a federation with everything that scoring needs."
+    "Test rows of a federation with all that scoring needs."
 
     __test__ = False  # not a pytest class
     rows: np.ndarray  # positions in the cohort, in site order, shape (n,)
@@ -126,14 +127,14 @@ class TestRows:
 
     @classmethod
     def of(cls, federation: Federation, metrics: tuple[str, ...], horizon: float) -> "TestRows":
-        "Prepare the test rows of every site."
+        "Prepare the test rows of all sites."
         return cls.at(list(federation.sites.values()), federation.cohort, metrics, horizon)
 
     @classmethod
     def at(
         cls, sites: list[Site], cohort: Cohort, metrics: tuple[str, ...], horizon: float
     ) -> "TestRows":
-        "The same for some sites; censoring is that of their training rows."
+        "Prepare the test rows of some sites; censoring is estimated from their training rows."
         train_rows = np.concatenate([s.train_rows for s in sites])
         rows = np.concatenate([s.test_rows for s in sites])
         group = np.repeat(np.arange(len(sites)), [len(s.test_rows) for s in sites])
@@ -179,7 +180,7 @@ class TestRows:
 
     @cached_property
     def followed(self) -> np.ndarray:
-        "Where patients were followed long enough for a Brier score at the horizon, shape (sites,)."
+        "True for sites followed long enough for a Brier score at the horizon, shape (sites,)."
         return np.array(
             [
                 brier_is_known(
@@ -198,7 +199,7 @@ def _spread_over(
     most: int,  # how many times at most
     upto: float,  # the last of them is this quantile
 ) -> tuple[float, ...]:  # ascending
-    "Times spread over the values by quantiles; all of them, if they are few."
+    "Quantiles of the values, at most `most` of them; all distinct values if there are few."
     values = np.unique(values)
     if len(values) > most:
         values = np.unique(np.quantile(values, np.linspace(upto / most, upto, most)))
@@ -206,9 +207,7 @@ def _spread_over(
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #6d1e3743
 def _usual_threshold(time: np.ndarray, event: np.ndarray, horizon: float) -> float:
-    """The risk of an event by the horizon among these patients, in whole per cent: at it, treating
-    everybody is worth nothing.
-    """
+    "Risk of an event by the horizon, in whole per cent, where treating all has no net benefit."
     risk = (
         event.mean()
         if np.isnan(horizon)
@@ -225,7 +224,7 @@ def _time_and_event(cohort: Cohort, rows: np.ndarray) -> tuple[np.ndarray, np.nd
 def _weights(
     metric: str, time: np.ndarray, event: np.ndarray, curves: list[tuple[np.ndarray, StepCurve]]
 ) -> np.ndarray | None:
-    "Weight of a pair by its earlier patient: 1 for Harrell and the AUC, Uno's otherwise."
+    "Weight of a pair by its earlier patient: Uno's, or None for equal weights."
     if metric != "uno_c":
         return None
     out = np.zeros(len(time))
@@ -237,7 +236,7 @@ def _weights(
 def _pair_counts(
     pairs: Pairs, risk: np.ndarray, multiplicity: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Weight of rightly ordered and of comparable pairs, per group, shapes (groups,)."
+    "Weight of concordant and of comparable pairs, per group, shapes (groups,)."
     if multiplicity is None:
         return pairs.counts(risk)
     weight = pairs.weight * multiplicity[pairs.earlier] * multiplicity[pairs.later]
@@ -245,13 +244,15 @@ def _pair_counts(
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #c94d64fc
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    "part/whole, NaN where there is nothing."
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+    "part/whole; NaN where whole is zero."
+    nothing = np.full(np.shape(whole), np.nan)
+    ratio: np.ndarray = np.divide(part, whole, out=nothing, where=np.asarray(whole) > 0)
+    return ratio
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #88c0315f
 @dataclass(frozen=True)
 class Scores:
-    "What one model earned: numerator and denominator at each site, and over all."
+    "One metric of one model: numerator and denominator at each site, and the value over all rows."
 
     part: np.ndarray  # shape (sites,)
     whole: np.ndarray  # shape (sites,)
@@ -260,7 +261,7 @@ class Scores:
     within: float | None = None  # over the sites, where it is not the ratio of the sums
 
     def row(self) -> np.ndarray:
-        "Each site, then within, then all: shape (sites + 2,)."
+        "Values at each site, within and over all, shape (sites + 2,)."
         values = np.concatenate(
             [
                 _ratio(self.part, self.whole),
@@ -281,7 +282,7 @@ class Scores:
 def concordance_scores(
     test: TestRows, metric: str, risk: np.ndarray, multiplicity: np.ndarray | None = None
 ) -> Scores:
-    "Concordance of a risk, shape (n,)."
+    "Concordance of a risk, shape (n,), at each site and over all test rows."
     part, whole = _pair_counts(test.inside[metric], risk, multiplicity)
     right, all_ = _pair_counts(test.across[metric], risk, multiplicity)
     return Scores(part, whole, float(_ratio(right.sum(), all_.sum())))
@@ -290,8 +291,10 @@ def concordance_scores(
 def brier_scores(
     test: TestRows, probability: np.ndarray, kind: str, multiplicity: np.ndarray | None = None
 ) -> Scores:
-    """Brier score of predicted survival at the horizon (survival) or of the predicted probability of a
-    1 (binary), shape (n,).
+    """Brier score at each site and over all test rows.
+
+    `probability` is predicted survival at the horizon, or the probability of a 1 for a binary
+    outcome, shape (n,).
     """
     terms = (
         (probability - test.event) ** 2
@@ -320,8 +323,9 @@ def brier_scores(
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #64a7bdce
 @dataclass(frozen=True)
 class _Tested:
-    """Test rows as often as each counts, with what one model predicts for them; a yes-or-no outcome is
-    an event at time 0 or none.
+    """Test rows, repeated by their multiplicity, with the predictions of one model.
+
+    A binary outcome is an event at time 0 or none.
     """
 
     time: np.ndarray  # shape (n,)
@@ -338,7 +342,7 @@ class _Tested:
     def of(
         cls, predicted: Predicted, test: TestRows, kind: str, multiplicity: np.ndarray | None = None
     ) -> "_Tested":
-        "The rows with one model's predictions."
+        "Combine the rows with one model's predictions."
         rows = (
             np.arange(len(test.rows))
             if multiplicity is None
@@ -366,11 +370,12 @@ class _Tested:
         )
 
     def at(self, site: int) -> np.ndarray:
-        "The rows of one site."
-        return self.group == site
+        "True for the rows of one site."
+        here: np.ndarray = self.group == site
+        return here
 
     def judged(self, where: np.ndarray) -> Judged:
-        "Some rows, ready for the regressions of the chapter on recalibration."
+        "Some rows in the form that the recalibration regressions need."
         return Judged.of(
             self.time[where], self.event[where], self.alive[where], self.horizon, self.kind
         )
@@ -381,7 +386,7 @@ def own_survival(
     times: np.ndarray,  # ascending, shape (m,)
     ends: np.ndarray,  # end of each patient's follow-up, shape (n,)
 ) -> np.ndarray:  # shape (n,)
-    "Predicted survival at each patient's own time: the cumulative hazard on a straight line between the times."
+    "Predicted survival at each patient's own time; the cumulative hazard is interpolated linearly."
     if not len(times):
         return np.full(len(ends), np.nan)
     hazard = np.concatenate(
@@ -390,7 +395,8 @@ def own_survival(
     x, rows = np.append(0.0, times), np.arange(len(ends))
     k = np.clip(np.searchsorted(x, ends, side="left"), 1, len(x) - 1)
     share = np.clip((ends - x[k - 1]) / (x[k] - x[k - 1]), 0, 1)
-    return np.exp(-((1 - share) * hazard[rows, k - 1] + share * hazard[rows, k]))
+    lived: np.ndarray = np.exp(-((1 - share) * hazard[rows, k - 1] + share * hazard[rows, k]))
+    return lived
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #97314737
 _FEWEST = 5  # events, and patients without one, for a regression
@@ -407,13 +413,13 @@ def _by_site(
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #ade1749d
 def _enough(tested: _Tested, rows: np.ndarray) -> bool:
-    "Whether a regression on these rows can mean anything."
+    "True if there are enough patients with and without the event for a regression."
     seen = (tested.event[rows] > 0) & (tested.time[rows] <= tested.horizon)
     return bool(min(seen.sum(), (~seen).sum()) >= _FEWEST)
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #063025b0
 def _auc_t(tested: _Tested, test: TestRows) -> Scores:
-    "Pairs of case and control at the horizon."
+    "Time-dependent AUC at the horizon."
 
     def one(rows: np.ndarray, curve: StepCurve) -> tuple[float, float]:
         right, all_ = auc_sums(
@@ -433,7 +439,7 @@ def _auc_t(tested: _Tested, test: TestRows) -> Scores:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #665a0074
 def _ibs(tested: _Tested, test: TestRows) -> Scores:
-    "Brier scores at several times, averaged over them."
+    "Integrated Brier score: the mean over several times."
     times = np.array(test.times[test.several])
 
     def one(rows: np.ndarray, g: int) -> tuple[float, float]:
@@ -464,7 +470,7 @@ def _ibs(tested: _Tested, test: TestRows) -> Scores:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #6bd050bf
 def _slope(tested: _Tested, test: TestRows) -> Scores:
-    "Slopes with their information as weight; within by one regression with a baseline for each site."
+    "Calibration slope, weighted by information; within from a regression with site baselines."
 
     def one(rows: np.ndarray, g: int) -> tuple[float, float]:
         slope, error = (
@@ -484,7 +490,7 @@ def _slope(tested: _Tested, test: TestRows) -> Scores:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #d96686cc
 def _intercept(tested: _Tested, test: TestRows) -> Scores:
-    "Events seen and expected; for yes or no the constant of a logistic regression."
+    "Calibration intercept: log of observed over expected events, or a logistic intercept if binary."
     if tested.kind == "binary":
 
         def constant(groups: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -513,7 +519,7 @@ def _intercept(tested: _Tested, test: TestRows) -> Scores:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #04276741
 def _ici(tested: _Tested, test: TestRows) -> Scores:
-    "Distance from the calibration curve: one curve for all sites, each with its own baseline."
+    "Integrated calibration index, from one calibration curve with a baseline per site."
     groups = {
         g: tested.judged(tested.at(g)) for g in range(test.sites) if _enough(tested, tested.at(g))
     }
@@ -540,7 +546,7 @@ def _ici(tested: _Tested, test: TestRows) -> Scores:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #9325526a
 def _net_benefit(tested: _Tested, test: TestRows) -> Scores:
-    "True alarms less false ones at the rate of exchange of the threshold."
+    "Net benefit at the threshold."
 
     def one(rows: np.ndarray, g: int) -> tuple[float, float]:
         found = positives(
@@ -574,7 +580,10 @@ def scores_of(
     kind: str,
     multiplicity: np.ndarray | None = None,
 ) -> Scores:
-    "One metric of one model; nothing at a site where the model says nothing of a patient, and nothing over all then."
+    """One metric of one model at each site and over all test rows.
+
+    A site where the model lacks a prediction has no value, and then there is none over all rows.
+    """
     said = predicted.risk[:, None] if metric in _PAIRED or metric == "auc_t" else predicted.survival
     silent = np.isin(test.group, test.group[np.isnan(said).any(axis=1)])
     if silent.all():

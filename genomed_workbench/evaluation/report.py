@@ -74,7 +74,7 @@ _ARM_WORDS = {
 
 
 def _arms_table(c: ComparisonRecord) -> Table:
-    "The summary of a comparison, in words."
+    "Table of all arms."
     rows = [
         (
             f"{_ARM_WORDS[arm]} ({of})" if arm == "clinical score" else _ARM_WORDS[arm],
@@ -91,7 +91,7 @@ def _arms_table(c: ComparisonRecord) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #a28554db
 def _metrics_table(c: ComparisonRecord) -> Table:
-    "Together against alone, within hospitals, on every metric."
+    "Table of every metric: together against alone, within hospitals."
     rows = [
         (
             _metric_name(m, c),
@@ -110,7 +110,7 @@ def _metrics_table(c: ComparisonRecord) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #11beb0f3
 def _metric_name(metric: str, c: ComparisonRecord) -> str:
-    "A metric, with its horizon and its direction where they need saying."
+    "Name of a metric, with horizon and direction where needed."
     at = (
         f" at {c.settings['horizon']:g} {getattr(c.federation.cohort.outcome, 'unit', '')}"
         if np.isfinite(c.settings["horizon"])
@@ -127,7 +127,7 @@ def _metric_name(metric: str, c: ComparisonRecord) -> str:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #d9dea2f7
 def _hospitals_table(c: ComparisonRecord) -> Table:
-    "Size of every hospital, what it has alone, what it gains, and whether one can tell."
+    "Table of hospitals: size, score alone and together, gain, verdict."
     rows = [
         (
             str(s.Index),
@@ -158,7 +158,7 @@ def _hospitals_table(c: ComparisonRecord) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #5f388281
 def _full_table(c: ComparisonRecord) -> Table:
-    "Every result."
+    "Table of every result."
     rows = [
         (
             f"{r.arm}, trained on {r.trained_on}",
@@ -181,7 +181,7 @@ def _full_table(c: ComparisonRecord) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #ae5841d4
 def _coefficient_name(feature: str, run: Run, cohort: Cohort) -> str:
-    "A feature in words: with its unit, or against which category."
+    "Name of a feature with its unit, or with its reference category."
     for column, levels in run.learner.encoding_.levels.items():
         if feature.startswith(f"{column}=") and feature[len(column) + 1 :] in levels:
             return f"{column}: {feature[len(column) + 1 :]} against {levels[0]}"
@@ -190,7 +190,7 @@ def _coefficient_name(feature: str, run: Run, cohort: Cohort) -> str:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #7a4a9aa3
 def _coefficients_table(run: Run, cohort: Cohort) -> Table:
-    "Hazard or odds ratios of the federated model."
+    "Table of hazard or odds ratios of the federated model."
     ratio = run.learner.ratio
     rows = [
         (
@@ -208,7 +208,7 @@ def _coefficients_table(run: Run, cohort: Cohort) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #94b955ce
 def _ratio_cells(ratio: float, low: float, high: float) -> tuple[str, str]:
-    "A ratio and its interval, with more digits the nearer it is to 1."
+    "Text of a ratio and its interval, with more digits closer to 1."
     if not np.isfinite(ratio):
         return "not known", "not known"
     digits = 3 if abs(ratio - 1) >= 0.01 else 4 if abs(ratio - 1) >= 0.001 else 5
@@ -217,7 +217,7 @@ def _ratio_cells(ratio: float, low: float, high: float) -> tuple[str, str]:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #c46ccc14
 def _penalties_table(c: ComparisonRecord) -> Table:
-    "The penalty of each model over the repeats."
+    "Table of the penalty of each model over the repeats."
     spread = c.penalties.quantile([0, 0.5, 1])
     rows = [
         (str(name), *(few_digits(v) for v in spread[name]))
@@ -233,7 +233,10 @@ def _penalties_table(c: ComparisonRecord) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #e7f1cb0e
 def without_few(summaries: Sequence[str], values: Sequence[str], patients: int) -> list[str]:
-    "What Table 1 says of one variable, without counts under five, whether told or to be reckoned from the others."
+    """Values of one variable of Table 1 without counts below five.
+
+    Counts from which a small one would follow by subtraction are hidden as well.
+    """
     counts = {
         k: int(v.split(" (")[0].replace(",", ""))
         for k, (s, v) in enumerate(zip(summaries, values))
@@ -266,22 +269,22 @@ def _patients_table(cohort: Cohort) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #bfbdd1f7
 def disclosed_in_words(run: Run) -> list[str]:
-    "What left the sites, in sentences."
+    "Sentences on what left the sites."
     told = run.disclosed.dropna(subset=["fewest_patients"])
-    least = int(told.fewest_patients.min())
-    which = "; ".join(dict.fromkeys(told.what[told.fewest_patients == least]))
+    fewest = int(told.fewest_patients.min())
+    which = "; ".join(dict.fromkeys(told.what[told.fewest_patients == fewest]))
     meaning = (
         "A number with one patient behind it is that patient's own value: this is a "
         "simulation, and must not be done with real hospitals."
-        if least == 1
+        if fewest == 1
         else "No single number that left belongs to one patient; the smallest group behind "
         "one has "
-        f"{least}{', and sums over so few can still tell something about them' if least < 5 else ''}."
+        f"{fewest}{', and sums over so few can still tell something about them' if fewest < 5 else ''}."
     )
     return [
         f"{len(run.sites)} hospitals answered {run.rounds} rounds of training questions "
         f"and sent {run.history.bytes_up.sum() / 1e3:,.0f} kB in all.",
-        f"{meaning} ({least} patient{'s' if least > 1 else ''}: {which}.)",
+        f"{meaning} ({fewest} patient{'s' if fewest > 1 else ''}: {which}.)",
         "The table lists every kind of number that was sent; one that is not declared "
         "would have stopped the run. It is a list, not a proof of privacy: numbers can "
         "be combined.",
@@ -289,7 +292,7 @@ def disclosed_in_words(run: Run) -> list[str]:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #cd4918e1
 def _disclosed_table(run: Run) -> Table:
-    "Every kind of value that left a site."
+    "Table of every kind of value that left a site."
     rows = [
         (
             r.name,
@@ -310,7 +313,7 @@ def _disclosed_table(run: Run) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #8f6a3919
 def _way(c: ComparisonRecord) -> str:
-    "How the federated model was trained."
+    "Text on how the federated model was trained."
     if c.run.strategy != "SearchStrategy":
         return str(c.run.strategy)
     return (
@@ -321,7 +324,7 @@ def _way(c: ComparisonRecord) -> str:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #440b153f
 def _settings_table(c: ComparisonRecord) -> Table:
-    "Everything needed to do it again."
+    "Table of all settings."
     s, f = c.settings, c.federation
     rows = {
         "Learner": " ".join(repr(c.learner).split()),
@@ -344,13 +347,13 @@ def _settings_table(c: ComparisonRecord) -> Table:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #53047a9b
 def _versions_table(c: ComparisonRecord) -> Table:
-    "Programs and their versions."
+    "Table of packages and their versions."
     rows = {"genomed-workbench": own_version(), "Python": platform.python_version()} | c.versions
     return Table("Versions", ("Program", "Version"), list(rows.items()), 2)
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #a4e7776b
 def _banners(c: ComparisonRecord) -> list[tuple[str, str]]:
-    "Headings and sentences that stand above everything else."
+    "Headings and sentences for the top of the page."
     cohort, out = c.federation.cohort, []
     if cohort.virtual:
         out.append(
@@ -378,7 +381,7 @@ def _banners(c: ComparisonRecord) -> list[tuple[str, str]]:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #540edde5
 def remarks(c: ComparisonRecord) -> list[str]:
-    "Notes on rows, sites and models, each once."
+    "Notes on rows, sites and models, without duplicates."
     stopped = (
         ["the federated model did not converge; allow more rounds"]
         if c.run.converged is False
@@ -390,7 +393,7 @@ def remarks(c: ComparisonRecord) -> list[str]:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #8de2a242
 def probability_sections(v: Validation) -> list[Section]:
-    "Calibration and decision curve of the federated model; none where it has no probabilities."
+    "Section on calibration and decision curve; empty for a model without probabilities."
     if "within" not in v.decisions or not v.smooth:
         return []
     return [
@@ -405,7 +408,7 @@ def probability_sections(v: Validation) -> list[Section]:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #c6ca2c3a
 def _cohort_facts(cohort: Cohort) -> list[tuple[str, Any]]:
-    "What is known of a cohort, leaving out what is not."
+    "Facts about a cohort, without unknown ones."
     facts = [
         ("Cohort", cohort.title or cohort.name),
         (
@@ -422,7 +425,7 @@ def _cohort_facts(cohort: Cohort) -> list[tuple[str, Any]]:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #ab5203eb
 def _model_in_words(c: ComparisonRecord) -> str:
-    "Which rows, which settings, which intervals."
+    "Sentences on the federated model: rows, rounds, settings."
     run = c.run
     rounds, tuning = rounds_of(run)
     told = {
@@ -443,7 +446,7 @@ def _model_in_words(c: ComparisonRecord) -> str:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #68dfe80a
 def _shrunk(run: Run) -> str:
-    "What the penalty does to the ratios that are shown; nothing where none are."
+    "Sentence on the effect of the penalty; empty without ratios."
     if run.learner.coefficients.empty:
         return ""
     penalty = float(getattr(run.learner, "penalty", 0))
@@ -457,7 +460,7 @@ def _shrunk(run: Run) -> str:
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #2497c8ba
 def rounds_of(run: Run) -> tuple[int, int]:
-    "Rounds that trained the model, and rounds before it that chose its settings."
+    "Number of training rounds, and of tuning rounds before them."
     counts = [
         run.history["round"][run.history.phase == phase].nunique() for phase in ("train", "tune")
     ]
@@ -482,12 +485,15 @@ _PAGE = (
 <h2>How good each way of training is</h2>
 <p>{{ metric_words }}</p>
 {{ draw(arms) }}
-<p>Within hospitals: patients are compared only with patients of the same hospital, and each hospital sends two counts. This is the headline. Over all patients: everybody is compared with everybody, which needs all predictions in one place.</p>
+<p>Within hospitals: patients are compared only with patients of the same hospital, and each
+hospital sends two counts. This is the headline. Over all patients: everybody is compared with
+everybody, which needs all predictions in one place.</p>
 <p>What the intervals cover. {{ covers }}.</p>
 {{ draw(metrics) }}
 {{ fold(full) }}
 <h2>What each hospital gains</h2>
-<p>The gain is federated minus alone on the hospital's own test patients. "gains" and "loses" are said only where the interval leaves out zero.</p>
+<p>The gain is federated minus alone on the hospital's own test patients. "gains" and
+"loses" are said only where the interval leaves out zero.</p>
 {{ draw(hospitals) }}
 <h2>The model learned together</h2>
 <p>{{ model }}</p>
@@ -496,7 +502,8 @@ _PAGE = (
 {% for section in pages %}<h2>{{ section.heading }}</h2>
 <p>{{ section.lead }}</p>
 <ul>{% for sentence in section.sentences %}<li>{{ sentence }}</li>{% endfor %}</ul>
-{% for one in section.embedded %}<figure><img alt="{{ one.alt }}" src="data:image/png;base64,{{ one.png }}" style="max-width: 36rem"></figure>
+{% for one in section.embedded %}<figure><img alt="{{ one.alt }}" src="data:image/png;base64,{{ one.png }}"
+style="max-width: 36rem"></figure>
 {% endfor %}{% endfor %}<h2>The patients</h2>
 <dl>{% for name, value in facts %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
 {{ draw(patients) }}
@@ -504,9 +511,11 @@ _PAGE = (
 <h2>What left the hospitals</h2>
 <ul>{% for sentence in disclosed_words %}<li>{{ sentence }}</li>{% endfor %}</ul>
 {{ draw(disclosed) }}
-<p>Not part of the federation: the pooled arm and the column "over all patients" used all rows in one place (simulation only).</p>
+<p>Not part of the federation: the pooled arm and the column "over all patients" used all rows in one
+place (simulation only).</p>
 <h2>Notes</h2>
-{% if remarks %}<ul>{% for text in remarks %}<li>{{ text }}</li>{% endfor %}</ul>{% else %}<p>No rows were left out, and every model could be fitted.</p>{% endif %}
+{% if remarks %}<ul>{% for text in remarks %}<li>{{ text }}</li>{% endfor %}</ul>
+{% else %}<p>No rows were left out, and every model could be fitted.</p>{% endif %}
 <h2>How this was made</h2>
 {{ draw(settings) }}
 {{ draw(versions) }}
@@ -519,7 +528,7 @@ _PAGE = (
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #79d2a396
 def _contents(c: ComparisonRecord, pages: Sequence[Section] = ()) -> dict[str, Any]:
-    "Everything that the page shows."
+    "All that the page shows, by name in the template."
     cohort, picture = c.federation.cohort, c.plot()
     title = cohort.title or cohort.name
     return {
@@ -558,6 +567,6 @@ def write_report(
     path: str | Path,  # where the HTML file shall stand; missing folders are made
     pages: Sequence[Section] = (),  # further sections, written before that of the patients
 ) -> Path:  # the path, for chaining
-    "Write one self-contained HTML file that asks no other host for anything."
+    "Write a comparison as one self-contained HTML file that loads nothing from other hosts."
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE.lstrip())
     return write_text_atomically(path, page.render(_contents(comparison, pages)).lstrip())

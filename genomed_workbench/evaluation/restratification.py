@@ -37,7 +37,7 @@ def _moved(
         "ipss-r", "ipss-m"
     ],  # new groups that bear another name than the old one they stand for
 ) -> pd.Series:  # "down", "same" or "up"; empty where either group is not known
-    "The direction in which each patient moves."
+    "Direction in which each patient moves."
     rank = {name: place for place, name in enumerate(order)}
     step = np.sign(
         after.map(lambda name: rank.get(alike.get(name, name), np.nan)) - before.map(rank)
@@ -47,7 +47,23 @@ def _moved(
 # %% ../../nbs/library/evaluation/09_restratification.ipynb #624aa498
 @dataclass(frozen=True)
 class Restratification:
-    "Two scores of the same patients: who moved, and what became of them."
+    """Two clinical scores of the same patients: who changes group, and how those who moved fare.
+
+    `groups` has one row per patient (old, new, moved); `table` counts patients by old and new
+    group, `shares` gives the share that moves down, stays and moves up, `survival` their
+    Kaplan-Meier survival at a horizon. Returned by `restratify`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> found = gw.restratify(gw.load_cohort("virtual-mds", n=200, seed=1))
+    >>> found.shares.round(2)
+    moved
+    down    0.13
+    same    0.53
+    up      0.34
+    Name: share, dtype: float64
+    """
 
     old: str  # such as "ipss-r"
     new: str
@@ -83,7 +99,10 @@ class Restratification:
         horizon: float,  # in the unit of the follow-up
         fewest: int = 10,  # groups of fewer patients are not judged
     ) -> pd.DataFrame:  # a row per old group and direction: n, alive, low, high
-        "Kaplan-Meier survival at the horizon of those who moved down, stayed and moved up, within each old group."
+        """Kaplan-Meier survival at the horizon by old group and direction of the move.
+
+        One row per group with at least `fewest` patients: n, alive, low, high.
+        """
         rows = []
         for group in SYSTEMS[self.old].categories:
             for way in _MOVES:
@@ -109,7 +128,7 @@ class Restratification:
 
     @property
     def picture(self) -> Picture:
-        "The table as a picture: each row says where the patients of one old group went."
+        "Heat map of the table, in shares of each old group."
         share = self.table.div(self.table.sum(axis=1).clip(lower=1), axis=0)
         figure = Figure(figsize=(7.5, 4), layout="constrained")
         ax = figure.subplots()
@@ -159,7 +178,22 @@ def restratify(
     alike: Mapping[str, str]
     | None = None,  # new groups that bear another name than the old one they stand for; None: as published
 ) -> Restratification:
-    "Score every patient twice and see who changes group."
+    """Score every patient by two clinical scores and see who changes group.
+
+    Needs a cohort with the inputs of both scores and a survival outcome. Returns a
+    `Restratification` of the patients whom both can place. Raises ValueError for an unknown score,
+    another outcome, and where no patient has both groups.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("virtual-mds", n=200, seed=1)
+    >>> gw.restratify(cohort, "ipss-r", "ipss-m").table.iloc[:2]
+    IPSS-M    Very Low  Low  Moderate Low  Moderate High  High  Very High
+    IPSS-R
+    Very Low        16   14             0              0     0          0
+    Low              9   43            11              9     1          0
+    """
     unknown = [one for one in (old, new) if one not in SYSTEMS]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no score; expected one of {', '.join(SYSTEMS)}.")

@@ -28,7 +28,7 @@ _INK, _ACCENT, _FAINT = (
 
 
 def _of_100(share: float) -> str:
-    "A share as people count."
+    "Text of a share, as a number out of 100."
     return f"{100 * share:.0f} of 100"
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #b6953b10
@@ -40,7 +40,7 @@ def _lanes(
     unit: str,
     accent: str | None,
 ) -> None:
-    "One line a patient, the first on top."
+    "Draw one line per patient, the first on top."
     for y, (t, e, name) in enumerate(zip(time, event, names)):
         colour = _ACCENT if name == accent else _INK
         ax.plot([0, t], [y, y], color=colour, lw=2.5, solid_capstyle="butt")
@@ -64,7 +64,7 @@ def _lanes(
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #537abf6b
 def _fates(time: np.ndarray, event: np.ndarray, names: Sequence[str], unit: str) -> str:
-    "Each patient in words."
+    "Text on each patient's follow-up."
     return (
         "; ".join(
             f"{name} {'died' if e else 'was last seen alive'} after {t:g} {unit.removesuffix('s') if t == 1 else unit}"
@@ -81,7 +81,7 @@ def follow_up_picture(
     unit: str = "months",
     title: str = "Who was followed how long",
 ) -> Picture:
-    "One line a patient, from diagnosis to death or to the last time seen."
+    "One line per patient, from diagnosis to death or to the last time seen."
     figure = Figure(figsize=(7, 1.4 + 0.3 * len(names)), layout="constrained")
     ax = figure.subplots()
     _lanes(ax, np.asarray(time, float), np.asarray(event), names, unit, None)
@@ -96,7 +96,7 @@ def kaplan_meier_picture(
     unit: str = "months",
     accent: str | None = None,  # the patient who stands out
 ) -> Picture:
-    "Patients on the left, their Kaplan-Meier curve on the right, each drop with its factor."
+    "Patients on the left and their Kaplan-Meier curve on the right, with the factor of each drop."
     t, e = np.asarray(time, float), np.asarray(event)
     curve, figure = (
         kaplan_meier(t, e),
@@ -125,9 +125,7 @@ def kaplan_meier_picture(
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #8f4b0957
 def _steps(ax: Any, time: np.ndarray, event: np.ndarray, curve: StepCurve) -> None:
-    """The curve to the last follow-up, a tick for each patient who was alive when last seen, and the
-    factor of each drop.
-    """
+    "Draw the curve with a tick per censored patient and the factor of each drop."
     ax.step(
         [0, *curve.times, max(time)],
         [1, *curve.values, curve(np.array(max(time)))],
@@ -158,7 +156,7 @@ def calibration_picture(
     before: pd.DataFrame | None = None,  # another table, shown faintly for comparison
     title: str = "Does the promise hold?",
 ) -> Picture:
-    "Predicted against observed share alive, group by group."
+    "Predicted against observed share alive, by group."
     figure = Figure(figsize=(5.6, 5), layout="constrained")
     ax = figure.subplots()
     ax.plot([0, 1], [0, 1], ls=":", color=_INK, lw=1.2, label="promise and observation agree")
@@ -202,7 +200,7 @@ def calibration_picture(
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #b2df5c60
 def _calibration_in_words(table: pd.DataFrame, horizon: str = "one year") -> str:
-    "Each group in words, from the lowest risk to the highest."
+    "Text on each group, from the lowest to the highest risk."
     said = [
         f"{_of_100(row.predicted)} promised, {'unknown' if np.isnan(row.observed) else _of_100(row.observed)} observed"
         f"{'' if np.isnan(row.low) else f' ({100 * row.low:.0f} to {100 * row.high:.0f})'}"
@@ -216,7 +214,7 @@ def _spread_in_words(
     survival: np.ndarray,  # falling from 1, shape (m,)
     unit: str = "months",
 ) -> str:
-    "When the first ten and the first fifty of a hundred have died, and what the last ten outlive."
+    "Text on the times by which 10, 50 and 90 of 100 patients have died."
     early, half, late = (_first(times, survival <= share, unit) for share in (0.9, 0.5, 0.1))
     end = f"{100 * survival[-1]:.0f} outlive {_time(times[-1], unit)}"
     if not early:
@@ -231,19 +229,19 @@ def _spread_in_words(
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #38d000be
 def _first(times: np.ndarray, where: np.ndarray, unit: str) -> str:
-    "The first of the times, in words, or nothing."
+    "Text of the first of the times where the condition holds, or an empty one."
     return _time(times[where][0], unit) if where.any() else ""
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #8c19f5d0
 def _dots(ax: Any, times: np.ndarray, survival: np.ndarray, colour: str) -> None:
-    "A dot where the first ten of a hundred have died, one at half, one where ten are left."
+    "Draw dots where 10, 50 and 90 of 100 patients have died."
     for share in (0.9, 0.5, 0.1):
         if (survival <= share).any():
             ax.plot(times[survival <= share][0], share, "o", color=colour, ms=8)
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #a2078f8e
 def _time(t: float, unit: str) -> str:
-    "A time as people say it."
+    "Text of a time."
     return f"{t:.{1 if t < 10 else 0}f} {unit}"
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #bc8b1d3d
@@ -255,7 +253,7 @@ def patient_picture(
     arm: str = "pooled",  # decides the colour
     unit: str = "months",
 ) -> Picture:
-    "Predicted survival of one kind of patient beside the curve of all."
+    "Predicted survival of one kind of patient beside the observed curve of all patients."
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     ax = figure.subplots()
     ax.step(
@@ -285,7 +283,10 @@ def patient_picture(
 def _hazard_ratio_of(
     concordance: float,  # chance that the patient of higher risk dies first, 0.5 up to, not including, 1
 ) -> float:
-    "The hazard ratio of two patients whose order is right with this chance, under proportional hazards."
+    """Hazard ratio of two patients who are in the right order with this probability.
+
+    Under proportional hazards.
+    """
     return concordance / (1 - concordance)
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #037a3949
@@ -295,7 +296,7 @@ def pair_picture(
     until: float,  # right end of the time axis
     unit: str = "months",
 ) -> Picture:
-    "Two patients whom a model tells apart with a given chance: their curves, and a hundred such pairs."
+    "Curves of two patients in the right order with a given probability, and 100 such pairs."
     ratio, times = _hazard_ratio_of(concordance), np.linspace(0, until, 600)
     fates = {"low risk": curve(times) ** (ratio**-0.5), "high risk": curve(times) ** (ratio**0.5)}
     figure = Figure(figsize=(10, 4.3), layout="constrained")
@@ -331,7 +332,7 @@ def pair_picture(
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #e25a3be1
 def _hundred_pairs(ax: Any, concordance: float) -> int:
-    "A hundred pairs as marks; returns in how many the order is wrong."
+    "Draw 100 pairs as marks; returns the number in the wrong order."
     wrong = round(100 * (1 - concordance))
     x, y = np.arange(100) % 10, np.arange(100) // 10
     turned = np.arange(100) >= 100 - wrong
@@ -364,7 +365,7 @@ def _apart(
     places: Sequence[float],  # where labels would stand
     gap: float,  # least distance
 ) -> np.ndarray:
-    "The places moved upwards as far as it takes that no two labels touch, order kept."
+    "Move label positions upwards until no two overlap, in the same order."
     order = np.argsort(places, kind="stable")
     spread = np.asarray(places, float)[order]
     for i in range(1, len(spread)):

@@ -52,7 +52,7 @@ _OWN_KEYS = ("load", "file", "drop", "lacking", "scores", "horizon", "learners")
 
 
 def content_of(cohort: Cohort) -> str:
-    "A fingerprint of the patients, and of which columns are features and outcome."
+    "Fingerprint of the patients, the features and the outcome."
     rows = pd.util.hash_pandas_object(cohort.frame, index=True).to_numpy()
     return hashlib.sha256(
         rows.tobytes() + repr((cohort.features, cohort.outcome, cohort.site)).encode()
@@ -64,7 +64,7 @@ def cohort_of(
     folder: str = "",  # where the paths of files start
     content: str = "",  # its fingerprint, if it must be the one that is known
 ) -> Cohort:
-    "The cohort that a table of the experiment describes."
+    "Load the cohort that a table of the experiment describes."
     return (
         _kept(json.dumps(dict(table), sort_keys=True), folder, content)
         if content
@@ -74,7 +74,7 @@ def cohort_of(
 # %% ../../nbs/library/experiments/02_cells.ipynb #a245e415
 @lru_cache(maxsize=6)
 def _kept(text: str, folder: str, content: str) -> Cohort:
-    "The cohort, kept for the next cell; only if its patients are those that they were."
+    "Load a cohort once for all cells; raises ExperimentError if its patients have changed."
     cohort = _read(json.loads(text), folder)
     if content_of(cohort) != content:
         raise ExperimentError(
@@ -84,7 +84,7 @@ def _kept(text: str, folder: str, content: str) -> Cohort:
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #a9bf68db
 def _read(table: Mapping[str, Any], folder: str) -> Cohort:
-    "Load a cohort and drop what shall not be a feature."
+    "Load a cohort and drop the columns that shall not be features."
     options = {k: v for k, v in table.items() if k not in _OWN_KEYS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,7 +103,7 @@ def _read(table: Mapping[str, Any], folder: str) -> Cohort:
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #61cdfe3b
 def _with_score_columns(cohort: Cohort, scores: Sequence[str]) -> Cohort:
-    "The cohort with a column for every clinical score; none of them may be a feature."
+    "Add a column per clinical score; raises ExperimentError for one that is a feature."
     frame = cohort.frame
     for name in scores:
         if name in cohort.features:
@@ -127,7 +127,7 @@ def _with_score_columns(cohort: Cohort, scores: Sequence[str]) -> Cohort:
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #58cfc84f
 def _features(cohort: Cohort, table: Mapping[str, Any], key: str) -> list[str]:
-    "The features, once every column named under a key is one of them."
+    "The features; raises ExperimentError if a column named under a key is not one of them."
     if strange := [c for c in table.get(key, []) if c not in cohort.features]:
         raise ExperimentError(
             f"cohorts: {key} holds {strange[0]!r}, which is no feature of {cohort.name}; it "
@@ -139,7 +139,7 @@ def _features(cohort: Cohort, table: Mapping[str, Any], key: str) -> list[str]:
 def federation_of(
     cohort: Cohort, table: Mapping[str, Any], design: Mapping[str, Any], seed: int
 ) -> Federation:
-    "Hospitals and test rows of one seed, as a design of the experiment describes them."
+    "Hospitals and test rows of one seed, by a design of the experiment."
     _features(cohort, table, "lacking")
     share = design.get("test_share", 0.1)
     with warnings.catch_warnings():
@@ -165,8 +165,9 @@ def federation_of(
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #bd554b13
 def alone_of(federation: Federation, which: str, design: Mapping[str, Any]) -> list[str]:
-    """The hospitals that also train alone: the same for every seed, however the patients fall; those
-    that lack variables are among them.
+    """Hospitals that also train alone, the same for every seed.
+
+    Those that lack variables are always among them.
     """
     if which == "none":
         return []
@@ -190,8 +191,8 @@ def alone_of(federation: Federation, which: str, design: Mapping[str, Any]) -> l
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #e7021695
 def _seeded(learner: Learner, table: Mapping[str, Any], seed: int) -> Learner:
-    "The learner with the cell's seed wherever it has one and the experiment gives none."
-    mine = clone(learner)
+    "Copy a learner with the cell's seed where the experiment gives none."
+    mine: Any = clone(learner)
     if "seed" in mine.get_params(deep=False) and "seed" not in table:
         mine.set_params(seed=seed)
     for kind in ("average", "choose"):
@@ -199,17 +200,18 @@ def _seeded(learner: Learner, table: Mapping[str, Any], seed: int) -> Learner:
             mine.set_params(
                 learners=[_seeded(m, t, seed) for m, t in zip(mine.learners, table[kind].values())]
             )
-    return mine
+    seeded: Learner = mine
+    return seeded
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #fae66baf
 def learner_in(spec: Mapping[str, Any], seed: int) -> Learner:
-    "The learner of a cell."
+    "Make the learner of a cell."
     tables = _flat("", spec)
     return _seeded(learner_named("", tables), spec, seed)
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #9d0aa2cb
 def _flat(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    "A learner's table and those of its members, as the experiment's file has them."
+    "Tables of a learner and of its members, by name."
     out: dict[str, Any] = {}
     own = dict(table)
     for kind in ("average", "choose"):
@@ -223,7 +225,7 @@ def _flat(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
 def _arms_of(
     federation: Federation, spec: Mapping[str, Any], seed: int
 ) -> Iterator[tuple[str, Model]]:
-    "Every trained model of a cell, with the strategy that trained it ('' where there is none)."
+    'Yield every trained model of a cell with its strategy ("" where there is none).'
     learner, folds = learner_in(spec["learner"], seed), spec["folds"] if spec["tune"] else 0
     if "pooled" in spec["arms"]:
         yield "", pooled_model(federation, learner, folds)
@@ -237,7 +239,7 @@ def _arms_of(
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #43fcc56b
 def _settled(learner: Learner, asked: Learner, table: Mapping[str, Any]) -> str:
-    "What tuning settled, in words: which of several learners, or the numbers that are not those that were asked for."
+    "Text on what tuning chose: a learner, or the settings that differ from those asked for."
     if "choose" in table:
         return str(list(table["choose"])[learner.choice]) if learner.choice is not None else ""
     if "average" in table:
@@ -264,7 +266,7 @@ def _federated(
     spec: Mapping[str, Any],
     seed: int,
 ) -> Model:
-    "The federated model, or the reason why there is none."
+    "The federated model, or the reason why it cannot be trained."
     try:
         return federated_model(
             federation,
@@ -306,7 +308,7 @@ def _rows_of(
     federation: Federation,
     sizes: pd.DataFrame,
 ) -> list[dict[str, Any]]:
-    "The rows of one model."
+    "Result rows of one model."
     out, table = [], cell.spec.get("learner") or {}
     tuned = (
         _settled(model.learner, learner_in(table, cell.seed), table)
@@ -342,8 +344,9 @@ def _home_rows(
     federation: Federation,
     sizes: pd.DataFrame,
 ) -> list[dict[str, Any]]:
-    """Each hospital's own model at home, all taken together; only where every hospital trained alone,
-    and no sum without a hospital that the other arms count.
+    """Result rows of each hospital's own model at home; empty unless every hospital trained alone.
+
+    The value within hospitals is NaN where a hospital lacks a result that other arms have.
     """
     names = list(federation.sites)
     if {m.trained_on for m in models if m.arm == "isolated"} != set(names):
@@ -369,7 +372,7 @@ def _home_rows(
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #3964f2e2
 def _sizes_of(federation: Federation) -> pd.DataFrame:
-    "Training rows, test rows and events among them: of each site, and of all."
+    "Training rows, test rows and events among them, per site and in all."
     events, sites = events_of(federation.cohort), federation.sites.values()
     rows = [[len(s.train_rows), len(s.test_rows), int(events[s.test_rows].sum())] for s in sites]
     whole = np.sum(rows, axis=0).tolist()
@@ -382,14 +385,14 @@ def _sizes_of(federation: Federation) -> pd.DataFrame:
 # %% ../../nbs/library/experiments/02_cells.ipynb #dff5537c
 @contextmanager
 def _quiet() -> Iterator[None]:
-    "One thread, no warnings: what a cell has to say stands in its rows."
+    "Run with one thread and without warnings."
     with threadpool_limits(1), warnings.catch_warnings(), without_fit_warnings():
         warnings.simplefilter("ignore")
         yield
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #0e3876ee
 def prepared(cell: Cell) -> Federation:
-    "The federation of a cell, without the patients that a clinical score of its cohort cannot use."
+    "The federation of a cell, without patients whom a clinical score cannot use."
     spec = cell.spec
     cohort = cohort_of(spec["cohort"], spec["folder"], spec.get("content", ""))
     federation = federation_of(cohort, spec["cohort"], spec["design"], cell.seed)
@@ -397,14 +400,14 @@ def prepared(cell: Cell) -> Federation:
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #145d2a16
 def metrics_of(kind: str, asked: Sequence[str] | None) -> tuple[str, ...]:
-    "The metrics of an outcome: those asked for that it has, or the usual ones."
+    "Metrics asked for that the outcome has, or the default ones."
     return metrics_for(
         kind, None if asked is None else tuple(m for m in asked if m in KNOWN[kind]) or None
     )
 
 # %% ../../nbs/library/experiments/02_cells.ipynb #a322684f
 def run_cell(cell: Cell) -> list[dict[str, Any]]:
-    "Train and score one cell."
+    "Train and score one cell; returns its result rows. Raises ExperimentError."
     with _quiet():
         try:
             federation = prepared(cell)

@@ -23,7 +23,7 @@ from ..output.version import own_version
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #6a3b23ec
 def check_mlflow(plan: Plan) -> None:
-    "Refuse a plan that wants MLflow where it is not installed."
+    "Raise ExperimentError for a plan with MLflow where it is not installed or lacks a setting."
     if plan.mlflow is None:
         return
     for package in ("mlflow", "sqlalchemy"):
@@ -40,7 +40,7 @@ def check_mlflow(plan: Plan) -> None:
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #ea0fb787
 @dataclass(frozen=True)
 class _Logged:
-    "One run of MLflow, with its hospitals' runs below it."
+    "One MLflow run, with a child run per hospital."
 
     key: str  # fingerprint of everything but the seeds
     name: str
@@ -51,7 +51,7 @@ class _Logged:
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #ede53c89
 def _runs_of(e: ExperimentRecord, cells: list[Cell]) -> Iterator[_Logged]:
-    "The runs of an experiment."
+    "Yield the MLflow runs of an experiment."
     by_name = {(c.cohort, c.design, c.learner): c.spec for c in cells}
     keys = {(c.cohort, c.design, c.learner, c.seed): c.key for c in cells}
     for (cohort, design, learner, strategy, arm, at), rows in e.results.groupby(
@@ -84,13 +84,13 @@ def _runs_of(e: ExperimentRecord, cells: list[Cell]) -> Iterator[_Logged]:
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #01dee452
 def _virtual(e: ExperimentRecord, cohort: str) -> bool | None:
-    "Whether nobody in a cohort has ever lived."
+    "True for virtual patients; None for a cohort that is not here."
     facts = e.facts.get(cohort)
     return None if facts is None else facts.virtual
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #9f6fc0e3
 def _params_of(spec: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    "Everything that was declared, flat: one text a name."
+    "Flatten the declaration to one text per name."
     out: dict[str, str] = {}
     for name, value in spec.items():
         if isinstance(value, Mapping):
@@ -108,7 +108,7 @@ _WHOLE = ("within", "all")
 
 
 def log_experiment(e: ExperimentRecord, cells: list[Cell]) -> int:  # runs that got something new
-    "Log what is not logged yet."
+    "Log the results that MLflow does not have yet; returns the number of runs with new ones."
     from mlflow import MlflowClient
 
     assert e.plan.mlflow is not None
@@ -119,13 +119,13 @@ def log_experiment(e: ExperimentRecord, cells: list[Cell]) -> int:  # runs that 
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #1b6e493b
 def _experiment(client: Any, name: str) -> str:
-    "The experiment's id in MLflow; made if it is not there."
+    "Id of the MLflow experiment, created if missing."
     found = client.get_experiment_by_name(name)
-    return client.create_experiment(name) if found is None else found.experiment_id
+    return str(client.create_experiment(name) if found is None else found.experiment_id)
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #2336a793
 def _known(client: Any, place: str) -> dict[str, Any]:
-    "The runs of ours that stand there, by their key."
+    "Our runs in MLflow, by key."
     out: dict[str, Any] = {}
     token = None
     while True:
@@ -141,7 +141,7 @@ def _known(client: Any, place: str) -> dict[str, Any]:
 def _log_run(
     client: Any, place: str, known: dict[str, Any], run: _Logged, e: ExperimentRecord
 ) -> bool:
-    "Log the seeds that a run and its hospitals' runs lack."
+    "Log the missing seeds of a run and of its hospitals' runs; True if any were new."
     parent, new = _put(
         client, place, known, run.key, run.name, run, run.rows[run.rows.tested_on.isin(_WHOLE)], e
     )
@@ -171,7 +171,7 @@ def _put(
     e: ExperimentRecord,
     tags: Mapping[str, str] | None = None,
 ) -> tuple[str, bool]:
-    "One run: made if it is not there, completed if it lacks seeds; its id, and whether anything was new."
+    "Create or complete one MLflow run; returns its id, and whether anything was new."
     from mlflow.entities import Metric, Param, RunTag
 
     there: Any = known.get(key)
@@ -212,12 +212,12 @@ def _put(
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #88848268
 def _means(rows: pd.DataFrame, e: ExperimentRecord) -> pd.DataFrame:
-    "Means over seeds with their intervals."
+    "Means over seeds with intervals."
     return over_seeds(
         with_rest(rows, e.results, e.plan), ["metric", "tested_on"], e.plan.common["level"]
     )
 
 # %% ../../nbs/library/experiments/04_mlflow_log.ipynb #59ad5a7b
 def _label_of(metric: str, tested_on: str) -> str:
-    "The name of a metric in MLflow: a hospital's run is about that hospital only."
+    "Name of a metric in MLflow; the run of a hospital needs no suffix."
     return f"{metric}.{tested_on}" if tested_on in _WHOLE else metric

@@ -29,26 +29,39 @@ from ..learners.strategies import STRATEGIES, strategy
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #26e09404
 class ExperimentError(ValueError):
-    "The experiment cannot be run as it is written; the message says where and what to write."
+    """The experiment cannot be run as it is written.
+
+    The message names the place in the file (or dictionary), what was found there and what to write.
+    A ValueError, raised by `experiment` before the first cell is computed.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> plan = {"name": "first", "seeds": 2, "cohorts": {}, "designs": {}, "learner": {}}
+    >>> gw.experiment(plan)
+    Traceback (most recent call last):
+        ...
+    ExperimentError: the experiment: there is no 'learner' here ...
+    """
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #82530f35
 _Rule = tuple[Callable[[Any], bool], str]  # whether a value will do, and what is expected
 
 
 def _whole(value: Any, least: int = 0) -> bool:
-    "A whole number from `least` up; True is no number."
+    "True for a whole number from `least` up; booleans do not count."
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #b83670ad
 def _number(value: Any) -> bool:
-    "A finite number."
+    "True for a finite number."
     return (
         isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
     )
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #867661a5
 def _words(value: Any) -> bool:
-    "A list of texts."
+    "True for a list of texts."
     return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #e6c59c4f
@@ -58,7 +71,7 @@ def _checked(
     where: str,  # the table's name in the file
     rest: bool = False,  # further keys are somebody else's business
 ) -> dict[str, Any]:
-    "A table whose keys are known and whose values will do."
+    "Check the keys and values of a table; raises ExperimentError."
     if not isinstance(table, Mapping):
         raise ExperimentError(f"{where}: found {table!r}; expected a table of {', '.join(rules)}")
     for key, value in table.items():
@@ -75,10 +88,12 @@ def _checked(
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #38d8a820
 def _text(value: Any) -> bool:
+    "True for a text that is not blank."
     return isinstance(value, str) and bool(value.strip())
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #4aa77f25
 def _name(value: Any) -> bool:
+    "True for a name of letters, digits, - and _."
     return (
         isinstance(value, str)
         and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", value) is not None
@@ -86,10 +101,12 @@ def _name(value: Any) -> bool:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #3bdcfdd7
 def _bool(value: Any) -> bool:
+    "True for a boolean."
     return isinstance(value, bool)
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #5862bae5
 def _seeds(value: Any) -> bool:
+    "True for a number of seeds, or a list of different ones."
     return _whole(value, 1) or (
         isinstance(value, list)
         and bool(value)
@@ -99,20 +116,24 @@ def _seeds(value: Any) -> bool:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #d592d4a4
 def _shares(value: Any) -> bool:
+    "True for a number of hospitals, or a list of positive sizes."
     return _whole(value, 2) or (
         isinstance(value, list) and len(value) >= 2 and all(_number(v) and v > 0 for v in value)
     )
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #316fecc4
 def _share(value: Any) -> bool:
+    "True for a number between 0 and 1."
     return _number(value) and 0 < value < 1
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #7b044727
 def _table(value: Any) -> bool:
+    "True for a table."
     return isinstance(value, Mapping)
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #f5a60d66
 def _tables(value: Any) -> bool:
+    "True for at least one table."
     return isinstance(value, Mapping) and bool(value)
 
 
@@ -226,7 +247,7 @@ _USUAL: dict[str, Any] = {
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #bec72bf7
 def learner_named(name: str, tables: Mapping[str, Any], within: tuple[str, ...] = ()) -> Learner:
-    "The learner that a table of the experiment describes."
+    "Make the learner that a table of the experiment describes; raises ExperimentError."
     table, where = tables[name], f"learners.{name}"
     if name in within:
         raise ExperimentError(
@@ -264,7 +285,7 @@ _NOBODY = {
 
 
 def _settings(learner: Learner, options: dict[str, Any], where: str) -> Learner:
-    "The learner, if its settings are such as it will take: it says so when it is handed an outcome."
+    "Check a learner's settings on an empty outcome; raises ExperimentError."
     for name, usual in arguments_of(options["learner"]).items():
         value = options.get(name, usual)
         if _number(usual) and isinstance(value, str | bool):
@@ -281,7 +302,9 @@ def _settings(learner: Learner, options: dict[str, Any], where: str) -> Learner:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #d1e24164
 def strategy_named(asked: Any, where: str) -> tuple[str, Any]:
-    "Name and strategy; 'own' and 'newton' are the learner's own way."
+    """Label and strategy; "own" and "newton" are the learner's own training. Raises
+    ExperimentError.
+    """
     table = (
         {"strategy": asked}
         if isinstance(asked, str)
@@ -309,7 +332,7 @@ def strategy_named(asked: Any, where: str) -> tuple[str, Any]:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #3a6feeb9
 def _differing(asked: list[Any], where: str) -> None:
-    "Strategies that can be told apart in the results, where one that comes twice would count as further seeds."
+    "Raise ExperimentError for a strategy that is listed twice."
     known: dict[str, Any] = {}
     for one in asked:
         label = strategy_named(one, where)[0]
@@ -323,7 +346,7 @@ def _differing(asked: list[Any], where: str) -> None:
 # %% ../../nbs/library/experiments/01_plan.ipynb #5d085b30
 @dataclass(frozen=True)
 class Cell:
-    "One unit of an experiment."
+    "One unit of an experiment: a cohort, a design, a learner and a seed."
 
     cohort: str
     design: str
@@ -333,7 +356,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        "A fingerprint of the spec."
+        "Fingerprint of the specification."
         return hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode()).hexdigest()[:20]
 
     def __str__(self) -> str:
@@ -344,7 +367,7 @@ class Cell:
 # %% ../../nbs/library/experiments/01_plan.ipynb #8f09a721
 @dataclass(frozen=True)
 class Plan:
-    "An experiment as it was declared, checked."
+    "A checked declaration of an experiment."
 
     name: str
     title: str
@@ -359,11 +382,11 @@ class Plan:
     folder: str  # where the paths of files start
 
     def fits(self, cohort: str, learner: str) -> bool:
-        "Whether a learner is for a cohort."
+        "True if a learner is meant for a cohort."
         return learner in self.cohorts[cohort].get("learners", list(self.learners))
 
     def learner_spec(self, name: str) -> dict[str, Any]:
-        "A learner's table with those of its members."
+        "A learner's table, with those of its members."
         table = dict(self.learners[name])
         for kind in ("average", "choose"):
             if kind in table:
@@ -371,7 +394,7 @@ class Plan:
         return table
 
     def cells(self) -> list[Cell]:
-        "All units in declared order: cohorts, designs, seeds; scores first, then the learners."
+        "All cells by cohort, design and seed; scores first, then learners, in declared order."
         out = []
         for c, cohort in self.cohorts.items():
             for d in self.designs:
@@ -384,6 +407,7 @@ class Plan:
         return out
 
     def _spec(self, cohort: str, design: str, learner: str, seed: int) -> dict[str, Any]:
+        "Everything that the numbers of a cell depend on."
         table = self.cohorts[cohort]
         spec = {
             "cohort": {k: v for k, v in table.items() if k != "learners"},
@@ -414,7 +438,7 @@ class Plan:
 def read_plan(
     asked: Any,  # path of a TOML file, the name of one that travels with the package, a dictionary, or a Plan
 ) -> Plan:
-    "Check an experiment from its first key to its last."
+    "Read and check an experiment; raises ExperimentError with the place of the first fault."
     if isinstance(asked, Plan):
         return asked
     if isinstance(asked, Mapping):
@@ -431,7 +455,7 @@ def _plan_of(
     table: Mapping[str, Any],  # what stands in the file
     folder: Path,  # where the paths of files start
 ) -> Plan:
-    "A plan from its tables."
+    "Check the tables of an experiment and build the plan."
     _checked(table, _TOP, "the experiment")
     if missing := [
         k for k in ("name", "seeds", "cohorts", "designs", "learners") if k not in table
@@ -474,7 +498,7 @@ def _plan_of(
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #6621e2d2
 def named_experiments() -> dict[str, Path]:
-    "The experiment files that travel with the package."
+    "Experiment files that are installed with the package, by name."
     return {
         Path(str(one)).stem: Path(str(one))
         for one in sorted(
@@ -485,7 +509,7 @@ def named_experiments() -> dict[str, Path]:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #9046f1c0
 def _place(asked: Any) -> Path:
-    "The file that a path or a name stands for."
+    "Path of the experiment file for a path or a name."
     path, known = Path(asked), named_experiments()
     if path.is_file() or path.suffix or path.name != str(asked):
         return path
@@ -497,7 +521,7 @@ def _place(asked: Any) -> Path:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #06b497a0
 def _read_file(path: Path) -> tuple[dict[str, Any], Path]:
-    "A TOML file, and the folder that its paths start from."
+    "Read a TOML file; returns its tables and its folder."
     if not path.is_file():
         raise ExperimentError(
             f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}; "
@@ -510,7 +534,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Path]:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #d818002c
 def _cohort(table: dict[str, Any], where: str, folder: Path) -> None:
-    "A cohort comes from one place."
+    "Check that a cohort has one source."
     if ("load" in table) == ("file" in table):
         raise ExperimentError(
             f"{where}: expected either load (a registered cohort) or file, and found "
@@ -523,7 +547,7 @@ def _cohort(table: dict[str, Any], where: str, folder: Path) -> None:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #bf9a3b5a
 def _design(table: dict[str, Any], where: str, folder: Path) -> None:
-    "Hospitals are made in one way."
+    "Check that a design makes its hospitals in one way."
     if ("shares" in table) == bool(table.get("by_site")):
         raise ExperimentError(f"{where}: expected either shares, or by_site = true")
     wrong = [
@@ -537,7 +561,7 @@ def _design(table: dict[str, Any], where: str, folder: Path) -> None:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #9ba61ee6
 def _fitting(table: dict[str, Any]) -> None:
-    "Cohorts name learners that exist; what no hospital lacks need not be named."
+    "Check that cohorts name existing learners, and which variables some hospitals lack."
     for name, cohort in table["cohorts"].items():
         for n in cohort.get("learners", []):
             if n not in table["learners"]:
@@ -553,7 +577,7 @@ def _fitting(table: dict[str, Any]) -> None:
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #5e52b64f
 def _beside(table: dict[str, Any]) -> None:
-    "Published figures stand beside a cohort, designs and learners that exist."
+    "Check that published figures refer to existing cohorts, designs and learners."
     for name, one in table["published"].items():
         where = f"published.{name}"
         if name not in table["cohorts"]:

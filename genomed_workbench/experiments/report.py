@@ -29,12 +29,12 @@ from ..output.version import own_version
 
 # %% ../../nbs/library/experiments/05_report.ipynb #ecf90664
 def _label(learner: str, strategy: str) -> str:
-    "A learner, with its strategy where it is not the learner's own."
+    "Name of a learner, with its strategy unless it is the learner's own."
     return learner if strategy in ("", "own") else f"{learner} ({strategy})"
 
 # %% ../../nbs/library/experiments/05_report.ipynb #2ac9adbd
 def _cell(rows: pd.DataFrame, sign: bool = False) -> str:
-    "The one estimate of some rows."
+    "Text of the estimate in some rows."
     if rows.empty:
         return "-"
     mean, low, high = (float(rows[c].iloc[0]) for c in ("mean", "low", "high"))
@@ -42,7 +42,7 @@ def _cell(rows: pd.DataFrame, sign: bool = False) -> str:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #82bf7cd2
 def _learners_table(e: ExperimentRecord, cohort: str, metric: str = "c_index") -> Table:
-    "Every learner on every design of a cohort."
+    "Table of every learner on every design of a cohort."
     s = e.summary(metric, "within")
     s, rows = s[s.cohort == cohort], []
     for (design, learner), group in s[s.arm != "clinical score"].groupby(
@@ -84,7 +84,7 @@ def _learners_table(e: ExperimentRecord, cohort: str, metric: str = "c_index") -
 
 # %% ../../nbs/library/experiments/05_report.ipynb #a7f4d8e4
 def _alone(summary: pd.DataFrame) -> list[str]:
-    "Where models were trained alone."
+    "Places where models were trained alone."
     return list(dict.fromkeys(summary[summary.arm == "isolated"].trained_on))
 
 # %% ../../nbs/library/experiments/05_report.ipynb #dd9d8dd3
@@ -108,7 +108,7 @@ def _gain_rows(found: pd.DataFrame) -> list[tuple[str, ...]]:
 def _paired(
     e: ExperimentRecord, cohort: str, first: Any, second: Any, tested_on: str | None = None
 ) -> pd.DataFrame:
-    "Differences of a cohort; none where there is nothing to compare."
+    "Paired differences of a cohort; empty where there is nothing to compare."
     try:
         found = e.paired(first, second, tested_on=tested_on)
     except ExperimentError:
@@ -129,7 +129,7 @@ _GAIN_COLUMNS = (
 
 
 def _gains_table(e: ExperimentRecord, cohort: str) -> Table:
-    "Does a hospital gain by training together?"
+    "Table of federated minus isolated, by hospital."
     return Table(
         f"{cohort}: federated less the hospital's own model, on the hospital's own test patients; above zero, it gains",
         _GAIN_COLUMNS,
@@ -139,7 +139,7 @@ def _gains_table(e: ExperimentRecord, cohort: str) -> Table:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #8f653ba7
 def _others_table(e: ExperimentRecord, cohort: str) -> Table:
-    "Each learner against the first one, and against the clinical scores; federated, within hospitals."
+    "Table of each federated learner against the first one and against the clinical scores."
     mine = [n for n in e.plan.learners if e.plan.fits(cohort, n)]
     found = [
         _paired(
@@ -184,7 +184,7 @@ def _others_table(e: ExperimentRecord, cohort: str) -> Table:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #6dbca500
 def _settled_table(e: ExperimentRecord, cohort: str) -> Table:
-    "What tuning settled, with the number of seeds; of many settings the three most frequent."
+    "Table of what tuning chose, with the number of seeds; the three most frequent settings."
     found, rows = e.settled(), []
     for (design, learner, strategy, arm, at), group in found[found.cohort == cohort].groupby(
         ["design", "learner", "strategy", "arm", "trained_on"], sort=False
@@ -204,7 +204,7 @@ def _settled_table(e: ExperimentRecord, cohort: str) -> Table:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #1a82ada9
 def published_table(e: ExperimentRecord, cohort: str) -> Table:
-    "Published figures and ours."
+    "Table of published figures beside ours."
     told = e.plan.published[cohort]
     rows = [
         (
@@ -226,7 +226,7 @@ def published_table(e: ExperimentRecord, cohort: str) -> Table:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #2b2bdd6c
 def _best_designs(e: ExperimentRecord) -> list[str]:
-    "The designs in which no hospital lacks a variable."
+    "Designs in which no hospital lacks a variable."
     return [d for d, table in e.plan.designs.items() if not table.get("lacking_at")] or list(
         e.plan.designs
     )
@@ -235,7 +235,7 @@ def _best_designs(e: ExperimentRecord) -> list[str]:
 def _ours(
     e: ExperimentRecord, cohort: str, learner: str, design: str, figure: dict[str, Any], metric: str
 ) -> tuple[str, str]:
-    "Our figure for a published one, and what it is."
+    "Our figure for a published one, and its description."
     at = figure.get("at", "within")
     s = e.summary(metric, at)
     s = s[(s.cohort == cohort) & (s.design == design) & (s.arm == figure["arm"])]
@@ -264,7 +264,7 @@ def _ours(
 
 # %% ../../nbs/library/experiments/05_report.ipynb #4df089c7
 def cohort_picture(e: ExperimentRecord, cohort: str) -> Picture:
-    "Every learner and way of training of a cohort, within hospitals."
+    "Figure of every learner and arm of a cohort, within hospitals."
     s = e.summary(tested_on="within")
     s = s[s.cohort == cohort]
     alone = (
@@ -286,7 +286,7 @@ def cohort_picture(e: ExperimentRecord, cohort: str) -> Picture:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #f713e537
 def _lines(s: pd.DataFrame) -> list[str]:
-    "One line a learner or score."
+    "Labels of the learners and scores, in order."
     return list(
         dict.fromkeys(
             [*s[s.arm != "clinical score"].learner, *s[s.arm == "clinical score"].trained_on]
@@ -295,7 +295,7 @@ def _lines(s: pd.DataFrame) -> list[str]:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #5d40801b
 def _panel(ax: Any, s: pd.DataFrame, lines: Sequence[str], title: str) -> None:
-    "One design."
+    "Draw one design."
     arms = [a for a in ("pooled", "federated", "isolated", "clinical score") if (s.arm == a).any()]
     for k, arm in enumerate(arms):
         mine = s[s.arm == arm]
@@ -315,7 +315,7 @@ def _panel(ax: Any, s: pd.DataFrame, lines: Sequence[str], title: str) -> None:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #96e9240c
 def _alt(cohort: str, label: str, s: pd.DataFrame) -> str:
-    "The picture in words."
+    "Text alternative of the figure."
 
     def arm(r: Any) -> str:
         return (
@@ -350,10 +350,13 @@ _PAGE = (
 <main>
 <h2>What was done</h2>
 <ul>{% for sentence in words %}<li>{{ sentence }}</li>{% endfor %}</ul>
-<p>What the intervals cover. {{ covers }}. The more intervals one reads, the more of them leave out zero by chance alone: of {{ gains }} differences in this report about {{ by_chance }}.</p>
+<p>What the intervals cover. {{ covers }}. The more intervals one reads, the more of them leave out
+zero by chance alone: of {{ gains }} differences in this report about {{ by_chance }}.</p>
 {% for c in cohorts %}<h2>{{ c.name }}: {{ c.title }}</h2>
 <dl>{% for name, value in c.facts %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
-{% if c.picture %}<figure><img alt="{{ c.alt }}" src="data:image/png;base64,{{ c.picture }}"><figcaption>Points are means over seeds, lines are intervals. The table below holds the same numbers.</figcaption></figure>
+{% if c.picture %}<figure><img alt="{{ c.alt }}" src="data:image/png;base64,{{ c.picture }}">
+<figcaption>Points are means over seeds, lines are intervals. The table below holds the same numbers.</figcaption>
+</figure>
 {{ draw(c.learners) }}
 {% if c.published %}<h3>Beside what was published</h3>
 <p>{{ c.source }}. {{ c.note }}</p>
@@ -361,7 +364,9 @@ _PAGE = (
 {% endif %}{% for table in c.folded %}{% if table.rows %}{{ fold(table) }}{% endif %}{% endfor %}
 {% else %}<p>No cell of this cohort could be computed.</p>
 {% endif %}{% endfor %}<h2>What failed</h2>
-{% if failures.rows %}<p>These cells have no numbers, and nothing else was lost. Run the experiment again to try them once more.</p>{{ draw(failures) }}{% else %}<p>Nothing: every cell has its numbers.</p>{% endif %}
+{% if failures.rows %}<p>These cells have no numbers, and nothing else was lost. Run the experiment again to try
+them once more.</p>{{ draw(failures) }}
+{% else %}<p>Nothing: every cell has its numbers.</p>{% endif %}
 {% if notes.rows %}{{ fold(notes) }}{% endif %}
 <h2>What was declared</h2>
 <pre style="overflow-x: auto">{{ declared }}</pre>
@@ -374,7 +379,7 @@ _PAGE = (
 
 # %% ../../nbs/library/experiments/05_report.ipynb #2237ae40
 def _banners(e: ExperimentRecord) -> list[tuple[str, str]]:
-    "What must be said first."
+    "Headings and sentences for the top of the page."
     virtual = [c for c, f in e.facts.items() if f is not None and f.virtual]
     out = (
         [
@@ -405,7 +410,7 @@ def _banners(e: ExperimentRecord) -> list[tuple[str, str]]:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #786951a5
 def _facts(e: ExperimentRecord, cohort: str) -> list[tuple[str, Any]]:
-    "What is known of a cohort."
+    "Facts about a cohort."
     f, table = e.facts.get(cohort), e.plan.cohorts[cohort]
     if f is None:
         return [("Patients", "not on this computer")]
@@ -435,7 +440,7 @@ def _facts(e: ExperimentRecord, cohort: str) -> list[tuple[str, Any]]:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #5ec89cd5
 def _section(e: ExperimentRecord, cohort: str) -> dict[str, Any]:
-    "The part of the page that is about one cohort."
+    "The part of the page about one cohort."
     facts = e.facts.get(cohort)
     out: dict[str, Any] = {
         "name": cohort,
@@ -475,7 +480,7 @@ def _section(e: ExperimentRecord, cohort: str) -> dict[str, Any]:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #95ffe680
 def _notes(e: ExperimentRecord) -> Table:
-    "Models that could not be fitted, how often, and why."
+    "Table of models that could not be fitted: how often, and why."
     said = e.results[e.results.note != ""].drop_duplicates(
         ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on"]
     )
@@ -491,7 +496,7 @@ def _notes(e: ExperimentRecord) -> Table:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #632a53a8
 def _declared(e: ExperimentRecord) -> str:
-    "The plan, to be read."
+    "The plan as text."
     p = e.plan
     return json.dumps(
         {
@@ -511,7 +516,7 @@ def write_experiment_report(
     e: ExperimentRecord,
     path: str | Path,  # where the HTML file shall stand; missing folders are made
 ) -> Path:
-    "Write one self-contained HTML file that asks no other host for anything."
+    "Write an experiment as one self-contained HTML file that loads nothing from other hosts."
     sections = [_section(e, c) for c in e.plan.cohorts]
     gains = sum(len(t.rows) for s in sections if s["picture"] for t in s["folded"][:2])
     failed = [

@@ -29,7 +29,7 @@ from ..statistics.intervals import corrected_interval
 # %% ../../nbs/library/experiments/03_results.ipynb #a9fd5755
 @dataclass(frozen=True)
 class Facts:
-    "What the report says of a cohort."
+    "Facts about a cohort, for the report."
 
     title: str
     patients: int
@@ -45,7 +45,7 @@ class Facts:
 # %% ../../nbs/library/experiments/03_results.ipynb #209a9ada
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    "The folder for this run alone."
+    "Lock the folder for this run; raises ExperimentError if it is in use or holds other files."
     if folder.exists() and not folder.is_dir():
         raise ExperimentError(f"{folder}: this is a file; expected a folder for the results")
     if (
@@ -70,9 +70,7 @@ LOGGED = ["cohort", "design", "learner", "seed", "seconds"]
 
 
 def read_log(folder: Path) -> pd.DataFrame:
-    """Processor time of the cells that were computed here; a line that was cut tells nothing, nor does
-    a file that cannot be read.
-    """
+    "Processor time of the cells computed here; damaged lines and files are ignored."
     nothing = pd.DataFrame(columns=LOGGED)
     try:
         log = pd.read_csv(
@@ -94,7 +92,7 @@ FAILED = ["cohort", "design", "learner", "seed", "why"]
 
 # %% ../../nbs/library/experiments/03_results.ipynb #db9b1667
 def write_tables(folder: Path, results: pd.DataFrame, failures: pd.DataFrame) -> None:
-    "The table as Parquet, and what failed."
+    "Write results as Parquet and failures as CSV."
     buffer = BytesIO()
     results.to_parquet(buffer, index=False, compression="zstd")
     write_bytes_atomically(folder / "results.parquet", buffer.getvalue())
@@ -111,7 +109,7 @@ def with_rest(
     results: pd.DataFrame,  # all of them
     plan: Plan,
 ) -> pd.DataFrame:  # with the column n_rest
-    "How many other patients might have been drawn in the place of the test rows."
+    "Add n_rest: the number of patients who might have been drawn instead of the test rows."
     whole = (
         results[results.tested_on == "within"]
         .groupby(["cohort", "design", "seed"], sort=False)[["n_train", "n_test"]]
@@ -134,7 +132,7 @@ def over_seeds(
     by: Sequence[str],
     level: float = 0.95,
 ) -> pd.DataFrame:
-    "Mean over seeds with its corrected interval."
+    "Mean over seeds with its Nadeau-Bengio interval, one row per group."
     out = []
     for names, group in rows.groupby(list(by), sort=False, dropna=False):
         ratio = group.n_test.sum() / max(group.n_rest.sum(), 1)
@@ -144,7 +142,7 @@ def over_seeds(
 # %% ../../nbs/library/experiments/03_results.ipynb #3221f593
 @dataclass(frozen=True)
 class ExperimentRecord:
-    "A grid that was run: every number, what they say over the seeds, and what failed."
+    "Results of an experiment: tables, means over seeds, paired differences and failures."
 
     plan: Plan
     results: pd.DataFrame  # tidy: one row a number, see COLUMNS
@@ -153,12 +151,12 @@ class ExperimentRecord:
     folder: Path
 
     def headline(self, cohort: str) -> str:
-        "The metric called c_index: Harrell's for survival, the area under the ROC curve for yes or no."
+        'Metric called c_index: "harrell_c", or "auc" for a binary outcome.'
         facts = self.facts.get(cohort)
         return "auc" if facts is not None and facts.kind == "binary" else "harrell_c"
 
     def measured(self, metric: str = "c_index") -> pd.DataFrame:
-        "The rows of a metric."
+        "Rows of a metric; raises ExperimentError where there are none."
         wanted = (
             self.results.cohort.map({c: self.headline(c) for c in self.plan.cohorts})
             if metric == "c_index"
@@ -173,9 +171,7 @@ class ExperimentRecord:
         return with_rest(rows, self.results, self.plan)
 
     def summary(self, metric: str = "c_index", tested_on: str | None = None) -> pd.DataFrame:
-        """Mean over seeds with the corrected interval, for every cohort, design, learner, way of
-        training and place of testing.
-        """
+        "Mean over seeds with interval, by cohort, design, learner, arm and place of testing."
         rows = self.measured(metric)
         return over_seeds(
             rows if tested_on is None else rows[rows.tested_on == tested_on],
@@ -191,8 +187,10 @@ class ExperimentRecord:
         metric: str = "c_index",
         tested_on: str | None = None,
     ) -> pd.DataFrame:
-        """First minus second on the same test patients, seed by seed, with the corrected interval;
-        above zero the first is better.
+        """First minus second on the same test patients, paired over seeds, with interval.
+
+        Above zero the first one is better. Raises ExperimentError where a side is unknown or
+        ambiguous.
         """
         rows = self.measured(metric)
         if tested_on is not None:
@@ -205,8 +203,9 @@ class ExperimentRecord:
         )
 
     def settled(self) -> pd.DataFrame:
-        """What tuning settled in each model, and for how many seeds: the setting, or the learner that
-        was picked among several; the most frequent first.
+        """What tuning chose in each model and for how many seeds, the most frequent first.
+
+        A setting, or the learner that was picked among several.
         """
         by = ["cohort", "design", "learner", "strategy", "arm", "trained_on"]
         models = self.results[self.results.settled != ""].drop_duplicates([*by, "seed"])
@@ -235,7 +234,7 @@ class ExperimentRecord:
 
     @property
     def seconds(self) -> pd.DataFrame:
-        "Processor time by cohort and learner, as far as the log in the folder knows: mean of a cell, cells, sum."
+        "Processor time by cohort and learner, from the log: mean per cell, number of cells, sum."
         return (
             read_log(self.folder)
             .assign(learner=lambda d: d.learner.replace("", "clinical scores"))
@@ -244,7 +243,7 @@ class ExperimentRecord:
         )
 
     def in_words(self) -> list[str]:
-        "The shape of the experiment, and what is missing from it."
+        "Sentences on the size of the experiment and on what failed."
         cells = len(self.plan.cells())
         said = [
             f"{self.plan.title}: {len(self.plan.cohorts)} cohorts, {len(self.plan.designs)} "
@@ -273,8 +272,9 @@ class ExperimentRecord:
         folder: Any,  # a new one, or one that holds an experiment
         metric: str = "c_index",
     ) -> "ExperimentRecord":
-        """Write a copy to pass on: the figures of one metric over all seeds, and nothing of this
-        computer; `read` reads it.
+        """Write a copy to share: one metric over all seeds, without paths of this computer.
+
+        `read` reads it back. Raises ExperimentError for a folder with other files.
         """
         place, plan, rows = (
             Path(folder),
@@ -288,7 +288,7 @@ class ExperimentRecord:
 
     @classmethod
     def read(cls, folder: Any) -> "ExperimentRecord":
-        "An experiment from the folder that its results were written to."
+        "Read an experiment from its folder; raises ExperimentError if it is missing or incomplete."
         folder = Path(folder)
         if not (folder / "experiment.json").exists():
             raise ExperimentError(f"{folder}: there is no experiment here")
@@ -321,7 +321,7 @@ def told_of(plan: Plan, facts: Mapping[str, Facts | None]) -> str:
 
 # %% ../../nbs/library/experiments/03_results.ipynb #431cbb22
 def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
-    "What stands in a file of the folder."
+    "Read a file of the folder; raises ExperimentError if it is missing or damaged."
     again = (
         "run the experiment again with this folder: it takes what it can from the "
         "parts there, and writes the file anew"
@@ -341,7 +341,7 @@ def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
 
 # %% ../../nbs/library/experiments/03_results.ipynb #3785b144
 def _told(path: Path) -> tuple[Plan, dict[str, Facts | None]]:
-    "The inverse of `told_of`."
+    "Plan and facts from JSON, the inverse of `told_of`."
     told = json.loads(path.read_text(encoding="utf-8"))
     return Plan(**told["plan"] | {"seeds": tuple(told["plan"]["seeds"])}), {
         name: None if one is None else Facts(**one) for name, one in told["facts"].items()
@@ -349,7 +349,7 @@ def _told(path: Path) -> tuple[Plan, dict[str, Facts | None]]:
 
 # %% ../../nbs/library/experiments/03_results.ipynb #c82d2cd2
 def _results(path: Path) -> pd.DataFrame:
-    "The table, if it has the columns by which results are told apart."
+    "Read the results; raises ValueError if a column is missing."
     table = pd.read_parquet(path)
     if missing := [c for c in (*_KEYS, "seed", "value", "n_train", "n_test") if c not in table]:
         raise ValueError(f"there is no column {missing[0]}")
@@ -357,7 +357,7 @@ def _results(path: Path) -> pd.DataFrame:
 
 # %% ../../nbs/library/experiments/03_results.ipynb #2c198f30
 def _failures(path: Path) -> pd.DataFrame:
-    "What failed."
+    "Read the failures; raises ValueError for other columns."
     table = pd.read_csv(path, keep_default_na=False)
     if list(table.columns) != FAILED:
         raise ValueError(
@@ -367,7 +367,7 @@ def _failures(path: Path) -> pd.DataFrame:
 
 # %% ../../nbs/library/experiments/03_results.ipynb #9275792e
 def _where(failures: pd.DataFrame) -> str:
-    "Cohorts and learners of some failures."
+    "Text of the cohorts and learners of some failures."
     return "; ".join(
         f"{c}: {', '.join(n or 'clinical scores' for n in dict.fromkeys(g.learner))}"
         for c, g in failures.groupby("cohort", sort=False)
@@ -380,7 +380,7 @@ _Side = tuple[
 
 
 def _chosen(rows: pd.DataFrame, asked: str | Mapping[str, Any], plan: Plan) -> _Side:
-    "One side of a comparison."
+    "One side of a paired difference: rows, fixed columns and name."
     if isinstance(asked, Mapping):
         if wrong := [k for k in asked if k not in _KEYS]:
             raise ExperimentError(
@@ -426,7 +426,7 @@ def _chosen(rows: pd.DataFrame, asked: str | Mapping[str, Any], plan: Plan) -> _
 def _paired_over_seeds(
     rows: pd.DataFrame, first: _Side, second: _Side, level: float
 ) -> pd.DataFrame:
-    "Differences of two sides over the seeds."
+    "Differences of two sides, paired over seeds."
     on = [k for k in _KEYS if k not in first[1] | second[1]] + ["seed"]
     if (twice := second[0].duplicated(on)).any():
         differ = [k for k in _KEYS if k not in on and len(set(second[0][k])) > 1]

@@ -86,14 +86,16 @@ _PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "flwr", "torch", "xgboo
 
 @cache
 def code_fingerprint() -> str:
-    "A fingerprint of the workbench's sources that numbers come from, and of the packages that compute them."
+    "Fingerprint of the sources and package versions that the numbers depend on."
     package = files("genomed_workbench")
-    sources = [
-        one for room in _ROOMS for one in (package / room).iterdir() if one.name.endswith(".py")
-    ] + [package / f"{module}.py" for module in _MODULES]
+    sources = {
+        f"{room}/{one.name}": one
+        for room in _ROOMS
+        for one in (package / room).iterdir()
+        if one.name.endswith(".py")
+    } | {f"{module}.py": package / f"{module}.py" for module in _MODULES}
     told = {
-        f"{one.parent.name}/{one.name}": hashlib.sha256(one.read_bytes()).hexdigest()
-        for one in sorted(sources, key=str)
+        name: hashlib.sha256(one.read_bytes()).hexdigest() for name, one in sorted(sources.items())
     }
     return hashlib.sha256(
         json.dumps([own_version(), told, [_version(p) for p in _PACKAGES]]).encode()
@@ -101,7 +103,7 @@ def code_fingerprint() -> str:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #882183f2
 def _version(package: str) -> str:
-    "Which one is installed; empty where none is."
+    "Installed version of a package, or an empty text."
     try:
         return version(package)
     except PackageNotFoundError:
@@ -109,7 +111,7 @@ def _version(package: str) -> str:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #3a1d4769
 def facts_of(plan: Plan, name: str) -> Facts | None:
-    "A cohort, loaded and held against the plan; None where it is not on this computer."
+    "Load a cohort and check it against the plan; None if it is not on this computer."
     table = plan.cohorts[name]
     if not _is_here(table):
         return None
@@ -141,7 +143,7 @@ def facts_of(plan: Plan, name: str) -> Facts | None:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #b9406548
 def _is_here(table: Mapping[str, Any]) -> bool:
-    "False for a registered cohort that has to be fetched or installed first."
+    "False for a registered cohort that must be downloaded or installed first."
     known = cohorts()
     return (
         table.get("load") not in known.index
@@ -151,7 +153,7 @@ def _is_here(table: Mapping[str, Any]) -> bool:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #8dd6cdd8
 def _keyed(plan: Plan, facts: Mapping[str, Facts | None]) -> list[Cell]:
-    "The plan's cells; each knows the patients and the code that its numbers depend on."
+    "Cells of the plan, with fingerprints of their patients and of the code."
     there = {name: "" if one is None else one.content for name, one in facts.items()}
     return [
         replace(c, spec=c.spec | {"content": there[c.cohort], "code": code_fingerprint()})
@@ -162,7 +164,7 @@ def _keyed(plan: Plan, facts: Mapping[str, Facts | None]) -> list[Cell]:
 def _dry_run(
     plan: Plan, cells: Sequence[Cell], facts: Mapping[str, Facts | None]
 ) -> dict[str, Facts | None]:
-    "Make the hospitals of every cohort and design once; the facts with the horizon of each cohort."
+    "Make the hospitals of each cohort and design once; facts with each cohort's horizon."
     found, seen = dict(facts), set()
     for c in cells:
         one = found[c.cohort]
@@ -175,7 +177,7 @@ def _dry_run(
 
 # %% ../../nbs/library/experiments/06_run.ipynb #ebc422d6
 def _tried(plan: Plan, cell: Cell) -> float:
-    "The horizon of a cell, once its hospitals and metrics are as the plan says."
+    "Horizon of a cell, after checking its hospitals and metrics; raises ExperimentError."
     where = f"cohorts.{cell.cohort} with designs.{cell.design}"
     try:
         federation = prepared(cell)
@@ -194,12 +196,12 @@ def _tried(plan: Plan, cell: Cell) -> float:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #37aa49ba
 def _part_of(folder: Path, cell: Cell) -> Path:
-    "Where a cell's numbers stand."
+    "Path of a cell's results."
     return folder / "parts" / f"{cell.key}.json"
 
 # %% ../../nbs/library/experiments/06_run.ipynb #383521f5
 def _write_part(folder: Path, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> None:
-    "Write a cell's numbers in one stroke."
+    "Write a cell's results atomically."
     write_text_atomically(
         _part_of(folder, cell),
         json.dumps({"cell": str(cell), "rows": [[row[c] for c in COLUMNS] for row in rows]}),
@@ -207,7 +209,7 @@ def _write_part(folder: Path, cell: Cell, rows: Sequence[Mapping[str, Any]]) -> 
 
 # %% ../../nbs/library/experiments/06_run.ipynb #5d674445
 def _read_part(folder: Path, cell: Cell) -> list[list[Any]] | None:
-    "A cell's numbers, or None where there are none."
+    "A cell's results, or None."
     try:
         rows = json.loads(_part_of(folder, cell).read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError):
@@ -217,7 +219,7 @@ def _read_part(folder: Path, cell: Cell) -> list[list[Any]] | None:
 # %% ../../nbs/library/experiments/06_run.ipynb #4f5c5452
 @dataclass(frozen=True)
 class Done:
-    "What came of a cell: rows, or why there are none."
+    "Outcome of a cell: rows, or the reason why there are none."
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     why: str = ""
@@ -225,7 +227,7 @@ class Done:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #5831bfe1
 def _computed(cell: Cell) -> Done:
-    "Run a cell; an error is its result."
+    "Run a cell; an exception becomes its outcome."
     start = time.process_time()
     try:
         rows, why = run_cell(cell), ""
@@ -237,12 +239,12 @@ def _computed(cell: Cell) -> Done:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #be7bdc71
 def _numbered(k: int, cell: Cell, job: Callable[[Cell], Done]) -> tuple[int, Done]:
-    "The result with the number of its cell."
+    "Run a cell; returns its number and outcome."
     return k, job(cell)
 
 # %% ../../nbs/library/experiments/06_run.ipynb #356717f9
 def packages_of(cells: Sequence[Cell]) -> list[str]:
-    "The packages of extras that the learners of some cells need."
+    "Optional packages that the learners of some cells need and that are installed."
 
     def named(table: Mapping[str, Any]) -> set[str]:
         return (
@@ -262,7 +264,7 @@ def packages_of(cells: Sequence[Cell]) -> list[str]:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #083702af
 def _load_packages(names: Sequence[str]) -> None:
-    "A worker begins with its packages: one that grew by them later would be taken for leaking, and started anew."
+    "Import a worker's packages at its start, because later memory growth looks like a leak to loky."
     for name in names:
         import_module(name)
 
@@ -270,7 +272,7 @@ def _load_packages(names: Sequence[str]) -> None:
 def in_processes(
     cells: Sequence[tuple[int, Cell]], workers: int, job: Callable[[Cell], Done]
 ) -> Iterator[tuple[int, Done]]:
-    "Results as they come."
+    "Run cells in worker processes; yields outcomes as they come."
     with parallel_config(
         backend="loky",
         inner_max_num_threads=1,
@@ -285,7 +287,7 @@ def in_processes(
 def finished(
     cells: Sequence[Cell], workers: int, job: Callable[[Cell], Done] = _computed
 ) -> Iterator[tuple[Cell, Done]]:
-    "Every cell with what came of it, as they are finished."
+    "Yield each cell with its outcome; cells of a worker that died are run again, one at a time."
     if workers == 1:
         for c in cells:
             yield c, job(c)
@@ -301,7 +303,7 @@ def finished(
 
 # %% ../../nbs/library/experiments/06_run.ipynb #4978e201
 def _alone(cell: Cell, job: Callable[[Cell], Done]) -> Done:
-    "One cell in a process of its own."
+    "Run one cell in a process of its own."
     try:
         return next(done for _, done in in_processes([(0, cell)], 2, job))
     except TerminatedWorkerError:
@@ -315,7 +317,7 @@ def _seconds_left(
     log: pd.DataFrame,  # of finished cells: cohort, learner, seconds
     workers: int,
 ) -> float:  # NaN while nothing is known
-    "Time that the rest will take."
+    "Estimate of the time that the remaining cells take."
     if log.empty:
         return float("nan")
     exact, by_learner, overall = (
@@ -323,21 +325,22 @@ def _seconds_left(
         log.groupby("learner").seconds.mean().to_dict(),
         float(log.seconds.mean()),
     )
-    return (
+    seconds: float = (
         sum(exact.get((c.cohort, c.learner), by_learner.get(c.learner, overall)) for c in todo)
         / workers
     )
+    return seconds
 
 # %% ../../nbs/library/experiments/06_run.ipynb #6b678942
 def _in_minutes(seconds: float) -> str:
-    "A time to wait, in words."
+    "Text of a time to wait."
     if not np.isfinite(seconds):
         return "time not known yet"
     return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 # %% ../../nbs/library/experiments/06_run.ipynb #2d8d61f5
 def _note_time(folder: Path, cell: Cell, seconds: float) -> None:
-    "One line more in the log, which no result depends on."
+    "Append one line to the log."
     with open(folder / "log.csv", "a", encoding="utf-8") as file:
         if not file.tell():
             file.write(",".join(LOGGED) + "\n")
@@ -347,7 +350,7 @@ def _note_time(folder: Path, cell: Cell, seconds: float) -> None:
 def _run_cells(
     cells: Sequence[Cell], folder: Path, workers: int, progress: bool, name: str
 ) -> pd.DataFrame:  # failures
-    "Compute what is not there yet."
+    "Run the cells without results; returns the failures."
     todo, log, failures = [c for c in cells if _read_part(folder, c) is None], read_log(folder), {}
     if log.empty:
         (folder / "log.csv").unlink(missing_ok=True)  # a damaged one begins anew
@@ -385,7 +388,7 @@ def _run_cells(
 
 # %% ../../nbs/library/experiments/06_run.ipynb #fe42537a
 def _assembled(cells: Sequence[Cell], folder: Path) -> pd.DataFrame:
-    "All finished cells as one table."
+    "One table of all finished cells."
     rows = [row for c in cells for row in _read_part(folder, c) or []]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     counts = {k: np.int64 for k in ("seed", "n_train", "n_test", "events_test")}
@@ -397,19 +400,40 @@ def _assembled(cells: Sequence[Cell], folder: Path) -> pd.DataFrame:
 
 # %% ../../nbs/library/experiments/06_run.ipynb #846065f1
 def _write_results(folder: Path, results: pd.DataFrame, failures: pd.DataFrame) -> None:
-    "The table as Parquet and as CSV, and what failed."
+    "Write results as Parquet and CSV, and failures as CSV."
     write_tables(folder, results, failures)
     write_text_atomically(folder / "results.csv", results.to_csv(index=False, lineterminator="\n"))
 
 # %% ../../nbs/library/experiments/06_run.ipynb #87c4c891
 class Experiment(ExperimentRecord):
-    "A grid that was run: every number, what they say over the seeds, and what failed; it can be written as a page."
+    """A grid of cohorts, designs, learners and seeds that was run: every number, and what failed.
+
+    `results` has one row per number; `failures` the cells without one, with the reason. `summary`
+    gives means over seeds with intervals, `paired` the difference of two arms or learners on the
+    same patients, `settled` what tuning chose; `report` writes a page, `read` brings an experiment
+    back from its folder. Returned by `experiment`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> plan = {
+    ...     "name": "tiny", "seeds": 2, "tune": False,
+    ...     "cohorts": {"aml": {"load": "made-up-aml"}},
+    ...     "designs": {"three": {"shares": [60, 30, 10]}},
+    ...     "learners": {"cox": {"learner": "cox", "penalty": 0.01}},
+    ... }
+    >>> done = gw.experiment(plan, workers=1, progress=False)
+    >>> gain = done.paired("federated", "isolated", tested_on="within")
+    >>> gain[["first", "second", "mean", "verdict"]].round(3)
+       first  second   mean      verdict
+    0  0.639   0.636  0.002  cannot tell
+    """
 
     def report(
         self,
         path: str | Path,  # of the HTML file; missing folders are made
     ) -> Path:
-        "Write one self-contained HTML file."
+        "Write the experiment as one self-contained HTML file; returns its path."
         return write_experiment_report(self, path)
 
 # %% ../../nbs/library/experiments/06_run.ipynb #be72bc73
@@ -421,7 +445,25 @@ def experiment(
     only: Sequence[str]
     | None = None,  # names of cohorts, designs or learners: run only the cells that have one of each kind named
 ) -> Experiment:
-    "Run a declared experiment, or the rest of it."
+    """Run a declared experiment, or what is left of it: each learner, design, cohort and seed.
+
+    Each cell (cohort, design, learner, seed) is computed once and kept in the folder, so that a run
+    that was interrupted goes on where it stopped. Returns an `Experiment`. Raises ExperimentError
+    where the declaration does not fit, before anything is computed; a cell that fails is reported
+    in `failures`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> plan = {
+    ...     "name": "tiny", "seeds": 2, "tune": False, "arms": ["federated"],
+    ...     "cohorts": {"aml": {"load": "made-up-aml"}},
+    ...     "designs": {"three": {"shares": [60, 30, 10]}},
+    ...     "learners": {"cox": {"learner": "cox", "penalty": 0.01}},
+    ... }
+    >>> gw.experiment(plan, folder="results", workers=1, progress=False)
+    tiny: 1 cohorts, 1 designs, 1 learners, 2 seeds; 2 of 2 cells done.
+    """
     plan = _narrowed(read_plan(asked), only)
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise ExperimentError(f"workers={workers!r}: expected a whole number from 1 up")
@@ -444,7 +486,7 @@ def experiment(
 
 # %% ../../nbs/library/experiments/06_run.ipynb #b07b0ef2
 def _narrowed(plan: Plan, only: Sequence[str] | None) -> Plan:
-    "The part of a plan that has the names asked for; of a kind of which none is named, all stay."
+    "Restrict a plan to the names asked for; kinds without a name stay whole."
     if not only:
         return plan
     if isinstance(only, str):

@@ -49,7 +49,7 @@ DECLARED = {
 
 
 def disclosed_by(learner: Learner) -> dict[str, str]:
-    "Every record that may leave a site when this learner is trained, in words."
+    "Descriptions, by name, of every record that may leave a site while this learner is trained."
     return DECLARED | learner.declares
 
 # %% ../../nbs/library/federation/02_app.ipynb #9a58605f
@@ -63,7 +63,7 @@ def _reply(
     config: ConfigRecord | None = None,  # texts that go along (levels)
     metrics: tuple[str, ...] = (),  # names that travel as scalars
 ) -> Message:
-    "The site's answer as a Flower message."
+    "Flower message with a site's answer; raises UndeclaredRelease for an undeclared record."
     undeclared = sorted(set(released) - set(declared))
     if undeclared:
         raise UndeclaredRelease(
@@ -93,7 +93,7 @@ _SITE_ERROR = 1001
 def _name_the_site(
     site_of: Callable[[Context], Site],
 ) -> Callable[[Message, Context, ClientAppCallable], Message]:
-    "A Flower mod: an exception at a site becomes an error reply with the site's name, the error and its traceback."
+    "Flower mod: turn an exception at a site into an error reply with site, error and traceback."
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         try:
@@ -118,12 +118,12 @@ def _name_the_site(
 # %% ../../nbs/library/federation/02_app.ipynb #7b4eb842
 @lru_cache(maxsize=4)
 def encoding_of(text: str) -> Encoding:
-    "The encoding in a message; the same text gives the same object."
+    "The encoding in a message, cached: the same text gives the same object."
     return Encoding.from_json(text)
 
 # %% ../../nbs/library/federation/02_app.ipynb #2d95ff27
 def summary_released(summary: Summary) -> dict[str, Released]:
-    "A summary as released records."
+    "A site's summary (sums and counts of its training rows) as released records."
     few = summary.fewest
     return {
         "n": Released(np.array([float(summary.n)]), summary.n),
@@ -135,7 +135,7 @@ def summary_released(summary: Summary) -> dict[str, Released]:
 
 # %% ../../nbs/library/federation/02_app.ipynb #46bcde16
 def summary_received(content: Any, numbers: tuple[str, ...]) -> Summary:
-    "The summary in a reply."
+    "Read a site's summary back from the content of its reply."
     a = from_record(content["arrays"])
     return Summary(
         int(a["n"][0]),
@@ -148,7 +148,10 @@ def summary_received(content: Any, numbers: tuple[str, ...]) -> Summary:
 
 # %% ../../nbs/library/federation/02_app.ipynb #d6abfbc0
 def concordance_released(site: Site, model: Learner) -> dict[str, Released]:
-    "Concordant and comparable pairs among the site's test rows (a binary outcome compares a 1 with a 0)."
+    """Count concordant and comparable pairs among a site's test rows.
+
+    For a binary outcome each patient with a 1 is compared with each patient with a 0.
+    """
     X, y = site.table(site.test_rows)
     pairs = comparable_pairs(*time_and_event(y), groups=1)
     with warnings.catch_warnings():
@@ -164,7 +167,7 @@ def concordance_released(site: Site, model: Learner) -> dict[str, Released]:
 # %% ../../nbs/library/federation/02_app.ipynb #2fd29fa2
 @dataclass(frozen=True)
 class QueryResult:
-    "A site's answer to a query."
+    "A site's answer to a query: its records, what may be released, and the rows used."
 
     released: dict[str, Released]
     declared: dict[str, str]  # every record that this query may release, in words
@@ -178,9 +181,7 @@ Query = Callable[
 
 
 def _numbers_of(config: ConfigRecord) -> dict[str, np.ndarray]:
-    """The numbers in a message's config, as arrays: what a strategy or a search tells the sites beside
-    the weights (proximal-mu, server-round, ...).
-    """
+    "The numbers in a message's config as arrays: settings such as proximal-mu and server-round."
     told = {"proximal-mu": 0.0, "penalty": 0.0} | {
         k: v for k, v in config.items() if isinstance(v, (int, float, list))
     }
@@ -192,7 +193,7 @@ def client_app(
     site_of: Callable[[Context], Site],  # where this node finds its patients
     queries: Mapping[str, Query] = MappingProxyType({}),  # further kinds of message, by name
 ) -> ClientApp:
-    "The Flower app that runs at every hospital."
+    "Build the Flower ClientApp that runs at every hospital."
     app, declared = ClientApp(mods=[_name_the_site(site_of)]), disclosed_by(learner)
 
     def index(context: Context) -> int:

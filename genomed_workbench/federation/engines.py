@@ -36,7 +36,7 @@ _IDENTITY = ("_task_id", "_run_id", "_node_id")
 
 @contextmanager
 def _kept_identity() -> Iterator[None]:
-    "Whatever happens to the task identity inside, put back what was there before."
+    "Restore Flower's task identity on exit."
     before = [getattr(TaskIdentity, name) for name in _IDENTITY]
     try:
         yield
@@ -47,7 +47,7 @@ def _kept_identity() -> Iterator[None]:
 # %% ../../nbs/library/federation/03_engines.ipynb #25cbd2c8
 @contextmanager
 def task_identity(run_id: int = 1) -> Iterator[None]:
-    "Give messages made in this process a task, a run and a node; restore the previous ones afterwards."
+    "Give messages made in this process a task, run and node id; restore the previous ones on exit."
     with _kept_identity():
         for name, value in zip(_IDENTITY, (1, run_id, 1)):
             setattr(TaskIdentity, name, value)
@@ -55,8 +55,10 @@ def task_identity(run_id: int = 1) -> Iterator[None]:
 
 # %% ../../nbs/library/federation/03_engines.ipynb #d45aa4fc
 class InProcessGrid(Grid):
-    """A Flower Grid whose nodes are calls of one ClientApp: no sockets, no polling, fixed node ids,
-    replies in node order.
+    """A Flower Grid whose nodes are calls of one ClientApp in this process.
+
+    Node ids are fixed and replies come in node order, so that a run is reproducible; there are no
+    sockets and there is no polling.
     """
 
     def __init__(self, app: ClientApp, nodes: int):
@@ -78,12 +80,12 @@ class InProcessGrid(Grid):
         }
 
     def set_run(self, run: FlowerRun) -> None:
-        "Flower tells which run this is; there is only one here."
+        "Keep the run that Flower names."
         self._run = run
 
     @property
     def run(self) -> FlowerRun:
-        "Run information, if Flower has set it."
+        "The run, if Flower has set it."
         return self._run
 
     def create_message(
@@ -94,17 +96,17 @@ class InProcessGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        "A message to one node."
+        "Make a message to one node."
         return Message(
             content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl
         )
 
     def get_node_ids(self) -> list[int]:
-        "Fixed ids, in site order."
+        "Node ids, in site order."
         return self._ids
 
     def call(self, message: Message) -> Message:
-        "Run the app on one message; what it raises becomes an error reply, as Flower's own nodes do."
+        "Run the app on one message; an exception becomes an error reply, as at Flower's own nodes."
         self._count += 1
         message.metadata.__dict__["_message_id"] = str(self._count)
         try:
@@ -113,34 +115,66 @@ class InProcessGrid(Grid):
             return Message(Error(0, f"{type(e).__name__}: {e}"), reply_to=message)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        "Answer at once and keep the replies until they are pulled."
+        "Answer each message and keep the replies until they are pulled."
         replies = [self.call(m) for m in messages]
         self._sent |= {r.metadata.reply_to_message_id: r for r in replies}
         return [r.metadata.reply_to_message_id for r in replies]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        "The replies to these messages, each once."
+        "Return and forget the replies to these messages."
         return [self._sent.pop(i) for i in message_ids if i in self._sent]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        "Replies in node order."
+        "Replies to all messages, in node order."
         return list(self.stream(messages))
 
     def stream(self, messages: Iterable[Message]) -> Iterator[Message]:
-        "Each reply as soon as its node has answered, in node order."
+        "Yield each reply as soon as its node has answered, in node order."
         for m in sorted(messages, key=lambda m: m.metadata.dst_node_id):
             yield self.call(m)
 
 # %% ../../nbs/library/federation/03_engines.ipynb #4f08bcf7
 class Stopped(RuntimeError):
-    "Somebody asked the work to stop; what was not finished is not kept."
+    """Somebody asked a run to stop; what was not finished is not kept.
+
+    Raised by a listener (a function passed as `progress=`), and passed on by `federate`, `compare`
+    and the federated statistics. A RuntimeError.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> def stop_early(step):
+    ...     if step.round == 3:
+    ...         raise gw.Stopped("three rounds are enough")
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> gw.federate(federation, gw.CoxPH(), progress=stop_early)
+    Traceback (most recent call last):
+        ...
+    Stopped: three rounds are enough
+    """
 
 # %% ../../nbs/library/federation/03_engines.ipynb #a8a29edb
 @dataclass(frozen=True, slots=True)
 class Step:
-    "Where the work stands; what a listener is told."
+    """Where a run stands: what a listener is told.
+
+    A listener is a function of one argument, passed as `progress=`. It is called when a question
+    goes out (`site` is empty) and for each answer that arrives (`site` is the hospital, `values`
+    the single numbers in its answer, by name). It may raise `Stopped`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> steps = []
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=steps.append)
+    >>> [(step.phase, step.asked) for step in steps if step.round == 1 and not step.site]
+    [('train', 4)]
+    >>> [step.site for step in steps if step.round == 1 and step.site]
+    ['Eastfield', 'Northport', 'Southgate', 'Westhaven']
+    """
 
     # "summaries", "tune", "train", "evaluate", "test", a learner's question, "waiting"; in a
     # comparison also "pooled", "alone", "score", "repeat"
@@ -156,7 +190,7 @@ class Step:
 
     @property
     def values(self) -> dict[str, float]:
-        "The single numbers that were reported, by name; nothing else of the answer."
+        "The single numbers that were reported, by name."
         if isinstance(self.found, RecordDict):
             return dict(_single_numbers(self.found))
         return {k: float(v) for k, v in (self.found or {}).items()}
@@ -166,8 +200,9 @@ Listener = Callable[[Step], None]
 
 
 def _single_numbers(content: Any) -> Iterator[tuple[str, float]]:
-    """Names and values of the single numbers in a reply: arrays of one number, and metrics that are
-    not about the message itself.
+    """Names and values of the arrays and metrics in a reply that hold one number.
+
+    Numbers about the message itself (rows used, site, seconds, patients behind) are left out.
     """
     for k, a in content.get("arrays", {}).items():
         if prod(a.shape) == 1:
@@ -183,7 +218,7 @@ _WAIT = 0.05  # seconds between two looks for replies where nodes work elsewhere
 def _arriving(
     grid: Grid, messages: list[Message], timeout: float | None = None
 ) -> Iterator[Message | None]:
-    "Replies as they arrive over any grid; None while none has come, so that a listener is heard in between."
+    "Yield replies as they arrive over any grid, and None while there is none."
     if isinstance(grid, InProcessGrid):
         yield from grid.stream(messages)
         return
@@ -201,7 +236,23 @@ def _arriving(
 
 # %% ../../nbs/library/federation/03_engines.ipynb #6747ffcd
 class SiteError(RuntimeError):
-    "A site failed; carries the site's name and the traceback from there."
+    """A site could not answer a question; the run stops.
+
+    `site` is the name of the hospital, `error` the kind and text of its error, and `traceback` the
+    traceback from there. A RuntimeError, raised by `federate` and by the federated statistics. A
+    hospital that refuses a question, in order to protect its patients, is reported in this way too.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> curves = federation.kaplan_meier(bins=1.0, progress=False)
+    >>> try:
+    ...     federation.kaplan_meier(bins=0.9, progress=False)
+    ... except gw.SiteError as refused:
+    ...     print(refused.site, refused.error[:15])
+    Eastfield DisclosureError
+    """
 
     def __init__(self, site: str, error: str, trace: str = ""):
         super().__init__(
@@ -215,7 +266,7 @@ class SiteError(RuntimeError):
 
 # %% ../../nbs/library/federation/03_engines.ipynb #5454f857
 def site_error(error: Error) -> SiteError:
-    "What a site's error reply says."
+    "Read a site's error reply as a SiteError."
     try:
         told = json.loads(error.reason or "")
     except json.JSONDecodeError:
@@ -235,14 +286,14 @@ ABOUT_THE_MESSAGE = ("num-examples", "site", "seconds", "behind")
 
 
 class Ledger:
-    "What left the sites: per record name its shape, type, bytes, how often, and the fewest patients behind a number."
+    "Record of what left the sites: shape, type, bytes, count and fewest patients, per record name."
 
     def __init__(self, declared: dict[str, str]):
         self.declared, self.entries, self.replies = declared, dict[str, list[Any]](), 0
         self.fewest_rows: int | None = None
 
     def enter(self, content: Any) -> None:
-        "Book one reply; an undeclared record stops the run."
+        "Record one reply; raise UndeclaredRelease for a record that was not declared."
         further = sorted(set(content) - {"arrays", "metrics", "config"})
         if further:
             raise UndeclaredRelease(
@@ -269,6 +320,7 @@ class Ledger:
             self._add(name, shape, dtype, size, patients)
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: str, size: int, patients: int) -> None:
+        "Add one record of a reply to the totals of its name."
         if name not in self.declared:
             raise UndeclaredRelease(f"a site sent {name!r}, which nobody declared")
         entry = self.entries.setdefault(name, [shape, dtype, 0, 0, patients])
@@ -277,7 +329,7 @@ class Ledger:
         entry[2], entry[3], entry[4] = entry[2] + size, entry[3] + 1, min(entry[4], patients)
 
     def frame(self) -> pd.DataFrame:
-        "One row a kind of record; `fewest_patients` is empty where no patient's data are in the number."
+        "One row per record name; `fewest_patients` is NA where the number is not about patients."
         rows = [
             (k, self.declared[k], str(tuple(int(i) for i in e[0])), *e[1:])
             for k, e in self.entries.items()
@@ -295,7 +347,7 @@ class Ledger:
 
 # %% ../../nbs/library/federation/03_engines.ipynb #7bb82c39
 class Recorder(Grid):
-    "Wraps a Grid: history, disclosure, a listener, and errors that stop."
+    "Wrap a Grid: keep history and ledger, tell a listener, and stop at the first error."
 
     def __init__(
         self,
@@ -310,12 +362,12 @@ class Recorder(Grid):
         self.node_of = dict[int, str]()
 
     def set_run(self, run: FlowerRun) -> None:
-        "Passed on."
+        "Delegate to the grid."
         self.grid.set_run(run)
 
     @property
     def run(self) -> FlowerRun:
-        "Passed on."
+        "The grid's run."
         return self.grid.run
 
     def create_message(
@@ -326,11 +378,11 @@ class Recorder(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        "Passed on."
+        "Delegate to the grid."
         return self.grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     def get_node_ids(self) -> list[int]:
-        "All nodes, once as many are there as there are sites."
+        "All node ids, after waiting until there are as many as sites."
         while len(ids := list(self.grid.get_node_ids())) < len(self.names):
             if self.over():
                 raise Stopped("the engine ended before its nodes were there")
@@ -340,17 +392,17 @@ class Recorder(Grid):
         return ids
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        "Passed on."
+        "Delegate to the grid."
         return self.grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        "Passed on, once the books are kept."
+        "Replies of the grid, recorded."
         return self._keep(list(self.grid.pull_messages(message_ids)), "train", 0)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        "Send, wait, keep the books; replies in site order."
+        "Send, wait and record; raises SiteError for an error or a missing reply."
         sent = list(messages)
         if not sent:
             return []
@@ -378,7 +430,7 @@ class Recorder(Grid):
         return out
 
     def _replies(self, sent: list[Message], phase: str, timeout: float | None) -> list[Message]:
-        "All replies; with a listener, told of as they come. An error stops at once and does not wait for the others."
+        "All replies; a listener is told of each as it arrives, and an error ends the wait."
         if self.tell is None:
             return list(self.grid.send_and_receive(sent, timeout=timeout))
         asked, replies = Step(phase, self.rounds, asked=len(sent)), list[Message]()
@@ -399,19 +451,19 @@ class Recorder(Grid):
         return self.names[site] if 0 <= site < len(self.names) else "unknown"
 
     def _named(self, nodes: set[int]) -> str:
-        "Names of the sites behind some nodes; in node order where they have not spoken yet."
+        "Names of the sites at some nodes; by node order before their first reply."
         known = self.node_of or dict(zip(self.get_node_ids(), self.names))
         return ", ".join(known.get(i, f"node {i}") for i in sorted(nodes))
 
     def ask(self, kind: str, arrays: dict[str, np.ndarray], **config: Any) -> list[Message]:
-        "One question to every site."
+        "Send one question to every site and return the replies in site order."
         record = RecordDict({"arrays": to_record(arrays), "config": ConfigRecord(config)})
         return self.send_and_receive(
             [Message(record, message_type=kind, dst_node_id=i) for i in self.get_node_ids()]
         )
 
     def _keep(self, replies: list[Message], phase: str, down: int) -> list[Message]:
-        "Stop at an error; else book what came, in site order."
+        "Raise the first error, otherwise record the replies and return them in site order."
         for m in replies:
             if m.has_error():
                 raise site_error(m.error)
@@ -421,7 +473,7 @@ class Recorder(Grid):
         return replies
 
     def _book(self, content: Any, phase: str, down: int) -> None:
-        "History rows of one reply: the rows used, then every single number among its records."
+        "Append the history rows of one reply: the rows used, then each single number."
         self.ledger.enter(content)
         metrics = content["metrics"]
         site, up = self.names[int(metrics["site"])], sum(r.count_bytes() for r in content.values())
@@ -442,7 +494,7 @@ class Recorder(Grid):
         ]
 
     def history(self) -> pd.DataFrame:
-        "One row a site, round, phase and metric; seconds and bytes stand once a message, on its `rows` line."
+        "One row per site, round, phase and metric; seconds and bytes are on the `rows` metric only."
         return pd.DataFrame(
             self.rows,
             columns=[
@@ -459,24 +511,36 @@ class Recorder(Grid):
 
 # %% ../../nbs/library/federation/03_engines.ipynb #0e9c967c
 class EngineError(RuntimeError):
-    "The engine cannot run here; the message says what to install or choose."
+    """The engine is not known, or cannot run here.
+
+    The message names the engines there are, or what to install: "ray" needs the extra
+    `genomed-workbench[ray]`. A RuntimeError, raised by `federate` and by the federated statistics.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> gw.federate(federation, gw.CoxPH(), engine="spark")
+    Traceback (most recent call last):
+        ...
+    EngineError: engine='spark': expected one of inprocess, ray
+    """
 
 # %% ../../nbs/library/federation/03_engines.ipynb #009e1f6f
 @lru_cache(maxsize=1)
 def _linear_algebra() -> ThreadpoolController:
-    "The libraries of linear algebra in this process, looked up once."
+    "Controller of the BLAS libraries in this process, created once."
     return ThreadpoolController()
 
 # %% ../../nbs/library/federation/03_engines.ipynb #cb411465
 def _one_thread() -> AbstractContextManager[Any]:
-    """Sites are many and their matrices small: threads that share one of them wait for each other
-    longer than they compute.
-    """
-    return _linear_algebra().limit(limits=1, user_api="blas")
+    "Limit BLAS to one thread: with small matrices, synchronising threads costs more than it saves."
+    limited: AbstractContextManager[Any] = _linear_algebra().limit(limits=1, user_api="blas")
+    return limited
 
 # %% ../../nbs/library/federation/03_engines.ipynb #5f399a06
 def run_in_process(server: ServerApp, client: ClientApp, nodes: int) -> None:
-    "Both apps in the calling process."
+    "Run both apps in the calling process."
     with task_identity(), quiet_flower(), _one_thread():
         server(
             InProcessGrid(client, nodes),
@@ -485,7 +549,7 @@ def run_in_process(server: ServerApp, client: ClientApp, nodes: int) -> None:
 
 # %% ../../nbs/library/federation/03_engines.ipynb #1c0e7d35
 def _run_on_ray(server: ServerApp, client: ClientApp, nodes: int) -> None:
-    "Both apps in Flower's Ray simulation: a process for each core."
+    "Run both apps in Flower's Ray simulation, one process per core."
     try:
         import ray
     except ImportError:
@@ -517,7 +581,7 @@ ENGINES: dict[str, Callable[[ServerApp, ClientApp, int], None]] = {
 # %% ../../nbs/library/federation/03_engines.ipynb #acb40274
 @contextmanager
 def quiet_flower() -> Iterator[None]:
-    "Flower's log shows errors only while we run; the level is restored afterwards."
+    "Silence Flower's log and its deprecation warnings; restore the log level on exit."
     log = logging.getLogger("flwr")
     level = log.level
     log.setLevel(logging.CRITICAL)

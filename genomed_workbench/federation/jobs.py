@@ -25,7 +25,7 @@ from .sites import Federation, Site
 # %% ../../nbs/library/federation/04_jobs.ipynb #3b695f9f
 @contextmanager
 def _seeded_random(seed: int) -> Iterator[None]:
-    "Flower samples nodes with Python's own random numbers: seed them, and put back what was there."
+    "Seed Python's `random`, by which Flower samples nodes; restore its state on exit."
     before = random.getstate()
     random.seed(seed)
     try:
@@ -39,7 +39,7 @@ _TURN = threading.RLock()
 
 @contextmanager
 def one_at_a_time(tell: Listener | None) -> Iterator[None]:
-    "Wait until no other thread runs a federation."
+    "Wait until no other thread of this process runs a federation."
     while not _TURN.acquire(timeout=0.1):
         if tell:
             tell(Step("waiting"))
@@ -57,7 +57,7 @@ def listening(
     moves: Callable[[Step], bool],  # which steps move the bar
     total: int | None = None,
 ) -> Iterator[Listener | None]:
-    "The listener that was passed, or one that moves a bar, or none."
+    "Yield the listener that was passed, one that moves a progress bar, or None."
     if not isinstance(progress, (bool, np.bool_)):
         if not callable(progress):
             raise ValueError(
@@ -77,32 +77,30 @@ def listening(
 
 # %% ../../nbs/library/federation/04_jobs.ipynb #7f808915
 class Job(Protocol):
-    "What the server of a federation does: it asks the sites over a grid."
+    "What the server of a federation does over a grid."
 
     over: bool  # True once the engine has ended: a server that it left behind must not go on asking
 
     @property
     def learner(self) -> Any:
-        "The template that the app at each site is given."
+        "Template of the learner for the app at each site."
 
     @property
     def queries(self) -> Mapping[str, Query]:
-        "The kinds of message that this job needs beside those of a learner."
+        "Kinds of message that this job needs besides those of a learner."
 
     def main(self, grid: Grid) -> None:
-        "Ask the sites."
+        "Send the questions and keep what comes back."
 
 # %% ../../nbs/library/federation/04_jobs.ipynb #bfe74bed
 def check_engine(engine: str) -> None:
-    "Stop at an engine that is not known."
+    "Raise EngineError for an unknown engine."
     if engine not in ENGINES:
         raise EngineError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
 
 # %% ../../nbs/library/federation/04_jobs.ipynb #7f0347df
 def _run_apps(job: Job, engine: str, sites: list[Site], seed: int) -> None:
-    """The same ServerApp and ClientApp objects, on the engine asked for; an error in the server's job
-    is raised here.
-    """
+    "Run one ServerApp and one ClientApp on an engine; errors of the job are raised here."
     failed: list[BaseException] = []
     server = ServerApp()
     client = client_app(
@@ -142,8 +140,11 @@ def run_job(
     doing: str = "",  # before the bar
     unit: str = " questions",  # after its count
 ) -> _AnyJob:
-    "Run a job on an engine, one at a time in this process, with a bar for its rounds; the job holds what it found."
-    moves = lambda step: not step.site and step.phase != "waiting"  # noqa: E731
+    "Run a job on an engine, one at a time in this process; returns the job with its results."
+
+    def moves(step: Step) -> bool:
+        return not step.site and step.phase != "waiting"
+
     with listening(progress, doing, unit, moves) as tell:
         job = make(tell)
         with one_at_a_time(tell):

@@ -43,11 +43,11 @@ from ..output.renamed import current_path
 
 # %% ../../nbs/library/federation/05_run.ipynb #655af2da
 class _Enough(Exception):
-    "A search has seen enough rounds."
+    "Raised to end a strategy's rounds early."
 
 # %% ../../nbs/library/federation/05_run.ipynb #97a07355
 class TrainingJob:
-    "Training a learner: what the ServerApp does, over any grid."
+    "The server's part of training a learner, over any grid."
 
     queries: Mapping[str, Query] = MappingProxyType({})
 
@@ -75,7 +75,7 @@ class TrainingJob:
         self.over = False  # True once the engine has ended: a server that it left behind must not go on asking
 
     def main(self, grid: Grid) -> None:
-        "All rounds of one run."
+        "Preprocess, tune, train and test."
         names = list(self.federation.sites)
         self.recorder = Recorder(
             grid, names, disclosed_by(self.learner), self.tell, lambda: self.over
@@ -89,7 +89,7 @@ class TrainingJob:
             self.recorder.ask("query.concordance", self.learner.exported(), encoding=self.text)
 
     def _encode(self) -> Encoding:
-        "Means, scales and levels from one round of sums and counts."
+        "Means, scales and levels of all sites' training rows, from one round of sums and counts."
         columns = self.federation.cohort.features
         numbers = tuple(number_columns(self.federation.cohort.X))
         replies = self.recorder.ask("query.summaries", {})
@@ -100,7 +100,7 @@ class TrainingJob:
         return encoding
 
     def ask(self, question: str, state: dict[str, np.ndarray], folds: int = 0) -> Answers:
-        "A learner's question to all sites, outside of training."
+        "Send a learner's question to all sites, outside of training rounds."
         return [
             from_record(m.content["arrays"])
             for m in self.recorder.ask(
@@ -111,9 +111,10 @@ class TrainingJob:
     def drive(
         self, search: FitProtocol, folds: int = 0, strategy: Strategy | None = None
     ) -> dict[str, np.ndarray] | None:
-        """Run a search through its own strategy (then it holds the result), or by one that averages
-        weights; then return the weights. The user's strategy begins each search anew: some remember
-        rounds.
+        """Run a search by its own strategy, or by one that averages weights.
+
+        Returns the averaged weights; a search with its own strategy keeps its result itself. The
+        user's strategy is copied for each search, because some strategies remember earlier rounds.
         """
         chosen = strategy or copy.deepcopy(self.strategy) or search.strategy()
         self.used = type(chosen).__name__
@@ -134,7 +135,7 @@ class TrainingJob:
     def _average(
         self, search: FitProtocol, strategy: Strategy, config: Any
     ) -> dict[str, np.ndarray]:
-        "Train by a strategy that averages weights, until the rounds are over or the search has seen enough."
+        "Train by a strategy that averages weights, until the rounds are used up or the search stops."
         last: dict[str, np.ndarray] = {}
 
         def judged(server_round: int, arrays: ArrayRecord) -> None:
@@ -154,7 +155,7 @@ class TrainingJob:
         return last
 
     def _tune(self) -> None:
-        "Let the learner choose its settings by cross-validation inside the training rows of all sites."
+        "Choose the learner's settings by cross-validation inside the training rows of all sites."
 
         def drive(search: FitProtocol) -> Any:
             return self.drive(search, self.folds, search.strategy())
@@ -166,7 +167,27 @@ class TrainingJob:
 # %% ../../nbs/library/federation/05_run.ipynb #2c1ace66
 @dataclass
 class Run:
-    "A trained learner and the record of how it was trained."
+    """A trained learner and the record of how it was trained.
+
+    `learner` is fitted; `history` has one row per round, site, phase and metric (with seconds and
+    bytes); `disclosed` has one row per kind of value that left a site, with the fewest patients
+    behind one number; `sites` has patients, events, training and test rows per site. Made by
+    `federate`; can be saved, loaded and plotted.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+    >>> loglik = run.history[run.history.metric == "loglik"].groupby("round").value.sum()
+    >>> loglik.round(1).iloc[[0, -1]]
+    round
+    1   -833.7
+    6   -783.9
+    Name: value, dtype: float64
+    >>> run.disclosed.set_index("name").fewest_patients[["gradient", "hessian"]].tolist()
+    [16, 16]
+    """
 
     learner: Any  # the fitted learner
     history: pd.DataFrame  # round, site, phase, metric, value, seconds, bytes_up, bytes_down
@@ -199,7 +220,20 @@ class Run:
         return f"<p>{self!r}</p>{shown.to_html(float_format='{:.3f}'.format) if len(shown) else ''}"
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        "Write the whole record to a folder: all or nothing."
+        """Write the whole record to a folder, all or nothing.
+
+        The folder holds `run.json` and one Parquet file per table. Raises FileExistsError where the
+        folder exists and `overwrite` is not set; a record that is replaced stays whole until the
+        new one is complete.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+        >>> sorted(file.name for file in run.save("my-run").iterdir())
+        ['disclosed.parquet', 'history.parquet', 'run.json', 'sites.parquet']
+        """
         target = Path(folder)
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
@@ -213,7 +247,7 @@ class Run:
         return target
 
     def _write(self, draft: Path) -> None:
-        "All files of the record."
+        "Write all files of the record."
         draft.chmod(0o755)  # readable like any folder; mkdtemp makes it private
         about = {
             k: getattr(self, k)
@@ -238,13 +272,26 @@ class Run:
             frame.to_parquet(draft / f"{name}.parquet")
 
     def _frames(self) -> dict[str, pd.DataFrame]:
-        "The tables of the record."
+        "The tables of the record, by file name."
         tables = {"history": self.history, "disclosed": self.disclosed, "sites": self.sites}
         return tables if self.tuning is None else tables | {"tuning": self.tuning.to_frame()}
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
-        "Read a record back: the same numbers to the last bit."
+        """Read a record back, with the same numbers to the last bit.
+
+        Raises FileNotFoundError where the folder lacks a file of the record, and TypeError where
+        its learner is none of the workbench's.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+        >>> again = gw.Run.load(run.save("kept-run"))
+        >>> bool((again.learner.beta_ == run.learner.beta_).all())
+        True
+        """
         source = Path(folder) if Path(folder).exists() else _aside(Path(folder))
         missing = [
             n
@@ -265,7 +312,18 @@ class Run:
         return cls(learner=_learner(about.pop("learner")), **frames, tuning=tuning, **about)
 
     def plot(self) -> Picture:
-        "Log-likelihood (or loss) of each round and bytes sent by all sites."
+        """Two panels by round: log-likelihood (or loss) of all sites, and kilobytes sent.
+
+        Returns a picture with a matplotlib figure (`figure`) and the same in words (`alt`).
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+        >>> run.plot().alt
+        'The log-likelihood, all sites: -833.7 in round 1, -783.9 in round 6. In all, ...'
+        """
         shown, by_round = _training_curve(self.history)
         sent = self.history.groupby("round").bytes_up.sum() / 1e3
         return Picture(_run_figure(shown, by_round, sent), _run_in_words(shown, by_round, sent))
@@ -279,7 +337,7 @@ SHOWN = {
 
 
 def _training_curve(history: pd.DataFrame) -> tuple[str, pd.Series]:
-    "What the sites reported in training and its value by round: summed over the sites, a loss averaged over them."
+    "The training metric that is shown and its value per round: a sum over sites, or a mean loss."
     training = history[history.phase == "train"]
     shown = next((m for m in ("loglik", "loss") if m in set(training.metric)), "rows")
     by_round = training[training.metric == shown].groupby("round").value
@@ -287,7 +345,7 @@ def _training_curve(history: pd.DataFrame) -> tuple[str, pd.Series]:
 
 # %% ../../nbs/library/federation/05_run.ipynb #22805422
 def _run_figure(shown: str, by_round: pd.Series, sent: pd.Series) -> Any:
-    "Two panels: what the sites reported, and how much they sent (kB), by round."
+    "Two panels by round: the training metric, and kilobytes sent."
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3), layout="constrained")
@@ -302,7 +360,7 @@ def _run_figure(shown: str, by_round: pd.Series, sent: pd.Series) -> Any:
 
 # %% ../../nbs/library/federation/05_run.ipynb #a7eaa7ba
 def _run_in_words(shown: str, by_round: pd.Series, sent: pd.Series) -> str:
-    "The two panels in words."
+    "Text alternative of the figure."
     moved = (
         f"The {SHOWN[shown]}: {by_round.iloc[0]:.4g} in round {by_round.index[0]}, "
         f"{by_round.iloc[-1]:.4g} in round {by_round.index[-1]}. "
@@ -313,7 +371,7 @@ def _run_in_words(shown: str, by_round: pd.Series, sent: pd.Series) -> str:
 
 # %% ../../nbs/library/federation/05_run.ipynb #5fa26912
 def _learner(about: dict[str, Any]) -> Learner:
-    "The fitted learner of a saved run."
+    "Rebuild the fitted learner of a saved run."
     module, name = current_path(about["class"]).split(":")
     cls = getattr(importlib.import_module(module), name)
     if not (isinstance(cls, type) and issubclass(cls, Learner)):
@@ -325,7 +383,7 @@ def _learner(about: dict[str, Any]) -> Learner:
 
 # %% ../../nbs/library/federation/05_run.ipynb #44426ed4
 def _swap(draft: Path, target: Path) -> None:
-    "Put a finished draft in the place of the target."
+    "Replace the target folder by a finished draft; restore the old one on failure."
     old = _aside(target)
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -340,9 +398,7 @@ def _swap(draft: Path, target: Path) -> None:
 
 # %% ../../nbs/library/federation/05_run.ipynb #714d2af5
 def _aside(target: Path) -> Path:
-    """Where the old record stands while the new one takes its place; `load` looks there too, should
-    the machine stop in between.
-    """
+    "Where the old record is kept during a replacement; `load` looks there too after a crash."
     return target.with_name(f".{target.name}-old")
 
 # %% ../../nbs/library/federation/05_run.ipynb #6a8c7628
@@ -361,7 +417,26 @@ def federate(
     # raise `Stopped`
     | Listener = True,
 ) -> Run:
-    "Train a learner over a federation with Flower."
+    """Train a learner over a federation with Flower messages.
+
+    Each round every site answers from its own training rows; the server combines the answers and
+    sends out the next state. Returns a `Run` with the fitted learner and the record of the run.
+    Raises ValueError for arguments that do not fit, EngineError for an engine that cannot run here,
+    SiteError where a site fails, and LearnerError where the model cannot be fitted.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+    >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), rounds=20, progress=False)
+    >>> run.converged, run.rounds
+    (True, 6)
+    >>> run.learner.summary_.hazard_ratio[["age", "npm1"]].round(2)
+    feature
+    age     1.05
+    npm1    0.50
+    Name: hazard_ratio, dtype: float64
+    """
     if not isinstance(learner, Learner):
         raise ValueError(f"learner={learner!r}: expected a learner such as CoxPH()")
     if strategy is not None and not isinstance(strategy, Strategy):
@@ -420,15 +495,16 @@ def federate(
 # %% ../../nbs/library/federation/05_run.ipynb #0e12bc91
 @lru_cache(maxsize=1)
 def _versions() -> tuple[tuple[str, str], ...]:
-    "Of the packages that the numbers depend on; looked up once, for it takes milliseconds."
+    "Versions of the packages that the numbers depend on, looked up once."
     return tuple((name, version(name)) for name in ("flwr", "numpy", "pandas", "scikit-learn"))
 
 # %% ../../nbs/library/federation/05_run.ipynb #b1f0bb15
 def _own(strategy: Strategy | None, federation: Federation) -> Strategy | None:
-    "A copy of the user's strategy that does not ask for an evaluation when there is nothing to test on."
+    "Copy the user's strategy; without test rows the copy asks for no evaluation."
     if strategy is None:
         return None
-    mine: Any = copy.deepcopy(strategy)
+    mine = copy.deepcopy(strategy)
     if not len(federation.test_rows) and hasattr(mine, "fraction_evaluate"):
-        mine.fraction_evaluate, mine.min_evaluate_nodes = 0.0, 0
+        settings: Any = mine
+        settings.fraction_evaluate, settings.min_evaluate_nodes = 0.0, 0
     return mine

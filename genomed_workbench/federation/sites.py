@@ -22,16 +22,42 @@ from ..learners.newton import stratified_folds
 
 # %% ../../nbs/library/federation/01_sites.ipynb #2d661179
 class FederationError(ValueError):
-    "The cohort cannot be divided as asked; the message says why and what to do."
+    """The cohort cannot be divided into hospitals as requested, or the request does not fit it.
+
+    The message says what was found, what was expected and what to do. A ValueError, raised by
+    `Federation.by_site` and `Federation.split` and by what works on a federation: the federated
+    statistics, `validate`, `compare`, `leave_one_site_out`, `learning_curve`.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> cohort = gw.load_cohort("made-up-aml")
+    >>> gw.Federation.by_site(cohort, min_patients=50)
+    Traceback (most recent call last):
+        ...
+    FederationError: 1 site(s) with fewer than min_patients=50 patients: Westhaven (35). Choose ...
+    """
 
 # %% ../../nbs/library/federation/01_sites.ipynb #d08d3fe0
 class FederationWarning(UserWarning):
-    "Something about the hospitals that the user should know."
+    "A warning about how the hospitals were formed, such as small ones that were merged."
 
 # %% ../../nbs/library/federation/01_sites.ipynb #ec6a16be
 @dataclass
 class Site:
-    "One hospital: its patients' rows, divided into training and test."
+    """One hospital of a federation: which rows of the cohort are its training and its test rows.
+
+    `train_rows` and `test_rows` are positions in `cohort`, shapes (n,); `n` counts both and
+    `n_events` the patients with the event (or a 1). A federation makes its sites and holds them by
+    name in `federation.sites`. A site that moves to another process takes only its own rows along.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> site = gw.Federation.by_site(gw.load_cohort("made-up-aml")).sites["Westhaven"]
+    >>> site.n, site.n_events, len(site.train_rows), len(site.test_rows)
+    (35, 21, 28, 7)
+    """
 
     name: str
     cohort: Cohort  # the cohort the rows belong to
@@ -50,7 +76,7 @@ class Site:
     simulated: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
-        "A site that moves to another process takes its own rows along, and nobody else's."
+        "Pickle the site's own rows only."
         rows, k = np.concatenate([self.train_rows, self.test_rows]), len(self.train_rows)
         return self.__dict__ | {
             "cohort": self.cohort.rows(rows),
@@ -60,7 +86,7 @@ class Site:
         }
 
     def table(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-        "Raw features and outcome of some rows."
+        "Raw features (DataFrame) and outcome (array) of some rows."
         if len(rows) and len(rows) == rows[-1] - rows[0] + 1 and (np.diff(rows) == 1).all():
             rows = slice(rows[0], rows[-1] + 1)  # type: ignore[assignment]
         return self.cohort.X.iloc[rows], self.cohort.outcome.target(self.cohort.frame.iloc[rows])
@@ -72,24 +98,25 @@ class Site:
     def block(
         self, learner: Learner, encoding: Encoding, folds: int = 0, part: str = "train"
     ) -> Block:
-        "Encoded rows ready for a learner; kept for the next round, until another encoding or learner is used."
+        "Encoded rows for a learner, cached until another encoding or learner is used."
         if self.kept.get("for") != (encoding, id(learner)):
             self.kept = {"for": (encoding, id(learner)), "learner": learner}
         if (part, folds) not in self.kept:
             self.kept[part, folds] = self.prepare(learner, encoding, folds, part)
-        return self.kept[part, folds]
+        block: Block = self.kept[part, folds]
+        return block
 
     def prepare(
         self, learner: Learner, encoding: Encoding, folds: int = 0, part: str = "train"
     ) -> Block:
-        "Encode the training (or test) rows; with `folds`, deal the site's own rows to folds of like outcome."
+        "Encode the training (or test) rows; with `folds`, also assign each row to a fold."
         X, y = self.table(self.train_rows if part == "train" else self.test_rows)
         return learner.prepare(
             encoding.transform(X), learner.target(y), self.folds(folds) if folds else None
         )
 
     def folds(self, folds: int) -> np.ndarray:
-        "The fold of each training row, 0 .. folds-1: the site's own rows dealt to folds of like outcome."
+        "Fold of each training row, 0 to folds-1, stratified by outcome."
         return stratified_folds(
             time_and_event(self.table(self.train_rows)[1])[1],
             folds,
@@ -98,19 +125,20 @@ class Site:
 
     @property
     def n(self) -> int:
-        "Patients of this site."
+        "Number of patients, training and test."
         return len(self.train_rows) + len(self.test_rows)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #878e4da7
 def time_and_event(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Time and event of an outcome, shapes (n,); for a binary one a 1 is an event at time 0 and a 0 is
-    event-free at time 1.
+    """Time and event of an outcome, shapes (n,).
+
+    For a binary outcome a 1 is an event at time 0 and a 0 is event-free at time 1.
     """
     return (y["time"], y["event"].astype(float)) if y.dtype.names else (1.0 - y, y)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #63f3cfe8
 def events_of(cohort: Cohort) -> np.ndarray:
-    "1 where the event was seen (survival) or the outcome is 1 (binary), shape (n,)."
+    "1.0 where the event was seen (survival) or the outcome is 1 (binary), shape (n,)."
     return time_and_event(cohort.y)[1]
 
 # %% ../../nbs/library/federation/01_sites.ipynb #a1623784
@@ -119,7 +147,10 @@ def draw_test(
     share: float,  # share of test rows
     rng: np.random.Generator,
 ) -> np.ndarray:  # True for test rows, shape (n,)
-    "A systematic sample over patients ordered by outcome: the test rows have the site's mix of events."
+    """Draw test rows by systematic sampling over patients sorted by outcome.
+
+    The test rows have the same share of events as the site.
+    """
     n, k = len(events), int(round(share * len(events)))
     order = np.lexsort([rng.random(n), events])
     test = np.zeros(n, dtype=bool)
@@ -131,7 +162,7 @@ def draw_test(
 def hospital_name(
     place: int,  # from 0
 ) -> str:
-    "What a made-up hospital is called."
+    "Name of a made-up hospital."
     return f"hospital-{place + 1}"
 
 # %% ../../nbs/library/federation/01_sites.ipynb #4b77c664
@@ -147,7 +178,7 @@ TAKEN = (
 
 @dataclass(frozen=True)
 class Federation:
-    "Hospitals that share a cohort's columns, not its rows."
+    "Hospitals of one cohort, each with its own training and test rows."
 
     cohort: Cohort
     members: dict[str, np.ndarray]  # rows of each site
@@ -162,13 +193,13 @@ class Federation:
     sites: dict[str, Site] = field(init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        "Sites are made anew where the federation arrives: theirs are rows of this very cohort."
+        "Pickle everything but the sites, which are rebuilt from the cohort on arrival."
         return {k: v for k, v in self.__dict__.items() if k not in ("sites", "remake")} | {
             "remake": None
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        "Bring back the fields, then the sites."
+        "Restore the fields and rebuild the sites."
         self.__dict__.update(state)
         self.__post_init__()
 
@@ -210,7 +241,7 @@ class Federation:
         object.__setattr__(self, "sites", sites)
 
     def _names_of_their_own(self) -> None:
-        "No hospital is called as the tables call all of them."
+        "Raise FederationError for a hospital named like a label of the result tables."
         if wrong := [name for name in self.members if name in TAKEN]:
             where = f"column {self.cohort.site!r} holds" if self.cohort.site else "there is"
             raise FederationError(
@@ -220,7 +251,7 @@ class Federation:
             )
 
     def _given_test(self) -> np.ndarray:
-        "The test column as booleans."
+        "The test column as a boolean array."
         if self.test not in self.cohort.frame:
             raise FederationError(
                 f"test={self.test!r}: the cohort has no such column; it has "
@@ -235,7 +266,8 @@ class Federation:
             raise FederationError(
                 f"test={self.test!r} is also a feature; leave it out with cohort.without({self.test!r})"
             )
-        return column.to_numpy(dtype=bool)
+        test: np.ndarray = column.to_numpy(dtype=bool)
+        return test
 
     @classmethod
     def by_site(
@@ -247,7 +279,23 @@ class Federation:
         small: str = "error",  # what to do with small sites: "error", "merge" or "keep"
         test: str | None = None,  # or: a boolean column that decides which rows are test rows
     ) -> Self:
-        "Hospitals as the cohort's site column has them."
+        """Divide a cohort by its site column: one hospital for each value.
+
+        At each hospital a share of the patients is kept for testing, with the hospital's mix of
+        events. Raises FederationError without a site column, with fewer than two hospitals, or for
+        a small hospital with `small="error"`; `small="merge"` joins small ones and warns.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.Federation.by_site(gw.load_cohort("made-up-aml"), test_share=0.2).table
+                     n  events  train  test
+        site
+        Eastfield  120      73     96    24
+        Northport  170     118    136    34
+        Southgate   75      61     60    15
+        Westhaven   35      21     28     7
+        """
         if cohort.site is None:
             raise FederationError(
                 f"{cohort.name} has no site column: use Federation.split(cohort, shares=(60, "
@@ -273,7 +321,24 @@ class Federation:
         test: str | None = None,
         repeat: int = 0,
     ) -> Self:
-        "Made-up hospitals: patients of one cohort dealt to sites of chosen sizes, alike or unlike."
+        """Deal the patients of one cohort to hospitals of chosen sizes, alike or unlike.
+
+        `shift` says how the hospitals differ, by keys: `outcome` and `covariate` (a column) with a
+        strength from 0 (alike) to 1 (sorted), `size` (a Dirichlet concentration for uneven sizes,
+        with a number of hospitals as `shares`), `missing` (variables that a hospital does not
+        measure). Raises FederationError for shares or shifts that the cohort cannot give.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> cohort = gw.load_cohort("made-up-aml")
+        >>> gw.Federation.split(cohort, shares=3, shift={"outcome": 0.5}).table.events
+        site
+        hospital-1    130
+        hospital-2     95
+        hospital-3     48
+        Name: events, dtype: int64
+        """
         if shift is not None and not isinstance(shift, Mapping):
             raise FederationError(
                 f"shift={shift!r}: expected a dictionary such as {{'outcome': 0.5}}"
@@ -303,7 +368,20 @@ class Federation:
         return cls(changed, members, 0.0 if test else test_share, test, seed, repeat, notes, remake)
 
     def redraw(self, repeat: int, redraw_sites: bool = False) -> Self:
-        "The same hospitals with other test rows; with `redraw_sites`, hospitals dealt anew (`split` only)."
+        """The same hospitals with another draw of test rows.
+
+        `repeat` is the number of the draw; with the federation's seed it decides the rows. With
+        `redraw_sites=True` the patients of a `split` are dealt to the hospitals anew as well.
+        Raises FederationError where the test rows are given by a column, or where real hospitals
+        would have to be dealt anew.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> federation.test_rows[:4], federation.redraw(1).test_rows[:4]
+        (array([172, 176, 178, 187]), array([174, 176, 177, 179]))
+        """
         if self.test and repeat:
             raise FederationError(
                 "the test rows are given by a column, so they cannot be redrawn; use repeats=1"
@@ -314,23 +392,36 @@ class Federation:
             raise FederationError(
                 "real hospitals cannot be redrawn; redraw_sites is for Federation.split"
             )
-        return self.remake(self.seed, repeat)
+        dealt: Self = self.remake(self.seed, repeat)
+        return dealt
 
     def k_fold(
         self,
         folds: int = 5,
     ) -> list[Self]:  # one a fold, with that fold as test rows
-        "Each site's patients dealt to folds of like outcome: every patient is a test row once."
+        """Deal each site's patients to folds of like outcome: each is a test row once.
+
+        Returns one federation per fold, with that fold as test rows and all other rows for
+        training. Raises FederationError for a number of folds below 2 or above the patients of the
+        smallest site, and where the test rows are given by a column.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> [len(fold.test_rows) for fold in federation.k_fold(4)]
+        [101, 101, 100, 98]
+        """
         if self.test:
             raise FederationError(
                 f"the test rows are given by the column {self.test!r}; folds draw their own: "
                 "make the federation without it"
             )
-        least = min(self.sites.values(), key=lambda s: s.n)
-        if not _is_whole(folds) or not 2 <= folds <= least.n:
+        smallest = min(self.sites.values(), key=lambda s: s.n)
+        if not _is_whole(folds) or not 2 <= folds <= smallest.n:
             raise FederationError(
-                f"folds={folds!r}: expected a whole number from 2 to {least.n}, the patients of "
-                f"the smallest site, {least.name}"
+                f"folds={folds!r}: expected a whole number from 2 to {smallest.n}, the patients of "
+                f"the smallest site, {smallest.name}"
             )
         fold, events, seeds = (
             np.zeros(self.cohort.n, int),
@@ -345,7 +436,19 @@ class Federation:
         self,
         rows: np.ndarray,  # True for test rows, shape (cohort.n,)
     ) -> Self:
-        "The same hospitals with given test rows."
+        """The same hospitals with given test rows; all other rows train.
+
+        `rows` is a boolean array, True for test rows, shape (cohort.n,). Raises FederationError
+        where a site would be left without a training row.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> old = federation.cohort.frame["age"].to_numpy() > 75
+        >>> federation.tested_on(old).table["test"].tolist()
+        [3, 42, 27, 1]
+        """
         return replace(
             self,
             cohort=replace(self.cohort, frame=self.cohort.frame.assign(**{_TESTED: rows})),
@@ -355,7 +458,21 @@ class Federation:
 
     @property
     def table(self) -> pd.DataFrame:
-        "Sites, patients, events, training and test rows."
+        """One row per site: columns n (patients), events, train and test (rows).
+
+        `events` counts patients with the event for a survival outcome and those with a 1 for a
+        binary one. The index is the site's name, in the order of `sites`.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.Federation.split(gw.load_cohort("made-up-aml"), shares=(60, 30, 10)).table
+                      n  events  train  test
+        site
+        hospital-1  240     163    216    24
+        hospital-2  120      82    108    12
+        hospital-3   40      28     36     4
+        """
         rows = [
             {
                 "site": s.name,
@@ -370,12 +487,33 @@ class Federation:
 
     @property
     def train_rows(self) -> np.ndarray:
-        "Training rows of all sites, in site order."
+        """Training rows of all sites, in site order, as positions in the cohort.
+
+        An integer array, shape (n,). Together with `test_rows` it names each patient of a site
+        once.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> len(federation.train_rows), len(federation.test_rows), federation.cohort.n
+        (320, 80, 400)
+        """
         return np.concatenate([s.train_rows for s in self.sites.values()])
 
     @property
     def test_rows(self) -> np.ndarray:
-        "Test rows of all sites, in site order."
+        """Test rows of all sites, in site order, as positions in the cohort.
+
+        An integer array, shape (n,); empty for a federation made with `test_share=0.0`.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> float(federation.cohort.event[federation.test_rows].mean().round(3))
+        0.7
+        """
         return np.concatenate([s.test_rows for s in self.sites.values()])
 
     def __repr__(self) -> str:
@@ -391,7 +529,7 @@ class Federation:
 
 # %% ../../nbs/library/federation/01_sites.ipynb #cc63a80a
 def _is_number(value: Any) -> bool:
-    "A finite number, and not a truth value."
+    "True for a finite number; booleans do not count."
     return (
         isinstance(value, (int, float, np.integer, np.floating))
         and not isinstance(value, bool)
@@ -400,44 +538,46 @@ def _is_number(value: Any) -> bool:
 
 # %% ../../nbs/library/federation/01_sites.ipynb #ba353105
 def _is_whole(value: Any) -> bool:
-    "A whole number, and not a truth value."
+    "True for a whole number; booleans do not count."
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #d2fcc4b0
 def _natural(name: Any) -> tuple[int, float, str]:
-    "Sort key: numbers by value, texts by letter."
+    "Sort key: numbers by value, then texts."
     text = str(name)
     return (0, float(text), "") if text.replace(".", "", 1).isdigit() else (1, 0.0, text)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #bb80bbc9
 def _treat_small(
-    members: dict[str, np.ndarray], least: int, small: str
+    members: dict[str, np.ndarray], min_patients: int, small: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    "Refuse, merge or keep sites with fewer than `least` patients."
+    "Refuse, merge or keep sites with fewer than `min_patients` patients."
     if small not in ("error", "merge", "keep"):
         raise FederationError(f"small={small!r}: expected 'error', 'merge' or 'keep'")
-    few = {k: len(v) for k, v in members.items() if len(v) < least}
+    few = {k: len(v) for k, v in members.items() if len(v) < min_patients}
     said = ", ".join(f"{k} ({n})" for k, n in few.items())
     if not few or small == "keep":
-        return members, ((f"sites with fewer than {least} patients kept: {said}",) if few else ())
+        return members, (
+            (f"sites with fewer than {min_patients} patients kept: {said}",) if few else ()
+        )
     if small == "error":
         raise FederationError(
-            f"{len(few)} site(s) with fewer than min_patients={least} patients: {said}. "
+            f"{len(few)} site(s) with fewer than min_patients={min_patients} patients: {said}. "
             "Choose small='merge' to make one site of them, "
             f"small='keep' to keep them as they are, or a lower min_patients."
         )
-    return _merge(members, few, least)
+    return _merge(members, few, min_patients)
 
 # %% ../../nbs/library/federation/01_sites.ipynb #b10df09c
 def _merge(
-    members: dict[str, np.ndarray], few: dict[str, int], least: int
+    members: dict[str, np.ndarray], few: dict[str, int], min_patients: int
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    "One site of all small ones; it takes the next smallest along until it is large enough."
+    "Merge all small sites into one, with the next smallest ones until it is large enough."
     together, rest = (
         list(few),
         sorted((k for k in members if k not in few), key=lambda k: len(members[k])),
     )
-    while sum(len(members[k]) for k in together) < least and rest:
+    while sum(len(members[k]) for k in together) < min_patients and rest:
         together.append(rest.pop(0))
     if len(together) == 1 and rest:
         together.append(rest.pop(0))
@@ -455,7 +595,7 @@ def _merge(
 def _sizes(
     n: int, shares: Any, concentration: float | None, rng: np.random.Generator
 ) -> np.ndarray:
-    "How many patients each hospital gets: largest remainders, at least two each."
+    "Number of patients of each hospital, by largest remainders, at least two each."
     asked = shares
     if _is_whole(shares):
         if not 2 <= shares <= n // 2:
@@ -482,7 +622,7 @@ def _sizes(
             f"shares={asked!r}: expected at least two positive numbers such as (60, 30, 10), or a number of hospitals"
         )
     exact = w / w.sum() * n
-    sizes = np.floor(exact).astype(int)
+    sizes: np.ndarray = np.floor(exact).astype(int)
     sizes[np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]] += 1
     if concentration is not None:
         sizes = _at_least_two(sizes)
@@ -494,7 +634,7 @@ def _sizes(
 
 # %% ../../nbs/library/federation/01_sites.ipynb #b382e66a
 def _at_least_two(sizes: np.ndarray) -> np.ndarray:
-    "Take from the largest what the smallest lack."
+    "Move patients from the largest to the smallest hospitals until each has two."
     sizes = sizes.copy()
     while sizes.min() < 2 < sizes.max():
         sizes[sizes.argmin()] += 1
@@ -504,11 +644,12 @@ def _at_least_two(sizes: np.ndarray) -> np.ndarray:
 # %% ../../nbs/library/federation/01_sites.ipynb #b1e11df4
 def _ranks(values: np.ndarray) -> np.ndarray:
     "Ranks scaled to 0 .. 1; missing values in the middle."
-    return pd.Series(values).rank(method="average", pct=True).fillna(0.5).to_numpy()
+    ranks: np.ndarray = pd.Series(values).rank(method="average", pct=True).fillna(0.5).to_numpy()
+    return ranks
 
 # %% ../../nbs/library/federation/01_sites.ipynb #c808ef00
 def _position(cohort: Cohort, shift: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
-    "Where each patient stands in the queue that is cut into hospitals."
+    "Sort position of each patient; the sorted patients are cut into hospitals."
     pulls = [] if "outcome" not in shift else [(shift.pop("outcome"), -_severity(cohort))]
     for column, strength in dict(shift.pop("covariate", {})).items():
         if column not in cohort.frame:
@@ -533,11 +674,12 @@ def _position(cohort: Cohort, shift: dict[str, Any], rng: np.random.Generator) -
             raise FederationError(f"shift strength {strength!r}: expected a number from 0 to 1")
     noise = rng.random(cohort.n)
     left = np.prod([1 - s for s, _ in pulls]) if pulls else 1.0
-    return left * noise + sum(s * p for s, p in pulls)
+    position: np.ndarray = left * noise + sum(s * p for s, p in pulls)
+    return position
 
 # %% ../../nbs/library/federation/01_sites.ipynb #f59e647a
 def _severity(cohort: Cohort) -> np.ndarray:
-    "Early events first, late censorings last; for a binary outcome the outcome itself."
+    "Rank patients from early events to late censorings; the outcome itself if binary."
     events = events_of(cohort)
     if cohort.kind == "binary":
         return events
@@ -548,7 +690,7 @@ def _severity(cohort: Cohort) -> np.ndarray:
 def _blank(
     cohort: Cohort, members: dict[str, np.ndarray], missing: Mapping[Any, Sequence[str]]
 ) -> tuple[Cohort, tuple[str, ...]]:
-    "The cohort with the variables that a hospital does not measure set to missing there."
+    "Set variables to missing at the hospitals that do not measure them."
     if not missing:
         return cohort, ()
     frame, notes = cohort.frame.copy(), []

@@ -23,11 +23,11 @@ from nbformat import NotebookNode
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #8d868d36
 class LessonError(ValueError):
-    "A lesson that does not exist, or whose notebook does not follow the format."
+    "A lesson does not exist, or its notebook does not follow the format."
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #cc2f2827
 def lesson_folder() -> Path:
-    "The folder that holds the lessons' source notebooks."
+    "The folder with the source notebooks of the lessons."
     package = Path(str(resources.files("genomed_workbench")))
     for place in (package / "lessons", package.parent / "nbs" / "webinars"):
         if any(place.glob("*.ipynb")):
@@ -47,7 +47,7 @@ TOPICS = ("bring", "federate", "train", "compare", "protect", "share", "trust", 
 
 @dataclass(frozen=True)
 class About:
-    "What a lesson says of itself."
+    "The header of a lesson: title, question, objectives, minutes, series."
 
     title: str
     question: str
@@ -60,12 +60,12 @@ class About:
 
     @property
     def id(self) -> str:
-        "Such as 1.2; the opening lesson, outside the series, is 0."
+        "The id, such as 1.2; 0 for the opening lesson outside the series."
         return f"{self.series}.{self.number}" if self.series else str(self.number)
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #0e11f7c7
 def series_title(series: int) -> str:
-    "A series with its number; what one starts with has none."
+    "Title of a series with its number."
     return f"Series {series}: {SERIES[series]}" if series else SERIES[series]
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #0127c8b3
@@ -73,7 +73,7 @@ def about_of(
     text: str,  # the raw cell
     where: str,  # the notebook, for messages
 ) -> About:
-    "Read and check what a lesson says of itself."
+    "Read and check the header of a lesson (TOML); LessonError if it is not valid."
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -110,7 +110,7 @@ def _solution_lines(
     source: str,  # an exercise cell
     where: str = "this cell",
 ) -> tuple[int, int]:  # line numbers of the two marks, from 0
-    "Where the solution stands in an exercise."
+    "First and last line of the solution in an exercise."
     marks = [
         (i, line.strip())
         for i, line in enumerate(source.splitlines())
@@ -134,7 +134,7 @@ def answer_name(
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #174f72d7
 def _answer(source: str, first: int, last: int, where: str) -> ast.stmt:
-    "The last statement between the marks, or around them, that leaves a name behind."
+    "The last statement in or around the marked solution that binds a name."
     named = [
         s
         for s in ast.parse(source).body
@@ -146,7 +146,7 @@ def _answer(source: str, first: int, last: int, where: str) -> ast.stmt:
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #5dbdea1b
 def _name_of(statement: ast.stmt) -> str:
-    "The name that a statement leaves behind, or nothing."
+    "The name that a statement binds, or an empty string."
     if isinstance(statement, ast.FunctionDef):
         return statement.name
     target = (
@@ -163,7 +163,7 @@ def stub(
     source: str,  # an exercise cell
     where: str = "this cell",
 ) -> str:  # the same cell with the solution taken out
-    "What the trainee gets: everything around the solution, and a blank in its place."
+    "The exercise as trainees get it: the solution replaced by a blank."
     lines = source.splitlines()
     first, last = _solution_lines(source, where)
     indent = lines[first][: len(lines[first]) - len(lines[first].lstrip())]
@@ -172,7 +172,7 @@ def stub(
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #ef4213c3
 def _head(lines: list[str], answer: ast.stmt) -> list[str]:
-    "The name with three dots, or the head of the function with its docstring."
+    "The name with three dots, or the function's head with its docstring."
     if not isinstance(answer, ast.FunctionDef):
         return [f"{_name_of(answer)} = {_BLANK}"]
     body, begin = (
@@ -188,7 +188,7 @@ def _head(lines: list[str], answer: ast.stmt) -> list[str]:
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #4451ef11
 def solution(source: str) -> str:
-    "The solution alone, as code."
+    "The solution of an exercise as code."
     first, last = _solution_lines(source)
     return "\n".join(source.splitlines()[first + 1 : last])
 
@@ -200,7 +200,7 @@ def tags(cell: NotebookNode) -> list[str]:
 # %% ../../nbs/library/teaching/01_lesson.ipynb #bc09e935
 @dataclass(frozen=True)
 class Teach:
-    "What the instructor should know of one section."
+    "The instructor's remarks on one section."
 
     section: str  # its heading
     minutes: int
@@ -210,7 +210,7 @@ class Teach:
 # %% ../../nbs/library/teaching/01_lesson.ipynb #0dade6e8
 @dataclass(frozen=True)
 class Exercise:
-    "An exercise as its source gives it."
+    "An exercise of a lesson's source notebook."
 
     name: str
     source: str  # the whole cell, solution and all
@@ -219,18 +219,18 @@ class Exercise:
 
     @property
     def stub(self) -> str:
-        "What the trainee gets."
+        "The code that trainees get."
         return stub(self.source)
 
     @property
     def solution(self) -> str:
-        "The solution alone."
+        "The code of the solution."
         return solution(self.source)
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #18beffeb
 @dataclass(frozen=True)
 class Lesson:
-    "A lesson as its source notebook gives it."
+    "A lesson and its source notebook."
 
     about: About
     path: Path
@@ -238,16 +238,16 @@ class Lesson:
 
     @property
     def id(self) -> str:
-        "Such as 1.2."
+        "The id, such as 1.2."
         return self.about.id
 
     @property
     def title(self) -> str:
-        "With its number."
+        "The title with the lesson's number."
         return f"{self.id} {self.about.title}" if self.about.series else self.about.title
 
     def sections(self) -> Iterator[tuple[str, NotebookNode]]:
-        "Every cell with the heading (## ...) it stands below."
+        "Every cell with the heading (## ...) above it."
         heading = ""
         for cell in self.notebook.cells:
             if cell.cell_type == "markdown":
@@ -292,7 +292,7 @@ class Lesson:
 
     @property
     def quizzes(self) -> tuple[str, ...]:
-        "The names of its quizzes."
+        "The names of the quizzes."
         return tuple(
             name
             for cell in self.notebook.cells
@@ -330,7 +330,7 @@ def _calls(source: str, methods: tuple[str, ...]) -> list[tuple[str, str]]:
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #15be3e45
 def _teach(section: str, text: str, where: str) -> Teach:
-    "The instructor's remarks of one section."
+    "Read the instructor's remarks on one section (TOML)."
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -352,7 +352,7 @@ def _teach(section: str, text: str, where: str) -> Teach:
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #1a99df0e
 def is_lesson(notebook: NotebookNode) -> bool:
-    "True if a notebook says of itself that it is a lesson."
+    "Whether a notebook begins with the raw cell of a lesson's header."
     return (
         bool(notebook.cells)
         and notebook.cells[0].cell_type == "raw"
@@ -363,7 +363,7 @@ def is_lesson(notebook: NotebookNode) -> bool:
 def read_lesson(
     which: str | Path,  # an id such as 1.1, or the path of a source notebook
 ) -> Lesson:
-    "Read one lesson."
+    "Read one lesson by id or path; LessonError if there is none."
     if isinstance(which, Path) or str(which).endswith(".ipynb"):
         return _read(Path(which))
     known = lessons()
@@ -389,7 +389,7 @@ def _read(path: Path) -> Lesson:
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #20f2aeab
 def lessons() -> dict[str, Lesson]:
-    "All lessons by id, in their order."
+    "All lessons by id, ordered by series and number."
     paths = sorted(
         p for p in lesson_folder().rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
     )
@@ -402,12 +402,12 @@ def lessons() -> dict[str, Lesson]:
 # %% ../../nbs/library/teaching/01_lesson.ipynb #b94ffc21
 @cache
 def _read_once(path: Path, changed: int) -> Lesson | None:
-    "A notebook, if it is a lesson; read again when it has changed."
+    "The lesson in a notebook, or None; cached by the file's time of change."
     return _read(path) if is_lesson(nbformat.read(path, as_version=4)) else None
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #e9005f7c
 def header(lesson: Lesson) -> str:
-    "Title, question, objectives, time and needs as Markdown."
+    "Title, question, objectives, time and requirements as Markdown."
     about, exercises = lesson.about, len(lesson.exercises)
     parts = [
         f"{about.minutes} minutes",
@@ -431,7 +431,7 @@ def header(lesson: Lesson) -> str:
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #ae66d0cb
 def _needs(about: About) -> str:
-    "What one needs, lessons by their titles."
+    "The requirements as text, lessons by their titles."
     titles = (
         {i: one.title for i, one in lessons().items()}
         if any(n[:1].isdigit() for n in about.needs)
@@ -450,7 +450,7 @@ def trainee_copy(
     lesson: Lesson,
     version: str = "",  # of the package, noted in the copy
 ) -> NotebookNode:
-    "The notebook that a trainee works in."
+    "The notebook that trainees work in."
     book = copy.deepcopy(lesson.notebook)
     book.cells = [
         cell for cell in (_for_trainee(lesson, c) for c in book.cells) if cell is not None
@@ -465,10 +465,11 @@ def trainee_copy(
 
 # %% ../../nbs/library/teaching/01_lesson.ipynb #d9b6f1bd
 def _for_trainee(lesson: Lesson, cell: NotebookNode) -> NotebookNode | None:
-    "One cell as the trainee gets it; None where it is left out."
+    "One cell as trainees get it; None if it is left out."
     marks = tags(cell)
     if "lesson" in marks:
-        return nbformat.v4.new_markdown_cell(header(lesson), id=cell.id)
+        title: NotebookNode = nbformat.v4.new_markdown_cell(header(lesson), id=cell.id)
+        return title
     if "teach" in marks or "key" in marks:
         return None
     if cell.cell_type != "code":

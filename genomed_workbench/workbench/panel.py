@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-
 from ..analytics.federation import Federation
 from ..data.cards import card_of
 from ..data.cohort import Cohort
 from ..data.leaks import leak_suspects
 from ..evaluation.compare import Comparison
 from ..evaluation.report import remarks
-from ..federation.engines import Stopped
 from ..federation.run import Run
 from ..output.pictures import ARM_LABELS, as_img
+
+from ..federation.engines import Stopped
 from genomed_workbench.workbench.choices import (
     LEARNERS,
     Choices,
@@ -69,7 +69,7 @@ from genomed_workbench.workbench.words import (
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #0408ff8b
 class _Worker:
-    "One job at a time, in a thread; a job that has not begun gives way to a newer one."
+    "Runs one job at a time in a thread; a waiting job is replaced by a newer one."
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
@@ -77,7 +77,7 @@ class _Worker:
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
-        "Do this next."
+        "Run this job next."
         with self._turn:
             self._next = job
             if self._thread is None:
@@ -97,19 +97,18 @@ class _Worker:
             job()
 
     def wait(self, seconds: float | None = None) -> bool:
-        "Until nothing is left to do; False if it takes longer than that."
+        "Wait until no job is left; False if that takes longer than `seconds`."
         with self._turn:
             return self._turn.wait_for(lambda: self._thread is None, seconds)
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #2451198d
-_EARS = (
-    threading.RLock()
-)  # what is warned of belongs to the whole process, so one panel listens at a time
+# warnings belong to the whole process, so one panel captures them at a time
+_EARS = threading.RLock()
 
 
 @contextmanager
 def _capture_warnings() -> Iterator[list[str]]:
-    "Collect what is warned of inside, each once; what is about the insides of other packages is left out."
+    "Collect the warnings raised in the `with` block, each once; skip deprecations."
     notes: list[str] = []
     with _EARS, warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -128,23 +127,25 @@ def _capture_warnings() -> Iterator[list[str]]:
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #bb4565a1
 def _cohort_facts(cohort: Cohort) -> str:
-    "A cohort in one sentence, with where it comes from."
+    "A cohort's description, Table 1, notes and source as HTML."
     flag = '<span class="gwb-virtual">virtual patients</span>' if cohort.virtual else ""
     source = "; ".join(
         p for p in (cohort.source, f"licence: {cohort.licence}" if cohort.licence else "") if p
     )
+    title = html.escape(cohort.title or cohort.name)
+    facts = html.escape(cohort.describe.split(": ", 1)[-1])
+    table = cohort.table_one().to_html(border=0, classes="gwb-table gwb-one")
     return (
-        "<p "
-        f'class="gwb-facts"><b>{html.escape(cohort.title or cohort.name)}</b>{flag}<br>{html.escape(cohort.describe.split(": ", 1)[-1])}</p>'
-        f"{scrolled(cohort.table_one().to_html(border=0, classes='gwb-table gwb-one'), 'Table 1: the patients in numbers')}"
-        f"{bullets('What was left out, and what to know', cohort.notes)}<details><summary>Where "
-        "these patients come "
-        f"from</summary><p>{html.escape(source)}<br>{html.escape(cohort.citation)}</p></details>"
+        f'<p class="gwb-facts"><b>{title}</b>{flag}<br>{facts}</p>'
+        f"{scrolled(table, 'Table 1: the patients in numbers')}"
+        f"{bullets('What was left out, and what to know', cohort.notes)}"
+        "<details><summary>Where these patients come from</summary>"
+        f"<p>{html.escape(source)}<br>{html.escape(cohort.citation)}</p></details>"
     )
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #3a618693
 def _leaks_html(cohort: Cohort) -> str:
-    "Features that know the outcome suspiciously well, or nothing."
+    "Features that predict the outcome suspiciously well, as HTML; empty if there are none."
     seen = leak_suspects(cohort).query("suspicion in ('strong', 'look closer')")
     return bullets(
         "Too good to be true? Would you know these on the day of prediction?",
@@ -153,7 +154,7 @@ def _leaks_html(cohort: Cohort) -> str:
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #72a1c4c9
 def _comparison_html(c: Comparison, notes: list[str]) -> str:
-    "The answer in words, the picture, and the tables."
+    "A comparison as HTML: the answer in words, the picture, the tables."
     first, *rest = c.in_words()
     picture, arms = c.plot(), c.summary().reset_index()
     arms["arm"] = [
@@ -173,19 +174,19 @@ def _comparison_html(c: Comparison, notes: list[str]) -> str:
         .rename(columns={"isolated": "alone", "mean": "gain"})
         .rename_axis(index=None, columns="hospital")
     )
+    others = "".join(f"<p>{html.escape(s)}</p>" for s in rest)
     return (
-        '<div class="gwb-answer"><p '
-        f'class="gwb-lead">{html.escape(first)}</p>{"".join(f"<p>{html.escape(s)}</p>" for s in rest)}</div>'
-        "<div "
-        f'class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>{frame_table(shown, "Ways of training")}<p '
-        f'class="gwb-where">{html.escape(c.covers)}</p>'
-        "<details><summary>Hospital by "
-        f"hospital</summary>{frame_table(gain, 'What each hospital gains')}</details>{bullets('To know', [*remarks(c), *notes])}"
+        f'<div class="gwb-answer"><p class="gwb-lead">{html.escape(first)}</p>{others}</div>'
+        f'<div class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>'
+        f'{frame_table(shown, "Ways of training")}<p class="gwb-where">{html.escape(c.covers)}</p>'
+        "<details><summary>Hospital by hospital</summary>"
+        f"{frame_table(gain, 'What each hospital gains')}</details>"
+        f"{bullets('To know', [*remarks(c), *notes])}"
     )
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #b4a0b0a0
 def _run_html(run: Run, notes: list[str]) -> str:
-    "One training: how it ended, its picture, its coefficients."
+    "One training as HTML: how it ended, its picture, its coefficients."
     picture, coefficients = (
         run.plot(),
         run.learner.coefficients.dropna(axis=1, how="all").rename_axis(
@@ -201,7 +202,7 @@ def _run_html(run: Run, notes: list[str]) -> str:
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #6525392b
 def _progress_html(watcher: Watcher) -> str:
-    "A bar and a sentence."
+    "A progress bar and a sentence."
     percent, left = round(100 * watcher.share), f", {watcher.left}" if watcher.left else ""
     return (
         '<div class="gwb-progress" role="progressbar" aria-label="Progress of the run" '
@@ -256,7 +257,7 @@ _TASK = ("task", "repeats", "scores")
 
 
 def _guarded(answer: Callable[..., None]) -> Callable[..., None]:
-    "What goes wrong while a control answers is said in the panel, in words."
+    "Show an exception of a control's callback in the panel, in words."
 
     @wraps(answer)
     def safe(self: "Workbench", *args: Any) -> None:
@@ -268,13 +269,157 @@ def _guarded(answer: Callable[..., None]) -> Callable[..., None]:
 
     return safe
 
+# %% ../../nbs/library/workbench/06_panel.ipynb #567047c2
+def _upload_control() -> Any:
+    "The button that uploads a file."
+    return widgets.FileUpload(
+        accept=",".join(TABLES),
+        multiple=False,
+        description="Upload a file",
+        tooltip="CSV, TSV or Parquet; it is kept beside this notebook",
+    )
+
+# %% ../../nbs/library/workbench/06_panel.ipynb #3deff726
+def _upload_hint() -> Any:
+    "A note on the size of an upload."
+    return classed(
+        widgets.HTML(
+            '<p class="gwb-where">CSV, TSV or Parquet, up to 7 MB (the browser sends no '
+            "more at once). Put a larger file beside this notebook and choose it here.</p>"
+        ),
+        "gwb-line",
+    )
+
+# %% ../../nbs/library/workbench/06_panel.ipynb #97190c21
+_TOP = (
+    '<div class="gwb-top"><h2>Genomed Workbench</h2><p>Should our hospitals train '
+    "together, and can we trust the answer? Choose, run, compare. Nothing leaves "
+    "this computer.</p></div>"
+)
+_PLACES = (
+    "patients",
+    "cohort",
+    "hospitals",
+    "sites",
+    "learning",
+    "status",
+    "progress",
+    "live",
+    "result",
+    "stale",
+    "saved",
+    "code",
+)
+
+
+def _make_buttons() -> dict[str, Any]:
+    "The buttons by name."
+    run = widgets.Button(description="Run", tooltip="Do what is chosen above")
+    stop = widgets.Button(description="Stop", tooltip="End the run at once", disabled=True)
+    return {
+        "run": classed(run, "gwb-run"),
+        "stop": classed(stop, "gwb-stop"),
+        "save": widgets.Button(description="Save the report", disabled=True),
+        "code": widgets.Button(description="Show me the code"),
+    }
+
+# %% ../../nbs/library/workbench/06_panel.ipynb #929971f5
+def _cards(
+    panel: "Workbench",
+    missing: str,  # cohorts that cannot be loaded here, as HTML
+) -> list[Any]:
+    "The cards, from patients to code."
+    c, p, b = panel.controls, panel.places, panel.buttons
+    return [
+        card(
+            1,
+            "Patients",
+            "A registered cohort, or a file of your own with one row per patient.",
+            [
+                form(
+                    c["source"],
+                    classed(panel.upload, "gwb-line"),
+                    panel.hint,
+                    *(
+                        classed(c[f], "gwb-line") if f in ("cohort", "file") else c[f]
+                        for f in _PATIENTS[1:]
+                    ),
+                ),
+                p["patients"],
+                widgets.HTML(
+                    f"<details><summary>Other cohorts</summary>{missing}</details>"
+                    if missing
+                    else ""
+                ),
+            ],
+            [p["cohort"]],
+        ),
+        card(
+            2,
+            "Hospitals",
+            "Real ones, or made up from one cohort, alike or unlike.",
+            [form(*(c[f] for f in _HOSPITALS)), p["hospitals"]],
+            [p["sites"]],
+        ),
+        card(
+            3,
+            "Learning",
+            "What is learned, and how the hospitals learn it together.",
+            [form(*(c[f] for f in _LEARNING)), p["learning"]],
+        ),
+        card(
+            4,
+            "Run",
+            "Compare hospitals alone, together and pooled; or train together once.",
+            [
+                form(*(c[f] for f in _TASK)),
+                classed(widgets.HBox([b["run"], b["stop"]]), "gwb-go"),
+                p["status"],
+            ],
+            [p["progress"], p["live"]],
+        ),
+        card(
+            5,
+            "Result",
+            "What was found, with its uncertainty.",
+            [
+                p["stale"],
+                p["result"],
+                classed(widgets.HBox([panel.report_name, b["save"]]), "gwb-go"),
+                p["saved"],
+            ],
+        ),
+        card(
+            6,
+            "Code",
+            "The lines of Python that do exactly what was clicked.",
+            [classed(widgets.HBox([b["code"]]), "gwb-go"), p["code"]],
+        ),
+    ]
+
 # %% ../../nbs/library/workbench/06_panel.ipynb #30234ffb
 class Workbench:
-    "The panel: choose patients, hospitals and a learner; run, watch, stop, compare, save; and see the code."
+    """The panel for notebooks: choose patients, hospitals and a learner; run, watch, stop, compare and save.
+
+    It shows the Python that does the same (`code`). `choices` holds what is selected, `cohort`,
+    `federation`, `run` and `comparison` what came out; None until they exist. Errors are shown in
+    the panel, in words.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> panel = gw.Workbench()
+    >>> panel.wait(60)
+    True
+    >>> print(panel.code)
+    import genomed_workbench as gw
+    ...
+    """
 
     def __init__(
-        self, **chosen: Any
-    ):  # choices to begin with, by name: cohort="made-up-aml", repeats=5, ...
+        self,
+        **chosen: Any,  # initial choices by name: cohort="made-up-aml", repeats=5, ...
+    ):
         unknown = sorted(set(chosen) - set(Choices.__dataclass_fields__))
         if unknown:
             raise ValueError(
@@ -284,16 +429,10 @@ class Workbench:
         self.cohort: Cohort | None = None
         self.federation: Federation | None = None
         self.run: Run | None = None  # of the last result
-        self.comparison: Comparison | None = (
-            None  # of the last result, None where only training was asked for
-        )
-        self.error: BaseException | None = None  # the last one, for whoever wants its traceback
-        self.worker, self._stop, self._lock, self._filling = (
-            _Worker(),
-            threading.Event(),
-            threading.RLock(),
-            False,
-        )
+        self.comparison: Comparison | None = None  # of the last result; None after training only
+        self.error: BaseException | None = None  # the last one, with its traceback
+        self.worker, self._stop = _Worker(), threading.Event()
+        self._lock, self._filling = threading.RLock(), False
         self._opened: dict[Any, tuple[Any, list[str]]] = {}
         self._columns: list[str] = []
         self._kept = ""  # what is said about an uploaded file
@@ -304,64 +443,13 @@ class Workbench:
     # what the panel consists of
 
     def _make(self) -> None:
-        "Controls, places for what is shown, and cards."
-        self.controls = all_controls()
-        self.places = {
-            name: widgets.HTML()
-            for name in (
-                "patients",
-                "cohort",
-                "hospitals",
-                "sites",
-                "learning",
-                "status",
-                "progress",
-                "live",
-                "result",
-                "stale",
-                "saved",
-                "code",
-            )
-        }
-        self.upload = widgets.FileUpload(
-            accept=",".join(TABLES),
-            multiple=False,
-            description="Upload a file",
-            tooltip="CSV, TSV or Parquet; it is kept beside this notebook",
-        )
-        self.hint = classed(
-            widgets.HTML(
-                '<p class="gwb-where">CSV, TSV or Parquet, up to 7 MB (the browser sends no '
-                "more at once). Put a larger file beside this notebook and choose it here.</p>"
-            ),
-            "gwb-line",
-        )
-        self.buttons = {
-            "run": classed(
-                widgets.Button(description="Run", tooltip="Do what is chosen above"), "gwb-run"
-            ),
-            "stop": classed(
-                widgets.Button(description="Stop", tooltip="End the run at once", disabled=True),
-                "gwb-stop",
-            ),
-            "save": widgets.Button(description="Save the report", disabled=True),
-            "code": widgets.Button(description="Show me the code"),
-        }
+        "Create the controls, the places for output, and the cards."
+        self.controls, self.buttons = all_controls(), _make_buttons()
+        self.places = {name: widgets.HTML() for name in _PLACES}
+        self.upload, self.hint = _upload_control(), _upload_hint()
         self.report_name = widgets.Text("report.html", description="Name of the report")
-        self.box = classed(
-            widgets.VBox(
-                [
-                    widgets.HTML(
-                        STYLE
-                        + '<div class="gwb-top"><h2>Genomed Workbench</h2><p>Should our hospitals train '
-                        "together, and can we trust the answer? Choose, run, compare. Nothing leaves "
-                        "this computer.</p></div>"
-                    ),
-                    *self._cards(),
-                ]
-            ),
-            "gwb",
-        )
+        cards = _cards(self, bullets("Not available here", self._missing()))
+        self.box = classed(widgets.VBox([widgets.HTML(STYLE + _TOP), *cards]), "gwb")
         for name, one in self.controls.items():
             one.observe(partial(self._changed, name), "value")
         self.upload.observe(self._uploaded, "value")
@@ -369,85 +457,14 @@ class Workbench:
         for name, button in self.buttons.items():
             button.on_click(answers[name])
 
-    def _cards(self) -> list[Any]:
-        "The steps from patients to code."
-        c, p, b = self.controls, self.places, self.buttons
-        missing = bullets("Not available here", self._missing())
-        return [
-            card(
-                1,
-                "Patients",
-                "A registered cohort, or a file of your own with one row per patient.",
-                [
-                    form(
-                        c["source"],
-                        classed(self.upload, "gwb-line"),
-                        self.hint,
-                        *(
-                            classed(c[f], "gwb-line") if f in ("cohort", "file") else c[f]
-                            for f in _PATIENTS[1:]
-                        ),
-                    ),
-                    p["patients"],
-                    widgets.HTML(
-                        f"<details><summary>Other cohorts</summary>{missing}</details>"
-                        if missing
-                        else ""
-                    ),
-                ],
-                [p["cohort"]],
-            ),
-            card(
-                2,
-                "Hospitals",
-                "Real ones, or made up from one cohort, alike or unlike.",
-                [form(*(c[f] for f in _HOSPITALS)), p["hospitals"]],
-                [p["sites"]],
-            ),
-            card(
-                3,
-                "Learning",
-                "What is learned, and how the hospitals learn it together.",
-                [form(*(c[f] for f in _LEARNING)), p["learning"]],
-            ),
-            card(
-                4,
-                "Run",
-                "Compare hospitals alone, together and pooled; or train together once.",
-                [
-                    form(*(c[f] for f in _TASK)),
-                    classed(widgets.HBox([b["run"], b["stop"]]), "gwb-go"),
-                    p["status"],
-                ],
-                [p["progress"], p["live"]],
-            ),
-            card(
-                5,
-                "Result",
-                "What was found, with its uncertainty.",
-                [
-                    p["stale"],
-                    p["result"],
-                    classed(widgets.HBox([self.report_name, b["save"]]), "gwb-go"),
-                    p["saved"],
-                ],
-            ),
-            card(
-                6,
-                "Code",
-                "The lines of Python that do exactly what was clicked.",
-                [classed(widgets.HBox([b["code"]]), "gwb-go"), p["code"]],
-            ),
-        ]
-
     def _missing(self) -> list[str]:
-        "Cohorts that cannot be loaded here, each with the reason; fills the menu with the others."
+        "Fill the menu of cohorts; return those that cannot be loaded, with the reason."
         ready, missing = loadable()
         fill(self.controls["cohort"], ready, first_cohort(ready))
         return missing
 
     def _begin(self, chosen: dict[str, Any]) -> None:
-        "Set the first choices."
+        "Set the initial choices."
         with self._quietly():
             fill(self.controls["file"], ["", *tables_in(Path.cwd())])
             self.places["result"].value = said(["No result yet. Press Run in step 4."])
@@ -464,7 +481,7 @@ class Workbench:
 
     @property
     def choices(self) -> Choices:
-        "Everything as it is clicked now."
+        "The current choices."
         chosen: dict[str, Any] = {
             name: one.value if one.value is not None else "" for name, one in self.controls.items()
         }
@@ -472,12 +489,12 @@ class Workbench:
 
     @property
     def code(self) -> str:
-        "The Python that does what is clicked now."
+        "The Python source of the current choices."
         return self.choices.code()
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
-        "Set controls without answering to each."
+        "Set controls without running their callbacks."
         with self._lock:
             before, self._filling = self._filling, True
             try:
@@ -487,7 +504,7 @@ class Workbench:
 
     @_guarded
     def _changed(self, name: str, change: Any) -> None:
-        "A control was moved."
+        "Callback of a control."
         if self._filling:
             return
         with self._quietly():
@@ -504,7 +521,7 @@ class Workbench:
         self.refresh()
 
     def _new_patients(self) -> None:
-        "Other patients: other outcomes, columns, scores, and perhaps no hospitals."
+        "Reset outcomes, columns, scores and hospitals after a change of cohort or file."
         c = self.controls
         self._columns, self._kept = [], ""
         for name in ("features", "blank_columns"):
@@ -524,7 +541,7 @@ class Workbench:
         self._suit()
 
     def _new_file(self, name: str) -> None:
-        "Menus from the header of a file, with a guess which column is which."
+        "Fill the menus from the header of a file, with guessed roles of the columns."
         self._columns = header_of(Path(name))
         guess = guessed(self._columns)
         for field in ("time", "event", "answer", "site", "id"):
@@ -536,7 +553,7 @@ class Workbench:
         self._offer_features()
 
     def _offer_features(self) -> None:
-        "Every column of the file that is not spoken for."
+        "Offer every column of the file that has no other role as a feature."
         if self.controls["source"].value != "file":
             return
         c = self.choices
@@ -544,19 +561,19 @@ class Workbench:
         self._offer([n for n in self._columns if n not in taken])
 
     def _offer(self, features: list[str]) -> None:
-        "Features in every menu that lists them."
+        "Offer these features in every menu that lists features."
         for name in ("features", "blank_columns"):
             fill(self.controls[name], features)
         fill(self.controls["shift_column"], [("nothing", ""), *features])
 
     def _suit(self) -> None:
-        "The learner that suits the outcome."
+        "Select the learner that suits the outcome."
         kind = self.choices.outcome_kind
         self.controls["model"].value = next(m for m, learns in LEARNERS.items() if learns == kind)
 
     @_guarded
     def _uploaded(self, change: Any) -> None:
-        "A file came: keep it beside the notebook and choose it."
+        "Save an uploaded file beside the notebook and select it."
         if not self.upload.value:
             return
         file = self.upload.value[0]
@@ -580,7 +597,7 @@ class Workbench:
     # what follows from the choices
 
     def refresh(self) -> None:
-        "Show what is in play, what is wrong, and the code; then look at the patients in the background."
+        "Update controls, messages and code, then prepare the cohort in the background."
         c, play = self.choices, in_play(self.choices)
         for name, one in self.controls.items():
             one.layout.display = (
@@ -614,16 +631,16 @@ class Workbench:
         self.worker.submit(self._prepare)
 
     def _say(self, place: str, sentences: list[str], kind: str = "note") -> None:
-        "Put a message in its place."
+        "Show a message in its place."
         self.places[place].value = said(sentences, kind)
 
     def fail(self, error: BaseException, place: str) -> None:
-        "Say what went wrong, where it belongs."
+        "Show an error in words, in the place it belongs to."
         self.error = error
         self._say(place, in_words(error), "warning" if isinstance(error, Stopped) else "error")
 
     def _prepare(self) -> None:
-        "Open the patients and make the hospitals, as far as the choices go."
+        "Open the cohort and make the federation, as far as the choices allow."
         c = self.choices
         problems, place = c.problems(), "patients"
         try:
@@ -639,7 +656,7 @@ class Workbench:
             self.fail(e, place)
 
     def _forget(self, *places: str) -> None:
-        "Take back what no longer holds."
+        "Clear output that no longer applies."
         for place in places:
             self.places[place].value = ""
         if "cohort" in places:
@@ -647,7 +664,7 @@ class Workbench:
         self.federation = None
 
     def _kept_call(self, key: Any, call: Any, known: dict[str, Any]) -> tuple[Any, list[str]]:
-        "What a call gives, and what it warned of; done once for the same choices."
+        "Result and warnings of a call, cached by the choices."
         if key not in self._opened:
             if len(self._opened) > 8:
                 self._opened.clear()
@@ -657,14 +674,15 @@ class Workbench:
         return self._opened[key]
 
     def _key(self, c: Choices) -> tuple[str, int]:
-        "The choice of patients; a file that was changed counts as another one."
+        "Cache key of the cohort; includes the time of change of a file."
         return str(cohort_call(c)), Path(c.file).stat().st_mtime_ns if c.source == "file" else 0
 
     def _open(self, c: Choices) -> Cohort:
-        "The cohort; shown with its Table 1 and its notes."
+        "Open the cohort and show its Table 1 and notes."
         key = self._key(c)
         if key not in self._opened:
             self._say("patients", [f"Reading {c.cohort if c.source == 'cohort' else c.file} ..."])
+        cohort: Cohort
         cohort, notes = self._kept_call(key, cohort_call(c), {})
         if c.source == "cohort" and not c.features:
             with self._quietly():
@@ -686,8 +704,9 @@ class Workbench:
         return cohort
 
     def _divide(self, c: Choices) -> Federation:
-        "The hospitals; shown with their sizes."
+        "Make the federation and show the sizes of the hospitals."
         key = (*self._key(c), str(federation_call(c)))
+        federation: Federation
         federation, notes = self._kept_call(key, federation_call(c), {"cohort": self.cohort})
         self.places["sites"].value = hospitals_table(federation.table)
         self._say(
@@ -704,7 +723,7 @@ class Workbench:
     # run and stop
 
     def _start(self, _: Any = None) -> None:
-        "Begin what is chosen; a second press while it runs is not heard."
+        "Start a run; ignored while one is running."
         if self.buttons["run"].disabled:
             return
         problems = self.choices.problems()
@@ -725,14 +744,14 @@ class Workbench:
         self.worker.submit(partial(self._work, self.choices))
 
     def _end(self, _: Any = None) -> None:
-        "Ask the work to end."
+        "Ask the run to stop."
         if self.buttons["stop"].disabled:
             return
         self._stop.set()
         self._say("status", ["Stopping ..."])
 
     def _work(self, c: Choices) -> None:
-        "Carry out the calls; what comes out is all or nothing."
+        "Run the calls; the result is shown only if all of them succeed."
         start, watcher = (
             time.monotonic(),
             Watcher(
@@ -765,7 +784,7 @@ class Workbench:
             self._busy(False)
 
     def _carry_out(self, c: Choices, watcher: Watcher) -> dict[str, Any]:
-        "Each call in order; patients and hospitals may be known already."
+        "Run the calls in order, starting from the prepared cohort and federation."
         self._prepare()
         if self.federation is None:
             raise self.error or ValueError("There are no hospitals to train.")
@@ -779,7 +798,7 @@ class Workbench:
         return known
 
     def _watch(self, watcher: Watcher) -> None:
-        "Show how far things are."
+        "Show the progress."
         self.places["progress"].value, self.places["live"].value = (
             _progress_html(watcher),
             watcher.picture(),
@@ -805,7 +824,7 @@ class Workbench:
         )
 
     def _busy(self, busy: bool) -> None:
-        "While something runs, only Stop answers."
+        "Disable every control but Stop during a run."
         for one in (*self.controls.values(), self.upload, self.buttons["run"]):
             one.disabled = busy
         self.buttons["stop"].disabled = not busy
@@ -819,7 +838,7 @@ class Workbench:
         self.worker.submit(self._write)
 
     def _write(self) -> None:
-        "All or nothing, and never over another file."
+        "Write the result atomically to a new file beside the notebook."
         try:
             ending = ".html" if self.comparison else ""
             wanted = Path(self.report_name.value.strip()).name.removesuffix(ending) or "report"
@@ -849,14 +868,15 @@ class Workbench:
         )
 
     def wait(self, seconds: float | None = None) -> bool:
-        "Until nothing runs any more; False if that takes longer. For scripts and tests."
+        "Wait until nothing runs; False if it takes longer. For scripts and tests."
         return self.worker.wait(seconds)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        "The widget; and for pages without a kernel, what it is."
+        "The widget, and a static description for pages without a kernel."
         bundle = self.box._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self), "text/html": _STATIC}
 
     def __repr__(self) -> str:
-        return f"Workbench({self.choices.cohort if self.choices.source == 'cohort' else self.choices.file or 'no file yet'})"
+        c = self.choices
+        return f"Workbench({c.cohort if c.source == 'cohort' else c.file or 'no file yet'})"
