@@ -14,7 +14,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 _PUBLIC = {
-    "clinic.faults": ("ClinicError",),
+    "clinic.problems": ("ClinicError",),
     "clinic.dictionary": ("dictionary",),
     "clinic.karyotype": ("read_karyotype", "karyotypes"),
     "data.outcome": ("Survival", "Binary"),

@@ -1,7 +1,9 @@
-"""Made-up exports of hospitals: virtual patients under headings, units, words and habits of several countries, with the mapping that is right.
+"""Made-up exports of hospitals: virtual patients under the headings, units, words and habits of several
+countries, with the mapping that is right.
 
-Each line of an export is `heading | meaning | how`. The meaning is a variable of the dictionary, `id`, `site`, or one of the words in `OTHER`
-for columns that no mapping should read. How: `*0.1` a factor, `.0` decimals, `a/b` words for yes and no, `x=y` words of a level.
+Each line of an export is `heading | meaning | how`. The meaning is a variable of the dictionary, `id`, `site`,
+or one of the words in `OTHER` for columns that no mapping should read. How: `*0.1` a factor, `.0` decimals, `a/b`
+words for yes and no, `x=y` words of a level.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""From a hospital's table to the dictionary's: what is read, what is converted, what is refused, and nothing guessed."""
+"""From a hospital's table to the dictionary's: what is read, converted and refused; nothing is guessed."""
 
 import random
 import string
@@ -20,7 +20,7 @@ from genomed_workbench.clinic.canonical import (
     read_column,
 )
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary, key
-from genomed_workbench.clinic.faults import ClinicError, Fault
+from genomed_workbench.clinic.problems import ClinicError, Problem
 
 MDS = dictionary("mds")
 
@@ -32,7 +32,7 @@ def one(name: str, *cells, disease: str = "mds", **options) -> list:
     )
 
 
-def faults(name: str, *cells, disease: str = "mds", **options) -> tuple[Fault, ...]:
+def faults(name: str, *cells, disease: str = "mds", **options) -> tuple[Problem, ...]:
     return canonical(pd.DataFrame({name: list(cells)}), disease, strict=False, **options).faults
 
 
@@ -126,7 +126,10 @@ def test_a_unit_behind_a_number_must_be_the_right_one():
 def test_a_limit_is_not_a_value():
     (limit,) = faults("BM_BLAST", "<5", "3")
     assert (
-        limit == Fault(0, "BM_BLAST", "<5", limit.expected, "marrow_blasts")
+        limit
+        == Problem(
+            row=0, column="BM_BLAST", value="<5", expected=limit.expected, variable="marrow_blasts"
+        )
         and "say which number should stand for it" in limit.expected
     )
 

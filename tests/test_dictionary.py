@@ -1,4 +1,6 @@
-"""The dictionaries: complete, in agreement with themselves, refused when broken, and known under the names that hospitals and programs use."""
+"""The dictionaries: complete, in agreement with themselves, refused when broken, and known under the names
+that hospitals and programs use.
+"""
 
 import csv
 import html
@@ -22,23 +24,34 @@ from genomed_workbench.clinic.dictionary import (
     key,
     read_dictionary,
 )
-from genomed_workbench.clinic.faults import ClinicError, Fault
+from genomed_workbench.clinic.problems import ClinicError, Problem
 
 FOLDER = files("genomed_workbench.clinic") / "dictionaries"
 SHARED = (FOLDER / "shared.toml").read_text(encoding="utf-8")
 TEXT = {disease: (FOLDER / f"{disease}.toml").read_text(encoding="utf-8") for disease in DISEASES}
 NAMES = {
-    "mds": """age sex mds_type who_class hemoglobin platelets neutrophils white_cells monocytes blood_blasts marrow_blasts ring_sideroblasts marrow_fibrosis ldh ferritin karyotype cytogenetic_risk
+    "mds": """age sex mds_type who_class hemoglobin platelets neutrophils white_cells monocytes blood_blasts
+        marrow_blasts ring_sideroblasts marrow_fibrosis ldh ferritin karyotype cytogenetic_risk
         del5q minus7 del7q del7_7q del17_17p plus8 plus19 iso17q del20q minusY del11q del12p inv3 complex monosomal
-        ASXL1 BCOR BCORL1 CBL CEBPA CUX1 DDX41 DNMT3A ETNK1 ETV6 EZH2 FLT3 FLT3_ITD FLT3_TKD GATA2 GNB1 IDH1 IDH2 JAK2 KRAS MLL_PTD NF1 NPM1 NRAS PHF6 PPM1D PRPF8 PTPN11 RUNX1 SETBP1 SF3B1 SRSF2 STAG2 TET2 TP53 U2AF1
-        WT1 ZRSR2 TP53_mutations TP53_max_vaf TP53_loh TP53multi ipss_r_score ipss_m_score diagnosis_date last_contact_date death_date os_years death lfs_years leukemia_or_death aml_years aml""",
-    "aml": """age sex aml_type hemoglobin platelets white_cells ldh marrow_blasts blood_blasts ecog karyotype t_8_21 inv16 t_15_17 t_9_11 t_v_11 t_6_9 t_9_22 t_8_16 inv3 minus5_5q minus7 abn17p plus8 complex monosomal
-        NPM1 DNMT3A FLT3_ITD FLT3_TKD NRAS KRAS CEBPA CEBPA_bi CEBPA_bzip TET2 IDH1 IDH2 RUNX1 PTPN11 TP53 SRSF2 MLL_PTD WT1 ASXL1 STAG2 KIT RAD21 EZH2 PHF6 SF3B1 U2AF1 ZRSR2 BCOR GATA2 NF1 CBL
+        ASXL1 BCOR BCORL1 CBL CEBPA CUX1 DDX41 DNMT3A ETNK1 ETV6 EZH2 FLT3 FLT3_ITD FLT3_TKD GATA2 GNB1 IDH1 IDH2
+        JAK2 KRAS MLL_PTD NF1 NPM1 NRAS PHF6 PPM1D PRPF8 PTPN11 RUNX1 SETBP1 SF3B1 SRSF2 STAG2 TET2 TP53 U2AF1
+        WT1 ZRSR2 TP53_mutations TP53_max_vaf TP53_loh TP53multi ipss_r_score ipss_m_score diagnosis_date
+        last_contact_date death_date os_years death lfs_years leukemia_or_death aml_years aml""",
+    "aml": """age sex aml_type hemoglobin platelets white_cells ldh marrow_blasts blood_blasts ecog karyotype
+        t_8_21 inv16 t_15_17 t_9_11 t_v_11 t_6_9 t_9_22 t_8_16 inv3 minus5_5q minus7 abn17p plus8 complex monosomal
+        NPM1 DNMT3A FLT3_ITD FLT3_TKD NRAS KRAS CEBPA CEBPA_bi CEBPA_bzip TET2 IDH1 IDH2 RUNX1 PTPN11 TP53 SRSF2
+        MLL_PTD WT1 ASXL1 STAG2 KIT RAD21 EZH2 PHF6 SF3B1 U2AF1 ZRSR2 BCOR GATA2 NF1 CBL
         TP53_max_vaf complete_remission diagnosis_date last_contact_date death_date os_years death""",
-    "mm": """age sex hemoglobin calcium creatinine beta2_microglobulin albumin ldh ldh_high ecog marrow_plasma_cells bone_lesions isotype t_11_14 t_4_14 t_14_16 t_6_14 t_14_20 hyperdiploid gain_1q del1p del17p
-        KRAS NRAS DIS3 TENT5C BRAF TP53 iss r_iss r2_iss diagnosis_date last_contact_date death_date os_years death pfs_years progression_or_death""",
-    "scd": """age sex diagnosis alpha_deletions hydroxyurea transfusion hemoglobin fetal_hemoglobin white_cells platelets reticulocytes ldh bilirubin systolic_pressure oxygen_saturation tricuspid_velocity creatinine ferritin
-        voe_2y acute_chest_syndrome stroke silent_infarct avascular_necrosis priapism diagnosis_date last_contact_date death_date os_years death""",
+    "mm": """age sex hemoglobin calcium creatinine beta2_microglobulin albumin ldh ldh_high ecog
+        marrow_plasma_cells bone_lesions isotype t_11_14 t_4_14 t_14_16 t_6_14 t_14_20 hyperdiploid gain_1q del1p
+        del17p
+        KRAS NRAS DIS3 TENT5C BRAF TP53 iss r_iss r2_iss diagnosis_date last_contact_date death_date os_years death
+        pfs_years progression_or_death""",
+    "scd": """age sex diagnosis alpha_deletions hydroxyurea transfusion hemoglobin fetal_hemoglobin white_cells
+        platelets reticulocytes ldh bilirubin systolic_pressure oxygen_saturation tricuspid_velocity creatinine
+        ferritin
+        voe_2y acute_chest_syndrome stroke silent_infarct avascular_necrosis priapism diagnosis_date
+        last_contact_date death_date os_years death""",
 }
 UNITS = {
     "age": "years",
@@ -366,8 +379,10 @@ def test_dictionaries_travel_between_processes():
         and again["hemoglobin"] == mds["hemoglobin"]
         and hash(again["hemoglobin"]) == hash(mds["hemoglobin"])
     )
-    error = pickle.loads(pickle.dumps(ClinicError([Fault("a", "HB", 97, "less")])))
-    assert error.faults == [Fault("a", "HB", 97, "less")]
+    error = pickle.loads(
+        pickle.dumps(ClinicError([Problem(row="a", column="HB", value=97, expected="less")]))
+    )
+    assert error.faults == [Problem(row="a", column="HB", value=97, expected="less")]
 
 
 # broken copies
@@ -661,7 +676,7 @@ def test_no_lines_are_shared_in_vain():
 
 
 def test_faults_speak():
-    fault = Fault("P-17", "HB", 97.0, "less", "hemoglobin")
+    fault = Problem(row="P-17", column="HB", value=97.0, expected="less", variable="hemoglobin")
     assert str(fault) == "patient P-17, column 'HB' (hemoglobin): found 97.0; expected less."
     many = ClinicError([fault] * 45)
     assert (

@@ -1,4 +1,6 @@
-"""ELN 2022 against a decision table written from the paper, one row a combination of lesions (tests/oracles/eln_2022.csv)."""
+"""ELN 2022 against a decision table written from the paper, one row for each combination of lesions
+(tests/oracles/eln_2022.csv).
+"""
 
 from itertools import product
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""FHIR bundles: what is written comes back to the last bit, what is written is FHIR R4 to others too, and what others write is understood or refused.
+"""FHIR bundles: what is written comes back to the last bit, what is written is FHIR R4 to others too, and what
+others write is understood or refused.
 
-Oracles: the frame that went in; the published R4 models of `fhir.resources`, applied to the whole bundle; bundles written by hand below.
+Oracles: the frame that went in; the published R4 models of `fhir.resources`, applied to the whole bundle;
+bundles written by hand below.
 """
 
 import json

@@ -1,6 +1,8 @@
-"""IPSS-M against the answers of the authors' R package on made-up patients, and against the released scores of the study.
+"""IPSS-M against the answers of the authors' R package on made-up patients, and against the released scores of
+the study.
 
-Neither oracle shares a line with our code: the first is the package's own output (tests/oracles/ipssm), the second was published.
+Neither oracle shares a line with our code: the first is the package's own output (tests/oracles/ipssm), the
+second was published.
 """
 
 import time

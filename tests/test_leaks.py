@@ -1,4 +1,6 @@
-"""Each feature alone: held against lifelines and scikit-learn, against leaks in many dresses, and against honest features that must stay clear."""
+"""Each feature alone: against lifelines and scikit-learn, against leaks of many kinds, and against honest
+features that must stay clear.
+"""
 
 import warnings
 

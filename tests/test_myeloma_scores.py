@@ -1,4 +1,6 @@
-"""ISS, R-ISS and R2-ISS against decision tables written from the papers (tests/oracles/iss.csv, r_iss.csv, r2_iss_points.csv, r2_iss_stages.csv)."""
+"""ISS, R-ISS and R2-ISS against decision tables written from the papers (tests/oracles/iss.csv, r_iss.csv,
+r2_iss_points.csv, r2_iss_stages.csv).
+"""
 
 from fractions import Fraction
 from itertools import product

@@ -1,6 +1,8 @@
-"""Scores of a cohort, a frame or a file, their explanation, the command `genomed score`, and scores as an arm of a comparison.
+"""Scores of a cohort, a frame or a file, their explanation, the command `genomed score`, and scores as an arm of
+a comparison.
 
-What a score must be comes from the R package's answers (tests/oracles/ipssm), from published tables written out here, or from arithmetic done by hand.
+What a score must be comes from the R package's answers (tests/oracles/ipssm), from published tables written out
+here, or from arithmetic done by hand.
 """
 
 import io
@@ -75,7 +77,8 @@ def ward(tmp_path) -> Path:
     path = tmp_path / "ward 7.csv"
     path.write_text(
         "Patient "
-        'ID;Hb;PLT;BM_BLAST;ANC;CYTO_IPSSR;Remark\n007;9,5;80;2;0,79;Int;"two\nlines"\n0042;8;49,9;10,5;0,8;Very-Poor;\n\nA-1;;100;4,9;2;Good;\n1e5;10;100;0;1;Very '
+        'ID;Hb;PLT;BM_BLAST;ANC;CYTO_IPSSR;Remark\n007;9,5;80;2;0,79;Int;"two\nlines"\n'
+        "0042;8;49,9;10,5;0,8;Very-Poor;\n\nA-1;;100;4,9;2;Good;\n1e5;10;100;0;1;Very "
         "Good;x\n",
         encoding="utf-8-sig",
     )
@@ -231,8 +234,9 @@ def test_the_folder_of_a_cbioportal_study(tmp_path):
     )
     header = "Hugo_Symbol\tTumor_Sample_Barcode\tVariant_Classification\tHGVSp_Short\tt_alt_count\tt_ref_count\n"
     (tmp_path / "data_mutations.txt").write_text(
-        header
-        + "TP53\tS1\tMissense_Mutation\tp.R175H\t40\t60\nTP53\tS1\tNonsense_Mutation\tp.R213*\t30\t70\nNRAS\tS2\tMissense_Mutation\tp.G12D\t20\t80\n"
+        header + "TP53\tS1\tMissense_Mutation\tp.R175H\t40\t60\n"
+        "TP53\tS1\tNonsense_Mutation\tp.R213*\t30\t70\n"
+        "NRAS\tS2\tMissense_Mutation\tp.G12D\t20\t80\n"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gw.CohortWarning)

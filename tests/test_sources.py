@@ -241,7 +241,10 @@ def study(folder, panel=None, panels=None, listed=None, mutations=None):
         *(f"P{n}\tS{n}\t{8 + n / 2}" for n in range(1, 7)),
         "P1\tS1b\t4.5",
     ]
-    head = "Hugo_Symbol\tTumor_Sample_Barcode\tVariant_Classification\tHGVSp_Short\tt_alt_count\tt_ref_count\tMutation_Status"
+    head = (
+        "Hugo_Symbol\tTumor_Sample_Barcode\tVariant_Classification\tHGVSp_Short\tt_alt_count"
+        "\tt_ref_count\tMutation_Status"
+    )
     rows = mutations or [
         "TP53\tS1\tMissense_Mutation\tp.R175H\t40\t60\tSOMATIC",
         "TP53\tS1\tNonsense_Mutation\tp.R213*\t10\t90\tSOMATIC",
@@ -364,7 +367,8 @@ def redcap(folder):
     )
     data = (
         "record_id,redcap_event_name,name,sx,age,hbx,mut___1,mut___2,mut___3,lab_complete,died,risk\n"
-        "1,first,Ada,1,71,98,1,0,0,2,0,0\n1,later,,,,,,,,,1,\n2,first,Bob,2,95,105,0,0,0,2,0,4\n3,first,Cy,9,60,,0,0,0,0,1,2\n"
+        "1,first,Ada,1,71,98,1,0,0,2,0,0\n1,later,,,,,,,,,1,\n"
+        "2,first,Bob,2,95,105,0,0,0,2,0,4\n3,first,Cy,9,60,,0,0,0,0,1,2\n"
     )
     (folder / "data.csv").write_text(data)
     (folder / "X_DataDictionary_2024.csv").write_text(book)

@@ -1,6 +1,8 @@
-"""Units of a laboratory: conversions against pint and against molar masses from chemistry, spellings, and numbers that fit only in another unit.
+"""Units of a laboratory: conversions against pint and against molar masses from chemistry, spellings, and
+numbers that fit only in another unit.
 
-Sources of the molar factors: hemoglobin (by its single chain) and ferritin from PMC3934467, table 1; creatinine 88.4, bilirubin 17.1 and calcium 0.2495
+Sources of the molar factors: hemoglobin (by its single chain) and ferritin from PMC3934467, table 1; creatinine
+88.4, bilirubin 17.1 and calcium 0.2495
 from the tables of conversion that journals print; beta-2-microglobulin 11.8 kDa from the makers of tests.
 """
 
@@ -11,7 +13,7 @@ import pytest
 from conftest import study_folder
 
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
-from genomed_workbench.clinic.faults import ClinicError
+from genomed_workbench.clinic.problems import ClinicError
 from genomed_workbench.clinic.units import (
     MOLAR_MASS,
     UNITS,

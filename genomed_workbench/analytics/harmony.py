@@ -19,18 +19,6 @@ import numpy as np
 import pandas as pd
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid
-from ..data.cohort import Cohort
-from ..federation.jobs import check_engine, run_job
-from ..learners.cox import CoxPH
-from ..learners.newton import from_record
-from ..output.pictures import Picture
-from genomed_workbench.statistics.stability import (
-    all_in_one,
-    by_chance,
-    g_test_and_psi,
-    in_bins,
-    tail,
-)
 from scipy.special import gammaln
 from scipy.stats import chi2, false_discovery_control, fisher_exact
 
@@ -55,10 +43,22 @@ from genomed_workbench.analytics.counts import (
 )
 from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary
 from ..clinic.units import factor, unit_of, units_of
+from ..data.cohort import Cohort
 from ..federation.app import DECLARED, Query, QueryResult
 from ..federation.engines import Listener, Recorder
+from ..federation.jobs import check_engine, run_job
 from ..federation.sites import Federation, Site
+from ..learners.cox import CoxPH
+from ..learners.newton import from_record
+from ..output.pictures import Picture
 from ..protection.release import DisclosureError, Released, check_min_cell
+from genomed_workbench.statistics.stability import (
+    all_in_one,
+    by_chance,
+    g_test_and_psi,
+    in_bins,
+    tail,
+)
 
 # %% ../../nbs/library/analytics/03_harmony.ipynb #5504ea65
 def _shared_rows(

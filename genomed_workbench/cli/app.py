@@ -108,10 +108,9 @@ def _spelled(value: str) -> str:
 # %% ../../nbs/library/cli/07_app.ipynb #0041206a
 def _in_words(error: Exception) -> tuple[str, int]:
     "Error message and exit status for an exception."
-    from genomed_workbench.learners.learner import LearnerError
-
     from genomed_workbench.cli.job import OptionError
     from genomed_workbench.federation.engines import EngineError, SiteError
+    from genomed_workbench.learners.learner import LearnerError
 
     if isinstance(error, SiteError):
         return f"site {error.site!r} failed: {error.error}", 2 if error.error.startswith(

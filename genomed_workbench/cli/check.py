@@ -9,7 +9,6 @@ __all__ = ['run_check', 'in_lines']
 from pathlib import Path
 
 from ..readiness.check import Readiness, check_readiness
-
 from ..readiness.findings import SEVERITIES
 
 # %% ../../nbs/library/cli/05_check.ipynb #0be3fdeb
@@ -65,7 +64,7 @@ def in_lines(found: Readiness) -> list[str]:
         "",
     ]
     lines += [
-        f"{SEVERITIES[one.severity]}: {one.title} ({one.where}): {one.what}"
+        f"{SEVERITIES[one.severity]}: {one.title} ({one.place}): {one.what}"
         for one in grave[:_SHOWN]
     ]
     if len(grave) > _SHOWN:

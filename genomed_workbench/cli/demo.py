@@ -9,11 +9,11 @@ __all__ = ['demo']
 from typing import Any
 
 import pandas as pd
-from ..data.cohort import Cohort
-from ..learners.cox import CoxPH
 
 from .job import Result, make_federation, train_and_compare
+from ..data.cohort import Cohort
 from ..data.outcome import Survival
+from ..learners.cox import CoxPH
 from ..named_cohorts.registry import cohorts, load_cohort
 
 # %% ../../nbs/library/cli/02_demo.ipynb #5563f6b0

@@ -9,10 +9,9 @@ __all__ = ['run_experiment', 'declared', 'in_lines', 'record_of']
 from pathlib import Path
 from typing import Any
 
-from ..experiments.run import Experiment, experiment
-
 from .job import names_of, to_jsonable
 from ..experiments.plan import ExperimentError, Plan, read_plan
+from ..experiments.run import Experiment, experiment
 
 # %% ../../nbs/library/cli/06_experiment.ipynb #2873ded4
 def _check_page(report: Path | None) -> None:

@@ -21,25 +21,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from flwr.serverapp.strategy import Strategy
+
 from ..analytics.federation import Federation
 from ..clinic.scores import SYSTEMS
 from ..data.cards import cards
 from ..data.cohort import Cohort
+from ..data.columns import coding_in
 from ..data.files import read_cohort
+from ..data.outcome import Survival
+from ..data.problems import suggestion
 from ..evaluation.compare import Comparison, compare
-from ..evaluation.report import rounds_of, write_report
+from ..evaluation.report import rounds_of
+from ..federation.engines import ENGINES
 from ..federation.run import Run, federate
 from ..learners.catalogue import LEARNERS, arguments_of, learner_of, name_of
 from ..learners.learner import Learner, LearnerError
 from ..learners.strategies import STRATEGIES
 from ..learners.strategies import strategy as named_strategy
-from ..output.pictures import as_png
-
-from ..data.columns import coding_in
-from ..data.outcome import Survival
-from ..data.problems import suggestion
-from ..federation.engines import ENGINES
 from ..named_cohorts.registry import load_cohort
+from ..output.pictures import as_png
 from ..output.storage import write_bytes_atomically, write_text_atomically
 from ..output.version import own_version
 
@@ -550,7 +550,7 @@ def write_folder(
     written = [result.run.save(out / "run", overwrite=True)]
     if c := result.comparison:
         written += [
-            write_report(c, out / "report.html"),
+            c.report(out / "report.html"),
             write_bytes_atomically(out / "figure.png", as_png(c.plot().figure, dpi=150)),
             write_text_atomically(out / "table.csv", c.table.to_csv(index=False)),
             write_text_atomically(out / "gain.csv", c.gain.to_csv()),

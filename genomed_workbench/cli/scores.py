@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from ..clinic.scores import System, system_of
 from ..intake.scoring import score
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .dictionary import Dictionary, Variable, dictionary, key
-from .faults import ClinicError, Fault
+from .problems import ClinicError, Problem
 from genomed_workbench.clinic.units import (
     factor,
     known_unit,
@@ -152,12 +152,12 @@ NO = frozenset(
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #58372c86
 def _whole(text: str) -> str:
-    "A text without blanks at its ends; 2.0 is written 2, as a spreadsheet shows it."
+    "The text of a cell without surrounding blanks; 2.0 is written 2, as a spreadsheet shows it."
     return re.sub(r"^([-+]?\d+)(\.0+|,00?)$", r"\1", text.strip())
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #410ec3f4
 def _empty(text: str, variable: Variable) -> bool:
-    "Whether a cell says that nothing is known."
+    "True for a cell that means not known."
     word = key(text)
     if word:
         return (
@@ -182,13 +182,13 @@ _BLANKS = re.compile(r"(?<=\d)[ '\u00a0\u202f](?=\d{3}(\D|$))")  # 12 000
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    "A text that is no value, and what was expected instead."
+    "Raised for a text that is not a value; says what was expected."
 
     expected: str
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #9ea0d835
 def decimal_sign(texts: Sequence[str]) -> str:
-    "The decimal sign of a column: '.', ',', 'both', or '' where nothing tells."
+    "The decimal sign of a column: '.', ',', 'both', or '' where the cells do not show it."
     comma, point = (
         any(pattern.fullmatch(text.strip()) for text in texts)
         for pattern in (_COMMA_DECIMAL, _POINT_DECIMAL)
@@ -200,7 +200,7 @@ def _pointed(
     text: str,  # a number
     sign: str,  # the column's decimal sign
 ) -> str | None:  # the number as Python writes it; None where it can be read in two ways
-    "A number without what parts thousands, and with a decimal point."
+    "A number without thousands separators and with a decimal point."
     if _COMMA_DECIMAL.fullmatch(text):
         return text.replace(".", "").replace(",", ".")
     if _POINT_DECIMAL.fullmatch(text):
@@ -242,7 +242,7 @@ def number_in(
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #38743c8f
 def _yes_no_in(text: str, variable: Variable, plus: bool) -> float | Wrong:
-    "0.0 or 1.0. A lone minus is no where others of the column are a plus."
+    "A yes or no as 1.0 or 0.0; a minus means no where other cells of the column are a plus."
     if text.strip() in ("-", "–", "\u2212"):
         return 0.0 if plus else Wrong("yes or no; '-' may mean no or not known")
     word = key(_whole(text))
@@ -280,7 +280,7 @@ def date_in(text: str) -> Any:
 # %% ../../nbs/library/clinic/04_canonical.ipynb #9a2601a8
 @dataclass(frozen=True)
 class Read:
-    "A column that has been read: its values, the cells that could not be, and how many say that nothing is known."
+    "A column as read: its values, the cells that could not be read, and the number of cells that mean not known."
 
     values: np.ndarray  # floats, words (object) or days
     wrong: dict[int, str]  # position -> what was expected
@@ -288,14 +288,14 @@ class Read:
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #4f691f42
 def _nothing(size: int, variable: Variable) -> np.ndarray:
-    "Empty values of a variable's type."
+    "Missing values of a variable's type, one per row."
     if variable.kind == "date":
         return np.full(size, np.datetime64("NaT", "ns"))
     return np.full(size, np.nan, dtype=object if variable.kind in ("level", "text") else float)
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #68a6ea58
 def _plain_numbers(texts: Sequence[str], sign: str) -> np.ndarray:
-    "The texts that are plain numbers, all at once; NaN where a text needs a closer look."
+    "Parse plain numbers in one pass; NaN for texts that need a closer look."
     column = pd.Series(texts, dtype=object)
     if sign == ",":
         column = column.mask(column.str.contains(".", regex=False)).str.replace(
@@ -315,7 +315,7 @@ def _plain_numbers(texts: Sequence[str], sign: str) -> np.ndarray:
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #343d00b7
 def _one_value(text: str, variable: Variable, sign: str, unit: str | None, plus: bool) -> Any:
-    "One text as its kind is read."
+    "One text as the value of a variable, by its kind."
     if variable.kind in ("number", "count"):
         return number_in(text, sign, unit)
     if variable.kind == "yes-no":
@@ -356,7 +356,7 @@ def read_column(
     variable: Variable,
     unit: str | None = None,  # the unit it is in
 ) -> Read:
-    "One column in canonical values, before units are converted."
+    "Read one column into canonical values, before units are converted."
     kind = column.dtype.kind
     if kind in "iuf" and variable.kind in ("number", "count"):
         values = column.to_numpy(float, na_value=np.nan)
@@ -380,7 +380,7 @@ def read_column(
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #72264822
 def _impossible(values: np.ndarray, variable: Variable) -> np.ndarray:
-    "Where values cannot be."
+    "True where a value is outside the possible range."
     if variable.kind not in ("number", "count"):
         return np.zeros(len(values), bool)
     low, high = variable.possible or (-np.inf, np.inf)
@@ -393,7 +393,7 @@ def _impossible(values: np.ndarray, variable: Variable) -> np.ndarray:
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #12c36887
 def _what_is_possible(variable: Variable, unit: str | None, times: float) -> str:
-    "The possible range in the unit the column is in."
+    "The possible range in the unit of the column, in words."
     whole_number = "a whole number, " if variable.kind == "count" else ""
     if variable.possible is None:
         return f"{whole_number or 'a number, '}{variable.label}"
@@ -409,14 +409,14 @@ def _fits_elsewhere(values: np.ndarray, variable: Variable) -> str:
 # %% ../../nbs/library/clinic/04_canonical.ipynb #d36f824c
 @dataclass(frozen=True)
 class Canonical:
-    "A table in the dictionary's names, units and codes, and how it came to be."
+    "A table in the dictionary's names, units and codes, and how it was read."
 
     frame: pd.DataFrame  # index as it was; columns = variables; unknown = NaN
     used: dict[str, str]  # source column -> variable
     unread: tuple[str, ...]  # columns that were not read
     notes: tuple[str, ...]  # what a person should know
     faults: tuple[
-        Fault, ...
+        Problem, ...
     ] = ()  # what was left out because it cannot be (only with strict=False)
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #f0fe5434
@@ -424,9 +424,9 @@ def recognised(
     columns: Sequence[Any],
     book: Dictionary,
 ) -> tuple[
-    dict[Any, Variable], list[str], list[Fault]
+    dict[Any, Variable], list[str], list[Problem]
 ]:  # column -> variable, notes, columns that contend for one variable
-    "Columns by name or alias. A column that bears the variable's own name comes before others."
+    "Match columns to variables by name or alias; a column with the variable's own name is preferred."
     found = {
         column: variable for column in columns if (variable := book.find(str(column))) is not None
     }
@@ -434,7 +434,7 @@ def recognised(
     for column, variable in found.items():
         rivals.setdefault(variable.name, []).append(column)
     notes: list[str] = []
-    faults: list[Fault] = []
+    faults: list[Problem] = []
     for name, same in rivals.items():
         kept, *others = sorted(same, key=lambda column: column != name)
         told = f"{' and '.join(repr(str(column)) for column in same)} all mean {name}"
@@ -442,12 +442,11 @@ def recognised(
             notes.append(f"{told}; {kept!r} is used.")
         elif others:
             faults.append(
-                Fault(
-                    None,
-                    str(others[0]),
-                    str(others[0]),
-                    f"one column for each variable: {told}",
-                    name,
+                Problem(
+                    column=str(others[0]),
+                    value=str(others[0]),
+                    expected=f"one column for each variable: {told}",
+                    variable=name,
                 )
             )
         found = {column: variable for column, variable in found.items() if column not in others}
@@ -455,7 +454,7 @@ def recognised(
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #c8230169
 def _units_stated(units: Mapping[str, str], found: Mapping[Any, Variable]) -> dict[Any, str]:
-    "The stated units by column; a unit for a column that is not there is an error."
+    "The stated units by column; raises `ClinicError` for a column that is missing or has no unit."
     by_name = {variable.name: column for column, variable in found.items()}
     stated = {}
     for name, unit in units.items():
@@ -477,8 +476,8 @@ def _one_column(
     name: str,  # as the table calls it
     variable: Variable,
     unit: str | None,  # stated
-) -> tuple[np.ndarray, list[Fault], list[str]]:  # values, faults, notes
-    "One column read, converted and checked."
+) -> tuple[np.ndarray, list[Problem], list[str]]:  # values, faults, notes
+    "Read one column, convert it to the dictionary's unit and check its range."
     written = _unit_in(variable, unit)
     times = factor(written, variable.unit, variable) if written and variable.unit else 1.0
     read = read_column(column, variable, written)
@@ -507,7 +506,13 @@ def _one_column(
     return (
         values,
         [
-            Fault(column.index[i], name, cell, wrong[i], variable.name)
+            Problem(
+                row=column.index[i],
+                column=name,
+                value=cell,
+                expected=wrong[i],
+                variable=variable.name,
+            )
             for i, cell in zip(sorted(wrong), cells)
         ],
         notes,
@@ -530,7 +535,7 @@ def canonical(
     | None = None,  # column (or variable) -> the unit it is written in, where that is not the dictionary's
     strict: bool = True,  # True: refuse what cannot be; False: leave it out and list it in `faults`
 ) -> Canonical:
-    "A table in the dictionary's names, units and codes; it never guesses beyond names and aliases."
+    "Bring a table into the dictionary's names, units and codes; columns are matched by names and aliases only."
     book = dictionary(book) if isinstance(book, str) else book
     if not frame.columns.is_unique:
         raise ClinicError(

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from .faults import ClinicError
+from .problems import ClinicError
 from .units import UNITS, factor
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #47b26f15
@@ -38,7 +38,7 @@ _SIGNS = {
 
 @lru_cache(maxsize=65536)
 def key(text: str) -> str:
-    "A name or word without case, accents, blanks and punctuation; signs that mean something become words."
+    "Normalise a name: no case, accents, blanks or punctuation; meaningful signs become words."
     text = re.sub(r"(?<![\w)])-(?=[\dxyXY])|(?<=[pq])-(?!\w)", "minus", text.strip())
     text = "".join(_SIGNS.get(c, c) for c in unicodedata.normalize("NFC", text))
     folded = unicodedata.normalize("NFKD", text.casefold())
@@ -53,7 +53,7 @@ _Range = tuple[float, float] | None
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #cb895849
 @dataclass(frozen=True)
 class Variable:
-    "What is known of one clinical variable."
+    "One clinical variable: meaning, unit, ranges, codes and names."
 
     name: str
     label: str
@@ -79,7 +79,7 @@ class Variable:
 
     @property
     def coded(self) -> dict[str, int]:
-        "Words of an ordinal with their codes."
+        "Words of an ordinal by code."
         return (
             {word: self.first + i for i, word in enumerate(self.values)}
             if self.kind == "ordinal"
@@ -98,12 +98,12 @@ class Variable:
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #0cd393ac
 def _spoken(bounds: _Range) -> str:
-    "A range in words."
+    "A range as text."
     return "" if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #9b8d971b
 def row_of(variable: Variable) -> dict[str, str]:
-    "One variable as a line of a table."
+    "One variable as a row of a table."
     values = ", ".join(f"{code} {word}" for word, code in variable.coded.items()) or ", ".join(
         variable.values
     )
@@ -145,7 +145,7 @@ class Dictionary:
 
     @cached_property
     def by_key(self) -> dict[str, Variable]:
-        "Variables by everything they are called."
+        "Variables by every normalised name."
         return {called: variable for variable in self.variables for called in called_by(variable)}
 
     @property
@@ -172,7 +172,7 @@ class Dictionary:
         return len(self.variables)
 
     def find(self, text: str) -> Variable | None:
-        "The variable that is called so (name, label or alias); None where no variable is."
+        "The variable with this name, label or alias; None where there is none."
         return self.by_key.get(key(str(text)))
 
     def needed_by(self, system: str) -> tuple[str, ...]:
@@ -185,14 +185,14 @@ class Dictionary:
         return self.systems[system]
 
     def search(self, text: str) -> pd.DataFrame:
-        "The lines of the table that hold every word of a text."
+        "The rows of the table that contain every word of a text."
         table = self.table()
         told = (table.index + " " + table.agg(" ".join, axis=1)).str.casefold()
         hit = [all(word in line for word in text.casefold().split()) for line in told]
         return table[hit]
 
     def table(self) -> pd.DataFrame:
-        "All variables, one a line."
+        "All variables, one row per variable."
         return pd.DataFrame(
             [row_of(one) for one in self.variables], index=pd.Index(self.names, name="variable")
         )
@@ -210,7 +210,7 @@ class Dictionary:
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #817c948e
 def called_by(variable: Variable) -> set[str]:
-    "Everything a variable is called, as `key` makes it; a variable in percent may say so in its name."
+    "All normalised names of a variable; for a variable in percent also those with the word percent."
     called = {key(text) for text in (variable.name, variable.label, *variable.aliases)}
     return called | {f"{one}percent" for one in called if variable.unit == "%"}
 
@@ -242,7 +242,7 @@ def _merged(
     general: Mapping[str, Any],  # what holds for the group
     *parts: Mapping[str, Any],  # from what diseases share to what this one says
 ) -> dict[str, Any]:
-    "Lines of one variable from general to special: later ones win, aliases add up, {name} is filled in."
+    "Merge the definitions of a variable: later ones win, aliases are collected, {name} is filled in."
     told = {line: value for part in parts for line, value in part.items()}
     if told.get("kind", general.get("kind")) != general.get("kind"):
         general = {
@@ -265,7 +265,7 @@ def _merged(
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #a14ca68c
 def _bounds_of(told: Mapping[str, Any], which: str, where: str) -> _Range:
-    "A range of two numbers, low before high."
+    "Read a range of two numbers, low before high."
     if which not in told:
         return None
     pair = told[which]
@@ -279,7 +279,7 @@ def _bounds_of(told: Mapping[str, Any], which: str, where: str) -> _Range:
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #939e2290
 def _ranges_of(told: Mapping[str, Any], where: str) -> tuple[_Range, _Range, _Range]:
-    "The plausible, possible and usual range; each lies within the one before it that is wider."
+    "Read the ranges of a variable and check that the narrower lies within the wider."
     plausible, possible, usual = (
         _bounds_of(told, which, where) for which in ("plausible", "possible", "usual")
     )
@@ -299,7 +299,7 @@ def _ranges_of(told: Mapping[str, Any], where: str) -> tuple[_Range, _Range, _Ra
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #e44f76dd
 def _canonical_value(told: Mapping[str, Any], value: Any, where: str) -> Any:
-    "What a synonym stands for: 0.0 or 1.0, a code, a word."
+    "The value of a synonym: 0.0 or 1.0, a code, or a word."
     if told["kind"] == "yes-no" and isinstance(value, bool):
         return float(value)
     if told["kind"] == "ordinal" and value in told["values"]:
@@ -326,7 +326,7 @@ CODES = {
 
 
 def _checked(told: Mapping[str, Any], where: str) -> None:
-    "Refuse what a variable's lines must not say."
+    "Check the keys and values of a variable's definition."
     for name, value in told.items():
         if name not in _KEYS:
             raise ClinicError(
@@ -349,18 +349,19 @@ def _checked(told: Mapping[str, Any], where: str) -> None:
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #9c090cff
 def _codes_of(told: Mapping[str, Any], where: str) -> dict[str, str]:
-    "Codes of known systems, in their form."
-    for system, code in told.get("codes", {}).items():
+    "Read the codes of a variable; raises `ClinicError` for an unknown system or form."
+    codes: dict[str, str] = told.get("codes", {})
+    for system, code in codes.items():
         if system not in CODES or not CODES[system].fullmatch(code):
             raise ClinicError(
                 f"{where}: the code {system} {code!r} is not in its form; known are "
                 f"{', '.join(CODES)}, such as 718-7, HGNC:11998, ORPHA:519, HP:0001297."
             )
-    return told.get("codes", {})
+    return codes
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #fb326e48
 def _units_in(name: str, told: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    "The other units of a variable, each of which can be converted."
+    "Read the other units of a variable and check that each can be converted."
     for unit in (told.get("unit"), *told.get("units", ())):
         if unit is not None and unit not in UNITS:
             raise ClinicError(
@@ -379,7 +380,7 @@ def _units_in(name: str, told: Mapping[str, Any], where: str) -> tuple[str, ...]
 def _variable_of(
     name: str, group: str, told: dict[str, Any], where: str, needed_by: tuple[str, ...] = ()
 ) -> Variable:
-    "One variable from its lines."
+    "Make a variable from its definition."
     _checked(told, where)
     plausible, possible, usual = _ranges_of(told, where)
     return Variable(
@@ -409,7 +410,7 @@ def _variable_of(
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #1848856f
 def _parsed(text: str, file: str) -> dict[str, Any]:
-    "A TOML text, or an error that names the file."
+    "Parse a TOML text; the error names the file."
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -420,7 +421,7 @@ _TABLES = (*GROUPS, "format", "disease", "title", "codes", "scores")
 
 
 def _headed(own: Mapping[str, Any], file: str) -> None:
-    "Refuse a file whose tables are not those of a dictionary."
+    "Check that a file has the tables of a dictionary."
     if own.get("format") != 1:
         raise ClinicError(f"{file}: format is {own.get('format')!r}; this version reads format 1.")
     for line in ("disease", "title"):
@@ -441,7 +442,7 @@ def read_dictionary(
     shared: str,  # the TOML of what diseases share
     file: str = "the dictionary",  # what to call it in messages
 ) -> Dictionary:
-    "A dictionary from its text."
+    "Read a dictionary from its text."
     own, common = _parsed(text, file), _parsed(shared, "shared.toml")
     _headed(own, file)
     systems = {system: tuple(names) for system, names in own.get("scores", {}).items()}
@@ -459,7 +460,7 @@ def read_dictionary(
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #6ed0b048
 def _agreed(dictionary: Dictionary, file: str) -> Dictionary:
-    "A dictionary whose variables do not contradict each other."
+    "Check that the variables of a dictionary do not contradict each other."
     claimed: dict[str, str] = {}
     for variable in dictionary:
         _one_meaning_a_word(variable, file)
@@ -478,7 +479,7 @@ def _agreed(dictionary: Dictionary, file: str) -> Dictionary:
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #e4aa0f99
 def _one_meaning_a_word(variable: Variable, file: str) -> None:
-    "Refuse a word that means two things."
+    "Check that each word has one meaning."
     meant: dict[str, Any] = {}
     own: dict[str, Any] = {**variable.coded} or {word: word for word in variable.values}
     for word, value in [*own.items(), *variable.synonyms.items()]:
@@ -496,7 +497,21 @@ DISEASES = ("mds", "aml", "mm", "scd")
 def dictionary(
     disease: str,  # "mds", "aml", "mm" or "scd"
 ) -> Dictionary:
-    "The dictionary of a disease: what each variable means, its unit, bounds, codes, and which score needs it."
+    """The dictionary of a disease: what each variable means, its unit, bounds and codes, and which scores read it.
+
+    `book[name]` is a variable, `book.find(text)` finds it by any of its names, `book.table()` lists all of
+    them, one row per variable, and `book.needed_by(system)` names what a score reads. Raises `ClinicError`
+    for a disease without a dictionary.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> book = gw.dictionary("mds")
+    >>> book.find("HGB").name, book["hemoglobin"].unit
+    ('hemoglobin', 'g/dL')
+    >>> book.needed_by("ipss-r")
+    ('hemoglobin', 'platelets', 'neutrophils', 'marrow_blasts', 'cytogenetic_risk')
+    """
     if disease not in DISEASES:
         raise ClinicError(
             f"There is no dictionary for {disease!r}; expected one of {', '.join(DISEASES)}."

@@ -6,8 +6,10 @@
 __all__ = ['GROUPS', 'LABELS', 'eln_2022', 'eln_2022_contributions']
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #1be74413
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +52,8 @@ _CYTOGENETICS = tuple(
 _RISKS = ("Favorable", "Intermediate", "Adverse")
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #0d6c2dc1
-_RULES = (  # number, 0 = outside; groups that decide; words; condition on the groups present
+# number, 0 = outside; groups that decide; words; condition on the groups present
+_RULES: tuple[tuple[int, tuple[str, ...], str, Callable[[dict[str, int]], Any]], ...] = (
     (0, ("apl",), "acute promyelocytic leukemia, outside ELN 2022", lambda g: g["apl"]),
     (1, ("cbf",), "core-binding-factor leukemia", lambda g: g["cbf"] and not g["tp53"]),
     (
@@ -76,7 +79,7 @@ def _rule_for(
     groups: dict[str, int],  # group -> 1 present, 0 absent
 ) -> int:  # position in RULES
     "The first rule that applies (Döhner 2022, doi:10.1182/blood.2022016867)."
-    return next(i for i, (*_, holds) in enumerate(_RULES) if holds(groups))
+    return next(i for i, rule in enumerate(_RULES) if rule[3](groups))
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #539357da
 def _unsettled(
@@ -109,7 +112,7 @@ def _completions(
 def _lesions(
     frame: pd.DataFrame,  # one row a patient: the columns of LABELS, TP53_max_vaf, CEBPA, karyotype; each may be absent
 ) -> pd.DataFrame:  # one column a lesion, 0, 1 or NaN
-    "Every lesion that ELN 2022 asks for."
+    "The lesions that ELN 2022 uses."
     table = pd.DataFrame({name: known(frame, name) for name in LABELS}, index=frame.index)
     vaf, cebpa = known(frame, "TP53_max_vaf"), known(frame, "CEBPA")
     table["TP53"] = np.where(
@@ -125,7 +128,7 @@ def _from_karyotype(
     table: pd.DataFrame,  # lesions, 0, 1 or NaN
     karyotype: pd.Series,  # ISCN text
 ) -> pd.DataFrame:  # the same with open chromosome lesions read from the text
-    "Fill what the columns leave open from the karyotype."
+    "Fill missing lesions from the karyotype."
     open_ = table[list(_CYTOGENETICS)].isna().any(axis=1) & karyotype.notna()
     if not open_.any():
         return table
@@ -137,7 +140,7 @@ def _from_karyotype(
 def _groups_of(
     row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
 ) -> dict[str, int]:  # group -> 1 where any lesion is present, else 2 where any is unknown, else 0
-    "The groups of one patient."
+    "The state of each group of lesions for one patient."
     values = dict(zip(LABELS, row))
     return {
         group: 1 if 1 in (found := [values[name] for name in names]) else 2 if 2 in found else 0
@@ -159,7 +162,7 @@ def _named(
 # %% ../../nbs/library/clinic/10_eln.ipynb #b420acaa
 def _judged(
     row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
-) -> dict:  # best and worst category, 0 outside; comment
+) -> dict[str, Any]:  # best and worst category, 0 outside; comment
     "Category and comment of one combination of lesions."
     groups = _groups_of(row)
     best, worst = _completions(tuple(groups.values()))
@@ -221,7 +224,7 @@ def eln_2022(
 # %% ../../nbs/library/clinic/10_eln.ipynb #a4c4f466
 def _lesion_rows(
     row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
-) -> list[dict]:  # variable, label, value, points, reason
+) -> list[dict[str, Any]]:  # variable, label, value, points, reason
     "Deciding lesions of one patient, then the others that are present."
     groups = _groups_of(row)
     best, worst = _completions(tuple(groups.values()))

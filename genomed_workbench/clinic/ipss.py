@@ -108,7 +108,7 @@ class _Inputs:
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #568bbcc8
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
-    "A column as numbers; unknown for all where there is none."
+    "A column as numbers; NaN for all patients where there is no such column."
     return (
         pd.to_numeric(frame[name]).to_numpy(float, na_value=np.nan)
         if name in frame
@@ -117,7 +117,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #069e155d
 def _inputs(frame: pd.DataFrame) -> _Inputs:
-    "Values and points."
+    "The five values and their points."
     values = np.column_stack([_column(frame, m.name) for m in _MEASURES])
     complex_, from_text = _column(frame, "complex") == 1, np.zeros(len(frame), bool)
     gap = np.isnan(values[:, 0])
@@ -153,14 +153,12 @@ def _comments(
     pattern = np.column_stack([missing, from_text, known, agreed]).astype(np.int64)
     codes, distinct = pd.factorize(pattern @ (1 << np.arange(pattern.shape[1])))
     rows = [(int(code) >> np.arange(pattern.shape[1])) & 1 for code in distinct]
-    return np.array(
-        [_comment([n for n, m in zip(labels, row) if m], *map(bool, row[-3:])) for row in rows],
-        dtype=object,
-    )[codes]
+    texts = [_comment([n for n, m in zip(labels, row) if m], *map(bool, row[-3:])) for row in rows]
+    return np.asarray(np.array(texts, dtype=object)[codes])
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #952647de
 def _comment(missing: list[str], from_text: bool, known: bool, agreed: bool) -> str:
-    "One comment."
+    "The comment for one pattern of missing values."
     said = ["cytogenetic class read from the karyotype"] if from_text else []
     if missing:
         outcome = (
@@ -183,7 +181,7 @@ def _table(
     labels: list[str],
     extra: dict[str, np.ndarray],
 ) -> pd.DataFrame:
-    "The columns every score has, from its best and worst completion."
+    "The table of a score, from its best and worst completion."
     known = np.isclose(best, worst, rtol=0, atol=1e-9)
     low, high = ipss_category(best), ipss_category(worst)
     agreed = low == high
@@ -256,7 +254,7 @@ def ipss_ra(
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #7257af78
 def _words(measure: _Measure, value: float, points: float, best: float, worst: float) -> str:
-    "Why a value earns its points."
+    "The reason for the points of a value."
     if np.isnan(points):
         return f"not known: {best:g} to {worst:g} points"
     return f"{dict(measure.steps).get(points, 'outside the table')} {measure.unit}".strip()
@@ -265,7 +263,7 @@ def _words(measure: _Measure, value: float, points: float, best: float, worst: f
 def ipss_r_contributions(
     frame: pd.DataFrame,  # canonical, as for ipss_r
 ) -> pd.DataFrame:  # patient, variable, label, value, points, reason
-    "The points of each patient, line by line; they add up to the score."
+    "The points of each patient by variable; they add up to the score."
     seen = _inputs(frame)
     rows = [
         (

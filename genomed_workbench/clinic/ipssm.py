@@ -18,7 +18,7 @@ from .karyotype import karyotypes
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #783d6d9a
 @dataclass(frozen=True)
 class _Term:
-    "One line of the sum."
+    "One term of the sum."
 
     name: str  # variable of the dictionary, or derived below
     weight: float  # log hazard ratio per unit
@@ -106,7 +106,7 @@ def known(
     frame: pd.DataFrame,  # canonical: index = patients, columns = variables of the dictionary
     name: str,
 ) -> np.ndarray:  # shape (n,), NaN where unknown
-    "A column as numbers; all unknown where there is no such column."
+    "A column as numbers; NaN for all patients where there is no such column."
     return (
         frame[name].to_numpy(dtype=float, na_value=np.nan)
         if name in frame
@@ -118,7 +118,7 @@ def _any_of(
     whole: np.ndarray,  # what the column for the whole says: 0, 1 or NaN
     *parts: np.ndarray,  # what the columns for its parts say
 ) -> np.ndarray:
-    "Yes if one says yes; no if the whole says no, or all parts do; else unknown."
+    "1 if any input is 1; 0 if the overall column or all parts are 0; NaN otherwise."
     yes = np.logical_or.reduce([one == 1 for one in (whole, *parts)])
     no = (whole == 0) | np.logical_and.reduce([one == 0 for one in parts])
     return np.where(yes, 1.0, np.where(no, 0.0, np.nan))
@@ -152,7 +152,7 @@ def _with_karyotype(
 def _decided(
     *conditions: tuple[np.ndarray, float],  # values and what they must be
 ) -> np.ndarray:  # 1 where all hold, 0 where one is known not to, else NaN
-    "Three-valued and: one known exception decides, whatever else is missing."
+    "Three-valued logic: one known exception decides, whatever else is missing."
     wrong = np.logical_or.reduce(
         [~np.isnan(values) & (values != must) for values, must in conditions]
     )
@@ -190,7 +190,7 @@ _VAF_OF_LOSS = 0.55  # a fraction; above it the second copy is taken for lost
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #aff1dc3d
 def _loss_of_tp53(frame: pd.DataFrame) -> np.ndarray:
-    "Whether the other copy of TP53 is lost: told, or inferred."
+    "Loss of the other copy of TP53, as given or inferred from other columns."
     told = known(frame, "TP53_loh")
     return np.where(
         (told == 1)
@@ -202,7 +202,7 @@ def _loss_of_tp53(frame: pd.DataFrame) -> np.ndarray:
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #84e7ca21
 def _tp53_multi(frame: pd.DataFrame) -> np.ndarray:
-    "Several hits of TP53 (Bernard 2020, doi:10.1038/s41591-020-1008-z; 2022, doi:10.1056/EVIDoa2200008)."
+    "Multi-hit TP53 (Bernard 2020, doi:10.1038/s41591-020-1008-z; 2022, doi:10.1056/EVIDoa2200008)."
     hits, mutated, loss = known(frame, "TP53_mutations"), known(frame, "TP53"), _loss_of_tp53(frame)
     multi = np.where(hits >= 2, 1.0, np.where(hits == 0, 0.0, np.where(hits == 1, loss, np.nan)))
     multi = np.where(
@@ -233,7 +233,7 @@ def model_values(
 ) -> dict[
     str, np.ndarray
 ]:  # by name of the term, NaN where undecided; nRes2 as in the mean scenario
-    "What enters the sum, on the scale of the model."
+    "The inputs of the sum, on the scale of the model."
     del7 = _any_of(known(frame, "del7_7q"), known(frame, "minus7"), known(frame, "del7q"))
     values = {name: known(frame, name) for name, *_ in _GENES}
     values["FLT3"] = _any_of(values["FLT3"], known(frame, "FLT3_ITD"), known(frame, "FLT3_TKD"))
@@ -250,7 +250,7 @@ def model_values(
 def _scenarios(
     frame: pd.DataFrame,
 ) -> dict[str, dict[str, np.ndarray]]:  # scenario -> term -> values without a gap
-    "The values of the model, filled three times."
+    "The inputs of the model, completed with the best, mean and worst values."
     values, residual = model_values(frame), _residual_genes(frame)
 
     def filled(scenario: str, rest: np.ndarray) -> dict[str, np.ndarray]:
@@ -279,8 +279,10 @@ _LIMIT = 1.0  # points between best and worst
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #fa7fb1ea
 def weighed(values: dict[str, np.ndarray]) -> np.ndarray:
-    "The sum, before rounding."
-    return np.add.reduce([term.weight * (values[term.name] - term.mean) for term in TERMS]) / log(2)
+    "The weighted sum of the model, before rounding."
+    parts = [term.weight * (values[term.name] - term.mean) for term in TERMS]
+    total: np.ndarray = np.add.reduce(parts) / log(2)
+    return total
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #40deae44
 def words(
@@ -288,7 +290,7 @@ def words(
     names: tuple[str, ...],
 ) -> np.ndarray:
     "Codes as words, None where there is none."
-    return np.array([*names, None], dtype=object)[codes]
+    return np.asarray(np.array([*names, None], dtype=object)[codes])
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #83772058
 def _reported(
@@ -298,7 +300,7 @@ def _reported(
 ) -> tuple[
     np.ndarray, np.ndarray, np.ndarray
 ]:  # score or NaN, code of the category or -1, code of the comment
-    "What is said of a patient whose missing values leave a range."
+    "Score, category and comment from the best, mean and worst completion."
     low, middle, high = (np.searchsorted(CUTS, score) for score in (best, mean, worst))
     narrow, same = worst - best <= _LIMIT, low == high
     comment = np.where(worst == best, 0, np.where(narrow, 1, np.where(same, 2, 3)))
@@ -317,7 +319,7 @@ def _open_inputs(
     frame: pd.DataFrame,
     values: dict[str, np.ndarray],  # from `model_values`
 ) -> dict[str, np.ndarray]:  # input -> True where it is missing and matters
-    "The missing inputs that leave a line of the sum undecided."
+    "The missing inputs that leave a term of the sum undecided."
     best, _, worst = _residual_genes(frame)
     gap = {name: np.isnan(one) for name, one in values.items()} | {"nRes2": best != worst}
     raw = {
@@ -338,7 +340,7 @@ def _open_inputs(
 def listed(
     named: dict[str, np.ndarray],  # name -> True where it belongs to the list; at most 63 names
 ) -> np.ndarray:  # texts such as "RUNX1, del5q", None where the list is empty
-    "Names side by side, one text a patient; patients with the same gaps share the work."
+    "Join names to one text per patient, computed once per pattern."
     names = list(named)
     bits = sum(
         (flag.astype(np.int64) << place for place, flag in enumerate(named.values())),
@@ -349,7 +351,7 @@ def listed(
         ", ".join(name for place, name in enumerate(names) if pattern >> place & 1) or None
         for pattern in patterns.tolist()
     ]
-    return np.array(texts, dtype=object)[codes]
+    return np.asarray(np.array(texts, dtype=object)[codes])
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #36c9c066
 def ipss_m(
@@ -396,7 +398,7 @@ _CLASSES = ("very good", "good", "intermediate", "poor", "very poor")
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #721fc0ef
 def _reason(term: _Term, given: float, counted: float) -> str:
-    "A line of the sum in words."
+    "The reason of one term in words."
     if term.name in _SHOWN:
         scale, unit = _SHOWN[term.name]
         limit = "" if np.isclose(given, counted * scale) else f", counted as {counted * scale:g}"

@@ -7,6 +7,8 @@ __all__ = ['iss_bounds', 'iss', 'r_iss_bounds', 'r_iss', 'r2_iss_stage', 'r2_iss
            'r_iss_contributions', 'r2_iss_contributions']
 
 # %% ../../nbs/library/clinic/09_myeloma.ipynb #74a6b785
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -59,8 +61,8 @@ def _high_ldh(
 def _staged(
     frame: pd.DataFrame,  # one row a patient
     title: str,  # "ISS"
-    score: tuple,  # score of the best and of the worst completion, shapes (n,)
-    stage: tuple,  # stage of both, 1..4, shapes (n,)
+    score: tuple[Any, ...],  # score of the best and of the worst completion, shapes (n,)
+    stage: tuple[Any, ...],  # stage of both, 1..4, shapes (n,)
     because: np.ndarray,  # what speaks for the stage, text, shape (n,)
     missing: np.ndarray,  # names of the missing inputs or None, shape (n,)
 ) -> pd.DataFrame:  # score, category, comment, and the same of both completions
@@ -91,7 +93,7 @@ def _comment(
     because: str,  # what speaks for it
     missing: str | None,  # what is missing
 ) -> str:
-    "One line a clinician can read."
+    "The comment of one patient."
     if low != high:
         return f"{title} between {low} and {high}; missing: {missing}"
     return f"{title} {low}: {because}" + (
@@ -150,7 +152,7 @@ def iss(
 def _iss_missing(
     frame: pd.DataFrame,  # one row a patient
 ) -> np.ndarray:  # names of the missing blood values, text, shape (n,)
-    "What the ISS lacks."
+    "The missing inputs of the ISS."
     return listed(
         {_LABELS[name]: np.isnan(known(frame, name)) for name in ("beta2_microglobulin", "albumin")}
     )
@@ -201,7 +203,7 @@ def _lacking(
     flags: dict[str, np.ndarray],  # yes/no inputs, shapes (n,)
     undecided: np.ndarray,  # True where the ISS itself is open, shape (n,)
 ) -> np.ndarray:  # names of missing inputs, shape (n,)
-    "What a system built on the ISS lacks; an LDH value without its limit is named as that."
+    "The missing inputs of a system that builds on the ISS, including a missing limit of LDH."
     absent = {
         _LABELS[name]: undecided & np.isnan(known(frame, name))
         for name in ("beta2_microglobulin", "albumin")
@@ -311,11 +313,13 @@ def r2_iss(
 # %% ../../nbs/library/clinic/09_myeloma.ipynb #594ac79e
 def _long_table(
     index: pd.Index,  # patients
-    rows: list[tuple],  # (variable, value, points, reason), each value an array of shape (n,)
+    rows: list[
+        tuple[str, Any, Any, Any]
+    ],  # (variable, value, points, reason), each value an array of shape (n,)
 ) -> (
     pd.DataFrame
 ):  # patient, variable, label, value, points, reason; the rows of a patient together
-    "Contributions of all patients under each other."
+    "Contributions of all patients in long form."
     parts = [
         pd.DataFrame(
             {

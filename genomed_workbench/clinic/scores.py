@@ -14,7 +14,6 @@ import pandas as pd
 
 from . import ipssm
 from .eln import eln_2022, eln_2022_contributions
-from .faults import ClinicError
 from genomed_workbench.clinic.ipss import (
     ipss_r,
     ipss_r_contributions,
@@ -30,6 +29,7 @@ from genomed_workbench.clinic.myeloma import (
     r_iss,
     r_iss_contributions,
 )
+from .problems import ClinicError
 
 # %% ../../nbs/library/clinic/11_scores.ipynb #d6cde705
 @dataclass(frozen=True)
@@ -228,7 +228,17 @@ def system_of(
 
 # %% ../../nbs/library/clinic/11_scores.ipynb #fd28341d
 def score_systems() -> pd.DataFrame:  # one row a system, index = name
-    "The scores that can be computed: for which disease, from what, by whom, and what happens with missing inputs."
+    """The scores that can be computed: for which disease, from which variables, and how missing inputs are handled.
+
+    One row per system, index = the name that `score` takes. The columns are texts: title, disease,
+    categories, needs, what is read where that is missing, citation, DOI, and the rule for missing inputs.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> gw.score_systems().loc["ipss-r", "needs"]
+    'hemoglobin, platelets, neutrophils, marrow_blasts, cytogenetic_risk'
+    """
     rows = [
         {
             "system": one.name,

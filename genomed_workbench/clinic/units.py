@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .faults import ClinicError
+from .problems import ClinicError
 
 # %% ../../nbs/library/clinic/02_units.ipynb #8df94ba1
 UNITS: dict[str, tuple[str, float]] = {  # unit -> quantity, size in the quantity's base unit
@@ -209,7 +209,8 @@ def unit_of(
 # %% ../../nbs/library/clinic/02_units.ipynb #79817687
 def _named(variable: Any) -> str | None:
     "A variable's name, from a `Variable`, a name, or nothing."
-    return getattr(variable, "name", variable)
+    name: str | None = getattr(variable, "name", variable)
+    return name
 
 # %% ../../nbs/library/clinic/02_units.ipynb #bcc2f034
 def _molar_mass(variable: Any) -> float | None:
@@ -277,8 +278,8 @@ class UnitGuess:
 # %% ../../nbs/library/clinic/02_units.ipynb #ef215474
 def telling(values: Any) -> np.ndarray:
     "The values that can say something about a unit: finite and not zero."
-    numbers = np.asarray(values, float)
-    return numbers[np.isfinite(numbers) & (numbers != 0)]
+    numbers: np.ndarray = np.asarray(values, float)
+    return np.asarray(numbers[np.isfinite(numbers) & (numbers != 0)])
 
 # %% ../../nbs/library/clinic/02_units.ipynb #50711a49
 def inside(values: np.ndarray, bounds: tuple[float, float] | None) -> float:

@@ -43,7 +43,7 @@ def _float_block(
     index: pd.Index,  # patients that stay
     keep: np.ndarray,  # True for the patients that stay
 ) -> pd.DataFrame:
-    "Columns of numbers as a frame of one block, copied once."
+    "Numeric columns as a frame that is stored in one block."
     block = np.empty((len(columns), len(index)))
     for row, values in zip(block, columns.values(), strict=True):
         row[:] = values if len(values) == len(row) else values[keep]
@@ -62,7 +62,7 @@ def _laid_out(
     site: tuple[str, Reading] | None,
     keep: np.ndarray,
 ) -> pd.DataFrame:  # features in their order, outcome, site, then all other columns as they were
-    "The table of a cohort."
+    "Build the table of a cohort from its checked columns."
     numbers = {name: reading.values for name, reading in readings.items() if reading.kind != "text"}
     index = frame.index if keep.all() else frame.index[keep]
     table = _float_block({**numbers, **outcome}, index, keep)
@@ -83,7 +83,7 @@ def _side_by_side(
     frame: pd.DataFrame,  # a cohort's table
     features: Sequence[str],  # its features
 ) -> np.ndarray | None:  # shape (features, patients), read-only; None where they lie apart
-    "The features as a view of the one block of numbers they lie in."
+    "The features as a view of the block in which they are stored."
     if any(frame[name].dtype != float for name in features):
         return None
     columns = [frame[name].to_numpy() for name in features]
@@ -101,7 +101,7 @@ def _side_by_side(
         column.base is not block for column in columns
     ):
         return None
-    view = block[places[0] : places[-1] + 1]
+    view: np.ndarray = block[places[0] : places[-1] + 1]
     view.flags.writeable = False
     return view
 
@@ -149,7 +149,24 @@ def _feature_rows(
 # %% ../../nbs/library/data/05_cohort.ipynb #46f134a3
 @dataclass(frozen=True, eq=False, repr=False)
 class Cohort:
-    "Patients, what is asked about them, and where they come from."
+    """A table of patients with its outcome, features, hospitals and source.
+
+    Made by `Cohort.from_frame`, `read_cohort`, `read_hospital` or `load_cohort`, which check the table; the
+    constructor does not. A cohort is never changed: its methods return new ones. `frame` has one row per
+    patient (index = patient ids); `X` has the features (floats and categories, NaN for unknown), `y` the
+    outcome; `units` names the unit of a feature.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> aml = gw.load_cohort("made-up-aml")
+    >>> aml
+    <Cohort made-up-aml: 400 patients, 273 events, 6 features, 4 sites, virtual>
+    >>> aml.features
+    ('age', 'sex', 'wbc', 'blasts', 'hemoglobin', 'npm1')
+    >>> aml.X.shape, aml.y[:2].tolist()
+    ((400, 6), [(True, 0.8), (True, 0.87)])
+    """
 
     frame: (
         pd.DataFrame
@@ -188,7 +205,23 @@ class Cohort:
         findings: Findings | None = None,  # what a reader of files has found already
         **metadata: Any,  # name, title, disease, units, source, licence, citation, virtual, notes, truth
     ) -> "Cohort":
-        "Check a table from end to end and make a cohort of it, or say everything that is wrong."
+        """Check a table from end to end and make a cohort of it.
+
+        Columns of the result: features, outcome, site, then all others as they were. Numbers become floats,
+        texts categories. Patients without an outcome, or with a time of zero, leave by the stated choices;
+        `notes` counts them and a `CohortWarning` says so. Raises `CohortError` with every problem of the
+        table at once.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"age": [61, 70, 55], "years": [1.5, 2, 3], "dead": ["no", "yes", "yes"]})
+        >>> gw.Cohort.from_frame(
+        ...     frame, gw.Survival("years", "dead"), event_values={"yes": 1, "no": 0}, name="ward"
+        ... )
+        <Cohort ward: 3 patients, 2 events, 1 features>
+        """
         check_choice("zero_time", zero_time, ZERO_TIME)
         check_choice("missing_outcome", missing_outcome, MISSING_OUTCOME)
         if not isinstance(outcome, Survival | Binary):
@@ -233,31 +266,70 @@ class Cohort:
 
     @cached_property
     def y(self) -> np.ndarray:
-        "The outcome: a structured array (event, time), or 0 and 1."
+        """The outcome, shape (n,): a structured array (event, time) as in scikit-survival, or 0.0 and 1.0.
+
+        Made once and kept.
+        """
         return self.outcome.target(self.frame)
 
     @property
     def kind(self) -> str:
-        "survival or binary."
+        """The kind of outcome: "survival" or "binary".
+
+        It decides which learners and metrics apply.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").kind
+        'survival'
+        """
         return self.outcome.kind
 
     @property
     def time(self) -> np.ndarray:
-        "Follow-up of each patient, shape (n,)."
+        """Follow-up of each patient as floats, shape (n,), in the unit of the outcome.
+
+        Raises `CohortError` where the outcome has no follow-up.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").time[:3]
+        array([0.8 , 0.87, 5.81])
+        """
         if not isinstance(self.outcome, Survival):
             raise CohortError(
                 f"{self.name}: there is no follow-up time; the outcome is {self.outcome}."
             )
-        return self.frame[self.outcome.time].to_numpy(dtype=float)
+        return np.asarray(self.frame[self.outcome.time].to_numpy(dtype=float))
 
     @property
     def event(self) -> np.ndarray:
-        "True where the event was seen (or the answer is yes), shape (n,)."
-        return self.frame[self.outcome.columns[-1]].to_numpy(dtype=float) == 1
+        """True where the event was seen, or where a binary outcome is present; shape (n,).
+
+        False means censored for survival, absent for a binary outcome.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> int(gw.load_cohort("made-up-aml").event.sum())
+        273
+        """
+        return np.asarray(self.frame[self.outcome.columns[-1]].to_numpy(dtype=float) == 1)
 
     @property
     def sites(self) -> np.ndarray | None:
-        "The hospital of each patient as text, shape (n,); None without a site column."
+        """The hospital of each patient as text, shape (n,); None without a site column.
+
+        `Federation.by_site` makes one site of each.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> sorted(set(gw.load_cohort("made-up-aml").sites.tolist()))
+        ['Eastfield', 'Northport', 'Southgate', 'Westhaven']
+        """
         return (
             None
             if self.site is None
@@ -266,12 +338,30 @@ class Cohort:
 
     @property
     def n(self) -> int:
-        "Number of patients."
+        """Number of patients, the rows of `frame`.
+
+        The same as `len(cohort)`.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").n
+        400
+        """
         return len(self.frame)
 
     @property
     def n_events(self) -> int:
-        "Number of events seen."
+        """Number of events seen, or of patients with a binary outcome.
+
+        Events, not patients, limit what a survival model can learn.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").n_events
+        273
+        """
         return int(self.event.sum())
 
     def __len__(self) -> int:
@@ -281,7 +371,18 @@ class Cohort:
         self,
         chosen: Any,  # a boolean mask of length n, or positions
     ) -> "Cohort":
-        "The chosen patients."
+        """The chosen patients as a new cohort, in the order given.
+
+        Raises `CohortError` for a mask that has not one value per patient. Nothing is checked again: a part
+        may have no events.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> aml = gw.load_cohort("made-up-aml")
+        >>> aml.rows(aml.X["age"] < 60)
+        <Cohort made-up-aml: 167 patients, 84 events, 6 features, 4 sites, virtual>
+        """
         chosen = np.asarray(chosen)
         if chosen.dtype == bool and chosen.shape != (self.n,):
             raise CohortError(
@@ -298,7 +399,17 @@ class Cohort:
         self,
         features: Sequence[str],  # columns of the frame, in the order wanted
     ) -> "Cohort":
-        "The same patients seen through other features; the other columns stay in the frame."
+        """The same patients with other features; the columns that are no longer features stay in the frame.
+
+        Columns that were not features before are read and checked; raises `CohortError` where one of them
+        cannot be one.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").with_features(["age", "npm1"]).features
+        ('age', 'npm1')
+        """
         features = [features] if isinstance(features, str) else list(features)
         if (
             not features
@@ -315,7 +426,16 @@ class Cohort:
         self,
         *features: str,  # features to leave out
     ) -> "Cohort":
-        "The same patients without some features."
+        """The same patients without the named features; their columns stay in the frame.
+
+        Raises `CohortError` for a name that is not a feature.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").without("blasts", "npm1").features
+        ('age', 'sex', 'wbc', 'hemoglobin')
+        """
         for name in features:
             if name not in self.features:
                 raise CohortError(
@@ -325,7 +445,17 @@ class Cohort:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        "What is known of the cohort beside its table."
+        """What is known of the cohort besides its table, as a dictionary of keywords for `from_frame`.
+
+        Name, title, disease, units, source, licence, citation, virtual, notes and truth.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> facts = gw.load_cohort("made-up-aml").metadata
+        >>> facts["virtual"], facts["units"]["wbc"]
+        (True, '10^9/L')
+        """
         return {
             one.name: getattr(self, one.name)
             for one in fields(self)
@@ -336,7 +466,20 @@ class Cohort:
         self,
         by: str | None = None,  # a column such as the site; None: all patients only
     ) -> pd.DataFrame:  # index (variable, summary), a column of texts for all and for each group
-        "Table 1: medians and quartiles, counts and shares, missing values."
+        """Table 1: medians and quartiles, counts and shares, and missing values.
+
+        Index = (variable, summary); one column of texts for all patients and, with `by`, one per group.
+        Shares are of the patients whose value is known. Raises `CohortError` for an unknown column.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> table = gw.load_cohort("made-up-aml").table_one(by="site")
+        >>> table.loc[("age", "median [Q1, Q3], years")].iloc[0]
+        '63 [53, 72]'
+        >>> list(table.columns)[1:3]
+        ['Eastfield (n = 120)', 'Northport (n = 170)']
+        """
         groups = {f"all (n = {self.n:,})": np.ones(self.n, dtype=bool)}
         if by is not None:
             labels = self._groups(by)
@@ -383,7 +526,17 @@ class Cohort:
 
     @property
     def describe(self) -> str:
-        "The cohort in one sentence."
+        """The cohort in one sentence, for reports and captions.
+
+        Title, patients, sites, events, features and the outcome; virtual patients are named as such.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> print(gw.load_cohort("made-up-aml").describe)
+        Made-up acute myeloid leukemia, 4 virtual hospitals: 400 virtual (made-up) patients at 4 sites, 273 events,
+        6 features; outcome death over os_years (years).
+        """
         sites = f" at {self.frame[self.site].nunique()} sites" if self.site else ""
         event = "events" if self.kind == "survival" else "with the outcome"
         flag = "virtual (made-up) patients" if self.virtual else "patients"
@@ -408,8 +561,10 @@ class Cohort:
         ]
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         return (
-            f"<div><p><b>{html.escape(self.title or self.name)}</b><br>{html.escape(self.describe)}</p>{self.table_one().to_html()}"
-            f"<p>{html.escape('; '.join(fact for fact in facts if fact))}</p>{f'<ul>{notes}</ul>' if notes else ''}</div>"
+            f"<div><p><b>{html.escape(self.title or self.name)}</b><br>"
+            f"{html.escape(self.describe)}</p>{self.table_one().to_html()}"
+            f"<p>{html.escape('; '.join(fact for fact in facts if fact))}</p>"
+            f"{f'<ul>{notes}</ul>' if notes else ''}</div>"
         )
 
 # %% ../../nbs/library/data/05_cohort.ipynb #0b113948
@@ -420,11 +575,11 @@ def _checked(
     features: list[str],
     zero_time: str,
     missing_outcome: str,
-    event_values: Mapping | None,
+    event_values: Mapping[Any, Any] | None,
     decimal: str,
     findings: Findings,
 ) -> tuple[pd.DataFrame, list[str]]:  # the table of the cohort and its features
-    "All checks, then the table."
+    "Run all checks, then build the table."
     if len(frame) == 0:
         findings.raise_if_any()
         findings.stop(
@@ -460,7 +615,7 @@ def _checked(
 def _check_kept(
     values: Mapping[str, np.ndarray], keep: np.ndarray, outcome: Outcome, findings: Findings
 ) -> None:
-    "Events and units of the patients that stay; left alone where the outcome itself is at fault already."
+    "Check events and unit of the kept patients, unless the outcome has problems already."
     if any(problem.column in outcome.columns for problem in findings.problems):
         return
     check_events(values[outcome.columns[-1]][keep], outcome, findings)

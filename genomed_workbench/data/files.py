@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.problems import Problem
 from .checks import Findings
 from .cohort import Cohort
 from .columns import as_number, label
 from .outcome import Binary, Outcome, Survival
-from .problems import CohortError, CohortWarning, Problem, shown, suggestion
+from .problems import CohortError, CohortWarning, shown, suggestion
 
 # %% ../../nbs/library/data/06_files.ipynb #432e4ac4
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
@@ -65,7 +66,7 @@ def refuse_other_kinds(
     content: bytes,
     path: str,  # as it is called in the message
 ) -> None:
-    "Stop at files that are no table at all."
+    "Raise `CohortError` for files that are not a table."
     for start, kind, advice in _SIGNATURES:
         if content.startswith(start):
             raise CohortError(
@@ -157,7 +158,7 @@ def _refuse_mixture(content: bytes, findings: Findings, reason: str) -> None:
 
 # %% ../../nbs/library/data/06_files.ipynb #1b0c1031
 def _where_undecodable(content: bytes, error: UnicodeError) -> str:
-    "Which byte is at fault, in words."
+    "The position of the byte that cannot be decoded, in words."
     start = getattr(error, "start", 0)
     return (
         f"byte {start} (0x{content[start]:02x})"
@@ -180,7 +181,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 # %% ../../nbs/library/data/06_files.ipynb #242f86bf
 def refuse_binary(text: str, file: str) -> None:
-    "A text table has no control characters."
+    "Raise `CohortError` for a text with control characters."
     if found := _CONTROL.search(text):
         row = text.count("\n", 0, found.start()) + 1
         raise CohortError(
@@ -199,7 +200,7 @@ _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 # %% ../../nbs/library/data/06_files.ipynb #cd52e7e5
 def _cells(text: str, separator: str, lines: int | None = None) -> list[list[str]]:
-    "The first rows of a text under a separator; nothing after a broken quote."
+    "The first rows of a text for one separator, up to a broken quote."
     rows: list[list[str]] = []
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
@@ -215,7 +216,7 @@ def found_separator(
     text: str,
     wanted: Sequence[str] = (),  # columns asked for
 ) -> str | None:  # None where no separator gives two columns
-    "The separator of a table, from its first hundred rows."
+    "Detect the separator of a table from its first hundred rows."
     best: tuple[tuple[int, float, int], str] | None = None
     for separator in _SEPARATORS:
         rows = [
@@ -243,7 +244,7 @@ class _Table:
 
 # %% ../../nbs/library/data/06_files.ipynb #ff076ca2
 def _records(text: str, separator: str, findings: Findings) -> list[tuple[int, list[str]]]:
-    "Rows with their numbers; a broken quote ends the reading and is noted."
+    "Rows with their numbers, up to a broken quote, which is added as a problem."
     records: list[tuple[int, list[str]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     number, line = 0, 0
@@ -261,7 +262,7 @@ def _records(text: str, separator: str, findings: Findings) -> list[tuple[int, l
 
 # %% ../../nbs/library/data/06_files.ipynb #12764697
 def _quote_problem(file: str, row: int, line: int, reason: str) -> Problem:
-    "What the csv module could not read, in words."
+    "The problem of what the csv module could not read."
     if "field larger" in reason or "unexpected end" in reason:
         return Problem(
             file,
@@ -284,7 +285,7 @@ def read_table(
     separator: str,
     findings: Findings,
 ) -> _Table:
-    "Header, cells and row numbers; rows of the wrong length are noted."
+    "Header, cells and row numbers; rows of the wrong length are added as problems."
     records = _records(text, separator, findings)
     if not records:
         findings.raise_if_any()
@@ -321,7 +322,7 @@ def plain_frame(
 ) -> (
     pd.DataFrame | None
 ):  # texts, "" where a cell is empty; None where the file needs a careful reading
-    "A long and regular text table."
+    "Read a long and regular text table with pandas."
     lines = text.rstrip("\r\n").split("\n")
     header = [name.strip() for name in lines[0].split(separator)]
     blank = f"{separator} \t\r"
@@ -397,7 +398,7 @@ def _ragged(file: str, number: int, row: list[str], header: list[str], separator
 def _without_empty_edge(
     header: list[str], body: list[tuple[int, list[str]]]
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    "Without a separator at the end of every row, as some exports write it."
+    "Remove a separator at the end of every row, which some exports write."
     width = len(header)
     if body and all(len(row) == width + 1 and not row[-1] for _, row in body):
         return header, [(number, row[:-1]) for number, row in body]
@@ -450,7 +451,7 @@ def found_decimal(
     columns: Sequence[Sequence[str | None]],  # cells by column
     separator: str,
 ) -> str:  # "." or ","
-    "The decimal sign: a comma only where cells cannot be read otherwise and the comma does not separate columns."
+    "Detect the decimal sign: a comma only where cells cannot be read otherwise and columns are not separated by it."
     if separator == ",":
         return "."
     cells = [cell for column in columns for cell in column if cell]
@@ -467,7 +468,7 @@ def _warn_of_thousands(
     separator: str,
     findings: Findings,
 ) -> None:
-    "Say aloud that 150.000 is read as 150 where a file with semicolons may mean a hundred and fifty thousand."
+    "Warn that 150.000 is read as 150 in a file with semicolons, where it may mean 150,000."
     for name, column in frame.items() if separator == ";" else ():
         pointed = [cell for cell in column if isinstance(cell, str) and "." in cell]
         if pointed and all(_POINTED.fullmatch(cell) for cell in pointed):
@@ -497,7 +498,7 @@ def found_id(
     names: Sequence[str],  # columns of the file
     taken: Sequence[str | None],  # columns with another role
 ) -> str | None:
-    "The column that looks like the patient's id by its name."
+    "The column whose name is that of a patient id."
     folded = {
         re.sub(r"[\s.-]+", "_", name.strip().casefold()): name
         for name in reversed(names)
@@ -576,7 +577,7 @@ def names_once(
     findings: Findings,
     row: int = 1,  # that the names stand in
 ) -> None:
-    "Refuse columns without a name, and names that are given twice."
+    "Raise `CohortError` for columns without a name and for repeated names."
     for place, name in enumerate(names, start=1):
         if not name:
             findings.stop(
@@ -600,9 +601,12 @@ def names_once(
 
 # %% ../../nbs/library/data/06_files.ipynb #bee08bad
 def _check_names(header: list[str], separator: str, text: str, findings: Findings) -> None:
-    "Every column has a name of its own."
+    "Check that every column has its own name."
     if len(header) == 1 and (better := found_separator(text)) not in (None, separator):
-        mend = f"The columns seem to be separated by {_SEPARATORS[better or ',']}: pass sep={better!r} or leave sep out."
+        mend = (
+            f"The columns seem to be separated by {_SEPARATORS[better or ',']}: "
+            f"pass sep={better!r} or leave sep out."
+        )
         raise CohortError(
             Problem(
                 findings.file,
@@ -648,7 +652,7 @@ def frame_of_parquet(path: Path, findings: Findings) -> pd.DataFrame:
 
 # %% ../../nbs/library/data/06_files.ipynb #8f346620
 def content_of(path: Path, file: str) -> bytes:
-    "The bytes of a file, or a sentence that says why there are none."
+    "The bytes of a file; raises `CohortError` with the reason."
     try:
         if path.is_dir():
             raise CohortError(
@@ -692,7 +696,7 @@ def content_of(path: Path, file: str) -> bytes:
 def _asked_outcome(
     time: str | None, event: str | None, outcome: str | Outcome | None, unit: str, file: str
 ) -> Outcome:
-    "The outcome from the names that were given."
+    "The outcome from the arguments of `read_cohort`."
     if isinstance(outcome, Survival | Binary) and time is None and event is None:
         return outcome
     if isinstance(outcome, str) and time is None and event is None:
@@ -743,7 +747,7 @@ def _with_ids(
 
 # %% ../../nbs/library/data/06_files.ipynb #2082e058
 def _tell_copies(frame: pd.DataFrame, findings: Findings) -> None:
-    "Without ids, a row that is an exact copy of another may be the same patient."
+    "Warn of identical rows in a table without ids."
     try:
         copies = np.flatnonzero(frame.duplicated())
     except TypeError:  # cells that hold lists: refused further on
@@ -760,7 +764,7 @@ def _tell_copies(frame: pd.DataFrame, findings: Findings) -> None:
 
 # %% ../../nbs/library/data/06_files.ipynb #95fc4af6
 def _typed(column: pd.Series, decimal: str) -> pd.Series:
-    "A column without a role as numbers or truths where all of it reads so, otherwise as it is."
+    "A column without a role as numbers or booleans if all cells are, otherwise unchanged."
     if column.dtype != object:
         return column
     known = [cell for cell in column if cell is not None]
@@ -802,7 +806,23 @@ def read_cohort(
     missing_outcome: str = "drop",  # "drop" or "error"
     **metadata: Any,  # name, title, disease, units, source, licence, citation, virtual
 ) -> Cohort:
-    "Read a file into a cohort, or say everything that is wrong with it."
+    """Read a CSV, TSV or Parquet table with one row per patient into a cohort.
+
+    Separator, decimal sign and encoding are detected; then `Cohort.from_frame` checks the table. Messages
+    name the row as a spreadsheet shows it: the header is row 1. Raises `CohortError` with every problem of
+    the file at once; a `CohortWarning` says which patients were left out.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> from pathlib import Path
+    >>> text = "patient,age,months,dead\\nA1,61,14,yes\\nA2,70,30,no\\nA3,55,7,yes\\n"
+    >>> _ = Path("ward.csv").write_text(text)
+    >>> gw.read_cohort(
+    ...     "ward.csv", time="months", event="dead", unit="months", event_values={"yes": 1, "no": 0}
+    ... )
+    <Cohort ward: 3 patients, 2 events, 1 features>
+    """
     path = Path(os.path.expanduser(path))
     findings = Findings(str(path))
     asked = _asked_outcome(time, event, outcome, unit, findings.file)
@@ -842,7 +862,7 @@ def read_cohort(
 
 # %% ../../nbs/library/data/06_files.ipynb #c56551d3
 def check_options(sep: str | None, decimal: str | None, file: str) -> None:
-    "Options that a reader can use."
+    "Check the options of a reader."
     if sep is not None and (not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n '):
         raise CohortError(
             Problem(file, f"found sep={sep!r}", "one character", "Use ',', ';', '\\t' or '|'.")
@@ -873,7 +893,7 @@ def _read_frame(
     decimal: str | None,
     encoding: str | None,
 ) -> tuple[pd.DataFrame, str]:  # columns of texts or numbers, and the decimal sign
-    "The table of a file, whatever its form."
+    "Read the table of a file of any format."
     content = content_of(path, findings.file)
     is_parquet = content.startswith(b"PAR1") or (
         path.suffix.lower() in (".parquet", ".pq") and b"PAR1" in content[-8:]

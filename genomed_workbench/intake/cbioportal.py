@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.dictionary import Dictionary, dictionary
+from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.columns import as_number
 from ..data.files import content_of, decoded, refuse_binary, refuse_other_kinds
-from ..data.problems import CohortError, Problem, suggestion
+from ..data.problems import CohortError, suggestion
 from .mapping import Column, Mapping, natural_mapping
 from .records import Records
 
@@ -43,7 +44,7 @@ _ABSENT = (
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #2fe7364a
 def _read_study_table(path: Path, needed: Sequence[str]) -> _StudyTable:
-    "A table of a study folder, or what is wrong with it."
+    "Read a table of a study folder; raises `CohortError` with what is wrong."
     findings = Findings(str(path))
     content = content_of(path, findings.file)
     if content.startswith(b"version https://git-lfs"):
@@ -84,7 +85,7 @@ def _read_study_table(path: Path, needed: Sequence[str]) -> _StudyTable:
 def _check_study_header(
     header: list[str], needed: Sequence[str], row: int, findings: Findings
 ) -> None:
-    "The columns that must be there, each once."
+    "Check that the required columns are there, each once."
     for name in needed:
         if name not in header:
             findings.stop(
@@ -152,7 +153,7 @@ _NOT_CODING = frozenset(
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #42d37c64
 def _counting_mutations(maf: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    "The rows of a MAF that count, and a note for those left out."
+    "The rows of a MAF that are used, with notes on those left out."
     kind = (
         maf["Variant_Classification"].astype(str).str.casefold()
         if "Variant_Classification" in maf
@@ -176,7 +177,7 @@ def _counting_mutations(maf: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #3ae54821
 def _allele_fraction(maf: pd.DataFrame) -> pd.Series:
-    "The share of reads with the change: alternative over all."
+    "Variant allele fraction: alternative reads over all reads."
     if {"t_alt_count", "t_ref_count"} <= set(maf.columns):
         alternative, reference = (
             pd.to_numeric(maf[name], errors="coerce") for name in ("t_alt_count", "t_ref_count")
@@ -197,7 +198,7 @@ def _allele_fraction(maf: pd.DataFrame) -> pd.Series:
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #f68fc077
 def _protein(maf: pd.DataFrame) -> pd.Series:
-    "The change of the protein, and everything else that is said about it."
+    "The protein change and all other descriptions of a mutation."
     there = [
         name
         for name in (
@@ -403,7 +404,7 @@ def _in_names(panels: dict[str, frozenset[str]], book: Dictionary) -> dict[str, 
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #4537baf1
 def _panel_of(folder: Path) -> pd.Series | None:
-    "The panel of each sample's mutations, where a matrix tells."
+    "The mutation panel of each sample, from the gene panel matrix."
     path = folder / "data_gene_panel_matrix.txt"
     if not path.is_file():
         return None
@@ -447,7 +448,7 @@ def _tp53(maf: pd.DataFrame, columns: pd.DataFrame, book: Dictionary) -> pd.Data
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #fe9bf0c1
 def _two_hits(maf: pd.DataFrame, columns: pd.DataFrame, book: Dictionary) -> pd.DataFrame:
-    "Biallelic CEBPA, taken as two or more mutations of it."
+    "Biallelic CEBPA, defined as two or more mutations."
     if "CEBPA" not in columns or "CEBPA_bi" not in book:
         return pd.DataFrame(index=columns.index)
     count = (

@@ -30,13 +30,13 @@ def is_genomed4all(header: Sequence[str]) -> bool:
 def _load_unit(
     column: pd.Series,  # the load of one gene, texts
 ) -> str:  # "%" or "fraction"
-    "Whether an allele fraction is written in percent."
+    "The unit of an allele fraction: percent or fraction."
     numbers = [as_number(value) for value in distinct(column).values]
     return "%" if any(number is not None and number > 1 for number in numbers) else "fraction"
 
 # %% ../../nbs/library/intake/04_genomed4all.ipynb #e82bbe30
 def _genomed4all_mapping(frame: pd.DataFrame, disease: str) -> tuple[Mapping, list[str]]:
-    "The mapping of a GenoMed4All table, and what a person should know about it."
+    "The mapping of a GenoMed4All table, with notes."
     mapping, notes, _ = natural_mapping([str(name) for name in frame.columns], disease)
     columns = dict(mapping.columns)
     for name, column in mapping.columns.items():

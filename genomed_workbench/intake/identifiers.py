@@ -95,7 +95,7 @@ _NAMED = {said: re.compile(f"(?:{pattern})") for said, pattern in NAMED.items()}
 # %% ../../nbs/library/intake/09_identifiers.ipynb #6c63251d
 @lru_cache(maxsize=4096)
 def named_as(name: str) -> str | None:
-    "What a column's name says it is, if that points to a person."
+    "The kind of identifier that a column's name states."
     words = words_in(name)
     both = (" ".join(words), " ".join(word for word in words if word not in _LITTLE))
     return next(
@@ -247,7 +247,8 @@ _PHONE = re.compile(
     r"./()-]{6,14}[0-9]|\(?0[1-9][0-9]{1,4}\)?[ /-][0-9][0-9 ./-]{4,10}[0-9]"
 )
 _STREET = re.compile(
-    r"(?i)\b(via|viale|piazza|corso|calle|avenida|plaza|rue|avenue|boulevard|street|road|lane|ulica)\b.{2,30}[0-9]|[a-zäöü-]+(stra(ß|ss)e|str\.|weg|platz|gasse|allee|straat|laan|plein) "
+    r"(?i)\b(via|viale|piazza|corso|calle|avenida|plaza|rue|avenue|boulevard|street|road|lane|ulica)\b.{2,30}[0-9]|"
+    r"[a-zäöü-]+(stra(ß|ss)e|str\.|weg|platz|gasse|allee|straat|laan|plein) "
     r"?[0-9]+"
 )
 
@@ -301,7 +302,7 @@ _MOST = 0.8  # share of the different values that must look alike
 
 
 def _spread(column: pd.Series) -> tuple[np.ndarray, list[str]]:
-    "Codes and different texts of a column; missing has code -1."
+    "Codes and distinct texts of a column; missing has code -1."
     codes, values = pd.factorize(column)
     return codes, [str(value).strip() for value in values]
 
@@ -333,7 +334,7 @@ def is_free_text(column: pd.Series) -> bool:
 # %% ../../nbs/library/intake/09_identifiers.ipynb #18d418fe
 @dataclass(frozen=True)
 class Identifier:
-    "What points to a person, and where."
+    "An identifier of persons and where it was found."
 
     kind: str  # a kind of finding of the readiness check
     what: str  # in words, without an example
@@ -342,7 +343,7 @@ class Identifier:
 
     @property
     def reason(self) -> str:
-        "In words."
+        "The reason in words."
         return (
             f"{self.by} {'say' if self.by != 'its name' else 'says'} that it is "
             f"{self.what}: it must not leave the hospital, and no model needs it"
@@ -370,7 +371,7 @@ def identifiers_in(
     spread: tuple[np.ndarray, list[str]]
     | None = None,  # codes and different texts, where they are known
 ) -> list[Identifier]:
-    "What in a column could name a person."
+    "The identifiers in a column."
     codes, texts = spread or _spread(column)
     if not texts:
         return []
@@ -433,7 +434,7 @@ def _looks_like(
     known: int,  # cells that are not empty
     most: int = 500,  # texts looked at
 ) -> str | None:
-    "What cells look like, if that points to a person."
+    "The kind of identifier that the cells look like."
     looked = [text.strip() for text in texts[:most]]
     for said, test, share in _LOOKS:
         if looked and np.mean([test(text) for text in looked]) >= share:
@@ -452,7 +453,7 @@ def identifier_in(
     name: str,
     column: pd.Series,  # texts
 ) -> Identifier | None:  # None: nothing points to a person
-    "Whether a column points to a person, and why."
+    "The first identifier in a column, with the reason; None where there is none."
     codes, texts = _spread(column)
     known = np.flatnonzero(codes >= 0)
     told, seen = named_as(name), _looks_like(texts, len(known))
@@ -473,7 +474,7 @@ def looks_like_births(
     years: np.ndarray,  # calendar year of each date, NaN where there is none
     diagnosed: np.ndarray | None,  # year of the diagnosis, where it is known
 ) -> bool:
-    "True where the dates are those of births."
+    "True where the dates look like dates of birth."
     known = np.isfinite(years)
     if known.sum() < 5:
         return False

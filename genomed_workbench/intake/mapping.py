@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..clinic.canonical import MISSING, recognised
 from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary, key
-from ..clinic.faults import ClinicError, Fault
+from ..clinic.problems import ClinicError, Problem
 from ..clinic.units import factor, units_of
 from ..data.columns import as_number, distinct, label
 from genomed_workbench.data.dates import (
@@ -30,13 +30,13 @@ from genomed_workbench.data.dates import (
     strptime_format,
 )
 from ..data.files import found_decimal, found_id
-from ..data.problems import CohortError, Problem, shown, suggestion
+from ..data.problems import CohortError, shown, suggestion
 from ..output.storage import write_text_atomically
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #ff5ad071
 @dataclass(frozen=True)
 class Column:
-    "What one column of a hospital's file holds."
+    "The meaning of one column of a hospital's file."
 
     variable: str | None = None  # name in the dictionary
     unit: str | None = None  # as the hospital measures it; None: the dictionary's own
@@ -77,7 +77,7 @@ def word_for(
 ) -> (
     str | None
 ):  # the dictionary's word, "" for not known; None where the variable has no such word
-    "A target of `values` as the dictionary writes it."
+    "A target of `values` in the spelling of the dictionary."
     text = meant.strip()
     if not text or variable.kind in ("date", "text"):
         return text
@@ -95,7 +95,22 @@ def word_for(
 # %% ../../nbs/library/intake/01_mapping.ipynb #2a7bcc0d
 @dataclass(frozen=True)
 class Mapping:
-    "What the columns of a hospital's file mean."
+    """What the columns of a hospital's file mean: variable, unit and coding, confirmed by a person.
+
+    `columns` holds a `Column` by the name that the file uses; `id` names the patient's column. `read` and
+    `write` keep it as a TOML file, `confirm` and `changed` give a person's answer, and `apply` renames a
+    frame. Reading or applying raises `CohortError` with everything that is wrong or not confirmed.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> from genomed_workbench.intake.mapping import Column
+    >>> mapping = gw.Mapping("mds", {"Hb": Column("hemoglobin", unit="g/L")}, id="Patient")
+    >>> gw.Mapping.read(mapping.write("ward.toml")) == mapping
+    True
+    >>> mapping.variables
+    {'hemoglobin': 'Hb'}
+    """
 
     disease: str
     columns: dict[str, Column] = field(default_factory=dict)
@@ -108,11 +123,11 @@ class Mapping:
 
     @classmethod
     def read(cls, path: str | Path) -> "Mapping":
-        "A mapping from its file, or everything that is wrong with it."
+        "Read a mapping from its file; raises `CohortError` with everything that is wrong."
         return _read_mapping(Path(path))
 
     def write(self, path: str | Path) -> Path:
-        "The mapping as a file to read and edit; put in place whole or not at all."
+        "Write the mapping as a TOML file, atomically."
         return write_text_atomically(path, self.as_toml())
 
     def as_toml(self) -> str:
@@ -121,7 +136,7 @@ class Mapping:
 
     @property
     def unconfirmed(self) -> list[str]:
-        "Columns that a person still has to say yes to."
+        "Columns that a person has not confirmed."
         return [name for name, column in self.columns.items() if not column.confirmed]
 
     @property
@@ -138,7 +153,7 @@ class Mapping:
         self,
         *columns: str,  # those that are right; none: all of them
     ) -> "Mapping":
-        "The mapping with a person's yes."
+        "The mapping with the named columns confirmed, or all."
         if strange := [name for name in columns if name not in self.columns]:
             raise CohortError(
                 f"{self.source}: there is no column {strange[0]!r} to confirm. {suggestion(strange[0], self.columns)}"
@@ -156,7 +171,7 @@ class Mapping:
         column: str,  # as the file calls it
         **parts: Any,  # variable, unit, values, ignore, reason: what a person puts right
     ) -> "Mapping":
-        "The mapping with one column put right, and with a person's yes to it."
+        "The mapping with one column corrected and confirmed."
         if column not in self.columns:
             raise CohortError(
                 f"{self.source}: there is no column {column!r} to change. {suggestion(column, self.columns)}"
@@ -170,7 +185,7 @@ class Mapping:
         )
 
     def faults(self, header: Sequence[str] | None = None) -> list[Problem]:
-        "Everything that is wrong with it, beside a header as well."
+        "All problems of the mapping, and of its fit to a header if one is given."
         return [*_own_faults(self), *(_faults_beside(self, header) if header is not None else [])]
 
     def apply(
@@ -179,7 +194,7 @@ class Mapping:
         decimal: str | None = None,  # decimal sign of the file, where it is known
         unconfirmed: bool = False,  # True: use proposals as if confirmed (to look at them, never to compute with)
     ) -> "Applied":
-        "The columns under the dictionary's names, with the hospital's words translated and its dates read."
+        "Rename the columns to the dictionary's names, translate words and read numbers and dates."
         return _applied(self, frame, decimal, unconfirmed)
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #5c4e4f24
@@ -217,7 +232,7 @@ _KINDS = {
 def _wrong_keys(
     table: dict[str, Any], known: dict[str, tuple[type, ...]], file: str, column: str | None = None
 ) -> Iterator[Problem]:
-    "Keys that are not known, and keys that hold something else than they should."
+    "Problems of unknown keys and of keys with a wrong type."
     for name, value in table.items():
         if name not in known:
             near = suggestion(name, known)
@@ -284,7 +299,7 @@ def _read_column(name: str, table: Any, file: str, problems: list[Problem]) -> C
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #522a128d
 def _text_of(path: Path) -> str:
-    "The text of a mapping file, or a sentence that says why there is none."
+    "The text of a mapping file; raises `CohortError` with the reason."
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -338,7 +353,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #037fd63a
 def _read_mapping(path: Path) -> Mapping:
-    "A mapping from its file."
+    "Read a mapping file."
     table, file = _parsed(path), str(path)
     problems = list(_wrong_keys(table, _KEYS, file))
     good = {
@@ -386,7 +401,7 @@ def _read_mapping(path: Path) -> Mapping:
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #f4fb0675
 def _own_faults(mapping: Mapping) -> list[Problem]:
-    "What is wrong with a mapping by itself."
+    "Problems of a mapping without its file."
     file = mapping.source
     if mapping.disease not in DISEASES:
         return [
@@ -420,7 +435,7 @@ def _own_faults(mapping: Mapping) -> list[Problem]:
 def _column_faults(
     file: str, name: str, column: Column, book: Dictionary, id: str | None
 ) -> list[Problem]:
-    "What is wrong with one column."
+    "Problems of one column."
     roles = [
         role
         for role, given in (
@@ -478,7 +493,7 @@ def _column_faults(
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #4b7b15be
 def _unit_faults(file: str, name: str, unit: str | None, variable: Variable) -> Iterator[Problem]:
-    "A unit that cannot be turned into the dictionary's."
+    "Problems of a unit that cannot be converted to the dictionary's."
     if unit is None:
         return
     if not variable.unit:
@@ -507,7 +522,7 @@ def _unit_faults(file: str, name: str, unit: str | None, variable: Variable) -> 
 def _value_faults(
     file: str, name: str, values: dict[str, str], variable: Variable
 ) -> Iterator[Problem]:
-    "Words that the variable does not have."
+    "Problems of words that the variable does not have."
     for word, meant in values.items():
         if word_for(variable, meant) is None:
             words = _words_of(variable)
@@ -528,7 +543,7 @@ def _value_faults(
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #bf527af3
 def _twice(mapping: Mapping) -> Iterator[Problem]:
-    "Two columns for one variable, or two for the hospital."
+    "Problems of two columns with one role."
     roles: dict[str, list[str]] = {}
     for name, column in mapping.columns.items():
         if column.variable or column.site:
@@ -545,7 +560,7 @@ def _twice(mapping: Mapping) -> Iterator[Problem]:
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #cc582363
 def _faults_beside(mapping: Mapping, header: Sequence[str]) -> Iterator[Problem]:
-    "Columns that the file does not have; one that is ignored need not be there."
+    "Problems of columns that the file does not have; ignored columns may be missing."
     there = list(header)
     for name, said in [
         *((name, "column") for name, column in mapping.columns.items() if not column.ignore),
@@ -563,12 +578,12 @@ def _faults_beside(mapping: Mapping, header: Sequence[str]) -> Iterator[Problem]
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #7ed42616
 def _key(text: str) -> str:
-    "A text as TOML writes a key."
+    "A text as a TOML key."
     return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else _quoted(text)
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #12897f86
 def _quoted(text: str) -> str:
-    "A text as TOML writes it."
+    "A text as a TOML string."
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #87a85638
@@ -593,7 +608,7 @@ def _head(mapping: Mapping) -> Iterator[str]:
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #30044239
 def _comment(column: Column, book: Dictionary | None) -> Iterator[str]:
-    "What a person should know about a column."
+    "Comment lines on a column for the reader of the file."
     if column.variable and book is not None and column.variable in book:
         variable = book[column.variable]
         yield (
@@ -636,19 +651,21 @@ def _written(mapping: Mapping) -> str:
     return "\n\n".join(parts) + "\n"
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #cb5f1f58
-@dataclass(frozen=True)
-class _Unreadable:
-    "Cells of a column that two readings fit, or none."
-
-    column: str  # of the file
-    positions: np.ndarray
-    expected: str
-    mend: str
+def _cell_problems(
+    frame: pd.DataFrame,
+    column: str,  # of the file
+    positions: np.ndarray,  # rows of the frame, 0 is the first
+    expected: str,
+    mend: str,
+) -> Iterator[Problem]:  # row = position; whoever knows the file adds it
+    "The problems of cells that two readings fit, or none."
+    for position, value in zip(positions.tolist(), frame[column].iloc[positions].array):
+        yield Problem(expected=expected, mend=mend, row=position, column=column, value=value)
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #4b1fa5a2
 @dataclass(frozen=True)
 class Applied:
-    "A hospital's columns under the dictionary's names."
+    "A hospital's table under the dictionary's names."
 
     frame: pd.DataFrame  # index = patient ids; columns = variables
     units: dict[str, str]  # by variable, where the hospital measures in another unit
@@ -656,13 +673,13 @@ class Applied:
     site: np.ndarray | None = None  # hospital of each row, where a column says it
     unread: tuple[str, ...] = ()  # columns that nobody asked for
     notes: tuple[str, ...] = ()
-    faults: tuple[_Unreadable, ...] = ()
+    problems: tuple[Problem, ...] = ()  # cells that cannot be read; row = position in the frame
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #b0954898
 def _applied(
     mapping: Mapping, frame: pd.DataFrame, decimal: str | None, unconfirmed: bool
 ) -> Applied:
-    "A mapping applied to a file's columns."
+    "Apply a mapping to a table."
     problems = mapping.faults(list(frame.columns))
     if not unconfirmed:
         problems += _not_confirmed(mapping)
@@ -725,14 +742,15 @@ def _applied(
         unread,
         tuple(notes),
         tuple(
-            _Unreadable(chosen[variable], rows, expected, mend)
+            problem
             for variable, rows, expected, mend in [*grouped, *faults]
+            for problem in _cell_problems(frame, chosen[variable], rows, expected, mend)
         ),
     )
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #73477782
 def _not_confirmed(mapping: Mapping) -> list[Problem]:
-    "One problem for each thing that a person has not said yes to."
+    "One problem for everything that is not confirmed."
     found = [
         Problem(
             mapping.source,
@@ -769,7 +787,7 @@ def _ids_of(
 def _translated(
     column: pd.Series, said: Column, variable: Variable, missing: tuple[str, ...]
 ) -> pd.Series:
-    "The hospital's words in the dictionary's; what is not known as None."
+    "Translate the hospital's words into the dictionary's; None for not known."
     cells = distinct(column.astype(object))
     absent = frozenset(missing)
     exact = {word.strip(): _target(variable, meant) for word, meant in said.values.items()}
@@ -808,7 +826,7 @@ _GROUPED = (
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #764dbe26
 def _grouped_in(column: pd.Series) -> np.ndarray:
-    "Positions of 150.000 in a file with decimal commas: it may be 150 or a hundred and fifty thousand."
+    "Positions of cells such as 150.000, which is ambiguous in a file with decimal commas."
     cells = distinct(column)
     return cells.rows_of(
         np.array(
@@ -825,7 +843,7 @@ def _read_numbers(
     column: pd.Series,
     decimal: str,  # "." or ","
 ) -> pd.Series:  # float where all of it reads, otherwise numbers beside the texts that are none
-    "A column of numbers under a decimal sign."
+    "Read a column of numbers with a known decimal sign."
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column
     cells = distinct(column)
@@ -854,7 +872,7 @@ def says_nothing(text: str) -> bool:
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #13850417
 def _date_text(cell: Any) -> str | None:
-    "A cell that should be a date as text; None where it says that nothing is known."
+    "A date cell as text; None where it means not known."
     text = "" if cell is None or cell != cell else str(cell).strip()
     return None if says_nothing(text) else text
 
@@ -865,7 +883,7 @@ def _read_date_columns(
 ) -> tuple[
     dict[str, pd.Series], list[tuple[str, np.ndarray, str, str]]
 ]:  # dates; and variable, positions, expected, advice of what is no date
-    "Columns of dates."
+    "Read columns of dates, with the formats given or detected."
     texts = {
         name: column.map(_date_text) for name, column in columns.items() if column.dtype.kind != "M"
     }
@@ -910,8 +928,8 @@ def _date_advice(written: str | None, formats: tuple[str, ...]) -> tuple[str, st
 def natural_mapping(
     header: Sequence[str],
     disease: str,
-) -> tuple[Mapping, list[str], list[Fault]]:  # notes, and columns that contend for one variable
-    "The columns that bear a name the dictionary knows."
+) -> tuple[Mapping, list[str], list[Problem]]:  # notes, and columns that contend for one variable
+    "A mapping of the columns whose names the dictionary knows."
     found, notes, faults = recognised(list(header), dictionary(disease))
     columns = {str(name): Column(variable.name) for name, variable in found.items()}
     return (

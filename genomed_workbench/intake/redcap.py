@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.dictionary import Variable, dictionary
-from ..clinic.faults import ClinicError
+from ..clinic.problems import ClinicError, Problem
 from ..clinic.units import factor
 from ..data.checks import Findings
 from ..data.columns import as_number
-from ..data.problems import CohortError, Problem
+from ..data.problems import CohortError
 from .mapping import YES_NO, Column, Mapping, word_for
 from .records import Records
 from .tables import read_table_file
@@ -161,7 +161,7 @@ def _first_answers(
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #0350f80a
 def _unticked(frame: pd.DataFrame, field: _Field) -> np.ndarray:
-    "Patients for whom the boxes of a question say nothing: none is ticked, and the form is not complete."
+    "Patients whose checkbox question is unanswered: no box is ticked and the form is not complete."
     boxes = [name for name in frame.columns if str(name).startswith(f"{field.name}___")]
     none = ~frame[boxes].isin(["1", "Checked"]).any(axis=1).to_numpy()
     done = (
@@ -169,11 +169,11 @@ def _unticked(frame: pd.DataFrame, field: _Field) -> np.ndarray:
         if f"{field.form}_complete" in frame
         else np.ones(len(frame), dtype=bool)
     )
-    return none & ~done
+    return np.asarray(none & ~done)
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #a051bfb4
 def _answers(field: _Field, variable: Variable) -> dict[str, str]:
-    "Codes and answers in the dictionary's words, as far as the dictionary knows them."
+    "Codes and answers in the dictionary's words, where it knows them."
     if variable.kind not in ("yes-no", "level", "ordinal"):
         return {}
     words = {
@@ -198,7 +198,7 @@ def _answers(field: _Field, variable: Variable) -> dict[str, str]:
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #718334d0
 def _noted_unit(note: str, variable: Variable) -> str | None:
-    "The unit that stands as a note beside a question; None where it is the dictionary's own."
+    "The unit in the note of a question; None where it is the dictionary's own."
     try:
         return (
             note.strip()
@@ -212,7 +212,7 @@ def _noted_unit(note: str, variable: Variable) -> str | None:
 def _redcap_columns(
     header: Sequence[str], fields: Sequence[_Field], disease: str
 ) -> dict[str, Column]:
-    "What the columns of an export mean, as far as names and labels say."
+    "The meaning of an export's columns, from names and labels."
     book, columns = dictionary(disease), {}
     for field in fields:
         boxes = (
@@ -243,7 +243,7 @@ def _redcap_columns(
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #95f7a3b4
 def _range_notes(frame: pd.DataFrame, fields: Sequence[_Field]) -> list[str]:
-    "Questions with answers outside the form's own range."
+    "Notes on answers outside the range of the form."
     notes = []
     for field in fields:
         if field.name in frame and (field.low is not None or field.high is not None):
@@ -281,7 +281,7 @@ def find_data_dictionary(path: Path) -> tuple[Path, Path] | None:
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #9f9b17d1
 def _header(path: Path) -> list[str]:
-    "The first line of a CSV, roughly."
+    "The names in the first line of a CSV, without full parsing."
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         return [
             name.strip().strip('"')

@@ -34,13 +34,13 @@ from genomed_workbench.data.cohort_scores import (
 from ..data.columns import label
 from ..data.files import found_id
 from ..data.problems import CohortError, suggestion
-from .sources import read_records
+from .sources import records_at
 from .tables import read_table_file
 from ..output.pictures import RISK_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #9cc789cb
 def _read_patients(path: Path, id: str | None = None) -> Patients:
-    "From a CSV, TSV, Parquet or Excel file; the ids stay texts, so that leading zeros survive."
+    "Read a table file; ids stay texts, so that leading zeros are kept."
     findings = Findings(str(path))
     frame, _ = read_table_file(path, findings)
     name = found_id(list(frame.columns), ()) if id is None else id_column(frame, id, findings.file)
@@ -68,7 +68,7 @@ def _patients(data: Any, id: str | None) -> Patients:
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #863301a4
 def _is_source(data: Any) -> bool:
-    "True for what is no plain table: the folder of a study, a bundle."
+    "True for a study folder or a FHIR bundle."
     return isinstance(data, str | os.PathLike) and (
         Path(data).expanduser().is_dir() or Path(data).suffix.lower() in (".json", ".ndjson")
     )
@@ -77,7 +77,7 @@ def _is_source(data: Any) -> bool:
 def _inputs(
     data: Any, system: System, units: Mapping[str, str] | None, mapping: Any, id: str | None
 ) -> Inputs:
-    "The inputs of a score, from whatever was given."
+    "The inputs of a score from a cohort, a frame or a file."
     if mapping is None and not _is_source(data):
         return inputs_for(_patients(data, id), system, units)
     if not isinstance(data, str | os.PathLike):
@@ -91,9 +91,9 @@ def _inputs(
     return _mapped(data, system, mapping)
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #2f8dfc1b
-def _mapped(data: str | os.PathLike, system: System, mapping: Any) -> Inputs:
+def _mapped(data: str | os.PathLike[str], system: System, mapping: Any) -> Inputs:
     "The inputs of a file whose columns a mapping explains, or of a study folder or bundle that explains itself."
-    records = read_records(Path(data), system.disease, mapping=mapping)
+    records = records_at(Path(data), system.disease, mapping=mapping)
     used = {
         column: name for column, name in records.read.canonical.used.items() if name in system.reads
     }
@@ -127,7 +127,30 @@ def score(
     # index = patients; score, category, comment, scenarios, intermediates; .attrs["used"],
     # .attrs["notes"]
 ) -> pd.DataFrame:
-    "A clinical score of every patient, with the reason where it cannot be given."
+    """A clinical score of every patient, with the reason where it cannot be given.
+
+    One row per patient: `score`, `category`, `comment`, the range of scenarios where inputs are missing, and
+    the intermediate points. `.attrs["used"]` names the columns that were read, `.attrs["notes"]` what was
+    converted. Raises `CohortError` for an unknown system, for a table without any input of it, and for values
+    that cannot be right.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> import pandas as pd
+    >>> patients = pd.DataFrame(
+    ...     {
+    ...         "hemoglobin": [9.8, 7.0],
+    ...         "platelets": [80, 150],
+    ...         "neutrophils": [0.7, 2.0],
+    ...         "marrow_blasts": [3, 12],
+    ...         "cytogenetic_risk": ["good", "poor"],
+    ...     },
+    ...     index=["A1", "A2"],
+    ... )
+    >>> gw.score(patients, "ipss-r")[["score", "category"]].values.tolist()
+    [[4.0, 'Intermediate'], [7.5, 'Very High']]
+    """
     chosen = score_system(system)
     inputs = _inputs(data, chosen, units, mapping, id)
     return score_inputs(inputs, chosen, **options)
@@ -135,7 +158,7 @@ def score(
 # %% ../../nbs/library/intake/11_scoring.ipynb #ce447b4b
 @dataclass(frozen=True)
 class Explanation:
-    "One patient's score, finding by finding."
+    "The score of one patient with the contribution of each finding."
 
     system: System
     patient: Any
@@ -164,7 +187,7 @@ class Explanation:
 
     @property
     def shown(self) -> pd.DataFrame:
-        "The table as it is read: findings by name."
+        "The table for display, by finding."
         told = (
             self.table.assign(value=[_value(one) for one in self.table["value"]])
             .set_index("label")
@@ -182,13 +205,14 @@ class Explanation:
             else ""
         )
         return (
-            f"<h4>{html.escape(self.title)}</h4><p>{html.escape(str(self.result['comment']))}</p>{self.picture._repr_html_()}"
+            f"<h4>{html.escape(self.title)}</h4>"
+            f"<p>{html.escape(str(self.result['comment']))}</p>{self.picture._repr_html_()}"
             f"{self.shown.to_html(border=0, na_rep='', float_format='{:+.2f}'.format)}{total}"
         )
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #539b7314
 def _value(value: Any) -> str:
-    "A value for people: empty where it is not known."
+    "A value for display; empty where it is not known."
     return "" if pd.isna(value) else label(value)
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #1afc766c
@@ -232,8 +256,8 @@ def _bars(told: Explanation) -> Picture:
 def _open(rows: pd.DataFrame) -> np.ndarray:
     "Where a missing value leaves the points open."
     if "points_best" in rows:
-        return (rows["points_worst"] - rows["points_best"]).abs().gt(1e-9).to_numpy()
-    return rows["points"].isna().to_numpy()
+        return np.asarray((rows["points_worst"] - rows["points_best"]).abs().gt(1e-9).to_numpy())
+    return np.asarray(rows["points"].isna().to_numpy())
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #ef75ee6c
 def _scale(told: Explanation) -> Picture:
@@ -311,7 +335,32 @@ def explain(
     id: str | None = None,
     **options: Any,
 ) -> Explanation:
-    "Why one patient has this score."
+    """Explain the score of one patient, finding by finding.
+
+    Takes the same data as `score`. The result has `result` (score, category, comment), `table` (variable,
+    label, value, points, reason; the largest contribution first) and `picture`. Raises `CohortError` where
+    the patient or the system is not known.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> import pandas as pd
+    >>> patients = pd.DataFrame(
+    ...     {
+    ...         "hemoglobin": [9.8, 7.0],
+    ...         "platelets": [80, 150],
+    ...         "neutrophils": [0.7, 2.0],
+    ...         "marrow_blasts": [3, 12],
+    ...         "cytogenetic_risk": ["good", "poor"],
+    ...     },
+    ...     index=["A1", "A2"],
+    ... )
+    >>> told = gw.explain(patients, "ipss-r", "A2")
+    >>> print(told.title)
+    IPSS-R of patient A2: 7.5, Very High
+    >>> told.table[["label", "points"]].values.tolist()[:2]
+    [['Cytogenetic class', 3.0], ['Marrow blasts', 3.0]]
+    """
     chosen = score_system(system)
     if mapping is None and not _is_source(data):
         patients = _patients(data, id)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SURE', 'ColumnProfile', 'looks_of', 'taken_apart', 'shared_beginnings', 'words_fit', 'Proposal', 'Suggestion',
-           'suggest_mapping']
+           'suggest_for', 'suggest_mapping']
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #0a686373
 import difflib
@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..clinic.canonical import NO, YES
 from ..clinic.dictionary import Variable, dictionary, key
-from ..clinic.faults import ClinicError
+from ..clinic.problems import ClinicError
 from ..clinic.units import UNITS, factor, unit_of, units_of
 from ..data.columns import as_number, distinct
 from ..data.dates import found_date_format
@@ -32,7 +32,7 @@ from ..data.problems import CohortError, suggestion
 from .identifiers import identifier_in, named_as, words_in
 from .mapping import Column, Mapping, says_nothing
 from .records import Records, check_disease
-from .sources import read_records
+from .sources import records_at
 from .tables import as_texts
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #3ecf59b9
@@ -460,7 +460,8 @@ _LATER = re.compile(
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #d2e981e1
 _CODING = re.compile(
-    r"[(\[]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12}(?:\s*[/,;|]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12})+\s*[)\]]|[(\[]\s*[01]\s*[/,;|-]\s*[01]\s*[)\]]"
+    r"[(\[]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12}(?:\s*[/,;|]\s*(?:\w{1,12}\s*=\s*)?[^\W\d_]{1,12})+\s*[)\]]|"
+    r"[(\[]\s*[01]\s*[/,;|-]\s*[01]\s*[)\]]"
 )  # (m/w), (1=yes, 0=no), [0/1]: what the cells hold, not what is measured
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #4d34abb1
@@ -775,7 +776,8 @@ def _denied(looks: ColumnProfile) -> dict[str, str] | None:
     return (
         {short: "yes", long: "no"}
         if re.fullmatch(
-            rf"(no|non|not|nicht|un|in|im|pas|nao|niet|geen|kein|keine|ikke|inte|nie|sin|sans|senza|ohne|sense|without){re.escape(yes)}",
+            rf"(no|non|not|nicht|un|in|im|pas|nao|niet|geen|kein|keine|"
+            rf"ikke|inte|nie|sin|sans|senza|ohne|sense|without){re.escape(yes)}",
             no,
         )
         else None
@@ -1113,7 +1115,7 @@ def _fit_with_meanings(
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #419450d0
 def _confidence(named: float, fit: _Fit) -> float:
-    "How sure a name and cells make us together."
+    "The confidence from name and cells together."
     if fit.never:
         return 0.0
     if named >= 0.9:
@@ -1188,7 +1190,8 @@ _ID = re.compile(
 )
 _PSEUDONYM = re.compile(r"pseudo|study|studi|subject|anon|upn|code|record|uid")
 _SITE = re.compile(
-    r"(?:site|center|centre|hospital|clinic|institution|department|klinik|zentrum|standort|haus|krankenhaus|abteilung|centro|ospedale|istituto|reparto|clinica|hospital "
+    r"(?:site|center|centre|hospital|clinic|institution|department|klinik|"
+    r"zentrum|standort|haus|krankenhaus|abteilung|centro|ospedale|istituto|reparto|clinica|hospital "
     r"name|centro id|hopital|spital|spitaal|etablissement|service|ziekenhuis|site "
     r"?(?:id|name|code)|center ?(?:id|name)|study ?(?:site|center)|region)"
 )
@@ -1252,7 +1255,7 @@ def _site_column(looks: Sequence[ColumnProfile]) -> str | None:
 # %% ../../nbs/library/intake/10_suggest.ipynb #9f14db3d
 @dataclass(frozen=True, eq=False, repr=False)
 class Suggestion:
-    "A proposed mapping: nothing of it is used before a person says yes."
+    "A proposed mapping; nothing of it is used before a person confirms it."
 
     file: str
     disease: str
@@ -1267,7 +1270,7 @@ class Suggestion:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        "The proposal, one row a column."
+        "The proposal, one row per column."
         rows = [
             {
                 "column": name,
@@ -1311,7 +1314,7 @@ class Suggestion:
         # out; None: none yet
         | None = None,
     ) -> Mapping:
-        "The mapping, with a person's yes where it was given."
+        "The mapping, with the columns confirmed that a person has checked."
         return _mapping_of(self, confirmed)
 
     def write(self, path: str | Path, confirmed: str | Iterable[str] | None = None) -> Path:
@@ -1347,7 +1350,7 @@ class Suggestion:
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #9d4c238d
 def _mapping_of(proposed: Suggestion, confirmed: str | Iterable[str] | None) -> Mapping:
-    "A suggestion as a mapping."
+    "The mapping of a suggestion."
     if isinstance(confirmed, str) and confirmed not in ("all", "sure"):
         confirmed = [confirmed]
     named = (
@@ -1408,15 +1411,10 @@ def _example_of(looks: ColumnProfile, secret: bool) -> str:
     return ", ".join(shared) or f"{len(looks.words):,} different texts"
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #2eab07b9
-def suggest_mapping(
-    data: pd.DataFrame | str | Path | Records,  # a frame, a file or folder, or records
-    disease: str,  # "mds", "aml", "mm" or "scd"
-    kind: str | None = None,  # of a file; None: found out
-    **options: Any,  # sheet, sep, encoding, data_dictionary of a file
+def suggest_for(
+    records: Records,  # under a mapping or not; what a mapping says is taken over
 ) -> Suggestion:
-    "Which column may be which variable, in which unit, how sure that is and why; for a person to confirm."
-    check_disease(disease)
-    records = data if isinstance(data, Records) else _records_of(data, disease, kind, options)
+    "Propose a variable and a unit for each column of records, with the confidence and the reason."
     raw, prior = records.raw, records.mapping
     decimal = records.decimal or found_decimal(
         [raw[name].dropna().astype(str).unique()[:500].tolist() for name in raw.columns], ";"
@@ -1433,7 +1431,7 @@ def suggest_mapping(
     columns = _roles(records, looks, id, forms)
     open_columns = [one for one in looks if one.name not in columns and one.name != id]
     taken = {column.variable for column in columns.values()}
-    called = [one for one in _everything_called(disease) if one.variable.name not in taken]
+    called = [one for one in _everything_called(records.disease) if one.variable.name not in taken]
     candidates = {
         one.name: _candidates(
             one,
@@ -1463,7 +1461,7 @@ def suggest_mapping(
     } | {id}
     return Suggestion(
         Path(records.file).name if records.file else "the frame",
-        disease,
+        records.disease,
         ordered,
         id,
         "," if decimal == "," else None,
@@ -1471,6 +1469,32 @@ def suggest_mapping(
         missing,
         {one.name: _example_of(one, one.name in secret) for one in looks},
     )
+
+# %% ../../nbs/library/intake/10_suggest.ipynb #bf754cc2
+def suggest_mapping(
+    data: pd.DataFrame | str | Path | Records,  # a frame, a file or folder, or records
+    disease: str,  # "mds", "aml", "mm" or "scd"
+    kind: str | None = None,  # of a file; None: found out
+    **options: Any,  # sheet, sep, encoding, data_dictionary of a file
+) -> Suggestion:
+    """Propose which column is which variable, in which unit, with a confidence and a reason.
+
+    The result has `table`, one row per column (column, variable, unit, values, confidence from 0 to 1,
+    reason), and `mapping()`, the proposal as a `Mapping`. Nothing of it is used before a person confirms it.
+    Raises `CohortError` for a disease without a dictionary and for a file that cannot be read.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> import pandas as pd
+    >>> ward = pd.DataFrame({"Alter": [61, 70, 55] * 10, "Hb (g/l)": [98, 104, 81] * 10})
+    >>> gw.suggest_mapping(ward, "mds").table[["column", "variable", "unit"]].values.tolist()
+    [['Alter', 'age', ''], ['Hb (g/l)', 'hemoglobin', 'g/l']]
+    """
+    check_disease(disease)
+    if isinstance(data, Records):
+        return suggest_for(replace(data, disease=disease))
+    return suggest_for(_records_of(data, disease, kind, options))
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #661a4d0a
 def _why_not(looks: ColumnProfile, called: Sequence[_Called]) -> str:
@@ -1507,13 +1531,13 @@ def _records_of(data: Any, disease: str, kind: str | None, options: dict[str, An
         raise CohortError(
             f"found a {type(data).__name__}; expected a DataFrame, or the path of a file or folder."
         )
-    return read_records(data, disease, kind, **options)
+    return records_at(data, disease, kind, **options)
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #8f182341
 def _roles(
     records: Records, looks: Sequence[ColumnProfile], id: str | None, forms: Table[str, str]
 ) -> dict[str, Column]:
-    "Columns that are settled before any weighing: those the source itself explains, identifiers, the hospital."
+    "Columns that are known without weighing: explained by the source, identifiers, the hospital."
     known = records.mapping.columns if records.mapping is not None else {}
     columns = {
         name: replace(
@@ -1551,6 +1575,6 @@ def _candidates(
     labels: Sequence[str],
     meanings: Table[str, str] | None,
 ) -> dict[str, Proposal]:
-    "Everything a column may be."
+    "All variables that a column may be."
     found = {one.variable.name: _weigh(looks, one, labels, meanings) for one in called}
     return {name: one for name, one in found.items() if one is not None and one.confidence > 0}

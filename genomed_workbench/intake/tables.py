@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.columns import label
 from genomed_workbench.data.files import (
@@ -26,13 +27,13 @@ from genomed_workbench.data.files import (
     frame_of_text,
     names_once,
 )
-from ..data.problems import CohortError, Problem, suggestion
+from ..data.problems import CohortError, suggestion
 
 # %% ../../nbs/library/intake/02_tables.ipynb #6c7333e7
 def _cell_text(
     value: Any,  # a cell of Excel or Parquet
 ) -> str | float:  # NaN where it is empty
-    "A cell as a person would type it."
+    "A cell as the text that a person would type."
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if isinstance(value, datetime.datetime):
@@ -78,7 +79,7 @@ def _is_workbook(content: bytes) -> bool:
 
 # %% ../../nbs/library/intake/02_tables.ipynb #27afccf4
 def _open_workbook(content: bytes, file: str, **options: Any) -> Any:
-    "A workbook, or a sentence that says why not."
+    "Open a workbook; raises `CohortError` with the reason."
     try:
         import openpyxl
     except ImportError:
@@ -226,7 +227,7 @@ def _names(
 
 # %% ../../nbs/library/intake/02_tables.ipynb #5e2131ee
 def _tell_formulas(content: bytes, sheet: str, rows: list[list[Any]], findings: Findings) -> None:
-    "Cells with a formula that no program has computed hold nothing: say where, in place of reading them as empty."
+    "Add problems for formulas without a stored result, which would be read as empty."
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if not any(
             b"<f" in archive.read(name)
@@ -306,7 +307,7 @@ def _table_of(
 
 # %% ../../nbs/library/intake/02_tables.ipynb #62c99169
 def _kind_of_table(content: bytes, path: Path) -> str:
-    "excel, parquet or csv, by the first bytes of a file."
+    "The kind of table, excel, parquet or csv, from the first bytes of a file."
     if content.startswith(b"PAR1") or (
         path.suffix.lower() in (".parquet", ".pq") and b"PAR1" in content[-8:]
     ):

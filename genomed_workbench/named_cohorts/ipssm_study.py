@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from ..clinic.ipssm import NEEDS as IPSS_M_NEEDS
+from ..clinic.problems import Problem
 from ..data.checks import check_choice
 from ..data.cohort import Cohort
 from ..data.outcome import Survival
-from ..data.problems import CohortError, Problem
+from ..data.problems import CohortError
 
 # %% ../../nbs/library/named_cohorts/01_ipssm_study.ipynb #1f762fc6
 _ADDRESS = "https://github.com/papaemmelab/IPSSMstudy (folder data)"

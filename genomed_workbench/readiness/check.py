@@ -18,8 +18,8 @@ from ..data.outcome import Outcome, Survival
 from ..data.problems import CohortError
 from ..intake.mapping import Mapping, natural_mapping
 from ..intake.records import Records, check_disease
-from ..intake.sources import read_records
-from ..intake.suggest import suggest_mapping
+from ..intake.sources import records_at
+from ..intake.suggest import suggest_for
 from ..intake.tables import as_texts
 from ..output.storage import write_text_atomically
 from .codes import coding_findings
@@ -46,7 +46,7 @@ def _records_of(
     mapping: Mapping | str | Path | None = None,
     kind: str | None = None,
 ) -> Records:
-    "The records behind a path or a frame."
+    "Read a path or a frame as records."
     if isinstance(source, Records):
         return (
             source
@@ -69,21 +69,21 @@ def _records_of(
             np.arange(2, len(frame) + 2),
             meant,
         )
-    return read_records(source, disease, kind, mapping)
+    return records_at(source, disease, kind, mapping)
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8f3f19e9
 def _mapping_findings(records: Records) -> list[Finding]:
-    "What is wrong with the mapping itself."
+    "Findings about the mapping itself."
     if records.mapping is None:
         rivals = natural_mapping([str(name) for name in records.raw.columns], records.disease)[2]
         return [
             Finding(
-                "mend",
-                "mapping-problem",
-                f"two columns claim one meaning: {fault.expected}.",
-                "Write a mapping that says which one is meant.",
-                fault.variable,
-                fault.column,
+                severity="mend",
+                kind="mapping-problem",
+                found=f"two columns claim one meaning: {fault.expected}.",
+                mend="Write a mapping that says which one is meant.",
+                variable=fault.variable,
+                column=fault.column,
             )
             for fault in rivals
         ]
@@ -92,17 +92,17 @@ def _mapping_findings(records: Records) -> list[Finding]:
         return []
     return [
         Finding(
-            "mend",
-            "mapping-problem",
-            "the mapping is a proposal that nobody has "
+            severity="mend",
+            kind="mapping-problem",
+            found="the mapping is a proposal that nobody has "
             f"confirmed{f' ({len(waiting):,} columns are open)' if waiting else ''}.",
-            "Read it, mend it, and set confirmed = true.",
+            mend="Read it, mend it, and set confirmed = true.",
         )
     ]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #07f792a6
 def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
-    "The records under a mapping without the lines that the file does not have."
+    "Drop columns from the mapping that the file does not have, with findings."
     mapping = records.mapping
     if mapping is None:
         return records, []
@@ -113,11 +113,11 @@ def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
         return records, []
     found = [
         Finding(
-            "stop",
-            "mapping-problem",
-            f"the mapping names the column {name!r}, and the file has none of that name.",
-            "Correct the name in the mapping, or export the column.",
-            mapping.columns[name].variable,
+            severity="stop",
+            kind="mapping-problem",
+            found=f"the mapping names the column {name!r}, and the file has none of that name.",
+            mend="Correct the name in the mapping, or export the column.",
+            variable=mapping.columns[name].variable,
         )
         for name in lost
         if not mapping.columns[name].ignore
@@ -125,10 +125,10 @@ def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
     if id_lost:
         found.append(
             Finding(
-                "stop",
-                "mapping-problem",
-                f"the mapping names {mapping.id!r} as the id, and the file has no such column.",
-                "Correct the name in the mapping.",
+                severity="stop",
+                kind="mapping-problem",
+                found=f"the mapping names {mapping.id!r} as the id, and the file has no such column.",
+                mend="Correct the name in the mapping.",
             )
         )
     kept = {name: column for name, column in mapping.columns.items() if name in header}
@@ -167,13 +167,13 @@ def _proposals(
     records: Records,
     sheet: Sheet,
 ) -> dict[str, str]:  # column -> what it may be, in words
-    "What the unknown columns may be."
+    "Proposals for the unknown columns."
     names = [name for name in sheet.unknown if sheet.raw[name].notna().any()]
     if not names:
         return {}
     part = sheet.raw.head(_LOOKED)
-    proposed = suggest_mapping(
-        replace(records, raw=part, rows=sheet.rows[: len(part)], mapping=None), sheet.disease
+    proposed = suggest_for(
+        replace(records, raw=part, rows=sheet.rows[: len(part)], mapping=None)
     ).columns
     told = {
         name: column
@@ -191,7 +191,23 @@ def _proposals(
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8226d785
 class Readiness(ReadinessRecord):
-    "What was found in a hospital's file, and whether it can take part; it can be written as a page."
+    """What was found in a hospital's file, and whether the file can take part; made by `check_readiness`.
+
+    `verdict` is "ready", "ready after small mends" or "not ready"; `findings` has one row per finding
+    (severity, kind, variable, column, rows, n_rows, what, why, mend); `completeness` and `scores` count known
+    values; `report` writes all of it as HTML and JSON. `share` holds the counts that may be told to others,
+    none below five.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> aml = gw.load_cohort("made-up-aml")
+    >>> found = gw.check_readiness(aml.frame[["age", "sex", "wbc", "os_years", "death"]], "aml")
+    >>> found.ready, found.share["patients"], found.n
+    (False, 400, 400)
+    >>> found.report("ward.html").name
+    'ward.html'
+    """
 
     def report(
         self,
@@ -222,8 +238,24 @@ def check_readiness(
     kind: str | None = None,  # of source; None: found out
     today: date | None = None,  # dates after it lie in the future; None: today
 ) -> Readiness:
-    """Everything that keeps a file from taking part in a federation, with rows, reasons and what to
-    do. Nothing leaves the computer.
+    """Everything that keeps a hospital's file from taking part in a federation, with rows, reasons and what to do.
+
+    Returns a `Readiness`: the verdict, the next steps, one finding per problem, and how complete the
+    variables and scores are. Nothing is sent anywhere. Raises `CohortError` where the file itself cannot be
+    read or the disease has no dictionary.
+
+    Example
+
+    >>> import genomed_workbench as gw
+    >>> aml = gw.load_cohort("made-up-aml")
+    >>> columns = ["age", "sex", "wbc", "hemoglobin", "npm1", "os_years", "death"]
+    >>> frame = aml.frame[columns].copy()
+    >>> frame.loc["V003", "age"] = 430
+    >>> found = gw.check_readiness(frame, "aml")
+    >>> found.verdict
+    'ready after small mends'
+    >>> found.findings.iloc[0][["kind", "column", "rows"]].tolist()
+    ['impossible-value', 'age', '4']
     """
     records, strangers = _without_strangers(_records_of(source, disease, mapping, kind))
     whole = sheet_of(records, today)
@@ -264,7 +296,7 @@ def check_readiness(
 
 # %% ../../nbs/library/readiness/13_check.ipynb #0b8e37c4
 def _of_columns(sheet: Sheet, proposed: dict[str, str]) -> list[Finding]:
-    "Everything but the outcome and what is missing."
+    "All findings except those on the outcome and on missing variables."
     people = list(people_findings(sheet))
     damage = spreadsheet_findings(sheet)
     spoken = {one.column for one in (*people, *damage) if one.column}
@@ -344,7 +376,7 @@ _EXPLAINS_ROWS = {  # kind -> kinds that say no more where they are about the sa
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8053ad8e
 def _once(findings: list[Finding]) -> list[Finding]:
-    "Without the echoes: what another finding about the same variable or the same rows explains is not said again."
+    "Drop findings that another finding about the same variable or rows explains."
     explained = {
         (one.variable or one.column, echo)
         for one in findings

@@ -48,7 +48,7 @@ def completeness(
 ) -> (
     pd.DataFrame
 ):  # index = variable; columns label, group, column, known, share, needed, needed_by
-    "Every variable that is there or should be, and for how many patients it is known."
+    "For how many patients each present or needed variable is known."
     wanted = _needed_variables(sheet, needs)
     names = [one.name for one in sheet.book if one.name in sheet.frame or one.name in wanted]
     known = [int(sheet.frame[name].notna().sum()) if name in sheet.frame else 0 for name in names]
@@ -68,7 +68,7 @@ HOW = ("exactly", "within its rules", "not")
 
 # %% ../../nbs/library/readiness/09_completeness.ipynb #cd4823c6
 def _how_computed(found: pd.DataFrame) -> np.ndarray:
-    "For each patient a word of HOW."
+    "How a score can be computed for each patient, a word of HOW."
     told = found["category"].notna().to_numpy() | found["score"].notna().to_numpy()
     if {"score_best", "score_worst"} <= set(found.columns):
         best, worst = (
@@ -111,16 +111,16 @@ _SOMETIMES = 0.5  # known for fewer: said
 
 # %% ../../nbs/library/readiness/09_completeness.ipynb #3b2858b8
 def _missing_findings(sheet: Sheet, table: pd.DataFrame, asked: bool) -> Iterator[Finding]:
-    "Needed variables that are missing, the genes taken together."
+    "Findings of missing needed variables, genes in one finding."
     needed = table[table["needed"]]
     absent = needed[needed["share"] < _RARELY]
     genes, all_genes = absent[absent["group"] == "genes"], needed[needed["group"] == "genes"]
     if len(all_genes) >= 5 and len(genes) > 0.5 * len(all_genes):
         yield Finding(
-            "mend",
-            "missing-panel",
-            f"{len(genes):,} of {len(all_genes):,} genes are known for hardly anybody.",
-            "Ask the molecular laboratory for the panel's results; write 0 where a gene "
+            severity="mend",
+            kind="missing-panel",
+            found=f"{len(genes):,} of {len(all_genes):,} genes are known for hardly anybody.",
+            mend="Ask the molecular laboratory for the panel's results; write 0 where a gene "
             "was tested and not mutated, and leave it empty where it was not tested.",
         )
         absent = absent[absent["group"] != "genes"]
@@ -129,22 +129,22 @@ def _missing_findings(sheet: Sheet, table: pd.DataFrame, asked: bool) -> Iterato
     for name, row in absent.iterrows():
         used = f" (needed by {row['needed_by']})" if row["needed_by"] else ""
         yield Finding(
-            "mend" if asked else "look",
-            "missing-variable",
-            f"{row['label']} is {'missing' if not row['known'] else 'known for hardly anybody'}{used}.",
-            "Map a column to it if the file has one; otherwise tell the others, who can plan without it.",
-            str(name),
-            row["column"],
+            severity="mend" if asked else "look",
+            kind="missing-variable",
+            found=f"{row['label']} is {'missing' if not row['known'] else 'known for hardly anybody'}{used}.",
+            mend="Map a column to it if the file has one; otherwise tell the others, who can plan without it.",
+            variable=str(name),
+            column=row["column"],
         )
     some = needed[(needed["share"] >= _RARELY) & (needed["share"] < _SOMETIMES)]
     for name, row in some.iterrows():
         yield Finding(
-            "look",
-            "incomplete-variable",
-            f"{row['label']} is known for {row['share']:.0%} of the patients.",
-            "Complete it where you can.",
-            str(name),
-            row["column"],
+            severity="look",
+            kind="incomplete-variable",
+            found=f"{row['label']} is known for {row['share']:.0%} of the patients.",
+            mend="Complete it where you can.",
+            variable=str(name),
+            column=row["column"],
         )
 
 # %% ../../nbs/library/readiness/09_completeness.ipynb #59bd2add
@@ -163,17 +163,17 @@ _UNLIKELY = 1e-4
 
 # %% ../../nbs/library/readiness/09_completeness.ipynb #e259c33a
 def _never_tested(sheet: Sheet) -> Iterator[Finding]:
-    "Common genes that nobody carries."
+    "Findings of common genes that are never mutated."
     for name, share in _COMMON.get(sheet.disease, {}).items():
         values = sheet.frame[name].dropna() if name in sheet.frame else pd.Series(dtype=float)
         if len(values) and not (values == 1).any() and (1 - share / 2) ** len(values) < _UNLIKELY:
             yield Finding(
-                "mend",
-                "not-tested-as-no",
-                f"none of {len(values):,} patients has a {name} mutation; elsewhere {share:.0%} have one.",
-                "If the gene was not tested, leave the cells empty in place of 0.",
-                name,
-                sheet.column_of.get(name),
+                severity="mend",
+                kind="not-tested-as-no",
+                found=f"none of {len(values):,} patients has a {name} mutation; elsewhere {share:.0%} have one.",
+                mend="If the gene was not tested, leave the cells empty in place of 0.",
+                variable=name,
+                column=sheet.column_of.get(name),
             )
 
 # %% ../../nbs/library/readiness/09_completeness.ipynb #7ec174a1
@@ -185,14 +185,14 @@ def completeness_findings(
     table: pd.DataFrame,  # of `completeness`
     needs: Sequence[str] | None = None,
 ) -> list[Finding]:
-    "Everything about what is missing."
+    "All findings about missing variables and values."
     few = (
         [
             Finding(
-                "look",
-                "few-patients",
-                f"the file holds {sheet.n:,} patients.",
-                "Nothing to mend: join the others.",
+                severity="look",
+                kind="few-patients",
+                found=f"the file holds {sheet.n:,} patients.",
+                mend="Nothing to mend: join the others.",
             )
         ]
         if sheet.n < _SMALL_SITE

@@ -21,7 +21,7 @@ from .sheet import Sheet
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #04814e71
 @dataclass(frozen=True)
 class _Rule:
-    "Patients for whom some columns cannot all be right."
+    "A rule that finds patients whose columns contradict each other."
 
     kind: str
     variable: str  # the column that is pointed at
@@ -253,7 +253,7 @@ def _broken(
     rule: _Rule,
     frame: pd.DataFrame,  # canonical
 ) -> np.ndarray:  # positions of patients
-    "Whom a rule catches."
+    "Positions of the patients that break a rule."
     if not set(rule.needs) <= set(frame.columns):
         return np.empty(0, dtype=int)
     part = frame[list(rule.needs)]
@@ -261,22 +261,22 @@ def _broken(
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #8100e29f
 def _patients(count: int) -> str:
-    "So many patients."
+    "A number of patients in words."
     return counted(count, "1 patient: they", "patients")
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #434af57d
 def _rule_findings(sheet: Sheet) -> Iterator[Finding]:
-    "What the rules catch."
+    "Findings of the rules."
     for rule in _RULES:
         if sheet.disease in rule.diseases and len(positions := _broken(rule, sheet.frame)):
             yield Finding(
-                rule.severity,
-                rule.kind,
-                f"{_patients(len(positions))} {rule.what}",
-                rule.mend,
-                rule.variable,
-                sheet.column_of.get(rule.variable),
-                sheet.rows_at(positions),
+                severity=rule.severity,
+                kind=rule.kind,
+                found=f"{_patients(len(positions))} {rule.what}",
+                mend=rule.mend,
+                variable=rule.variable,
+                column=sheet.column_of.get(rule.variable),
+                rows=sheet.rows_at(positions),
             )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #f1dd992b
@@ -284,7 +284,7 @@ _OLDEST_DATE = np.datetime64("1900-01-01")  # nobody in a hospital's file was di
 
 
 def _strange_dates(sheet: Sheet) -> Iterator[Finding]:
-    "Dates after today, and dates before anybody's time."
+    "Findings of dates in the future or implausibly early."
     today = np.datetime64(sheet.today)
     for name in ("diagnosis_date", "last_contact_date", "death_date"):
         if name not in sheet.written:
@@ -296,19 +296,19 @@ def _strange_dates(sheet: Sheet) -> Iterator[Finding]:
         ):
             if wrong.any():
                 yield Finding(
-                    "mend",
-                    kind,
-                    f"{wrong.sum():,} {'date' if wrong.sum() == 1 else 'dates'} "
+                    severity="mend",
+                    kind=kind,
+                    found=f"{wrong.sum():,} {'date' if wrong.sum() == 1 else 'dates'} "
                     f"{said if wrong.sum() > 1 else said.replace('lie', 'lies')}.",
-                    _DATES,
-                    name,
-                    sheet.column_of.get(name),
-                    sheet.rows_at(np.flatnonzero(wrong)),
+                    mend=_DATES,
+                    variable=name,
+                    column=sheet.column_of.get(name),
+                    rows=sheet.rows_at(np.flatnonzero(wrong)),
                 )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #aa5eceb7
 def _time_against_dates(sheet: Sheet) -> Iterator[Finding]:
-    "Patients whose follow-up is not what their dates say."
+    "Findings of follow-up that does not fit the dates."
     if "os_years" not in sheet.frame:
         return
     given, dated = sheet.frame["os_years"].to_numpy(dtype=float), dated_years(sheet.frame)
@@ -316,13 +316,13 @@ def _time_against_dates(sheet: Sheet) -> Iterator[Finding]:
     known = np.isfinite(given) & np.isfinite(dated)
     if off.any() and off.sum() <= 0.5 * known.sum():
         yield Finding(
-            "mend",
-            "time-contradiction",
-            f"{off.sum():,} of {known.sum():,} patients have a follow-up that their dates do not give.",
-            "Compute the follow-up from the dates, or correct the dates.",
-            "os_years",
-            sheet.column_of["os_years"],
-            sheet.rows_at(np.flatnonzero(off)),
+            severity="mend",
+            kind="time-contradiction",
+            found=f"{off.sum():,} of {known.sum():,} patients have a follow-up that their dates do not give.",
+            mend="Compute the follow-up from the dates, or correct the dates.",
+            variable="os_years",
+            column=sheet.column_of["os_years"],
+            rows=sheet.rows_at(np.flatnonzero(off)),
         )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #0a23562d
@@ -340,7 +340,7 @@ def _flag_findings(
     sheet: Sheet,
     read: pd.DataFrame,  # the karyotype texts as read, index 0..n-1
 ) -> Iterator[Finding]:
-    "Cytogenetic flags that the text contradicts."
+    "Findings of cytogenetic flags that contradict the text."
     clear = ((read["unread"] == "") & read["cytogenetic_risk"].notna()).to_numpy()
     normal = (read["normal"] == 1).to_numpy() & clear
     for name in (
@@ -364,7 +364,7 @@ def _flag_finding(
     certain: bool,
     normal: bool,
 ) -> Finding:
-    "One flag against the text, in words."
+    "The finding of one flag that contradicts the text."
     label, count = sheet.book[name].label, int(part.sum())
     said = (
         f"{_patients(count)} have {label} in the column, and a normal karyotype in the text."
@@ -384,13 +384,13 @@ def _flag_finding(
             "chromosome mixed up?"
         )
     return Finding(
-        "mend" if certain else "look",
-        "karyotype-contradiction",
-        said,
-        "Read the karyotype again; where the text is right, correct the column.",
-        name,
-        sheet.column_of.get(name),
-        sheet.rows_at(np.flatnonzero(part)),
+        severity="mend" if certain else "look",
+        kind="karyotype-contradiction",
+        found=said,
+        mend="Read the karyotype again; where the text is right, correct the column.",
+        variable=name,
+        column=sheet.column_of.get(name),
+        rows=sheet.rows_at(np.flatnonzero(part)),
     )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #bf57d0e6
@@ -400,7 +400,7 @@ _SHIFTED = (
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #4aed6e7b
 def _class_findings(sheet: Sheet, read: pd.DataFrame) -> Iterator[Finding]:
-    "The cytogenetic class of IPSS-R against the text."
+    "Findings of an IPSS-R class that contradicts the text."
     if "cytogenetic_risk" not in sheet.frame:
         return
     given, text = (
@@ -412,13 +412,13 @@ def _class_findings(sheet: Sheet, read: pd.DataFrame) -> Iterator[Finding]:
     step = float(np.median(off[clear])) if clear.sum() >= 10 else 0.0
     if step and (off[clear] == step).mean() >= _SHIFTED:
         yield Finding(
-            "stop",
-            "shifted-code",
-            f"the class is {abs(step):g} {'higher' if step > 0 else 'lower'} than the "
+            severity="stop",
+            kind="shifted-code",
+            found=f"the class is {abs(step):g} {'higher' if step > 0 else 'lower'} than the "
             f"karyotype text says in {(off[clear] == step).mean():.0%} of the patients.",
-            "Write into the mapping what each code means (values = { ... }).",
-            "cytogenetic_risk",
-            sheet.column_of.get("cytogenetic_risk"),
+            mend="Write into the mapping what each code means (values = { ... }).",
+            variable="cytogenetic_risk",
+            column=sheet.column_of.get("cytogenetic_risk"),
         )
         return
     normal = (read["normal"] == 1).to_numpy() & (off != 0)
@@ -432,37 +432,37 @@ def _class_findings(sheet: Sheet, read: pd.DataFrame) -> Iterator[Finding]:
     ):
         if part.any():
             yield Finding(
-                severity,
-                "cytogenetic-class",
-                f"{_patients(int(part.sum()))} {said}",
-                "Read the karyotype again, and correct what is wrong.",
-                "cytogenetic_risk",
-                sheet.column_of.get("cytogenetic_risk"),
-                sheet.rows_at(np.flatnonzero(part)),
+                severity=severity,
+                kind="cytogenetic-class",
+                found=f"{_patients(int(part.sum()))} {said}",
+                mend="Read the karyotype again, and correct what is wrong.",
+                variable="cytogenetic_risk",
+                column=sheet.column_of.get("cytogenetic_risk"),
+                rows=sheet.rows_at(np.flatnonzero(part)),
             )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #35b006cc
 def _class_without_text(sheet: Sheet) -> Iterator[Finding]:
-    "A very poor class without a complex karyotype, or a complex one with a good class."
+    "Findings of a class that contradicts the flag of a complex karyotype."
     if not {"cytogenetic_risk", "complex"} <= set(sheet.frame.columns):
         return
     risk, complex_ = sheet.frame["cytogenetic_risk"], sheet.frame["complex"]
     wrong = np.flatnonzero(((risk == 4) & (complex_ == 0)) | ((risk <= 2) & (complex_ == 1)))
     if len(wrong):
         yield Finding(
-            "mend" if len(wrong) > 0.02 * sheet.n else "look",
-            "cytogenetic-class",
-            f"{_patients(len(wrong))} have a class and a complex flag that exclude each "
+            severity="mend" if len(wrong) > 0.02 * sheet.n else "look",
+            kind="cytogenetic-class",
+            found=f"{_patients(len(wrong))} have a class and a complex flag that exclude each "
             "other (complex is poor or very poor, and nothing else is very poor).",
-            "Read the karyotype again.",
-            "cytogenetic_risk",
-            sheet.column_of.get("cytogenetic_risk"),
-            sheet.rows_at(wrong),
+            mend="Read the karyotype again.",
+            variable="cytogenetic_risk",
+            column=sheet.column_of.get("cytogenetic_risk"),
+            rows=sheet.rows_at(wrong),
         )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #78b5c98e
 def _karyotype_findings(sheet: Sheet) -> list[Finding]:
-    "Everything that the karyotype text contradicts."
+    "All findings against the karyotype text."
     if "karyotype" not in sheet.frame or not sheet.frame["karyotype"].notna().any():
         return list(_class_without_text(sheet))
     read = karyotypes(sheet.frame["karyotype"].reset_index(drop=True))
@@ -479,7 +479,7 @@ _GIVEN = {
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #10559332
 def _computed(sheet: Sheet, system: str, given: str) -> np.ndarray:
-    "The score from the components alone, where nothing is open; NaN elsewhere."
+    "The score from its components where it is certain; NaN elsewhere."
     frame = sheet.frame.drop(
         columns=[
             name
@@ -494,11 +494,11 @@ def _computed(sheet: Sheet, system: str, given: str) -> np.ndarray:
         )
         return np.where(closed, found["score"].astype(float), np.nan)
     stages = {word: place for place, word in enumerate(SYSTEMS[system].categories, start=1)}
-    return found["category"].map(stages).to_numpy(dtype=float)
+    return np.asarray(found["category"].map(stages).to_numpy(dtype=float))
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #804da1f5
 def _score_findings(sheet: Sheet) -> Iterator[Finding]:
-    "Scores that do not follow from the values beside them."
+    "Findings of given scores that differ from the computed ones."
     for name, (system, tolerance) in _GIVEN.items():
         if name not in sheet.frame or not sheet.frame[name].notna().any():
             continue
@@ -507,19 +507,19 @@ def _score_findings(sheet: Sheet) -> Iterator[Finding]:
         if off.any():
             known = int((np.isfinite(given) & np.isfinite(computed)).sum())
             yield Finding(
-                "mend",
-                "score-contradiction",
-                f"{off.sum():,} of {known:,} given values differ from what "
+                severity="mend",
+                kind="score-contradiction",
+                found=f"{off.sum():,} of {known:,} given values differ from what "
                 f"{SYSTEMS[system].title} gives for the values beside them.",
-                "Score again with the workbench (genomed score), or correct the component that is wrong.",
-                name,
-                sheet.column_of.get(name),
-                sheet.rows_at(np.flatnonzero(off)),
+                mend="Score again with the workbench (genomed score), or correct the component that is wrong.",
+                variable=name,
+                column=sheet.column_of.get(name),
+                rows=sheet.rows_at(np.flatnonzero(off)),
             )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #f591feec
 def contradiction_findings(sheet: Sheet) -> list[Finding]:
-    "Everything that cannot all be true."
+    "All findings of contradictions."
     return [
         *_rule_findings(sheet),
         *_strange_dates(sheet),

@@ -8,10 +8,11 @@ __all__ = ['SEVERITIES', 'KINDS', 'counted', 'rows_in_words', 'Finding', 'in_ord
 # %% ../../nbs/library/readiness/01_findings.ipynb #c7e6b711
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
+
+from ..clinic.problems import Problem
 
 # %% ../../nbs/library/readiness/01_findings.ipynb #5bf4703f
 SEVERITIES = {"stop": "Stop", "mend": "Mend", "look": "Look"}  # gravest first
@@ -267,7 +268,7 @@ def counted(
     one: str,  # the words for one: "1 value"
     more: str,  # what follows a larger number: "values"
 ) -> str:
-    "So many things, in words."
+    "A count with its noun, in words."
     return one if count == 1 else f"{count:,} {more}"
 
 # %% ../../nbs/library/readiness/01_findings.ipynb #f54120a2
@@ -277,7 +278,7 @@ _LISTED = 20  # stretches of rows that are spelled out
 def _stretches(
     rows: Iterable[int],  # row numbers in any order
 ) -> list[tuple[int, int]]:
-    "First and last row of every run of neighbours."
+    "First and last row of each run of consecutive rows."
     found = np.unique(np.fromiter(rows, dtype=int))
     parts = np.split(found, np.flatnonzero(np.diff(found) != 1) + 1) if len(found) else []
     return [(int(part[0]), int(part[-1])) for part in parts]
@@ -297,16 +298,12 @@ def rows_in_words(
     return ", ".join(told) + (f" and {left:,} more" if left else "")
 
 # %% ../../nbs/library/readiness/01_findings.ipynb #2f2a47f3
-@dataclass(frozen=True)
-class Finding:
-    "One thing that was found in a file."
+@dataclass(frozen=True, kw_only=True)
+class Finding(Problem):
+    "A problem of a hospital's file with its severity and kind; `found` is a sentence that names no patient."
 
     severity: str  # "stop", "mend" or "look"
     kind: str  # a name in KINDS
-    what: str  # what was found, in a sentence, without anything that names a patient
-    mend: str  # what to do
-    variable: str | None = None  # name in the dictionary
-    column: str | None = None  # name in the file
     rows: tuple[int, ...] = ()  # as a spreadsheet shows them; empty: the whole column or file
 
     def __post_init__(self) -> None:
@@ -316,22 +313,27 @@ class Finding:
                 f"{', '.join(SEVERITIES)} and a kind of KINDS."
             )
 
-    @cached_property
+    @property
+    def what(self) -> str:
+        "What was found, in a sentence."
+        return self.found
+
+    @property
     def title(self) -> str:
         "The headline."
         return KINDS[self.kind].title
 
-    @cached_property
+    @property
     def why(self) -> str:
         "Why it matters."
         return KINDS[self.kind].why
 
-    @cached_property
+    @property
     def chapter(self) -> str:
-        "The chapter of the report that it stands in."
+        "The chapter of the report in which it stands."
         return KINDS[self.kind].chapter
 
-    def place(
+    def place_in_words(
         self,
         most: int = _LISTED,  # stretches of rows spelled out
     ) -> str:
@@ -345,18 +347,23 @@ class Finding:
         return ", ".join(part for part in (column, rows) if part) or "the whole file"
 
     @property
-    def where(self) -> str:
-        "Column and rows in words."
-        return self.place()
+    def place(self) -> str:
+        "Column and rows in words, long lists cut."
+        return self.place_in_words()
+
+    @property
+    def text(self) -> str:
+        "What was found and what to do."
+        return f"{self.found} {self.mend}"
 
     def __str__(self) -> str:
-        return f"{SEVERITIES[self.severity]}. {self.title} ({self.where}): {self.what} {self.mend}"
+        return f"{SEVERITIES[self.severity]}. {self.title} ({self.place}): {self.text}"
 
 # %% ../../nbs/library/readiness/01_findings.ipynb #1ea360d5
 def in_order(
     findings: Iterable[Finding],
 ) -> list[Finding]:
-    "The gravest first, then by chapter."
+    "Sort findings by severity, then by chapter."
     grades, chapters = list(SEVERITIES), list(KINDS)
     return sorted(findings, key=lambda one: (grades.index(one.severity), chapters.index(one.kind)))
 

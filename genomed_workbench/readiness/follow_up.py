@@ -38,16 +38,18 @@ class FollowUp:
     @property
     def known(self) -> np.ndarray:
         "True where the outcome can be used."
-        return np.isfinite(self.event) & (True if self.time is None else np.isfinite(self.time))
+        return np.asarray(
+            np.isfinite(self.event) & (True if self.time is None else np.isfinite(self.time))
+        )
 
     @property
     def events(self) -> int:
-        "Patients in whom it was seen."
+        "Number of patients with the event."
         return int((self.event[self.known] == 1).sum())
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #aba153ec
 def _default_outcome(sheet: Sheet) -> str | None:
-    "The outcome that a file of this disease is judged by; None where it holds none."
+    "The default outcome of the disease; None where the file has none."
     there = set(with_follow_up(sheet.frame)[0].columns)
     order = ["silent_infarct", "os"] if sheet.disease == "scd" else ["os", "pfs", "lfs", "aml"]
     known = {name: set(pair) for name, pair in OUTCOMES.items()} | {
@@ -85,13 +87,14 @@ _FEWEST = 10  # events below which chance rules
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #bb434a33
 def _event_findings(sheet: Sheet, found: FollowUp | None) -> Iterator[Finding]:
-    "No outcome, no events, nothing but events, or few."
+    "Findings of a missing outcome, and of no, few or only events."
     if found is None or not found.known.any():
         yield Finding(
-            "stop",
-            "no-outcome",
-            "no outcome was found: neither time and event, nor dates, nor a yes or no.",
-            "Name the columns in the mapping (os_years and death, or the dates of diagnosis, last contact and death).",
+            severity="stop",
+            kind="no-outcome",
+            found="no outcome was found: neither time and event, nor dates, nor a yes or no.",
+            mend="Name the columns in the mapping (os_years and death, or the dates of diagnosis, "
+            "last contact and death).",
         )
         return
     name = found.outcome.columns[-1]
@@ -103,27 +106,27 @@ def _event_findings(sheet: Sheet, found: FollowUp | None) -> Iterator[Finding]:
     )
     if events == 0:
         yield Finding(
-            "stop",
-            "everybody-censored",
-            f"none of {n:,} patients has the event ({word}).",
-            "Were the deaths left out of the export, or is another word used for them? Say "
+            severity="stop",
+            kind="everybody-censored",
+            found=f"none of {n:,} patients has the event ({word}).",
+            mend="Were the deaths left out of the export, or is another word used for them? Say "
             "it in the mapping (values = { ... }).",
             **where,
         )
     elif events == n and n >= _FEWEST:
         yield Finding(
-            "mend",
-            "everybody-dead",
-            f"all {n:,} patients have the event ({word}).",
-            "Export the survivors as well, with the date they were last seen.",
+            severity="mend",
+            kind="everybody-dead",
+            found=f"all {n:,} patients have the event ({word}).",
+            mend="Export the survivors as well, with the date they were last seen.",
             **where,
         )
     elif min(events, n - events) < _FEWEST:
         yield Finding(
-            "look",
-            "few-events",
-            f"{events:,} of {n:,} patients have the event ({word}).",
-            "Nothing to mend; together with other hospitals it counts.",
+            severity="look",
+            kind="few-events",
+            found=f"{events:,} of {n:,} patients have the event ({word}).",
+            mend="Nothing to mend; together with other hospitals it counts.",
             **where,
         )
     missing = ~found.known
@@ -131,13 +134,13 @@ def _event_findings(sheet: Sheet, found: FollowUp | None) -> Iterator[Finding]:
         half = np.isfinite(found.event) & missing
         rows = sheet.rows_at(np.flatnonzero(half)) if half.any() else ()
         yield Finding(
-            "mend"
+            severity="mend"
             if missing.mean() > 0.2 or (half & (found.event == 1)).sum() > 0.02 * sheet.n
             else "look",
-            "missing-outcome",
-            f"{missing.sum():,} of {sheet.n:,} patients have no usable outcome; "
+            kind="missing-outcome",
+            found=f"{missing.sum():,} of {sheet.n:,} patients have no usable outcome; "
             f"{half.sum():,} of them have an event and no time.",
-            "Fill in time and event, or leave the patients out knowingly.",
+            mend="Fill in time and event, or leave the patients out knowingly.",
             rows=rows,
             **where,
         )
@@ -182,25 +185,25 @@ def _likely_time_unit(
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #81e27a31
 def _time_unit_findings(sheet: Sheet) -> dict[str, Finding]:
-    "Follow-up columns that are in another unit, by variable."
+    "Findings of follow-up in another unit, by variable."
     found = {}
     age = sheet.values("age") if "age" in sheet.numeric else np.full(sheet.n, np.nan)
     for name in (one for one in sheet.numeric if sheet.book[one].role == "time"):
         dated = dated_years(sheet.frame) if name == "os_years" else np.full(sheet.n, np.nan)
         if guess := _likely_time_unit(sheet.values(name), dated, age):
             found[name] = Finding(
-                "stop",
-                "time-unit",
-                f"the follow-up seems to be in {guess[0]}, not in {sheet.unit(name)}: {guess[1]}.",
-                f'Write the unit into the mapping (unit = "{guess[0]}").',
-                name,
-                sheet.column_of[name],
+                severity="stop",
+                kind="time-unit",
+                found=f"the follow-up seems to be in {guess[0]}, not in {sheet.unit(name)}: {guess[1]}.",
+                mend=f'Write the unit into the mapping (unit = "{guess[0]}").',
+                variable=name,
+                column=sheet.column_of[name],
             )
     return found
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #24beb293
 def _time_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
-    "Zero times, one time for many, survivors who were hardly followed."
+    "Findings of zero times, repeated times, and short follow-up of survivors."
     if found.time is None or not isinstance(found.outcome, Survival):
         return
     name, time, event = found.outcome.time, found.time[found.known], found.event[found.known]
@@ -208,10 +211,10 @@ def _time_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     zero = np.flatnonzero(found.known & (found.time == 0))
     if len(zero):
         yield Finding(
-            "mend" if len(zero) > 0.1 * sheet.n else "look",
-            "zero-time",
-            f"{len(zero):,} patients have a follow-up of zero.",
-            'Decide what they mean (zero_time="drop" or "half-unit"), or complete their follow-up.',
+            severity="mend" if len(zero) > 0.1 * sheet.n else "look",
+            kind="zero-time",
+            found=f"{len(zero):,} patients have a follow-up of zero.",
+            mend='Decide what they mean (zero_time="drop" or "half-unit"), or complete their follow-up.',
             rows=sheet.rows_at(zero),
             **where,
         )
@@ -219,11 +222,11 @@ def _time_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
         rows = sheet.rows_at(np.flatnonzero(found.known & (found.time == spike)))
         closing = spike == time.max() and not event[time == spike].any()
         yield Finding(
-            "look" if closing else "mend",
-            "time-spike",
-            f"{len(rows):,} patients have the very same follow-up of {spike:.4g} "
+            severity="look" if closing else "mend",
+            kind="time-spike",
+            found=f"{len(rows):,} patients have the very same follow-up of {spike:.4g} "
             f"years{', the longest, without an event: one closing date' if closing else ''}.",
-            "Nothing to mend if that is when observation ended."
+            mend="Nothing to mend if that is when observation ended."
             if closing
             else "Is it a default of the export? Complete the true dates.",
             rows=rows,
@@ -233,11 +236,11 @@ def _time_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
         time[event == 0]
     ) < 0.4 * np.median(time[event == 1]):
         yield Finding(
-            "look",
-            "follow-up-gap",
-            f"those without the event were followed {np.median(time[event == 0]):.2g} years "
+            severity="look",
+            kind="follow-up-gap",
+            found=f"those without the event were followed {np.median(time[event == 0]):.2g} years "
             f"(median), those with it {np.median(time[event == 1]):.2g}.",
-            "Ask when the living were last looked up, and look them up again.",
+            mend="Ask when the living were last looked up, and look them up again.",
             **where,
         )
 
@@ -268,7 +271,7 @@ _MOST = 1500  # patients in a ranking
 def _known_risk(sheet: Sheet) -> np.ndarray | None:
     "The best clinical score that can be computed for most patients, or age."
     for system in _LAB[sheet.disease]:
-        score = sheet.scored[system]["score"].astype(float).to_numpy()
+        score: np.ndarray = sheet.scored[system]["score"].astype(float).to_numpy()
         if np.isfinite(score).mean() > 0.6 and np.nanstd(score) > 0:
             return score
     return sheet.frame["age"].to_numpy(dtype=float) if "age" in sheet.frame else None
@@ -297,7 +300,7 @@ def _reversed_by_dates(sheet: Sheet) -> np.ndarray:
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #eb97c458
 def _some(positions: np.ndarray, most: int) -> np.ndarray:
-    "At most so many of them, always the same ones."
+    "At most a given number of positions, always the same."
     return (
         positions
         if len(positions) <= most
@@ -306,7 +309,7 @@ def _some(positions: np.ndarray, most: int) -> np.ndarray:
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #e30e7802
 def _reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
-    "The event where it seems to be coded the wrong way round."
+    "Finding of an event that seems to be coded in reverse."
     if not isinstance(found.outcome, Survival) or found.time is None:
         return
     where: dict[str, Any] = {
@@ -316,10 +319,10 @@ def _reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     mend = 'Exchange 0 and 1 in the mapping (values = { 0 = "yes", 1 = "no" }), after asking which is death.'
     if found.outcome.event == "death" and len(_reversed_by_dates(sheet)):
         yield Finding(
-            "stop",
-            "inverted-event",
-            "those coded as alive have a date of death, and those coded as dead have none.",
-            mend,
+            severity="stop",
+            kind="inverted-event",
+            found="those coded as alive have a date of death, and those coded as dead have none.",
+            mend=mend,
             **where,
         )
         return
@@ -334,11 +337,11 @@ def _reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
     as_is, other = _ranks(time, event, risk[use]), _ranks(time, ~event, risk[use])
     if as_is < 0.55 and other > 0.62 and other - as_is > _MARGIN:
         yield Finding(
-            "stop",
-            "inverted-event",
-            f"the clinical score ranks {as_is:.0%} of the pairs rightly as the event is "
+            severity="stop",
+            kind="inverted-event",
+            found=f"the clinical score ranks {as_is:.0%} of the pairs rightly as the event is "
             f"coded, and {other:.0%} with the code reversed.",
-            mend,
+            mend=mend,
             **where,
         )
 
@@ -348,7 +351,7 @@ _MOST_RANKED = 1_000  # of them in a ranking, whose pairs grow with their square
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #f2b194b3
 def _suspects(sheet: Sheet, found: FollowUp) -> pd.DataFrame:
-    "Columns that could know the answer, as numbers or words; known outcomes only."
+    "Columns to be checked for leaks, as numbers or levels, for patients with a known outcome."
     roles = [
         name
         for name in sheet.frame.columns
@@ -390,7 +393,7 @@ def _as_feature(column: pd.Series) -> pd.Series:
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #4d38932e
 def _leak_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
-    "Columns that know the outcome too well."
+    "Findings of columns that leak the outcome."
     table = _suspects(sheet, found)
     use = np.flatnonzero(found.known & (True if found.time is None else found.time > 0))
     use = _some(use, _MOST_LEAK)
@@ -414,27 +417,27 @@ def _leak_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
             )
         except CohortError as error:
             yield Finding(
-                "look",
-                "leak",
-                f"the columns could not be asked ({str(error).splitlines()[0][:120]}).",
-                "Mend the other findings first, then check again.",
+                severity="look",
+                kind="leak",
+                found=f"the columns could not be asked ({str(error).splitlines()[0][:120]}).",
+                mend="Mend the other findings first, then check again.",
             )
             return
     for name, row in told[told["suspicion"].isin(["strong", "look closer"])].iterrows():
         column = sheet.column_of.get(str(name), str(name))
         yield Finding(
-            "stop" if row["suspicion"] == "strong" else "look",
-            "leak",
-            f"{row['why']}",
-            "Ask when the column is filled in; leave it out (ignore = true) unless it is "
+            severity="stop" if row["suspicion"] == "strong" else "look",
+            kind="leak",
+            found=f"{row['why']}",
+            mend="Ask when the column is filled in; leave it out (ignore = true) unless it is "
             "known on the day of diagnosis.",
-            name if name in sheet.book else None,
-            column,
+            variable=name if name in sheet.book else None,
+            column=column,
         )
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #503c2086
 def follow_up_findings(sheet: Sheet, found: FollowUp | None) -> list[Finding]:
-    "Everything about outcome and follow-up."
+    "All findings about outcome and follow-up."
     told = [*_time_unit_findings(sheet).values(), *_event_findings(sheet, found)]
     if found is None or not found.events:
         return told

@@ -36,7 +36,7 @@ def _years(texts: pd.Series) -> np.ndarray | None:
 
 # %% ../../nbs/library/readiness/10_personal_data.ipynb #8656291b
 def _births(sheet: Sheet, name: str) -> list[Identifier]:
-    "A column of dates of birth, whatever it is called."
+    "Dates of birth in a column of any name."
     cells = sheet.raw[name]
     if not cells.dropna().head(50).str.contains(r"\d.*[-/. ].*\d|^\d{8}$", regex=True).any():
         return []
@@ -60,7 +60,7 @@ def _births(sheet: Sheet, name: str) -> list[Identifier]:
 
 # %% ../../nbs/library/readiness/10_personal_data.ipynb #157aa411
 def _people_in(sheet: Sheet, name: str) -> list[Identifier]:
-    "What in a column could name a person."
+    "The identifiers of persons in a column."
     codes, different = sheet.different[name]
     if name == sheet.id or name in sheet.variables:
         looked = np.where(codes < _SAMPLE, codes, -1)
@@ -81,7 +81,7 @@ _MENDS = {
 
 # %% ../../nbs/library/readiness/10_personal_data.ipynb #4342725f
 def people_findings(sheet: Sheet) -> Iterator[Finding]:
-    "Columns and cells that could name a person."
+    "Findings of columns and cells that could identify a person."
     for name in sheet.raw.columns:
         if name == sheet.site:
             continue
@@ -103,24 +103,24 @@ def people_findings(sheet: Sheet) -> Iterator[Finding]:
             )
             rows = () if len(one.positions) > 0.5 * sheet.n else sheet.rows_at(one.positions)
             yield Finding(
-                "look" if ignored else "mend" if one.kind == "free-text" else "stop",
-                one.kind,
-                f"{counted(len(one.positions), '1 cell holds', 'cells hold')} {one.what}.{said}"
+                severity="look" if ignored else "mend" if one.kind == "free-text" else "stop",
+                kind=one.kind,
+                found=f"{counted(len(one.positions), '1 cell holds', 'cells hold')} {one.what}.{said}"
                 if not one.what.startswith("a column")
                 else f"{one.what[0].upper()}{one.what[1:]}.{said}",
-                mend,
-                sheet.variable_of(name),
-                name,
-                rows,
+                mend=mend,
+                variable=sheet.variable_of(name),
+                column=name,
+                rows=rows,
             )
         if not found and name in (*sheet.unknown, *sheet.ignored) and is_free_text(sheet.raw[name]):
             yield Finding(
-                "look" if ignored else "mend",
-                "free-text",
-                f"The column holds remarks in free text.{said}",
-                _MENDS["free-text"],
-                None,
-                name,
+                severity="look" if ignored else "mend",
+                kind="free-text",
+                found=f"The column holds remarks in free text.{said}",
+                mend=_MENDS["free-text"],
+                variable=None,
+                column=name,
             )
 
 # %% ../../nbs/library/readiness/10_personal_data.ipynb #5c08628b
@@ -131,22 +131,22 @@ def unknown_columns(
     ],  # column -> what it may be, in words; empty where nobody proposes anything
     spoken: set[str],  # columns that other findings speak of already
 ) -> Iterator[Finding]:
-    "Columns without a meaning, with a proposal where there is one."
+    "Findings of columns without a meaning, with a proposal where there is one."
     recognised = len(sheet.column_of)
     if recognised < 3:
         yield Finding(
-            "stop",
-            "not-recognised",
-            f"{recognised:,} of {sheet.raw.shape[1]:,} columns are recognised.",
-            "Write a mapping that says what each column means: `genomed map FILE --disease ...` proposes one.",
+            severity="stop",
+            kind="not-recognised",
+            found=f"{recognised:,} of {sheet.raw.shape[1]:,} columns are recognised.",
+            mend="Write a mapping that says what each column means: `genomed map FILE --disease ...` proposes one.",
         )
     for name in (one for one in sheet.unknown if one not in spoken):
         guess = f" It looks like {proposed[name]}." if name in proposed else ""
         yield Finding(
-            "mend" if name in proposed else "look",
-            "unknown-column",
-            f"the dictionary does not know this name.{guess}",
-            "Say in the mapping what it is, or ignore = true.",
-            None,
-            name,
+            severity="mend" if name in proposed else "look",
+            kind="unknown-column",
+            found=f"the dictionary does not know this name.{guess}",
+            mend="Say in the mapping what it is, or ignore = true.",
+            variable=None,
+            column=name,
         )

@@ -78,7 +78,7 @@ def _scores_picture(
     table: pd.DataFrame,  # of `score_completeness`
     n: int,
 ) -> Picture:
-    "For whom each score can be computed."
+    "For what share of patients each score can be computed."
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.4, 1.5 + 0.42 * len(table)), layout="constrained")
@@ -113,7 +113,7 @@ def _findings_table(
     findings: Sequence[Finding],
     chapter: str,
 ) -> Table:
-    "What was found in one chapter."
+    "The findings of one chapter."
     chosen = [one for one in findings if one.chapter == chapter]
     rows = [
         (
@@ -130,7 +130,7 @@ def _findings_table(
 
 # %% ../../nbs/library/readiness/12_report.ipynb #5804390f
 def _reasons(findings: Sequence[Finding], chapter: str) -> list[str]:
-    "Why the kinds found in a chapter matter, each once."
+    "Why the kinds of findings in a chapter matter, each once."
     kinds = dict.fromkeys(one.kind for one in findings if one.chapter == chapter)
     return [
         f"{KINDS[kind].title}: {KINDS[kind].why[0].lower()}{KINDS[kind].why[1:]}"
@@ -180,16 +180,27 @@ def _scores_table(table: pd.DataFrame) -> Table:
 
 # %% ../../nbs/library/readiness/12_report.ipynb #6be7bb4f
 _OWN_STYLE = """
-.verdict { border-left: .5rem solid var(--blue); background: var(--tint); padding: .7rem 1rem; margin: 1rem 0; } .verdict p { margin: .2rem 0; }
+.verdict { border-left: .5rem solid var(--blue); background: var(--tint); padding: .7rem 1rem; margin: 1rem 0; }
+.verdict p { margin: .2rem 0; }
 .verdict.not { border-color: var(--red); } .verdict.almost { border-color: #7a5c00; }
 .verdict strong { font-size: 1.5rem; display: block; } ol.steps li { margin: .4rem 0; overflow-wrap: anywhere; }
-.counts { display: flex; gap: 1rem; flex-wrap: wrap; padding: 0; margin: .8rem 0; list-style: none; } .counts li { border: 1px solid var(--line); padding: .4rem .8rem; } .counts b { font-size: 1.2rem; margin-right: .3rem; }
-.findings table { table-layout: fixed; width: 100%; } .findings .text { min-width: 0; max-width: none; overflow-wrap: anywhere; text-align: left; } .findings caption { font-size: 1.05rem; }
-.findings th:nth-child(1) { width: 17%; } .findings th:nth-child(2) { width: 9%; } .findings th:nth-child(3) { width: 14%; } .findings th:nth-child(4) { width: 12%; }
+.counts { display: flex; gap: 1rem; flex-wrap: wrap; padding: 0; margin: .8rem 0; list-style: none; }
+.counts li { border: 1px solid var(--line); padding: .4rem .8rem; }
+.counts b { font-size: 1.2rem; margin-right: .3rem; }
+.findings table { table-layout: fixed; width: 100%; }
+.findings .text { min-width: 0; max-width: none; overflow-wrap: anywhere; text-align: left; }
+.findings caption { font-size: 1.05rem; }
+.findings th:nth-child(1) { width: 17%; } .findings th:nth-child(2) { width: 9%; }
+.findings th:nth-child(3) { width: 14%; } .findings th:nth-child(4) { width: 12%; }
 .why { margin: .2rem 0 1.4rem; font-size: .9rem; }
-@media (max-width: 40rem) { .findings thead { position: absolute; left: -999rem; } .findings table, .findings tbody, .findings tr, .findings td, .findings tbody th, .findings caption { display: block; width: auto; }
- .findings tbody th { font-weight: 700; border: 0; padding-bottom: 0; width: auto !important; } .findings td { border: 0; padding: .1rem .6rem; } .findings tr { border-bottom: 1px solid var(--line); padding: .3rem 0; } .findings td:empty { display: none; }
- .findings td:nth-child(3)::before { content: "Column: "; } .findings td:nth-child(4)::before { content: "Rows: "; } .findings td:nth-child(6)::before { content: "Mend: "; font-weight: 600; } }
+@media (max-width: 40rem) { .findings thead { position: absolute; left: -999rem; }
+ .findings table, .findings tbody, .findings tr, .findings td, .findings tbody th, .findings caption {
+   display: block; width: auto; }
+ .findings tbody th { font-weight: 700; border: 0; padding-bottom: 0; width: auto !important; }
+ .findings td { border: 0; padding: .1rem .6rem; }
+ .findings tr { border-bottom: 1px solid var(--line); padding: .3rem 0; } .findings td:empty { display: none; }
+ .findings td:nth-child(3)::before { content: "Column: "; } .findings td:nth-child(4)::before { content: "Rows: "; }
+ .findings td:nth-child(6)::before { content: "Mend: "; font-weight: 600; } }
 """
 
 # %% ../../nbs/library/readiness/12_report.ipynb #1f5de080
@@ -200,7 +211,10 @@ _PAGE = (
 <header>
 <h1>Is this file ready to take part?</h1>
 <p class="soft">{{ file }}. {{ size }}. {{ disease }}. Checked on {{ made }} with Genomed Workbench {{ version }}.</p>
-<p class="banner"><strong>This report stays in the hospital.</strong> It was made here, nothing was sent anywhere. It names rows and shows values that cannot be right, so that you can mend them; it shows no ids, names or dates of patients. What may be told to others stands in <code>{{ share_key }}</code> of the JSON file: counts only, none below five.</p>
+<p class="banner"><strong>This report stays in the hospital.</strong> It was made here, nothing was sent anywhere.
+It names rows and shows values that cannot be right, so that you can mend them; it shows no ids, names or dates of
+patients. What may be told to others stands in <code>{{ share_key }}</code> of the JSON file: counts only, none
+below five.</p>
 </header>
 <main>
 <h2>The verdict</h2>
@@ -209,22 +223,26 @@ _PAGE = (
 <h2>Next steps</h2>
 <ol class="steps">{% for step in steps %}<li>{{ step }}</li>{% endfor %}</ol>
 <h2>What was found</h2>
-<p>Stop: nobody should train on the file as it is. Mend: some rows or one column, quickly put right. Look: worth a thought. Rows are numbered as a spreadsheet shows them: the header is row 1.</p>
+<p>Stop: nobody should train on the file as it is. Mend: some rows or one column, quickly put right. Look: worth a
+thought. Rows are numbered as a spreadsheet shows them: the header is row 1.</p>
 {% for chapter in chapters %}<div class="findings">{{ draw(chapter.table) }}</div>
-<details class="why"><summary>Why this matters</summary><ul>{% for text in chapter.reasons %}<li>{{ text }}</li>{% endfor %}</ul></details>
+<details class="why"><summary>Why this matters</summary><ul>
+{% for text in chapter.reasons %}<li>{{ text }}</li>{% endfor %}</ul></details>
 {% else %}<p>Nothing at all.</p>{% endfor %}
 <h2>Outcome and follow-up</h2>
 <p>{{ outcome }}</p>
 <h2>What is there, and what is missing</h2>
 <figure><img alt="{{ completeness.alt }}" src="data:image/png;base64,{{ completeness.data }}"></figure>
 {% if scores %}<figure><img alt="{{ scores.alt }}" src="data:image/png;base64,{{ scores.data }}">
-<figcaption>Exactly: nothing is missing, or what is missing cannot matter. Within its rules: something is missing, and the score can still be told. The table holds the same numbers.</figcaption></figure>
+<figcaption>Exactly: nothing is missing, or what is missing cannot matter. Within its rules: something is missing,
+and the score can still be told. The table holds the same numbers.</figcaption></figure>
 {{ draw(score_table) }}{% endif %}
 {{ fold(variables) }}
 <h2>How it was checked</h2>
 <ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
 </main>
-<footer><p>A quiet report is no proof: whether a value is right, only the chart knows. For research; not for decisions about a patient.</p></footer>
+<footer><p>A quiet report is no proof: whether a value is right, only the chart knows. For research; not for
+decisions about a patient.</p></footer>
 </body>
 </html>
 """
@@ -235,12 +253,12 @@ _LOOKS = {"ready": "ready", "ready after small mends": "almost", "not ready": "n
 
 
 def _embedded(picture: Picture) -> dict[str, str]:
-    "A picture as data, with its words."
+    "A picture as a data URI, with its text alternative."
     return {"alt": picture.alt, "data": base64.b64encode(as_png(picture.figure, dpi=150)).decode()}
 
 # %% ../../nbs/library/readiness/12_report.ipynb #cf9a36fb
 def _contents(readiness: ReadinessRecord) -> dict[str, Any]:
-    "Everything that the page shows."
+    "The contents of the page."
     found = readiness.all_findings
     chapters = [
         {"table": _findings_table(found, name), "reasons": _reasons(found, name)}

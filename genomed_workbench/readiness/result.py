@@ -26,7 +26,7 @@ def mask_small_count(
     count: int,
     total: int,
 ) -> int | str:  # the count, or words where it would be about very few
-    "A count that may leave the hospital."
+    "A count that may leave the hospital, masked where it is small."
     if 0 < count < SMALL:
         return f"fewer than {SMALL}"
     return f"all but fewer than {SMALL}" if 0 < total - count < SMALL else int(count)
@@ -99,7 +99,7 @@ class ReadinessRecord:
     def steps(self) -> list[str]:
         "What to do next, three at most."
         grave = [one for one in self.all_findings if one.severity != "look"]
-        first = [f"{one.title} ({one.place(4)}): {one.mend}" for one in grave[:2]]
+        first = [f"{one.title} ({one.place_in_words(4)}): {one.mend}" for one in grave[:2]]
         if first:
             rest = counted(len(grave) - 2, "finding", "findings")
             return [
@@ -129,7 +129,7 @@ class ReadinessRecord:
 
     @property
     def share(self) -> dict[str, Any]:
-        "What may be told to others: counts only, none that is about fewer than five patients."
+        "What may be told to others: counts, none about fewer than five patients."
         kinds: dict[str, int] = {}
         for one in self.all_findings:
             kinds[one.kind] = kinds.get(one.kind, 0) + 1
@@ -204,12 +204,12 @@ class ReadinessRecord:
 
 # %% ../../nbs/library/readiness/11_result.ipynb #51ac3727
 def _things(count: int) -> str:
-    "So many findings."
+    "A number of findings in words."
     return counted(count, "One thing", "things")
 
 # %% ../../nbs/library/readiness/11_result.ipynb #38dfec28
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    "Values that JSON has."
+    "A row in values of JSON."
     values = {
         str(name): value.item() if isinstance(value, np.generic) else value
         for name, value in row.items()

@@ -19,7 +19,8 @@ from .sheet import Sheet
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #5b8c9431
 _TOTALS = re.compile(
     r"(?i)(grand "
-    r"|sub)?totals?e?|summen?|gesamt|sum|somma|totaal|suma|mittel(wert)?|mean|average|media(na)?|moyenne|promedio|median|durchschnitt|anzahl|count|n "
+    r"|sub)?totals?e?|summen?|gesamt|sum|somma|totaal|suma|mittel(wert)?|"
+    r"mean|average|media(na)?|moyenne|promedio|median|durchschnitt|anzahl|count|n "
     r"?= ?[0-9]+|(total|summe|somme|totale|mean|mittelwert|media)[ :/].*"
 )
 _LAST = 5  # a line of totals stands among the last rows
@@ -68,33 +69,36 @@ def _repeated_headers(sheet: Sheet) -> np.ndarray:
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #fdf96208
 def rows_that_are_no_patients(sheet: Sheet) -> tuple[list[Finding], np.ndarray]:
-    "What was found, and the positions to leave out."
+    "Findings of rows that are no patients, and their positions."
     totals, headers = _total_rows(sheet), _repeated_headers(sheet)
     found = []
     if len(totals):
         found.append(
             Finding(
-                "mend",
-                "total-row",
-                f"{counted(len(totals), 'One line', 'lines')} of totals or means below the patients.",
-                "Delete it from the file.",
+                severity="mend",
+                kind="total-row",
+                found=f"{counted(len(totals), 'One line', 'lines')} of totals or means below the patients.",
+                mend="Delete it from the file.",
                 rows=sheet.rows_at(totals),
             )
         )
     if len(headers):
         found.append(
             Finding(
-                "mend",
-                "repeated-header",
-                f"{counted(len(headers), 'One line', 'lines')} with the names of the columns among the patients.",
-                "Delete it from the file; check that both parts have the same columns.",
+                severity="mend",
+                kind="repeated-header",
+                found=f"{counted(len(headers), 'One line', 'lines')} with the names of the columns among the patients.",
+                mend="Delete it from the file; check that both parts have the same columns.",
                 rows=sheet.rows_at(headers),
             )
         )
     return found, np.union1d(totals, headers).astype(int)
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #8d4d3fbc
-_MONTH = r"(jan|feb|fev|febr|mar|mär|mrz|mrt|apr|abr|avr|may|mai|mag|maj|mei|jun|jui|giu|jul|lug|aug|aou|aoû|ago|sep|sept|set|oct|okt|ott|out|nov|dec|dez|dic|déc)[a-zéûä]*\.?"
+_MONTH = (
+    r"(jan|feb|fev|febr|mar|mär|mrz|mrt|apr|abr|avr|may|mai|mag|maj|mei|jun|"
+    r"jui|giu|jul|lug|aug|aou|aoû|ago|sep|sept|set|oct|okt|ott|out|nov|dec|dez|dic|déc)[a-zéûä]*\.?"
+)
 _DATED = re.compile(
     rf"(?i)[0-9]{{1,2}}\.?[-/ ]{_MONTH}([-/ ][0-9]{{2,4}})?|{_MONTH}[-/ "
     rf"][0-9]{{1,4}}|(19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}([ "
@@ -103,14 +107,14 @@ _DATED = re.compile(
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #b7dfd615
 def _gene_dates(sheet: Sheet) -> Iterator[Finding]:
-    "Headers and cells of genes that a spreadsheet turned into dates."
+    "Findings of gene names that a spreadsheet turned into dates."
     for name in sheet.raw.columns:
         if _DATED.fullmatch(str(name).strip()):
             yield Finding(
-                "mend",
-                "gene-date",
-                "the name of the column is a date; it may have been a gene such as SEPT2, MARCH1 or DEC1.",
-                "Export again and paste the names as text.",
+                severity="mend",
+                kind="gene-date",
+                found="the name of the column is a date; it may have been a gene such as SEPT2, MARCH1 or DEC1.",
+                mend="Export again and paste the names as text.",
                 column=str(name),
             )
     for name in _columns_of_genes(sheet):
@@ -118,14 +122,14 @@ def _gene_dates(sheet: Sheet) -> Iterator[Finding]:
         if dated:
             where = sheet.holding(name, dated)
             yield Finding(
-                "mend",
-                "gene-date",
-                f"{len(where):,} cells about a gene hold a date.",
-                "Export again from the source: a count such as 1/2 or a gene such as SEPT2 was "
+                severity="mend",
+                kind="gene-date",
+                found=f"{len(where):,} cells about a gene hold a date.",
+                mend="Export again from the source: a count such as 1/2 or a gene such as SEPT2 was "
                 "read as a date, and what it was cannot be told from the date.",
-                sheet.variable_of(name),
-                name,
-                sheet.rows_at(where),
+                variable=sheet.variable_of(name),
+                column=name,
+                rows=sheet.rows_at(where),
             )
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #b776e480
@@ -150,28 +154,29 @@ _SCIENTIFIC = re.compile(r"[0-9][.,]?[0-9]*[eE]\+?[0-9]+")
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #e534fd20
 def _scientific_ids(sheet: Sheet) -> Iterator[Finding]:
-    "Ids that a spreadsheet shortened."
+    "Findings of ids in scientific notation."
     if sheet.id is None:
         return
     hit = sheet.raw[sheet.id].fillna("").str.fullmatch(_SCIENTIFIC).to_numpy(dtype=bool)
     if hit.any():
         yield Finding(
-            "stop",
-            "scientific-id",
-            f"{hit.sum():,} ids are in scientific notation, and their last digits are gone.",
-            "Export again with the ids as text.",
+            severity="stop",
+            kind="scientific-id",
+            found=f"{hit.sum():,} ids are in scientific notation, and their last digits are gone.",
+            mend="Export again with the ids as text.",
             column=sheet.id,
             rows=sheet.rows_at(np.flatnonzero(hit)),
         )
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #2452c9d3
 _BROKEN = re.compile(
-    "Ã[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|Â[\u00a0-\u00bf]|â€.|ï»¿|\ufffd|Ă[\u00a4\u00b6\u013d\u0178]"
+    "Ã[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|"
+    "Â[\u00a0-\u00bf]|â€.|ï»¿|\ufffd|Ă[\u00a4\u00b6\u013d\u0178]"
 )
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #209b35a3
 def _mojibake(sheet: Sheet) -> Iterator[Finding]:
-    "Columns with broken letters, in their name or their cells."
+    "Findings of text with a wrong encoding, in names or cells."
     advice = "Save the export as UTF-8 and read it as UTF-8; do not replace letters by hand."
     for name in sheet.raw.columns:
         where = sheet.holding(
@@ -189,18 +194,18 @@ def _mojibake(sheet: Sheet) -> Iterator[Finding]:
                 else "the name of the column holds letters"
             )
             yield Finding(
-                "mend",
-                "mojibake",
-                f"{said} that were broken by a wrong encoding.",
-                advice,
-                sheet.variable_of(name),
-                str(name),
-                sheet.rows_at(where),
+                severity="mend",
+                kind="mojibake",
+                found=f"{said} that were broken by a wrong encoding.",
+                mend=advice,
+                variable=sheet.variable_of(name),
+                column=str(name),
+                rows=sheet.rows_at(where),
             )
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #4b11f011
 def _silent_columns(sheet: Sheet) -> Iterator[Finding]:
-    "Columns without values, and columns with one value for everybody."
+    "Findings of empty and constant columns."
     for name in (
         column
         for column in sheet.raw.columns
@@ -210,12 +215,12 @@ def _silent_columns(sheet: Sheet) -> Iterator[Finding]:
         known, variable = int((codes >= 0).sum()), sheet.meant(name)
         if not known:
             yield Finding(
-                "look",
-                "empty-column",
-                "no patient has a value.",
-                "Fill it, or leave the column out.",
-                sheet.variable_of(name),
-                name,
+                severity="look",
+                kind="empty-column",
+                found="no patient has a value.",
+                mend="Fill it, or leave the column out.",
+                variable=sheet.variable_of(name),
+                column=name,
             )
         elif (
             variable is not None
@@ -224,17 +229,17 @@ def _silent_columns(sheet: Sheet) -> Iterator[Finding]:
             and len(different) == 1
         ):
             yield Finding(
-                "mend",
-                "constant-column",
-                f"all {known:,} patients have the same value.",
-                "A measurement does not do that: check the export for a default.",
-                variable.name,
-                name,
+                severity="mend",
+                kind="constant-column",
+                found=f"all {known:,} patients have the same value.",
+                mend="A measurement does not do that: check the export for a default.",
+                variable=variable.name,
+                column=name,
             )
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #79309c16
 def spreadsheet_findings(sheet: Sheet) -> list[Finding]:
-    "Everything that a spreadsheet or an export did to the file."
+    "All findings of damage by a spreadsheet or an export."
     return [
         *_gene_dates(sheet),
         *_scientific_ids(sheet),

@@ -24,7 +24,7 @@ def _nobody() -> np.ndarray:
 # %% ../../nbs/library/readiness/04_values.ipynb #d8b5a561
 @dataclass(frozen=True)
 class _Sorted:
-    "The rows of a column of numbers, by what is wrong with them."
+    "Positions in a column of numbers, by what is wrong with them."
 
     whole: UnitGuess | None = None  # the unit that the whole column seems to be in
     mixed: np.ndarray = field(default_factory=_nobody)  # positions in another unit
@@ -52,22 +52,21 @@ def _decimals(numbers: np.ndarray) -> np.ndarray:
     off = [
         np.abs(numbers * 10**places - np.round(numbers * 10**places)) > 1e-6 for places in (0, 1)
     ]
-    return off[0].astype(int) + (off[0] & off[1])
+    return np.asarray(off[0].astype(int) + (off[0] & off[1]))
 
 # %% ../../nbs/library/readiness/04_values.ipynb #c709f6ad
 def _lost_decimals(
     numbers: np.ndarray, suspects: np.ndarray, variable: Variable, times: float
 ) -> np.ndarray:
-    "Which suspects are whole numbers that become plausible with the decimals that the other numbers have."
+    "True for suspects that become plausible with the number of decimals of the other values."
     places = _decimals(numbers[~suspects & np.isfinite(numbers)])
     if len(places) < 5 or (places > 0).mean() < 0.3:
         return np.zeros(len(numbers), dtype=bool)
     shift = 10.0 ** np.bincount(places[places > 0]).argmax()
-    return (
-        suspects
-        & ~_outside(numbers * times / shift, variable.plausible)
-        & (_decimals(np.nan_to_num(numbers)) == 0)
-    )
+    plausible = ~_outside(numbers * times / shift, variable.plausible)
+    whole = _decimals(np.nan_to_num(numbers)) == 0
+    found: np.ndarray = suspects & plausible & whole
+    return found
 
 # %% ../../nbs/library/readiness/04_values.ipynb #d24e581b
 def _sort_out(
@@ -75,7 +74,7 @@ def _sort_out(
     unit: str,  # in this unit; empty where the variable has none
     variable: Variable,
 ) -> _Sorted:
-    "What is wrong with which row of a column."
+    "Classify the rows of a column of numbers."
     known = np.isfinite(numbers)
     times = convert(1.0, unit, variable.unit, variable) if unit and variable.unit else 1.0
     values = numbers * times
@@ -116,7 +115,7 @@ def _sort_out(
 def _whole(
     numbers: np.ndarray, values: np.ndarray, unit: str, variable: Variable
 ) -> UnitGuess | None:
-    "The unit that a whole column seems to be in, where it is not the one that is stated."
+    "The unit that a whole column seems to have, if it differs from the stated one."
     if len(numbers) < 3:
         return None
     guess = likely_unit(numbers, variable)
@@ -134,7 +133,7 @@ def _whole(
 
 # %% ../../nbs/library/readiness/04_values.ipynb #d7484637
 def _examples(values: np.ndarray) -> str:
-    "A few different numbers of many."
+    "Examples of distinct numbers."
     different = np.unique(values)
     return ", ".join(f"{value:.6g}" for value in different[:4]) + (
         " and others" if len(different) > 4 else ""
@@ -147,7 +146,7 @@ def _range(bounds: tuple[float, float] | None, unit: str | None) -> str:
 
 # %% ../../nbs/library/readiness/04_values.ipynb #de17109b
 def _number_findings(sheet: Sheet, name: str) -> Iterator[Finding]:
-    "What is wrong with the numbers of one variable."
+    "Findings about the numbers of one variable."
     variable, column, numbers, unit = (
         sheet.book[name],
         sheet.column_of[name],
@@ -157,58 +156,58 @@ def _number_findings(sheet: Sheet, name: str) -> Iterator[Finding]:
     found = _sort_out(numbers, unit, variable)
     if found.whole:
         yield Finding(
-            "stop",
-            "wrong-unit",
-            f"the column seems to be in {found.whole.unit}, not in {unit}: {found.whole.reason}.",
-            f'Write the unit into the mapping (unit = "{found.whole.unit}"), or convert the column.',
-            name,
-            column,
+            severity="stop",
+            kind="wrong-unit",
+            found=f"the column seems to be in {found.whole.unit}, not in {unit}: {found.whole.reason}.",
+            mend=f'Write the unit into the mapping (unit = "{found.whole.unit}"), or convert the column.',
+            variable=name,
+            column=column,
         )
     if len(found.mixed):
         yield Finding(
-            "mend",
-            "mixed-units",
-            f"{counted(len(found.mixed), '1 value', 'values')} "
+            severity="mend",
+            kind="mixed-units",
+            found=f"{counted(len(found.mixed), '1 value', 'values')} "
             f"({_examples(numbers[found.mixed])}) fit {variable.label} only in "
             f"{found.unit}, the others in {unit}.",
-            f"Ask the laboratory when it changed, and convert these rows to {unit}.",
-            name,
-            column,
-            sheet.rows_at(found.mixed),
+            mend=f"Ask the laboratory when it changed, and convert these rows to {unit}.",
+            variable=name,
+            column=column,
+            rows=sheet.rows_at(found.mixed),
         )
     if len(found.lost):
         other = f" (or the value is in {found.unit})" if found.unit and len(found.lost) else ""
         yield Finding(
-            "mend",
-            "lost-decimal",
-            f"{counted(len(found.lost), '1 value', 'values')} "
+            severity="mend",
+            kind="lost-decimal",
+            found=f"{counted(len(found.lost), '1 value', 'values')} "
             f"({_examples(numbers[found.lost])}) seem to have lost their decimal "
             f"sign{other}.",
-            "Look them up and write the decimal sign.",
-            name,
-            column,
-            sheet.rows_at(found.lost),
+            mend="Look them up and write the decimal sign.",
+            variable=name,
+            column=column,
+            rows=sheet.rows_at(found.lost),
         )
     if len(found.impossible):
         yield _impossible(sheet, variable, numbers, found.impossible, found.unit)
     if len(found.rare):
         yield Finding(
-            "look",
-            "implausible-value",
-            f"{counted(len(found.rare), '1 value', 'values')} outside "
+            severity="look",
+            kind="implausible-value",
+            found=f"{counted(len(found.rare), '1 value', 'values')} outside "
             f"{_range(variable.plausible, variable.unit)} "
             f"({_examples(numbers[found.rare])}).",
-            "Look twice; leave them if they are right.",
-            name,
-            column,
-            sheet.rows_at(found.rare),
+            mend="Look twice; leave them if they are right.",
+            variable=name,
+            column=column,
+            rows=sheet.rows_at(found.rare),
         )
 
 # %% ../../nbs/library/readiness/04_values.ipynb #f69ed54c
 def _impossible(
     sheet: Sheet, variable: Variable, numbers: np.ndarray, positions: np.ndarray, unit: str
 ) -> Finding:
-    "Values that nobody has; a negative follow-up is a kind of its own."
+    "Finding of impossible values; a negative follow-up has its own kind."
     negative = variable.role == "time" and (numbers[positions] < 0).all()
     hint = (
         f" In {unit} some would be possible."
@@ -221,13 +220,13 @@ def _impossible(
         f"{_range(variable.possible, variable.unit)}.{hint}"
     )
     return Finding(
-        "mend",
-        "negative-time" if negative else "impossible-value",
-        said,
-        "Look them up; leave the cell empty if the value cannot be found.",
-        variable.name,
-        sheet.column_of[variable.name],
-        sheet.rows_at(positions),
+        severity="mend",
+        kind="negative-time" if negative else "impossible-value",
+        found=said,
+        mend="Look them up; leave the cell empty if the value cannot be found.",
+        variable=variable.name,
+        column=sheet.column_of[variable.name],
+        rows=sheet.rows_at(positions),
     )
 
 # %% ../../nbs/library/readiness/04_values.ipynb #1c9175ee
@@ -238,7 +237,7 @@ _CHANCE = 1e-6  # of such a run anywhere in a file of this size
 def copied_down(
     values: np.ndarray,  # NaN where there is none
 ) -> list[tuple[int, int]]:  # first position and length of each run
-    "Runs of one value that chance does not make."
+    "Runs of one value that are too long for chance."
     known = np.isfinite(values)
     if known.sum() < 4 * _RUN or np.unique(values[known]).size < 5:
         return []
@@ -263,25 +262,25 @@ def copied_down(
 
 # %% ../../nbs/library/readiness/04_values.ipynb #3243eed3
 def _filled_down(sheet: Sheet, name: str) -> Iterator[Finding]:
-    "Values copied down, with their rows."
+    "Findings of values copied down."
     if sheet.book[name].group in ("outcome", "score") or sheet.book[name].kind != "number":
         return
     runs = copied_down(sheet.numbers(name))
     if runs:
         positions = np.concatenate([np.arange(start, start + length) for start, length in runs])
         yield Finding(
-            "mend",
-            "filled-down",
-            f"{_runs(runs)} hold the very same value one after the other.",
-            "Compare with the laboratory's own list: all but the first may belong to somebody else.",
-            name,
-            sheet.column_of[name],
-            sheet.rows_at(positions),
+            severity="mend",
+            kind="filled-down",
+            found=f"{_runs(runs)} hold the very same value one after the other.",
+            mend="Compare with the laboratory's own list: all but the first may belong to somebody else.",
+            variable=name,
+            column=sheet.column_of[name],
+            rows=sheet.rows_at(positions),
         )
 
 # %% ../../nbs/library/readiness/04_values.ipynb #f6321952
 def _runs(runs: list[tuple[int, int]]) -> str:
-    "How many rows running."
+    "The number and length of runs, in words."
     return (
         f"{runs[0][1]:,} rows"
         if len(runs) == 1
@@ -293,7 +292,7 @@ SMALL = 5  # patients; a category with fewer cannot be told to others
 
 # %% ../../nbs/library/readiness/04_values.ipynb #a22d6766
 def _small_cells(sheet: Sheet) -> Iterator[Finding]:
-    "Categories with fewer than five patients."
+    "Findings of categories with fewer than five patients."
     few = {
         name: int((sheet.frame[name].value_counts() < SMALL).sum())
         for name in sheet.frame.columns
@@ -303,15 +302,15 @@ def _small_cells(sheet: Sheet) -> Iterator[Finding]:
     if few:
         named = ", ".join(list(few)[:12]) + (f" and {len(few) - 12} more" if len(few) > 12 else "")
         yield Finding(
-            "look",
-            "small-cells",
-            f"{len(few):,} variables have a category with fewer than {SMALL} patients ({named}).",
-            "Nothing to mend: such counts stay inside, and rare genes may be left out of a model.",
+            severity="look",
+            kind="small-cells",
+            found=f"{len(few):,} variables have a category with fewer than {SMALL} patients ({named}).",
+            mend="Nothing to mend: such counts stay inside, and rare genes may be left out of a model.",
         )
 
 # %% ../../nbs/library/readiness/04_values.ipynb #f42412b5
 def value_findings(sheet: Sheet) -> list[Finding]:
-    "Everything that is wrong with numbers."
+    "All findings about numbers."
     found = [
         one
         for name in sheet.numeric

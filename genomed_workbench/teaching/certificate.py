@@ -15,13 +15,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from ..output.pictures import ARM_COLOURS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from ..output.pictures import ARM_COLOURS
 from ..output.storage import write_bytes_atomically, write_text_atomically
 from ..output.version import own_version
 from .lesson import SERIES, lessons, series_title

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from ..data.cards import card_of
-from ..output.page import HEAD, STYLE
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..data.cards import card_of
 from ..named_cohorts.registry import cohorts
+from ..output.page import HEAD, STYLE
 from ..output.storage import write_text_atomically
 from ..output.version import own_version
 from genomed_workbench.teaching.lesson import (

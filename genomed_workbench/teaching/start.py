@@ -22,12 +22,12 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
-from ..analytics.federation import Federation
-from ..federation.run import federate
-from ..learners.cox import CoxPH
 from IPython.core.getipython import get_ipython
 from packaging.requirements import Requirement
 
+from ..analytics.federation import Federation
+from ..federation.run import federate
+from ..learners.cox import CoxPH
 from ..named_cohorts.registry import cohorts, load_cohort
 from ..output.version import own_version
 from .folder import read_manifest, version_beside

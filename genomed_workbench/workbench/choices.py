@@ -15,16 +15,16 @@ from importlib.util import find_spec
 from typing import Any
 
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx
+
 from ..analytics.federation import Federation
 from ..data.cards import card_of
+from ..data.columns import coding_in
 from ..data.files import read_cohort
 from ..evaluation.compare import compare
 from ..federation.run import federate
+from ..federation.sites import hospital_name
 from ..learners.cox import CoxPH
 from ..learners.logistic import LogisticRegression
-
-from ..data.columns import coding_in
-from ..federation.sites import hospital_name
 from ..named_cohorts.registry import load_cohort
 
 # %% ../../nbs/library/workbench/01_choices.ipynb #488f002e

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import ipywidgets as widgets
-from ..data.cards import card_of
-from ..output.pictures import ARM_COLOURS
 
+from ..data.cards import card_of
 from ..federation.engines import ENGINES
 from ..named_cohorts.registry import cohorts
+from ..output.pictures import ARM_COLOURS
 from .choices import LEARNERS, STRATEGIES, Choices
 from .words import LABELS
 

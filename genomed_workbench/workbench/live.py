@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..federation.engines import Step, Stopped
 from ..federation.run import SHOWN
 from ..output.pictures import ARM_COLOURS, ARM_LABELS
-
-from ..federation.engines import Step, Stopped
 
 # %% ../../nbs/library/workbench/04_live.ipynb #720fea75
 _Line = Sequence[tuple[float, float]]  # x and y

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-from ..intake.suggest import SURE, Suggestion
 
 from ..clinic.dictionary import Dictionary, Variable, dictionary
 from ..clinic.units import unit_of, units_of
 from ..data.problems import CohortError
 from ..intake.mapping import Column, Mapping
+from ..intake.suggest import SURE, Suggestion
 from .controls import STYLE, classed
 
 # %% ../../nbs/library/workbench/09_mapping.ipynb #3ed973e2

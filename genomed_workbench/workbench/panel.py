@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+
 from ..analytics.federation import Federation
 from ..data.cards import card_of
 from ..data.cohort import Cohort
 from ..data.leaks import leak_suspects
 from ..evaluation.compare import Comparison
 from ..evaluation.report import remarks
+from ..federation.engines import Stopped
 from ..federation.run import Run
 from ..output.pictures import ARM_LABELS, as_img
-
-from ..federation.engines import Stopped
 from genomed_workbench.workbench.choices import (
     LEARNERS,
     Choices,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..clinic.problems import Problem
 from ..data.checks import Findings
 from genomed_workbench.data.files import (
     decoded,
@@ -18,8 +19,7 @@ from genomed_workbench.data.files import (
     refuse_binary,
     refuse_other_kinds,
 )
-
-from ..data.problems import CohortError, Problem
+from ..data.problems import CohortError
 from ..output.storage import write_bytes_atomically
 
 # %% ../../nbs/library/workbench/02_uploads.ipynb #5e9e74c3

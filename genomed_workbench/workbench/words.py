@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
-from ..learners.learner import LearnerError
 
 from ..data.problems import LISTED, CohortError
 from ..federation.engines import EngineError, SiteError, Stopped
+from ..learners.learner import LearnerError
 
 # %% ../../nbs/library/workbench/03_words.ipynb #71232201
 LABELS = {

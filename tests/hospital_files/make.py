@@ -1,6 +1,7 @@
 """Makes the files of this folder: thirty exports with planted faults, five clean ones, their mappings, and faults.toml.
 
-Every patient is virtual; names, numbers and addresses of persons are invented. Run `python tests/hospital_files/make.py` to make all again.
+Every patient is virtual; names, numbers and addresses of persons are invented. Run
+`python tests/hospital_files/make.py` to make all again.
 """
 
 import csv
