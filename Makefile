@@ -51,7 +51,7 @@ test-all: setup drift
 	$(MAKE) --no-print-directory -j 3 check types all-tests
 
 quick-tests: setup
-	$(PYTEST) -m "not full"
+	$(PYTEST) -m "not full and not ray"
 
 all-tests: setup
 	$(PYTEST) --durations=30

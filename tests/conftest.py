@@ -153,6 +153,16 @@ def federation_of(cohort_of) -> Callable[[str], gw.Federation]:
 
 
 @pytest.fixture(scope="session")
+def copy_of_nbs(tmp_path_factory) -> Path:
+    "A copy of the notebooks to run in, so that nothing they write lands in the repository."
+    folder = tmp_path_factory.mktemp("repository")
+    shutil.copytree(
+        ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def execute():
     "Run a notebook from top to bottom in a folder, in a fresh kernel."
     with quick_kernels() as run:

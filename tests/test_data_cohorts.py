@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from sksurv.util import Surv
 
-import genomed_workbench as gw
 from genomed_workbench.data.cards import cards
 from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.outcome import Binary, Survival
@@ -632,10 +631,3 @@ def test_a_room_does_not_hide_the_public_function_of_its_name():
     )
     told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
     assert told.stdout.split() == [b"400"]
-
-
-def test_an_old_public_name_warns_and_an_unknown_one_is_an_error():
-    with pytest.warns(FutureWarning, match=r"gw\.Chosen is now called gw\.BestOf"):
-        assert gw.Chosen is gw.BestOf
-    with pytest.raises(AttributeError, match="NeverThere"):
-        gw.NeverThere  # noqa: B018

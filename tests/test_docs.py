@@ -371,6 +371,7 @@ def visible(page: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_every_kind_of_page_is_there(pages):
     assert set(KINDS) | set(LESSONS.values()) <= set(pages)
     assert (
@@ -382,6 +383,7 @@ def test_every_kind_of_page_is_there(pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_every_link_leads_somewhere(site, pages):
     anchors = {
         name: set(map(html.unescape, re.findall(r'\s(?:id|name)="([^"]+)"', text)))
@@ -407,6 +409,7 @@ def test_every_link_leads_somewhere(site, pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_pages_load_nothing_from_elsewhere(site, pages):
     "By reading the sources; the browser tests below look at requests."
     for name, text in pages.items():
@@ -419,6 +422,7 @@ def test_pages_load_nothing_from_elsewhere(site, pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_every_page_has_a_language_one_title_and_pictures_in_words(pages):
     for name, text in pages.items():
         assert re.search(r'<html[^>]*\slang="en"', text), name
@@ -435,6 +439,7 @@ def test_every_page_has_a_language_one_title_and_pictures_in_words(pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_every_public_name_has_an_anchor(pages):
     overview = set(re.findall(r'id="genomed_workbench\.(\w+)"', pages["api/index.html"]))
     assert set(gw.__all__) <= overview
@@ -447,6 +452,7 @@ def test_every_public_name_has_an_anchor(pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_api_pages_explain_arguments(pages):
     said = visible(pages["api/statistics/concordance.html"])
     assert (
@@ -479,6 +485,7 @@ def secrets_of(lesson) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("id", LESSONS)
 def test_no_answer_leaks(id, pages):
     lesson, page = lessons()[id], pages[LESSONS[id]]
@@ -502,6 +509,7 @@ def test_no_answer_leaks(id, pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("id", LESSONS)
 def test_terms_of_a_lesson_are_explained(id, pages):
     "Links to the glossary carry the plain words."
@@ -513,6 +521,7 @@ def test_terms_of_a_lesson_are_explained(id, pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_glossary_says_where_a_term_is_used(pages):
     page = pages["webinars/glossary.html"]
     assert all(f'id="{html.escape(term.anchor)}"' in page for term in terms().values())
@@ -520,6 +529,7 @@ def test_the_glossary_says_where_a_term_is_used(pages):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", [*LESSONS.values(), *KINDS])
 def test_in_a_browser(name, address, page):
     "No request to another host, no error of the console, and axe-core finds nothing serious."
@@ -530,6 +540,7 @@ def test_in_a_browser(name, address, page):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", [*list(LESSONS.values())[-1:], "index.html", "api/learners/cox.html"]
 )
@@ -543,6 +554,7 @@ def test_on_a_telephone(name, address, page):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_solution_unfolds_by_keyboard(address, page):
     from playwright.sync_api import expect
 
@@ -562,6 +574,7 @@ def test_a_solution_unfolds_by_keyboard(address, page):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_search_finds(address, page):
     from playwright.sync_api import expect
 

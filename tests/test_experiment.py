@@ -542,6 +542,7 @@ def test_summary_and_pairs_are_nadeau_and_bengios(whole):
     assert len(pair) == 1 and pair.seeds.iloc[0] == 3
 
 
+@pytest.mark.full
 def test_an_interval_of_a_hospital_that_is_dealt_anew_covers_as_often_as_it_says():
     """Oracle: 2,000 cohorts with a known mean; each seed deals a hospital of a tenth and tests a tenth
     of it. The mean of its test rows is covered 95 times of 100.

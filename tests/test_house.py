@@ -184,6 +184,8 @@ def test_no_room_holds_more_than_fifteen_percent_of_the_lines():
 def test_an_old_public_name_warns_and_gives_the_new_one():
     with pytest.warns(FutureWarning, match=r"gw.Chosen is now called gw.BestOf"):
         assert gw.Chosen is gw.BestOf
+    with pytest.raises(AttributeError, match="NeverThere"):
+        gw.NeverThere  # noqa: B018
 
 
 def test_a_model_saved_under_its_old_name_can_be_read():

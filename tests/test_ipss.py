@@ -320,6 +320,7 @@ def test_shape_index_and_nothing_changed():
     assert ipss_r(table.astype("Float64"))["score_best"].tolist() == [0, 0]
 
 
+@pytest.mark.full
 def test_a_million_patients():
     rng, n = np.random.default_rng(0), 1_000_000
     table = pd.DataFrame(

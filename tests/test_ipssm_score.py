@@ -352,6 +352,7 @@ def test_a_value_beyond_its_limit_says_so(patient):
     )
 
 
+@pytest.mark.full
 def test_a_million_patients_in_seconds(made_up_patients):
     many = pd.concat([made_up_patients] * 667)
     start = time.process_time()

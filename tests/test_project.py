@@ -159,6 +159,7 @@ def test_the_package_swallows_no_errors():
     assert not found
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_wheel_works_in_an_empty_environment(tmp_path):
     """Build the wheel, install it with its own requirements where nothing else is, load the made-up

@@ -457,6 +457,7 @@ def test_the_file_holds_no_patient():
         assert not any(f'"{one}"' in text for one in ids)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_million_patients_in_a_minute():
     start = time.process_time()

@@ -77,7 +77,7 @@ class Benchmark:
 
     name: str
     question: str  # what it answers
-    rows: list[dict[str, Any]]  # one a thing measured
+    rows: list[dict[str, Any]]  # one per thing measured
     figures: dict[str, Figure]
     settings: dict[str, Any]
     notes: list[str] = field(default_factory=list)  # what was left out, and why

@@ -96,7 +96,7 @@ class TrainingJob:
         encoding = Encoding.of(
             pool([summary_received(m.content, numbers) for m in replies]), tuple(columns)
         )
-        warn_constant(encoding, stacklevel=8)
+        warn_constant(encoding, stacklevel=10)
         return encoding
 
     def ask(self, question: str, state: dict[str, np.ndarray], folds: int = 0) -> Answers:
@@ -192,7 +192,7 @@ class Run:
     learner: Any  # the fitted learner
     history: pd.DataFrame  # round, site, phase, metric, value, seconds, bytes_up, bytes_down
     disclosed: pd.DataFrame  # every kind of value that left a site
-    sites: pd.DataFrame  # n, events, train and test rows a site
+    sites: pd.DataFrame  # n, events, train and test rows per site
     cohort: str
     engine: str
     strategy: str

@@ -398,7 +398,7 @@ class Federation:
     def k_fold(
         self,
         folds: int = 5,
-    ) -> list[Self]:  # one a fold, with that fold as test rows
+    ) -> list[Self]:  # one per fold, with that fold as test rows
         """Deal each site's patients to folds of like outcome: each is a test row once.
 
         Returns one federation per fold, with that fold as test rows and all other rows for

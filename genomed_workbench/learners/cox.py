@@ -117,9 +117,9 @@ class _SharedSearch(NewtonSearch):
 class CoxPH(ProportionalHazards, NewtonLearner):
     """Cox proportional hazards, fitted exactly over a federation.
 
-    (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x.) The objective is `loglik - penalty * n * ((1
-    - l1_ratio) / 2 * sum((beta * sd)^2) + l1_ratio * sum(|beta * sd|))`, with n training rows and
-    sd with ddof=1. `predict` gives log hazard ratios against the training mean, shape (n,);
+    (Cox 1972, doi:10.1111/j.2517-6161.1972.tb00899.x.) The objective is
+    `loglik - penalty * n * ((1 - l1_ratio) / 2 * sum((beta * sd)^2) + l1_ratio * sum(|beta * sd|))`,
+    with n training rows and sd with ddof=1. `predict` gives log hazard ratios against the training mean, shape (n,);
     `predict_survival` gives event-free probabilities. `summary_` has one row per feature: coef, se,
     hazard_ratio, low, high, p. Raises LearnerError for collinear features or separation,
     DisclosureError if `baseline="shared"` would release single patients' times.

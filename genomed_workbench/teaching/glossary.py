@@ -88,7 +88,8 @@ def _terms(path: Path, changed: int) -> dict[str, _Term]:
 
 # %% ../../nbs/library/teaching/08_glossary.ipynb #4839ceb2
 LINK = re.compile(
-    r'(?<!!)\[(?P<words>[^\]]+)\]\((?P<path>[^()\s"]*glossary\.ipynb)(?:#(?P<anchor>[^()\s"]*))?(?P<title>\s+"[^"]*")?\)'
+    r'(?<!!)\[(?P<words>[^\]]+)\]\((?P<path>[^()\s"]*glossary\.ipynb)'
+    r'(?:#(?P<anchor>[^()\s"]*))?(?P<title>\s+"[^"]*")?\)'
 )
 
 

@@ -153,7 +153,7 @@ def measured(
     panels: Mapping[str, Sequence[str]],  # columns of each named panel
     digits: Mapping[str, int],  # decimals that a laboratory writes
 ) -> None:
-    "Values as each hospital measures them, missing where it does not test."
+    "Change true values to those that each hospital measures; missing where it does not test."
     for k, (offsets, absent) in enumerate(
         zip(
             hospitals.each("laboratory_offset", {}),

@@ -178,7 +178,8 @@ def hospitals_table(table: pd.DataFrame) -> str:
 
     rows = "".join(
         f'<tr><th scope="row">{html.escape(str(r.Index))}</th><td '
-        f'class="gwb-wide">{bar(r)}</td><td>{r.n:,}</td><td>{r.events:,}</td><td>{r.train:,}</td><td>{r.test:,}</td></tr>'
+        f'class="gwb-wide">{bar(r)}</td><td>{r.n:,}</td><td>{r.events:,}</td>'
+        f"<td>{r.train:,}</td><td>{r.test:,}</td></tr>"
         for r in table.itertuples()
     )
     head = (
