@@ -68,11 +68,8 @@ PLACES = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
 }
-BESIDE = (
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-)  # pages that lie in the repository's root
+# pages that lie in the repository's root
+BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 
 
 def slug(title: str) -> str:
@@ -155,9 +152,8 @@ def tables(text: str) -> str:
         return text
     text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'<table border="1" class="dataframe">', '<table class="dataframe">', text)
-    text = INDEX_ROW.sub(
-        r"\1<th>\3</th>\2\4", text
-    )  # the name of the index, which pandas puts into a row of its own
+    # the name of the index, which pandas puts into a row of its own
+    text = INDEX_ROW.sub(r"\1<th>\3</th>\2\4", text)
     head, sep, body = text.partition("<tbody>")
     parts = [re.sub(r"<th((?: [^>]*)?)></th>", r"<td\1></td>", part) for part in (head, body)]
     named = [
@@ -453,9 +449,8 @@ def stage_rest(stage: Stage) -> None:
     for disease in DISEASES:
         stage.pages[f"dictionaries/{disease}.md"] = dictionary_page(dictionary(disease))
     howto = sorted((ROOT / "nbs" / "howto").glob("*.ipynb"))
-    beside = [
-        path for path in sorted((ROOT / "nbs").glob("*.ipynb")) if path.stem != "index"
-    ]  # the workbench panel
+    # the workbench panel
+    beside = [path for path in sorted((ROOT / "nbs").glob("*.ipynb")) if path.stem != "index"]
     for path in [*howto, *beside]:
         stage.notebook(path.relative_to(ROOT / "nbs").as_posix(), plain(path))
     stage.pages["howto/index.md"] = howto_index(

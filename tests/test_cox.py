@@ -275,9 +275,8 @@ def test_survival_per_hospital_is_that_of_lifelines_strata(federation_of):
     times = np.quantile(y["time"], [0.05, 0.2, 0.4, 0.6, 0.8])
     for s in "ABC":
         seen = np.unique(y["time"][site == s])
-        at = seen[
-            np.searchsorted(seen, times, side="right") - 1
-        ]  # lifelines draws straight lines between its times
+        # lifelines draws straight lines between its times
+        at = seen[np.searchsorted(seen, times, side="right") - 1]
         theirs = reference.predict_survival_function(frame[site == s][:5], times=at).to_numpy().T
         measure(
             "survival per hospital - lifelines",

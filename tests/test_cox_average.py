@@ -106,16 +106,10 @@ def test_breslow_by_hand():
     """Identity: with every event told and nobody censored before the last event, the average is
     Breslow's estimator of the joined risk sets.
     """
-    a = (
-        np.array([1.0, 3.0]),
-        np.array([1 / 4, 1 / 4 + 1 / 2]),
-        np.array([1, 1]),
-    )  # weights at risk 4 and 2
-    b = (
-        np.array([2.0, 4.0]),
-        np.array([1 / 3, 1 / 3 + 1]),
-        np.array([1, 1]),
-    )  # weights at risk 3 and 1
+    # weights at risk 4 and 2
+    a = (np.array([1.0, 3.0]), np.array([1 / 4, 1 / 4 + 1 / 2]), np.array([1, 1]))
+    # weights at risk 3 and 1
+    b = (np.array([2.0, 4.0]), np.array([1 / 3, 1 / 3 + 1]), np.array([1, 1]))
     times, hazard = average_hazard([a, b], steps=True)
     assert times.tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(

@@ -99,9 +99,8 @@ class Rows:
     X: pd.DataFrame
     y: np.ndarray
     kept: np.ndarray
-    moved: tuple[int, float] | None = (
-        None  # a row of the encoded table that is moved off the levels of its categories
-    )
+    # a row of the encoded table that is moved off the levels of its categories
+    moved: tuple[int, float] | None = None
     Z: np.ndarray = field(init=False)
 
     def __post_init__(self):

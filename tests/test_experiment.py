@@ -521,10 +521,8 @@ def test_summary_and_pairs_are_nadeau_and_bengios(whole):
         "tested_on == 'within' and learner == 'cox' and arm == 'federated' and design "
         "== 'worst' and metric == 'harrell_c'"
     )
-    ratio = (
-        fed.n_test.sum(),
-        (everybody.n_train + everybody.n_test).sum() - fed.n_test.sum(),
-    )  # the hospitals are dealt anew
+    # the hospitals are dealt anew
+    ratio = (fed.n_test.sum(), (everybody.n_train + everybody.n_test).sum() - fed.n_test.sum())
     found = whole.summary(tested_on="hospital-2").query(
         "design == 'worst' and learner == 'cox' and arm == 'federated'"
     )

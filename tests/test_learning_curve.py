@@ -134,9 +134,8 @@ def test_the_gain_has_the_corrected_interval(curve):
     tests by training rows is 1/4.
     """
     gain = (curve.at(20).federated - curve.at(20).isolated).to_numpy()
-    half = (
-        4.302652729911275 * gain.std(ddof=1) * np.sqrt(1 / 3 + 1 / 4)
-    )  # Student's t, 2 degrees of freedom
+    # Student's t, 2 degrees of freedom
+    half = 4.302652729911275 * gain.std(ddof=1) * np.sqrt(1 / 3 + 1 / 4)
     row = curve.summary().loc[20]
     np.testing.assert_allclose(
         [row.gain, row.low, row.high],

@@ -199,9 +199,8 @@ def test_every_check_judges_rightly(name, tmp_path, execute):
         if c.cell_type == "code"
         for out in c.outputs
     )
-    prose = "\n".join(
-        c.source for c in notebook.cells if c.cell_type == "markdown"
-    )  # a lesson that never loads real patients says so on its page
+    # a lesson that never loads real patients says so on its page
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     assert "made up" in said or "made-up" in said or "The patients are [virtual]" in prose
     assert "patients are real" not in said
     seen = set()

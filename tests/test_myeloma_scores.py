@@ -20,11 +20,12 @@ from genomed_workbench.clinic.myeloma import (
 )
 
 ORACLES = Path(__file__).parent / "oracles"
+# beta-2-microglobulin and albumin of a patient in the middle of each stage
 BLOOD = {
     "I": (2.0, 4.0),
     "II": (4.0, 4.0),
     "III": (6.0, 4.0),
-}  # beta-2-microglobulin and albumin of a patient in the middle of each stage
+}
 INPUTS = ["beta2_microglobulin", "albumin", "del17p", "t_4_14", "t_14_16", "gain_1q", "ldh_high"]
 SYSTEMS = {iss: iss_contributions, r_iss: r_iss_contributions, r2_iss: r2_iss_contributions}
 

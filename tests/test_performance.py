@@ -339,9 +339,8 @@ def test_a_group_nobody_of_whom_was_followed_so_long_is_left_out():
         abs=1e-12,
         nan_ok=True,
     )
-    nowhere = recalibration.group_table(recalibration.add_groups([first, first])).loc[
-        1
-    ]  # a warning would fail here
+    # a warning would fail here
+    nowhere = recalibration.group_table(recalibration.add_groups([first, first])).loc[1]
     assert nowhere.n == 0 and nowhere[["predicted", "observed"]].isna().all()
     assert (
         both.loc[1].tolist() == recalibration.group_table(second).loc[1].tolist()

@@ -124,13 +124,14 @@ def test_molar_factors_as_printed(variable, one, other, printed):
     assert factor(other, one, variable) == pytest.approx(1 / printed, rel=1e-3)
 
 
+# IUPAC standard atomic weights, abridged
 ATOMS = {
     "C": 12.011,
     "H": 1.008,
     "N": 14.007,
     "O": 15.999,
     "Ca": 40.078,
-}  # IUPAC standard atomic weights, abridged
+}
 
 
 @pytest.mark.parametrize(

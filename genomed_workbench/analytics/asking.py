@@ -148,9 +148,8 @@ def _smallest_cut(
     Ford and Fulkerson 1956, doi:10.4153/CJM-1956-045-5. Groups are nodes and shared patients are
     weights; edges of `enough` or more are contracted first.
     """
-    never = connected_components(csr_array(shared >= enough), directed=False)[
-        1
-    ]  # groups that no such cut parts, taken together
+    # groups that no such cut parts, taken together
+    never = connected_components(csr_array(shared >= enough), directed=False)[1]
     joined = np.eye(never.max() + 1)[never]
     W = joined.T @ shared @ joined
     np.fill_diagonal(W, 0)
@@ -182,9 +181,8 @@ def check_differencing(
     site: Site,
     context: Context,
     by: str,  # the column, in words
-    divisions: dict[
-        str, np.ndarray
-    ],  # what is told of the groups -> group of each row of `all_rows`, -1 for those who are left out
+    # what is told of the groups -> group of each row of `all_rows`, -1 for those who are left out
+    divisions: dict[str, np.ndarray],
     min_cell: int,
 ) -> None:
     "Refuse a grouping whose difference from an earlier one isolates fewer than `min_cell` patients."

@@ -19,10 +19,8 @@ from ..protection.release import Released
 from ..statistics.groups import groups
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #ca58111a
-STEPS, _DECADES = (
-    32,
-    (-4, 8),
-)  # cells in a factor of ten; from a ten-thousandth to a hundred million
+# cells in a factor of ten; from a ten-thousandth to a hundred million
+STEPS, _DECADES = (32, (-4, 8))
 _HALF = STEPS * (_DECADES[1] - _DECADES[0])
 MISSING, ZERO, NUMBER_CELLS = 0, 1 + _HALF, 2 + 2 * _HALF
 
@@ -47,10 +45,8 @@ def lower_edge(
     return np.where(k == 0, 0.0, np.where(k <= -_HALF, -np.inf, np.sign(k) * size))
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #b2bda02b
-OTHER, _FEW_VALUES = (
-    1,
-    6,
-)  # the cell of names that were not asked for; how many values a code has at most
+# the cell of names that were not asked for; how many values a code has at most
+OTHER, _FEW_VALUES = (1, 6)
 
 
 def _level_name(
@@ -162,9 +158,8 @@ _MOST_NAMES = 200  # of one category
 
 
 def asked_names(
-    told: Sequence[
-        list[str] | None
-    ],  # what each site said: the names it has, or None for a number with many values
+    # what each site said: the names it has, or None for a number with many values
+    told: Sequence[list[str] | None],
     text: bool,  # a column of texts
 ) -> list[str] | None:
     "Names to count, in a fixed order; None for a number."

@@ -315,15 +315,12 @@ class _Column:
 
     name: str
     n: int = 0
-    cells: dict[str, np.ndarray] = field(
-        default_factory=dict
-    )  # of a category: fewest and most patients per cell, shape (names + 2, 2)
-    told: dict[str, list[GroupedCounts]] = field(
-        default_factory=dict
-    )  # of a number: cells (in a simulation values), one per site
-    moments: dict[str, list[np.ndarray]] = field(
-        default_factory=dict
-    )  # of a number: known, mean, squares, off; one per site
+    # of a category: fewest and most patients per cell, shape (names + 2, 2)
+    cells: dict[str, np.ndarray] = field(default_factory=dict)
+    # of a number: cells (in a simulation values), one per site
+    told: dict[str, list[GroupedCounts]] = field(default_factory=dict)
+    # of a number: known, mean, squares, off; one per site
+    moments: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, other: "_Column") -> None:
         "Add the patients of another column."
@@ -570,9 +567,8 @@ class TableOne:
                male       208 (52.0)  15 (42.9)
     """
 
-    table: (
-        pd.DataFrame
-    )  # index (variable, level), columns Missing, Overall, then hospitals or groups, P-Value; texts
+    # index (variable, level), columns Missing, Overall, then hospitals or groups, P-Value; texts
+    table: pd.DataFrame
     note: str
     described: _Described
     title: str
@@ -593,8 +589,8 @@ class TableOne:
 def table_one(
     federation: Federation,
     variables: Sequence[str] | str | None = None,  # None: the cohort's features
-    by: str
-    | None = None,  # None: one column a hospital; or a column with groups, over all hospitals
+    # None: one column a hospital; or a column with groups, over all hospitals
+    by: str | None = None,
     nonnormal: Sequence[str] | str = (),  # numbers told as median [Q1,Q3] instead of mean (SD)
     pval: bool = False,  # a column of p-values, tests as `tableone` chooses them
     min_cell: int = 5,
@@ -980,9 +976,8 @@ def _products(
 # %% ../../nbs/library/analytics/05_descriptive.ipynb #cccd6f51
 def correlations(
     federation: Federation,
-    variables: Sequence[str]
-    | str
-    | None = None,  # numbers; None: all numbers with many values among the features
+    # numbers; None: all numbers with many values among the features
+    variables: Sequence[str] | str | None = None,
     min_cell: int = 5,
     disclosure: str = "protected",
     engine: str = "inprocess",

@@ -112,9 +112,8 @@ def _count_levels(
     return QueryResult(told_released(counts, len(rows)), COUNTED, len(rows))
 
 # %% ../../nbs/library/analytics/03_harmony.ipynb #82039a1a
-QUERIES: Mapping[str, Query] = MappingProxyType(
-    {"names": _name_levels, "counts": _count_levels}
-)  # the kinds of message of this chapter
+# the kinds of message of this chapter
+QUERIES: Mapping[str, Query] = MappingProxyType({"names": _name_levels, "counts": _count_levels})
 
 
 @dataclass
@@ -402,9 +401,8 @@ class Finding:
 
     site: int
     missing: tuple[float, float]  # fewest and most patients without a value
-    p: float = float(
-        "nan"
-    )  # that the distribution differs by chance; NaN where it cannot be compared
+    # that the distribution differs by chance; NaN where it cannot be compared
+    p: float = float("nan")
     size: float = float("nan")  # stability index above what chance gives
     p_missing: float = 1.0  # that more values are missing by chance
     usual_missing: float = 0.0  # share missing at the other sites
@@ -535,10 +533,8 @@ VERDICTS = {  # verdict -> mark and colour in the picture
     "another unit": ("U", "#E69F00"),
     "lacks it": ("–", "#999999"),
 }
-_LACKS, _OFTENER = (
-    0.95,
-    0.2,
-)  # share missing from which a site lacks a variable; how much more is missing more often
+# share missing from which a site lacks a variable; how much more is missing more often
+_LACKS, _OFTENER = (0.95, 0.2)
 
 
 def _verdict(
@@ -651,9 +647,8 @@ class Harmony:
     3      age  Westhaven  stability index 1.05, p <0.001
     """
 
-    table: (
-        pd.DataFrame
-    )  # variable, site, n, missing (share; empty where fewer than a group), size, p, verdict, why
+    # variable, site, n, missing (share; empty where fewer than a group), size, p, verdict, why
+    table: pd.DataFrame
     disclosed: pd.DataFrame  # every kind of value that left a site
     history: pd.DataFrame
     cohort: str

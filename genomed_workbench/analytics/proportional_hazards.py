@@ -86,9 +86,8 @@ def _weight_of(
         raise DisclosureError("the clock runs backwards: expected values that do not fall")
     g = np.interp(times, *clock)
     away = np.abs(g - np.average(g, weights=tied))
-    spread = (tied @ away) ** 2 / max(
-        float(tied @ away**2), 1e-300
-    )  # how many events share the weight
+    # how many events share the weight
+    spread = (tied @ away) ** 2 / max(float(tied @ away**2), 1e-300)
     return g if cell <= 1 or spread >= cell else None
 
 # %% ../../nbs/library/analytics/04_proportional_hazards.ipynb #96a5c37a
@@ -297,9 +296,8 @@ class Proportionality:
     """
 
     table: pd.DataFrame  # index = feature and GLOBAL; chi2, df, p
-    periods: (
-        pd.DataFrame
-    )  # feature, begin, end, events, coef, low, high: per unit of the original variable
+    # feature, begin, end, events, coef, low, high: per unit of the original variable
+    periods: pd.DataFrame
     coef: pd.Series  # of the model, index = feature
     transform: str
     cohort: str

@@ -55,9 +55,8 @@ class Plan:
     times: tuple[float, ...] = ()  # of the area under the curve and the Brier score
     thresholds: tuple[float, ...] = THRESHOLDS  # of risk, for the decision curve
     groups: int = 5  # of the calibration plot
-    cuts: tuple[
-        float, ...
-    ] = ()  # of risk, between the groups of the reclassification; none: every change counts
+    # of risk, between the groups of the reclassification; none: every change counts
+    cuts: tuple[float, ...] = ()
     min_cell: int = 5  # fewest patients behind a number
 
     def to_json(self) -> str:
@@ -88,9 +87,8 @@ class TestPredictions:
     # (n,)
     lived: np.ndarray
     censoring: StepCurve  # of the hospital's training rows
-    before: np.ndarray | None = (
-        None  # predicted by the model to compare with, at the horizon, shape (n,)
-    )
+    # predicted by the model to compare with, at the horizon, shape (n,)
+    before: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -250,9 +248,8 @@ def errors(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
         np.nan,
     )
     if (~told).sum() == 1 and len(free := np.flatnonzero(told & (at != plan.horizon))):
-        told[free[np.abs(free - np.flatnonzero(~told)[0]).argmin()]] = (
-            False  # one missing term follows from the average
-        )
+        # one missing term follows from the average
+        told[free[np.abs(free - np.flatnonzero(~told)[0]).argmin()]] = False
     alone = plan.kind == "binary" or len(plan.times) < 2 or (~told).sum() == 1
     mean = np.nan if alone else float(mean_over_times(sums[1:], at[1:]))
     behind = known[np.isfinite(sums)].min(initial=exam.n)

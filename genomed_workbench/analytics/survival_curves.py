@@ -70,9 +70,8 @@ _MOST_STEPS = 1200
 
 def time_edges(
     unit: str,  # of the follow-up
-    bins: float
-    | Sequence[float]
-    | None,  # width of an interval, or the ends of all of them; None: about a month
+    # width of an interval, or the ends of all of them; None: about a month
+    bins: float | Sequence[float] | None,
 ) -> np.ndarray:  # ascending from 0, shape (k,)
     "Edges of the intervals of time; by default about a month each."
     if bins is None and unit not in _STEPS_OF:
@@ -113,9 +112,8 @@ def _cells_of_time(
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #01c2b4ff
 def _event_status(
     frame: pd.DataFrame,
-    asked: Mapping[
-        str, Any
-    ],  # time, event and: causes (a column), its names; or first: pairs of columns
+    # time, event and: causes (a column), its names; or first: pairs of columns
+    asked: Mapping[str, Any],
 ) -> tuple[np.ndarray, np.ndarray]:  # time, and 0 last seen, 1, 2, ... by cause, shape (n,)
     "Time and event status of each patient: 0 for censored, 1, 2, ... by cause."
     if "first" in asked:
@@ -441,9 +439,8 @@ class Curves:
     all        0.49  0.43  0.54   0.46  0.51
     """
 
-    table: (
-        pd.DataFrame
-    )  # group, time, at_risk, events, censored, estimate, se, low, high, least, most
+    # group, time, at_risk, events, censored, estimate, se, low, high, least, most
+    table: pd.DataFrame
     note: str  # exact, or how far from exact
     books: AuditRecord
     title: str
@@ -724,9 +721,8 @@ def _curves(
 def kaplan_meier(
     federation: Federation,
     by: str | None = None,  # a column with groups; "site" compares hospitals
-    bins: float
-    | Sequence[float]
-    | None = None,  # width of the intervals of time, or their ends; None: about a month
+    # width of the intervals of time, or their ends; None: about a month
+    bins: float | Sequence[float] | None = None,
     min_cell: int = 5,  # fewest patients behind a number that leaves a site
     disclosure: str = "protected",  # or "simulation": every single time is told
     engine: str = "inprocess",  # "inprocess" or "ray"

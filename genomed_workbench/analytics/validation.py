@@ -74,9 +74,8 @@ class _Validating:
     n: list[int] = field(default_factory=list)  # test rows of each site
     first: list[dict[str, np.ndarray]] = field(default_factory=list)  # answers, in site order
     last: list[dict[str, np.ndarray]] = field(default_factory=list)
-    fits: dict[str, tuple[np.ndarray, np.ndarray]] = field(
-        default_factory=dict
-    )  # coefficients and covariance of the common regressions
+    # coefficients and covariance of the common regressions
+    fits: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     knots: np.ndarray = field(default_factory=lambda: np.full(3, np.nan))
 
     @property
@@ -403,9 +402,8 @@ def _between(thresholds: np.ndarray, told: np.ndarray, whole: np.ndarray) -> np.
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #9577d937
 def _joined_curve(
-    parts: Sequence[
-        tuple[float, np.ndarray, np.ndarray]
-    ],  # of each hospital: patients, times, share alive there
+    # of each hospital: patients, times, share alive there
+    parts: Sequence[tuple[float, np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:  # times, share alive
     "One survival curve from those of several hospitals."
     used = [
@@ -488,17 +486,14 @@ class Validation:
     # metric, time, tested_on (a site, "within"; in a simulation "all"), value, low, high, n,
     # hospitals
     table: pd.DataFrame
-    groups: dict[
-        str, pd.DataFrame
-    ]  # calibration in groups, by site and "within": predicted, observed, low, high, n
+    # calibration in groups, by site and "within": predicted, observed, low, high, n
+    groups: dict[str, pd.DataFrame]
     smooth: dict[str, pd.DataFrame]  # the smooth calibration curve: predicted, observed risk
-    decisions: dict[
-        str, pd.DataFrame
-    ]  # net benefit by threshold: model, everybody, nobody, true, false, told
+    # net benefit by threshold: model, everybody, nobody, true, false, told
+    decisions: dict[str, pd.DataFrame]
     curves: pd.DataFrame  # risk groups: tested_on, group, n, time, alive
-    withheld: dict[
-        str, tuple[str, ...]
-    ]  # what was asked -> hospitals with too few patients to tell
+    # what was asked -> hospitals with too few patients to tell
+    withheld: dict[str, tuple[str, ...]]
     disclosed: pd.DataFrame  # every kind of value that left a site
     history: pd.DataFrame
     plan: Plan
@@ -772,12 +767,11 @@ def _model_of(model: Learner | Run, name: str, federation: Federation) -> Learne
 def validate(
     federation: Federation,  # whose test rows to use
     model: Learner | Run,  # trained anywhere
-    against: Learner
-    | Run
-    | None = None,  # another trained model (of a clinical score alone, say), for the reclassification
+    # another trained model (of a clinical score alone, say), for the reclassification
+    against: Learner | Run | None = None,
     horizon: float | None = None,  # of calibration and decisions; None: the median time of an event
-    times: Sequence[float]
-    | None = None,  # of the area under the curve and the Brier score; None: five up to the horizon
+    # of the area under the curve and the Brier score; None: five up to the horizon
+    times: Sequence[float] | None = None,
     metrics: Sequence[str] | None = None,  # which to show; None: all that suit the outcome
     thresholds: Sequence[float] = THRESHOLDS,  # of risk, for the decision curve
     groups: int = 5,  # of the calibration plot

@@ -84,9 +84,8 @@ def _standardised(
 
 # %% ../../nbs/library/benchmarks/03_engines.ipynb #6966cc01
 def bare_numpy(
-    tables: list[
-        tuple[np.ndarray, np.ndarray]
-    ],  # raw features (n, p) and outcome (n,) of each site
+    # raw features (n, p) and outcome (n,) of each site
+    tables: list[tuple[np.ndarray, np.ndarray]],
     rounds: int,
     steps: int = 5,
 ) -> _Trained:

@@ -81,9 +81,8 @@ class Benchmark:
     figures: dict[str, Figure]
     settings: dict[str, Any]
     notes: list[str] = field(default_factory=list)  # what was left out, and why
-    machine: dict[str, Any] = field(
-        default_factory=this_machine
-    )  # as it was before the start, if the benchmark asked then
+    # as it was before the start, if the benchmark asked then
+    machine: dict[str, Any] = field(default_factory=this_machine)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -109,8 +109,8 @@ _OTHERS = ((30_000, 1000), (100_000, 10), (100_000, 1000), (1_000_000, 10), (1_0
 
 def scale(
     features: int = 50,
-    grid: Sequence[tuple[int, int]]
-    | None = None,  # (patients, sites); None for the diagonal and the others
+    # (patients, sites); None for the diagonal and the others
+    grid: Sequence[tuple[int, int]] | None = None,
     repeats: int = 1,  # runs of each point; the quickest counts
     quick: bool = False,  # a tiny grid that shows the form of the result
     seed: int = 0,

@@ -170,12 +170,10 @@ def _empty(text: str, variable: Variable) -> bool:
     )
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #9eeb8d1c
-_COMMA_DECIMAL = re.compile(
-    r"[-+]?(\d*,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)"
-)  # 9,8  0,125  1.234,5
-_POINT_DECIMAL = re.compile(
-    r"[-+]?(\d*\.(\d{1,2}|\d{4,})|0\.\d+|\d{1,3}(,\d{3})+\.\d+)"
-)  # 9.8  0.125  1,234.5
+# 9,8  0,125  1.234,5
+_COMMA_DECIMAL = re.compile(r"[-+]?(\d*,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d+)")
+# 9.8  0.125  1,234.5
+_POINT_DECIMAL = re.compile(r"[-+]?(\d*\.(\d{1,2}|\d{4,})|0\.\d+|\d{1,3}(,\d{3})+\.\d+)")
 GROUPED = re.compile(r"[-+]?\d{1,3}(?P<sign>[.,])\d{3}((?P=sign)\d{3})*")  # 1,234  1.234  1,234,567
 _BLANKS = re.compile(r"(?<=\d)[ '\u00a0\u202f](?=\d{3}(\D|$))")  # 12 000
 
@@ -307,10 +305,8 @@ def _plain_numbers(texts: Sequence[str], sign: str) -> np.ndarray:
         else np.full(len(texts), np.nan)
     )
     plain = np.isfinite(read)
-    read[~plain], read[plain] = (
-        np.nan,
-        column[plain].to_numpy(dtype=object).astype(float),
-    )  # to_numeric is quick, and may miss the last bit
+    # to_numeric is quick, and may miss the last bit
+    read[~plain], read[plain] = (np.nan, column[plain].to_numpy(dtype=object).astype(float))
     return read
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #343d00b7
@@ -415,9 +411,8 @@ class Canonical:
     used: dict[str, str]  # source column -> variable
     unread: tuple[str, ...]  # columns that were not read
     notes: tuple[str, ...]  # what a person should know
-    faults: tuple[
-        Problem, ...
-    ] = ()  # what was left out because it cannot be (only with strict=False)
+    # what was left out because it cannot be (only with strict=False)
+    faults: tuple[Problem, ...] = ()
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #f0fe5434
 def recognised(
@@ -531,8 +526,8 @@ def _unit_in(variable: Variable, unit: str | None) -> str | None:
 def canonical(
     frame: pd.DataFrame,  # one row a patient; the index says which
     book: Dictionary | str,  # a dictionary or a disease
-    units: Mapping[str, str]
-    | None = None,  # column (or variable) -> the unit it is written in, where that is not the dictionary's
+    # column (or variable) -> the unit it is written in, where that is not the dictionary's
+    units: Mapping[str, str] | None = None,
     strict: bool = True,  # True: refuse what cannot be; False: leave it out and list it in `faults`
 ) -> Canonical:
     "Bring a table into the dictionary's names, units and codes; columns are matched by names and aliases only."

@@ -68,9 +68,8 @@ class Variable:
     values: tuple[str, ...] = ()  # words of a level; words of an ordinal, in order
     first: int = 0  # code of the first word of an ordinal
     synonyms: Mapping[str, Any] = field(default_factory=dict, hash=False)  # word -> canonical value
-    codes: Mapping[str, str] = field(
-        default_factory=dict, hash=False
-    )  # system -> code: LOINC, HGNC, HP
+    # system -> code: LOINC, HGNC, HP
+    codes: Mapping[str, str] = field(default_factory=dict, hash=False)
     missing: str = "not known"  # what an empty cell means
     needed_by: tuple[str, ...] = ()  # score systems
     aliases: tuple[str, ...] = ()  # other names of the column
@@ -134,9 +133,8 @@ class Dictionary:
     title: str
     codes: Mapping[str, str] = field(hash=False)  # of the disease: ORPHA
     variables: tuple[Variable, ...]
-    systems: Mapping[str, tuple[str, ...]] = field(
-        hash=False
-    )  # score system -> the variables it reads
+    # score system -> the variables it reads
+    systems: Mapping[str, tuple[str, ...]] = field(hash=False)
 
     @cached_property
     def by_name(self) -> dict[str, Variable]:

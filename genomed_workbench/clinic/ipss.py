@@ -22,9 +22,8 @@ class _Measure:
     name: str  # variable of the dictionary
     label: str  # for people
     unit: str
-    points_of: Callable[
-        [np.ndarray], np.ndarray
-    ]  # value -> points; a missing value is handled outside
+    # value -> points; a missing value is handled outside
+    points_of: Callable[[np.ndarray], np.ndarray]
     steps: tuple[tuple[float, str], ...]  # points and the range that earns them, for people
 
     @property

@@ -160,14 +160,8 @@ def _decided(
     return np.where(wrong, 0.0, np.where(right, 1.0, np.nan))
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #3da65602
-ALONE = (
-    "SRSF2",
-    "STAG2",
-    "BCOR",
-    "BCORL1",
-    "RUNX1",
-    "NRAS",
-)  # with one of these SF3B1 loses its good meaning
+# with one of these SF3B1 loses its good meaning
+ALONE = ("SRSF2", "STAG2", "BCOR", "BCORL1", "RUNX1", "NRAS")
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #6eabe2ae
 def _sf3b1(
@@ -389,11 +383,12 @@ def ipss_m(
     return pd.DataFrame(table, index=frame.index)
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #1af0a4b3
+# scale of the model, unit
 _SHOWN = {
     "hemoglobin": (1, "g/dL"),
     "platelets": (100, "x 10^9/L"),
     "marrow_blasts": (5, "%"),
-}  # scale of the model, unit
+}
 _CLASSES = ("very good", "good", "intermediate", "poor", "very poor")
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #721fc0ef

@@ -27,9 +27,8 @@ class Abnormality:
     cells: float = nan  # dividing cells that show it; unknown where the text gives no numbers
     lost: frozenset[str] = frozenset()  # arms lost wholly or in part: "5q", "17p"
     broken: frozenset[str] = frozenset()  # arms with a breakpoint
-    inner: tuple[
-        "Abnormality", ...
-    ] = ()  # what a derivative is made of: the t(1;7) in der(7)t(1;7)
+    # what a derivative is made of: the t(1;7) in der(7)t(1;7)
+    inner: tuple["Abnormality", ...] = ()
 
     @property
     def structural(self) -> bool:

@@ -38,9 +38,8 @@ def _bounds(
 # %% ../../nbs/library/clinic/09_myeloma.ipynb #3321bba5
 def _high_ldh(
     frame: pd.DataFrame,  # with ldh_high (0/1), or ldh in U/L
-    ldh_upper: float
-    | pd.Series
-    | None = None,  # upper limit of normal in U/L, one for all or one a patient
+    # upper limit of normal in U/L, one for all or one a patient
+    ldh_upper: float | pd.Series | None = None,
 ) -> np.ndarray:  # 1 above the limit, 0 not, NaN unknown, shape (n,)
     "High LDH as given, else from the value and the laboratory's own limit."
     said = known(frame, "ldh_high")
@@ -235,9 +234,8 @@ def r_iss_bounds(
 # %% ../../nbs/library/clinic/09_myeloma.ipynb #31846fe6
 def r_iss(
     frame: pd.DataFrame,  # the ISS inputs, del17p, t_4_14, t_14_16, ldh_high (or ldh in U/L with ldh_upper)
-    ldh_upper: float
-    | pd.Series
-    | None = None,  # upper limit of LDH in U/L; without it a value of LDH counts as missing
+    # upper limit of LDH in U/L; without it a value of LDH counts as missing
+    ldh_upper: float | pd.Series | None = None,
     # score = stage 1..3, category I..III, comment, best and worst, iss, high_risk_cytogenetics,
     # ldh_high
 ) -> pd.DataFrame:
@@ -292,9 +290,8 @@ def r2_iss_bounds(
 # %% ../../nbs/library/clinic/09_myeloma.ipynb #0c9ff342
 def r2_iss(
     frame: pd.DataFrame,  # the ISS inputs, del17p, t_4_14, gain_1q, ldh_high (or ldh in U/L with ldh_upper)
-    ldh_upper: float
-    | pd.Series
-    | None = None,  # upper limit of LDH in U/L; without it a value of LDH counts as missing
+    # upper limit of LDH in U/L; without it a value of LDH counts as missing
+    ldh_upper: float | pd.Series | None = None,
 ) -> pd.DataFrame:  # score = points 0..5, category I..IV, comment, best and worst, iss, ldh_high
     "Second revision of the International Staging System (D'Agostino 2022, doi:10.1200/JCO.21.02614)."
     best, worst, _ = iss_bounds(frame)
@@ -313,9 +310,8 @@ def r2_iss(
 # %% ../../nbs/library/clinic/09_myeloma.ipynb #594ac79e
 def _long_table(
     index: pd.Index,  # patients
-    rows: list[
-        tuple[str, Any, Any, Any]
-    ],  # (variable, value, points, reason), each value an array of shape (n,)
+    # (variable, value, points, reason), each value an array of shape (n,)
+    rows: list[tuple[str, Any, Any, Any]],
 ) -> (
     pd.DataFrame
 ):  # patient, variable, label, value, points, reason; the rows of a patient together

@@ -40,9 +40,8 @@ class System:
     title: str  # as clinicians call it
     disease: str  # of the dictionary: "mds", "aml" or "mm"
     compute: Callable[..., pd.DataFrame]  # canonical frame -> score, category, comment, ...
-    contributions: Callable[
-        ..., pd.DataFrame
-    ]  # canonical frame -> patient, variable, label, value, points, reason
+    # canonical frame -> patient, variable, label, value, points, reason
+    contributions: Callable[..., pd.DataFrame]
     needs: tuple[str, ...]  # variables of the dictionary
     optional: tuple[str, ...]  # others that are read where a needed one is missing
     categories: tuple[str, ...]  # from the best to the worst

@@ -193,8 +193,8 @@ _BY_SPELLING = {
 @lru_cache(maxsize=4096)
 def unit_of(
     text: str,  # as a hospital writes it: "G/l", "x10^9/L", "10*9/L", "Tsd/µl"
-    quantity: str
-    | None = None,  # what is measured, where it is known: "mass in volume", "number in volume" ...
+    # what is measured, where it is known: "mass in volume", "number in volume" ...
+    quantity: str | None = None,
 ) -> str | None:  # the unit as `UNITS` calls it; None if it is not known
     "The unit of a text; capitals decide between giga and gram unless the quantity is known."
     if text in UNITS:

@@ -315,9 +315,8 @@ def _whole_column(reading: Reading, name: str, role: str, findings: Findings) ->
 
 # %% ../../nbs/library/data/04_checks.ipynb #d5971a50
 def kept_patients(
-    values: dict[
-        str, np.ndarray
-    ],  # outcome columns, from read_outcome; times of zero are changed in place by "half-unit"
+    # outcome columns, from read_outcome; times of zero are changed in place by "half-unit"
+    values: dict[str, np.ndarray],
     outcome: Outcome,
     zero_time: str,
     missing_outcome: str,
@@ -450,9 +449,8 @@ def check_unit(
 
 # %% ../../nbs/library/data/04_checks.ipynb #84441d45
 _MOST_LEVELS = 50  # more levels than this are taken for free text
-_ENOUGH_PATIENTS = (
-    20  # above this, levels for more than half of the patients are taken for free text
-)
+# above this, levels for more than half of the patients are taken for free text
+_ENOUGH_PATIENTS = 20
 
 # %% ../../nbs/library/data/04_checks.ipynb #e30a4447
 def read_features(

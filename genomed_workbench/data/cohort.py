@@ -168,9 +168,8 @@ class Cohort:
     ((400, 6), [(True, 0.8), (True, 0.87)])
     """
 
-    frame: (
-        pd.DataFrame
-    )  # index = patient ids; features first, then the outcome, the site, other columns
+    # index = patient ids; features first, then the outcome, the site, other columns
+    frame: pd.DataFrame
     outcome: Outcome
     features: tuple[str, ...]
     site: str | None = None  # column with the hospital
@@ -197,8 +196,8 @@ class Cohort:
         *,
         zero_time: str = "drop",  # patients with time 0: "drop", "half-unit" or "error"
         missing_outcome: str = "drop",  # patients without a known outcome: "drop" or "error"
-        event_values: Mapping[Any, Any]
-        | None = None,  # coding of the event, such as {"dead": 1, "alive": 0}
+        # coding of the event, such as {"dead": 1, "alive": 0}
+        event_values: Mapping[Any, Any] | None = None,
         decimal: str = ".",  # decimal sign of numbers that are still text
         file: str = "the frame",  # how messages call the table
         rows: Any = None,  # row of each patient as a spreadsheet shows it; None: 2, 3, ...

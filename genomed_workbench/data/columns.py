@@ -359,8 +359,8 @@ _EVENT_WORDS = {"0": 0.0, "1": 1.0, "true": 1.0, "false": 0.0}
 # %% ../../nbs/library/data/03_columns.ipynb #23373ff4
 def read_event(
     column: pd.Series,
-    event_values: Mapping[Any, Any]
-    | None = None,  # coding of the column, such as {"dead": 1, "alive": 0}; None means missing
+    # coding of the column, such as {"dead": 1, "alive": 0}; None means missing
+    event_values: Mapping[Any, Any] | None = None,
 ) -> Reading:  # values 0, 1 or missing
     "An event column as 0 and 1."
     if why := _strange(column):

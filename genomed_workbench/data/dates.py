@@ -88,9 +88,8 @@ def parsed_dates(
 class _FoundFormat:
     "The date formats that fit a column."
 
-    formats: tuple[
-        str, ...
-    ]  # names of DATE_FORMATS that read it equally well: none, one, or an open question
+    # names of DATE_FORMATS that read it equally well: none, one, or an open question
+    formats: tuple[str, ...]
     share: float  # of its distinct texts that they read
 
     @property

@@ -791,15 +791,14 @@ def read_cohort(
     outcome: str | Outcome | None = None,  # column with a yes or no, in place of time and event
     site: str | None = None,  # column with the hospital
     features: Sequence[str] | None = None,  # None: every column but outcome, site and id
-    id: str
-    | bool
-    | None = None,  # column with the patient's id; None: found by its name; False: there is none
+    # column with the patient's id; None: found by its name; False: there is none
+    id: str | bool | None = None,
     unit: str = "years",  # unit of the follow-up
-    event_values: Mapping[Any, Any]
-    | None = None,  # coding of the event, such as {"dead": 1, "alive": 0}
+    # coding of the event, such as {"dead": 1, "alive": 0}
+    event_values: Mapping[Any, Any] | None = None,
     sep: str | None = None,  # None: found out of comma, semicolon, tab and bar
-    na_values: Sequence[str]
-    | None = None,  # spellings of missing; None: the usual ones; an empty cell always is
+    # spellings of missing; None: the usual ones; an empty cell always is
+    na_values: Sequence[str] | None = None,
     decimal: str | None = None,  # "." or ","; None: found out
     encoding: str | None = None,  # None: UTF-8, UTF-16 with a mark, otherwise cp1252
     zero_time: str = "drop",  # "drop", "half-unit" or "error"

@@ -21,18 +21,15 @@ from .outcome import Survival
 from ..statistics.concordance import Pairs, comparable_pairs
 
 # %% ../../nbs/library/data/09_leaks.ipynb #998b921c
-_RANKS = (
-    0.85,
-    0.90,
-)  # concordance of one feature alone: from here "look closer", from here "strong"
+# concordance of one feature alone: from here "look closer", from here "strong"
+_RANKS = (0.85, 0.90)
 _SEPARATES = (0.90, 0.95)  # area under the curve for the event, alone
 _MISSING = (0.75, 0.90)  # the same area for being missing
 _TOLD = 0.5  # share of the events (or of the others) that one feature tells for certain
 _CROWD = 30  # patients of either kind with a known value, before "for certain" is believed
 _FEWEST = 10  # events and others; with fewer, nothing can be told from luck
-_RARE = (
-    1e-4  # chance, by Fisher's exact test, below which a pattern of missing values is no accident
-)
+# chance, by Fisher's exact test, below which a pattern of missing values is no accident
+_RARE = 1e-4
 _LUCK = 4.0  # standard errors above one half that a ranking needs before it counts
 
 # %% ../../nbs/library/data/09_leaks.ipynb #5764249c

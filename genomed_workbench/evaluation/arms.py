@@ -49,9 +49,8 @@ def without_fit_warnings() -> Iterator[None]:
 # %% ../../nbs/library/evaluation/02_arms.ipynb #ba0fec02
 def fit_rows(
     learner: Learner,  # a template
-    sites: list[
-        Site
-    ],  # whose training rows to use: one for an isolated model, all for the pooled one
+    # whose training rows to use: one for an isolated model, all for the pooled one
+    sites: list[Site],
     folds: int,  # of the cross-validation, 0 for none
     tell: Listener | None = None,
 ) -> Learner:

@@ -333,8 +333,8 @@ def compare(
     design: str = "redraw",
     level: float = 0.95,
     bootstrap: int = 500,  # draws where the test rows are given (or repeats=1)
-    progress: bool
-    | Listener = True,  # a bar; or a function that is told each `Step` and may raise `Stopped`
+    # a bar; or a function that is told each `Step` and may raise `Stopped`
+    progress: bool | Listener = True,
 ) -> Comparison:
     """Train the same learner isolated, federated and pooled, and test all on the same patients.
 
@@ -671,9 +671,8 @@ def _gains(
     own, metrics = (models.index(("federated", "all sites")), len(models) - 1), settings["metrics"]
 
     def row(j: int, k: int) -> tuple[Any, ...]:
-        fed, home = (
-            own if j < len(names) else (len(models), len(models) + 1)
-        )  # over all hospitals: on common ground
+        # over all hospitals: on common ground
+        fed, home = own if j < len(names) else (len(models), len(models) + 1)
         paired = goodness(metrics[k], scores[:, fed, j, k]) - goodness(
             metrics[k], scores[:, home, j, k]
         )

@@ -53,18 +53,16 @@ class ComparisonRecord:
     "Results of a comparison: tables, intervals, figure and sentences."
 
     table: pd.DataFrame  # arm, trained_on, tested_on, metric, mean, low, high, repeats
-    gain: (
-        pd.DataFrame
-    )  # per site: federated minus isolated on the headline metric, with interval and verdict
+    # per site: federated minus isolated on the headline metric, with interval and verdict
+    gain: pd.DataFrame
     overall: pd.DataFrame  # the same over all sites (within), every metric
     federation: Federation
     learner: Learner
     settings: dict[str, Any]
     run: Any  # the federated run of the first repeat
     penalties: pd.DataFrame  # penalty chosen by each model in each repeat
-    repeated: (
-        pd.DataFrame
-    )  # arm, trained_on, tested_on, repeat, value of the headline metric in each repeat
+    # arm, trained_on, tested_on, repeat, value of the headline metric in each repeat
+    repeated: pd.DataFrame
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)

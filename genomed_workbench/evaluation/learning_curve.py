@@ -111,9 +111,8 @@ class LearningCurve:
     shift: Mapping[str, Any] | None = None
     folds: int = 0
     seed: int = 0
-    kept: dict[int, pd.DataFrame] = field(
-        default_factory=dict, repr=False
-    )  # by size: one row per deal
+    # by size: one row per deal
+    kept: dict[int, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def add(self, *sizes: int, progress: bool = False) -> "LearningCurve":
         "Deal further sizes; those dealt before are kept."
@@ -337,8 +336,8 @@ def learning_curve(
     cohort: Cohort,
     sizes: Sequence[int] = (15, 30, 60, 120, 300),  # patients at your hospital
     deals: int = 10,  # how often the patients are dealt anew, for each size
-    learner: Learner
-    | None = None,  # a template; None is CoxPH or LogisticRegression with penalty 0.01
+    # a template; None is CoxPH or LogisticRegression with penalty 0.01
+    learner: Learner | None = None,
     others: int = 4,  # hospitals that share the rest
     shift: Mapping[str, Any] | None = None,  # how your hospital differs, see Federation.split
     seed: int = 0,

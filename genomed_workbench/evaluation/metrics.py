@@ -37,11 +37,8 @@ from genomed_workbench.statistics.survival import (
 )
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #0222fe8b
-_SURVIVAL_METRICS = (
-    "harrell_c",
-    "uno_c",
-    "brier",
-)  # unless others are named; the first one is the headline
+# unless others are named; the first one is the headline
+_SURVIVAL_METRICS = ("harrell_c", "uno_c", "brier")
 _BINARY_METRICS = ("auc", "brier")
 _FURTHER = ("slope", "intercept", "ici", "net_benefit")
 KNOWN = {

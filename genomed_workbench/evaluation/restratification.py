@@ -33,9 +33,8 @@ def _moved(
     before: pd.Series,  # old group of each patient
     after: pd.Series,  # new group, same patients
     order: tuple[str, ...],  # old groups from the lowest risk to the highest
-    alike: Mapping[str, str] = _ALIKE[
-        "ipss-r", "ipss-m"
-    ],  # new groups that bear another name than the old one they stand for
+    # new groups that bear another name than the old one they stand for
+    alike: Mapping[str, str] = _ALIKE["ipss-r", "ipss-m"],
 ) -> pd.Series:  # "down", "same" or "up"; empty where either group is not known
     "Direction in which each patient moves."
     rank = {name: place for place, name in enumerate(order)}
@@ -175,8 +174,8 @@ def restratify(
     cohort: Cohort,  # with the inputs of both scores and a survival outcome
     old: str = "ipss-r",
     new: str = "ipss-m",
-    alike: Mapping[str, str]
-    | None = None,  # new groups that bear another name than the old one they stand for; None: as published
+    # new groups that bear another name than the old one they stand for; None: as published
+    alike: Mapping[str, str] | None = None,
 ) -> Restratification:
     """Score every patient by two clinical scores and see who changes group.
 

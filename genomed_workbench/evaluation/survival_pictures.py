@@ -20,11 +20,8 @@ from ..output.pictures import ARM_COLOURS, ARM_LABELS, Picture, tidy
 from ..statistics.survival import StepCurve, kaplan_meier
 
 # %% ../../nbs/library/evaluation/08_survival_pictures.ipynb #2a3be4fa
-_INK, _ACCENT, _FAINT = (
-    "#333333",
-    "#A85B00",
-    "#999999",
-)  # the data, what stands out, what is there for comparison
+# the data, what stands out, what is there for comparison
+_INK, _ACCENT, _FAINT = ("#333333", "#A85B00", "#999999")
 
 
 def _of_100(share: float) -> str:

@@ -278,10 +278,11 @@ def learner_named(name: str, tables: Mapping[str, Any], within: tuple[str, ...] 
     return BestOf(members, **options) if kinds[0] == "choose" else Ensemble(members)
 
 # %% ../../nbs/library/experiments/01_plan.ipynb #557c4ea9
+# an outcome without patients
 _NOBODY = {
     "survival": np.zeros(0, [("event", bool), ("time", float)]),
     "binary": np.zeros(0),
-}  # an outcome without patients
+}
 
 
 def _settings(learner: Learner, options: dict[str, Any], where: str) -> Learner:

@@ -267,9 +267,8 @@ def cohort_picture(e: ExperimentRecord, cohort: str) -> Picture:
     "Figure of every learner and arm of a cohort, within hospitals."
     s = e.summary(tested_on="within")
     s = s[s.cohort == cohort]
-    alone = (
-        "own site" if (s.trained_on == "own site").any() else s.trained_on
-    )  # each at home; or those hospitals that trained alone, on everybody's patients
+    # each at home; or those hospitals that trained alone, on everybody's patients
+    alone = "own site" if (s.trained_on == "own site").any() else s.trained_on
     s = s[(s.arm != "isolated") | (s.trained_on == alone)]
     label = METRIC_LABELS[e.headline(cohort)]
     figure = Figure(

@@ -181,8 +181,8 @@ class ExperimentRecord:
 
     def paired(
         self,
-        first: str
-        | Mapping[str, Any],  # an arm, a learner, or columns with the values they shall have
+        # an arm, a learner, or columns with the values they shall have
+        first: str | Mapping[str, Any],
         second: str | Mapping[str, Any],  # what it is held against, on the same patients
         metric: str = "c_index",
         tested_on: str | None = None,
@@ -374,9 +374,8 @@ def _where(failures: pd.DataFrame) -> str:
     )
 
 # %% ../../nbs/library/experiments/03_results.ipynb #922d2f6f
-_Side = tuple[
-    pd.DataFrame, set[str], str
-]  # its rows, the columns that it has settled, and what to call it
+# its rows, the columns that it has settled, and what to call it
+_Side = tuple[pd.DataFrame, set[str], str]
 
 
 def _chosen(rows: pd.DataFrame, asked: str | Mapping[str, Any], plan: Plan) -> _Side:

@@ -442,8 +442,8 @@ def experiment(
     folder: Any = None,  # for the results; None: "<name>-results" where we stand
     workers: int = 2,  # cells at a time, each in a process with one thread
     progress: bool = True,
-    only: Sequence[str]
-    | None = None,  # names of cohorts, designs or learners: run only the cells that have one of each kind named
+    # names of cohorts, designs or learners: run only the cells that have one of each kind named
+    only: Sequence[str] | None = None,
 ) -> Experiment:
     """Run a declared experiment, or what is left of it: each learner, design, cohort and seed.
 

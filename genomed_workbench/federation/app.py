@@ -175,9 +175,8 @@ class QueryResult:
     texts: ConfigRecord | None = None  # that go along
 
 # %% ../../nbs/library/federation/02_app.ipynb #58a36054
-Query = Callable[
-    [Site, Learner, dict[str, np.ndarray], Any, Context], QueryResult
-]  # site, learner, arrays and config of the message, the node's memory
+# site, learner, arrays and config of the message, the node's memory
+Query = Callable[[Site, Learner, dict[str, np.ndarray], Any, Context], QueryResult]
 
 
 def _numbers_of(config: ConfigRecord) -> dict[str, np.ndarray]:

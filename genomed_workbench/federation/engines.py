@@ -180,9 +180,8 @@ class Step:
     # comparison also "pooled", "alone", "score", "repeat"
     phase: str
     round: int = 0  # rounds of training messages so far
-    site: str = (
-        ""  # the hospital that has just answered; "" when a question goes out, and while we wait
-    )
+    # the hospital that has just answered; "" when a question goes out, and while we wait
+    site: str = ""
     asked: int = 0  # hospitals that this question goes to
     repeat: int = 0  # of a comparison: which draw of test rows, from 1
     repeats: int = 0  # of a comparison: how many in all

@@ -406,8 +406,8 @@ def federate(
     federation: Federation,
     learner: Learner,  # a template; the one you pass is not changed
     rounds: int = 20,  # most rounds of training
-    strategy: Strategy
-    | None = None,  # any Flower strategy; None is the learner's own (exact Newton steps)
+    # any Flower strategy; None is the learner's own (exact Newton steps)
+    strategy: Strategy | None = None,
     engine: str = "inprocess",  # "inprocess" or "ray"
     seed: int = 0,
     tune: int = 0,  # folds of cross-validation for the learner to choose its settings (penalty, ...), 0 for none

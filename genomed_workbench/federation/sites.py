@@ -65,12 +65,10 @@ class Site:
     test_rows: np.ndarray
     n_events: int  # patients with the event (or a 1)
     seed: int = 0
-    kept: dict[Any, Any] = field(
-        default_factory=dict, repr=False
-    )  # blocks prepared for the encoding in use
-    asked: dict[str, str] = field(
-        default_factory=dict, repr=False
-    )  # what was asked about its patients, for answers that must not be compared
+    # blocks prepared for the encoding in use
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+    # what was asked about its patients, for answers that must not be compared
+    asked: dict[str, str] = field(default_factory=dict, repr=False)
     # True where no real hospital is behind it: its patients may be told one by one, to those who
     # ask so
     simulated: bool = False
@@ -167,13 +165,8 @@ def hospital_name(
 
 # %% ../../nbs/library/federation/01_sites.ipynb #4b77c664
 _TESTED = "(test row)"  # the column of test rows that were drawn by folds
-TAKEN = (
-    "all",
-    "all sites",
-    "own site",
-    "within",
-    "Overall",
-)  # words of result tables, which stand where hospitals' names do
+# words of result tables, which stand where hospitals' names do
+TAKEN = ("all", "all sites", "own site", "within", "Overall")
 
 
 @dataclass(frozen=True)
@@ -187,9 +180,8 @@ class Federation:
     seed: int = 0
     repeat: int = 0  # which draw of test rows this is
     notes: tuple[str, ...] = ()
-    remake: Any = field(
-        default=None, repr=False, compare=False
-    )  # how to draw the membership anew, for `split`
+    # how to draw the membership anew, for `split`
+    remake: Any = field(default=None, repr=False, compare=False)
     sites: dict[str, Site] = field(init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -316,8 +308,8 @@ class Federation:
         shares: Sequence[float] | int = (60, 30, 10),  # relative sizes, or how many hospitals
         test_share: float = 0.1,
         seed: int = 0,
-        shift: Mapping[str, Any]
-        | None = None,  # how hospitals differ: outcome, covariate, size, missing (see below)
+        # how hospitals differ: outcome, covariate, size, missing (see below)
+        shift: Mapping[str, Any] | None = None,
         test: str | None = None,
         repeat: int = 0,
     ) -> Self:

@@ -43,18 +43,16 @@ _ABSENT_REASON, _ASSERTED = (
     "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
 )
 _PATIENT_ID = "urn:genomed-workbench:patient"
-_VARIANT, _GENE_STUDIED, _AGE = (
-    "69548-6",
-    "48018-6",
-    "30525-0",
-)  # LOINC: genetic variant assessment, gene studied, age
+# LOINC: genetic variant assessment, gene studied, age
+_VARIANT, _GENE_STUDIED, _AGE = ("69548-6", "48018-6", "30525-0")
 _PRESENT, _ABSENT = "LA9633-4", "LA9634-2"  # LOINC answers
+# how the ICD-10 codes of a disease begin
 _DISEASE_ICD10 = {
     "mds": "D46",
     "aml": "C92.0",
     "mm": "C90.0",
     "scd": "D57",
-}  # how the ICD-10 codes of a disease begin
+}
 
 
 def _own_system(
@@ -199,12 +197,8 @@ def _absent(code: dict[str, Any]) -> dict[str, Any]:
     return code | {"dataAbsentReason": {"coding": [_coding(_ABSENT_REASON, "unknown")]}}
 
 # %% ../../nbs/library/intake/07_fhir.ipynb #b7abe34b
-_ELSEWHERE = (
-    "age",
-    "sex",
-    "diagnosis_date",
-    "death_date",
-)  # what stands in the patient and the condition
+# what stands in the patient and the condition
+_ELSEWHERE = ("age", "sex", "diagnosis_date", "death_date")
 
 
 def _stable_uuid(*parts: str) -> str:

@@ -284,12 +284,13 @@ _CELL_TESTS: dict[
     "phone": (("telephone numbers", _is_phone),),
     "address": (("streets with a number", _is_street),),
 }
+# one check digit, or one letter of 23: only a column full of them counts
 _WEAK = {
     is_bsn,
     is_nhs_number,
     is_kvnr,
     is_dni,
-}  # one check digit, or one letter of 23: only a column full of them counts
+}
 
 # %% ../../nbs/library/intake/09_identifiers.ipynb #36d580f7
 _PERSON = re.compile(
@@ -368,8 +369,8 @@ def identifiers_in(
     column: pd.Series,  # texts, with the column's name
     recognised: bool = False,  # True where the dictionary says what it is: then only what leaves no doubt counts
     numbers: bool = False,  # True: look at columns of bare numbers as well, though recognised
-    spread: tuple[np.ndarray, list[str]]
-    | None = None,  # codes and different texts, where they are known
+    # codes and different texts, where they are known
+    spread: tuple[np.ndarray, list[str]] | None = None,
 ) -> list[Identifier]:
     "The identifiers in a column."
     codes, texts = spread or _spread(column)

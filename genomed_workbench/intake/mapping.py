@@ -40,9 +40,8 @@ class Column:
 
     variable: str | None = None  # name in the dictionary
     unit: str | None = None  # as the hospital measures it; None: the dictionary's own
-    values: dict[str, str] = field(
-        default_factory=dict
-    )  # word in the file -> word of the dictionary; "" means not known
+    # word in the file -> word of the dictionary; "" means not known
+    values: dict[str, str] = field(default_factory=dict)
     ignore: bool = False
     site: bool = False  # the hospital or department
     confirmed: bool = True  # False: proposed, and nobody has said yes

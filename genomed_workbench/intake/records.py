@@ -269,9 +269,8 @@ class Records:
     notes: tuple[str, ...] = ()  # what the reader left out or derived
     decimal: str | None = None  # decimal sign, where the reader knows it
     labels: Table[str, str] = field(default_factory=dict)  # what the source calls a column in words
-    meanings: Table[str, Table[str, str]] = field(
-        default_factory=dict
-    )  # what the source says a cell means, by column
+    # what the source says a cell means, by column
+    meanings: Table[str, Table[str, str]] = field(default_factory=dict)
 
     @property
     def dictionary(self) -> Dictionary:
@@ -368,11 +367,11 @@ class Records:
 
     def cohort(
         self,
-        outcome: str
-        | Outcome = "os",  # "os", "lfs", "aml", "pfs", a yes-or-no variable of the dictionary, or an outcome
+        # "os", "lfs", "aml", "pfs", a yes-or-no variable of the dictionary, or an outcome
+        outcome: str | Outcome = "os",
         features: Sequence[str] | None = None,  # None: the baseline variables that are there
-        site: str
-        | None = None,  # column of the file with the hospital; None: what the mapping says
+        # column of the file with the hospital; None: what the mapping says
+        site: str | None = None,
         zero_time: str = "drop",  # "drop", "half-unit" or "error"
         missing_outcome: str = "drop",  # "drop" or "error"
         **metadata: Any,  # name, title, source, licence, citation, virtual

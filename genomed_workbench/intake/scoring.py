@@ -112,17 +112,15 @@ def _mapped(data: str | os.PathLike[str], system: System, mapping: Any) -> Input
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #2f21d3ec
 def score(
-    data: Cohort
-    | pd.DataFrame
-    | str
-    | Path,  # a frame's index names the patients; a file is CSV, TSV, Parquet or Excel
+    # a frame's index names the patients; a file is CSV, TSV, Parquet or Excel
+    data: Cohort | pd.DataFrame | str | Path,
     system: str,  # "ipss-m", "ipss-r" ...; see score_systems()
-    units: Mapping[str, str]
-    | None = None,  # column or variable -> unit it is written in, where that is not the dictionary's
+    # column or variable -> unit it is written in, where that is not the dictionary's
+    units: Mapping[str, str] | None = None,
     *,
     mapping: Any = None,  # a mapping file (or Mapping) that explains the columns of a file
-    id: str
-    | None = None,  # column with the patient's id; None: a frame's index, a file's column by its name
+    # column with the patient's id; None: a frame's index, a file's column by its name
+    id: str | None = None,
     **options: Any,  # of the system, such as ldh_upper=250 for R-ISS
     # index = patients; score, category, comment, scenarios, intermediates; .attrs["used"],
     # .attrs["notes"]
@@ -365,9 +363,8 @@ def explain(
     if mapping is None and not _is_source(data):
         patients = _patients(data, id)
         place = _place_of(patients, patient)
-        inputs = inputs_for(
-            patients, chosen, units, place
-        )  # of all: 1.200 is read by what else its column holds
+        # of all: 1.200 is read by what else its column holds
+        inputs = inputs_for(patients, chosen, units, place)
     else:
         inputs = _inputs(data, chosen, units, mapping, id)
         place = _place_of(inputs.patients, patient)

@@ -159,10 +159,8 @@ def read_records(
     path: str | Path,  # file or folder
     disease: str,  # "mds", "aml", "mm" or "scd"
     kind: str | None = None,  # one of KINDS; None: found out
-    mapping: Mapping
-    | str
-    | Path
-    | None = None,  # what the columns mean; None: the source's own, or names that the dictionary knows
+    # what the columns mean; None: the source's own, or names that the dictionary knows
+    mapping: Mapping | str | Path | None = None,
     *,
     sheet: str | None = None,  # of a workbook; None: the first
     sep: str | None = None,  # of a text table; None: found out

@@ -1264,9 +1264,8 @@ class Suggestion:
     decimal: str | None
     rows: int
     missing: tuple[str, ...] = ()
-    examples: dict[str, str] = field(
-        default_factory=dict
-    )  # what the cells look like, without naming a patient
+    # what the cells look like, without naming a patient
+    examples: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -67,9 +67,8 @@ class Trees:
     "Trees of one depth, stored as complete binary trees of equal size."
 
     feature: np.ndarray  # asked about, shape (T, 2^d - 1)
-    cut: (
-        np.ndarray
-    )  # step from which the answer is yes, 0 where there is no question, shape (T, 2^d - 1)
+    # step from which the answer is yes, 0 where there is no question, shape (T, 2^d - 1)
+    cut: np.ndarray
     value: np.ndarray  # added to the log hazard ratio, shape (T, 2^d)
 
     @classmethod
@@ -131,10 +130,8 @@ class Trees:
         """The sum of the first trees, for several numbers of trees. Trees are added one by one, so
         the result does not depend on how the sum is divided into calls.
         """
-        wanted, room = (
-            np.asarray(counts, int),
-            max(1, 4_000_000 // (len(self) + 1)),
-        )  # patients at a time: a table of patients by trees may be large
+        # patients at a time: a table of patients by trees may be large
+        wanted, room = (np.asarray(counts, int), max(1, 4_000_000 // (len(self) + 1)))
         parts = [
             np.cumsum(
                 np.column_stack([start[i : i + room], self.each(steps[i : i + room])]), axis=1
@@ -146,9 +143,8 @@ class Trees:
 # %% ../../nbs/library/learners/13_boosting.ipynb #e0c26859
 def _as_json(trees: Trees, t: int, features: int) -> dict[str, Any]:
     "One tree in XGBoost's JSON format, without the fields used in training only."
-    nodes: list[
-        tuple[int, int, float, int, int]
-    ] = []  # left, right, threshold or value, feature, parent
+    # left, right, threshold or value, feature, parent
+    nodes: list[tuple[int, int, float, int, int]] = []
     todo, half = [(0, -1)], trees.cut.shape[1]
     where: list[int] = []
     while todo:
@@ -474,8 +470,8 @@ class BoostingSearch(FitProtocol):
         learner: "BoostedSurvival",
         candidates: Sequence[Candidate],
         rounds: int,
-        ask: Ask
-        | None = None,  # asks for the score of patients left out; None: all rounds are wanted
+        # asks for the score of patients left out; None: all rounds are wanted
+        ask: Ask | None = None,
     ):
         self.learner, self.candidates, self.max_rounds, self.ask = (
             learner,
@@ -630,8 +626,8 @@ class BoostedSurvival(ProportionalHazards):
         objective: str = "cox",  # "cox": risk sets inside a hospital; "aft": a Weibull model of time
         trees: int = 100,  # most steps of boosting
         depth: int = 3,  # questions in a row
-        depths: Sequence[int]
-        | None = None,  # among which `tune` chooses; None: `depth` stays, and only the number of trees is chosen
+        # among which `tune` chooses; None: `depth` stays, and only the number of trees is chosen
+        depths: Sequence[int] | None = None,
         learning_rate: float = 0.1,
         leaf_penalty: float = 1.0,  # ridge on the values at the leaves, XGBoost's lambda
         columns: float = 0.3,  # share of the features that each tree may use
@@ -806,9 +802,8 @@ class BoostedSurvival(ProportionalHazards):
             float,
         )
         counts = values[:, [0, 2]]
-        apart = (
-            np.array([block.y["event"].sum(), block.n]) - counts
-        )  # the fold's own follow by subtraction
+        # the fold's own follow by subtraction
+        apart = np.array([block.y["event"].sum(), block.n]) - counts
         return {
             "totals": Released(
                 values,

@@ -28,9 +28,8 @@ class Entry:
     kind: str  # "survival" or "binary": the outcome it learns
     what: str  # in one line
     extra: str = ""  # the extra to install, none for most
-    members: tuple[
-        str, ...
-    ] = ()  # of a learner made of others: those it has unless others are named
+    # of a learner made of others: those it has unless others are named
+    members: tuple[str, ...] = ()
 
     @property
     def installed(self) -> bool:
@@ -170,9 +169,8 @@ def arguments_of(name: str) -> dict[str, Any]:
 
 # %% ../../nbs/library/learners/14_catalogue.ipynb #5d137290
 def learner_of(
-    asked: str
-    | Mapping[str, Any]
-    | Learner,  # a name; a table with `learner` and its arguments; or a learner, which is given back
+    # a name; a table with `learner` and its arguments; or a learner, which is given back
+    asked: str | Mapping[str, Any] | Learner,
 ) -> Learner:
     """The learner for a name, or for a mapping with the key `learner` and arguments of its class.
 

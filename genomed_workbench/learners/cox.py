@@ -155,15 +155,13 @@ class CoxPH(ProportionalHazards, NewtonLearner):
         penalty: float = 0.0,  # per patient, on standardised coefficients
         ties: str = "efron",  # "efron" or "breslow"
         baseline: str = "per-site",  # "per-site" or "shared"
-        time_grid: Sequence[float]
-        | None = None,  # shared baseline: common times, ascending, in the unit of time
+        # shared baseline: common times, ascending, in the unit of time
+        time_grid: Sequence[float] | None = None,
         min_cell: int = 5,  # fewest patients behind a released number of the baseline
         disclosure: str = "protected",  # "simulation" releases single patients' sums and times
         local_steps: int = 5,  # steps at a site per round, where weights are averaged (FedAvg)
-        l1_ratio: float
-        | Sequence[
-            float
-        ] = 0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
+        # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
+        l1_ratio: float | Sequence[float] = 0.0,
     ):
         self.l1_ratio = l1_ratio
         self.penalty, self.ties, self.baseline, self.time_grid = penalty, ties, baseline, time_grid

@@ -41,9 +41,8 @@ def periods(
     them, shapes (n,).
     """
     time, begin = y["time"], np.append(0.0, edges[:-1])
-    k = np.minimum(
-        np.searchsorted(edges, time, side="left"), len(edges) - 1
-    )  # the interval (begin, edge] that holds the time
+    # the interval (begin, edge] that holds the time
+    k = np.minimum(np.searchsorted(edges, time, side="left"), len(edges) - 1)
     event = y["event"] & (time <= edges[-1])
     return np.where(event | (time >= (begin[k] + edges[k]) / 2), k + 1, k), event
 
@@ -111,10 +110,8 @@ class Stacked(Block):
         self.spent, self.event = periods(self.y, self.edges)
         self.at_risk = np.arange(len(self.edges)) < self.spent[:, None]
         self.seen = self.event[:, None] & (np.arange(1, len(self.edges) + 1) == self.spent[:, None])
-        self.moving = [
-            *self.varying,
-            self.X.shape[1] - 1,
-        ]  # columns that also meet the later columns of the basis
+        # columns that also meet the later columns of the basis
+        self.moving = [*self.varying, self.X.shape[1] - 1]
 
     def some(self, rows: np.ndarray) -> "Stacked":
         "The selected patients, on the same grid."
@@ -442,8 +439,8 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         self,
         penalty: float = 0.0,  # ridge per patient on standardised coefficients
         intervals: int = 20,  # how many, with about the same number of events in each
-        time_grid: Sequence[float]
-        | None = None,  # or: where they end, ascending, in the unit of time
+        # or: where they end, ascending, in the unit of time
+        time_grid: Sequence[float] | None = None,
         knots: int = 5,  # of the spline over time; as many as intervals: a free level in each
         time_varying: Sequence[str] = (),  # features whose effect may change over time
         baseline: str = "shared",  # "shared": one course of risk for all; "per-site": each hospital its own

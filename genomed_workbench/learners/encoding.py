@@ -28,12 +28,11 @@ class Summary:
     known: np.ndarray  # values that are not missing, per number column, shape (q,)
     mean: np.ndarray  # their mean, 0 where none is known, shape (q,)
     squares: np.ndarray  # sum of squared deviations from that mean, shape (q,)
-    levels: dict[str, dict[str, int]] = field(
-        default_factory=dict
-    )  # category column -> level -> patients
-    rarer: tuple[
-        int, ...
-    ] = ()  # of each number column with two values, such as 0 and 1: patients with the rarer one; it stays at the site
+    # category column -> level -> patients
+    levels: dict[str, dict[str, int]] = field(default_factory=dict)
+    # of each number column with two values, such as 0 and 1: patients with the rarer one; it stays
+    # at the site
+    rarer: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, X: pd.DataFrame) -> "Summary":
@@ -132,9 +131,8 @@ class Encoding:
     features: tuple[str, ...]  # encoded features that are kept, shape (p,)
     mean: np.ndarray  # of each kept feature, shape (p,)
     sd: np.ndarray  # ddof=1, shape (p,)
-    constant: tuple[
-        str, ...
-    ] = ()  # encoded features left out because they are the same for everyone
+    # encoded features left out because they are the same for everyone
+    constant: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, summary: Summary, columns: tuple[str, ...]) -> "Encoding":

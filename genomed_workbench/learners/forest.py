@@ -146,9 +146,8 @@ def _grown(what: _Growth) -> tuple[Forest, int]:
     )
 
 # %% ../../nbs/library/learners/10_forest.ipynb #29bf941d
-SLOPES = np.round(
-    np.arange(0.1, 4.01, 0.1), 1
-)  # candidates for what the forest's log ratio is multiplied by
+# candidates for what the forest's log ratio is multiplied by
+SLOPES = np.round(np.arange(0.1, 4.01, 0.1), 1)
 LEAVES, _TRIED = (5, 15, 40), 60  # leaf sizes that `tune` tries, and with how many trees
 
 
@@ -188,9 +187,8 @@ class SurvivalForest(ProportionalHazards):
         self,
         trees: int = 500,
         min_leaf: int = 5,  # fewest different patients in a leaf, never below min_cell
-        features: int
-        | float
-        | str = "sqrt",  # to choose from at each node: "sqrt", a number, or a share
+        # to choose from at each node: "sqrt", a number, or a share
+        features: int | float | str = "sqrt",
         sampling: str = "size",  # which trees are kept: "size" (of the hospital) or "quality" (FedSurF++)
         min_cell: int = 5,  # fewest patients behind a released number, and fewest events of a site that takes part
         # "simulation" releases single patients' times in the baseline, and takes part with a single

@@ -58,9 +58,8 @@ class Block:
     X: np.ndarray  # encoded features, shape (n, p)
     y: np.ndarray  # outcome as the learner wants it, shape (n,)
     fold: np.ndarray | None = None  # fold of each row, 0 .. k-1, shape (n,)
-    parts: dict[Any, Any] = field(
-        default_factory=dict
-    )  # what was derived from these rows, kept for the next round
+    # what was derived from these rows, kept for the next round
+    parts: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:

@@ -74,10 +74,8 @@ class LogisticRegression(NewtonLearner):
         self,
         penalty: float = 0.0,  # per patient, on standardised coefficients
         local_steps: int = 5,  # steps at a site per round, where weights are averaged (FedAvg, FedProx, FedAdam)
-        l1_ratio: float
-        | Sequence[
-            float
-        ] = 0.0,  # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
+        # 0 ridge, 1 lasso, between them an elastic net; several to choose from by tuning
+        l1_ratio: float | Sequence[float] = 0.0,
     ):
         self.penalty, self.local_steps, self.l1_ratio = penalty, local_steps, l1_ratio
 

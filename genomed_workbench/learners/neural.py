@@ -127,9 +127,8 @@ def cox_pull(
 class Strata(SurvivalBlock):
     "Training rows of one or several hospitals, each in order of descending time."
 
-    stratum: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, int)
-    )  # which hospital, rows of one standing together, shape (n,); empty: one
+    # which hospital, rows of one standing together, shape (n,); empty: one
+    stratum: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> "Strata":
@@ -226,9 +225,8 @@ class Local:
         shape: Shape,
         weights: np.ndarray,  # received, shape (q,)
         X: np.ndarray,  # shape (n, p)
-        pull: Callable[
-            [np.ndarray], tuple[float, np.ndarray]
-        ],  # log-likelihood of outputs of shape (n, m), and which way they should go
+        # log-likelihood of outputs of shape (n, m), and which way they should go
+        pull: Callable[[np.ndarray], tuple[float, np.ndarray]],
     ) -> tuple[np.ndarray, float]:
         """Weights after the local steps, and the log-likelihood of the weights received (under
         dropout, if any).
@@ -268,8 +266,8 @@ class Stopping(AveragingSearch):
         start: np.ndarray,
         told: dict[str, np.ndarray],  # what the sites need to know beside the weights
         max_rounds: int,
-        score: Callable[[np.ndarray], float]
-        | None = None,  # of weights, higher is better; None: go on to the last round
+        # of weights, higher is better; None: go on to the last round
+        score: Callable[[np.ndarray], float] | None = None,
         patience: int = 5,
     ):
         super().__init__(start, told, max_rounds)
@@ -722,8 +720,8 @@ class HazardNet(Network):
         disclosure: str = "protected",  # "simulation" releases single patients' times
         seed: int = 0,  # of the first weights, of dropout, and of who is kept aside
         intervals: int = 20,  # how many, with about the same number of events in each
-        time_grid: Sequence[float]
-        | None = None,  # or: where they end, ascending, in the unit of time
+        # or: where they end, ascending, in the unit of time
+        time_grid: Sequence[float] | None = None,
         knots: int = 5,  # of the spline over time
         changing: bool = False,  # True: effects may change over time (as many parameters more)
     ):

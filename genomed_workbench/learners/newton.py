@@ -134,12 +134,12 @@ class NewtonSearch(FitProtocol):
         features: Sequence[str],  # names of the parameters, shape (q,)
         penalised: np.ndarray,  # True where the ridge applies, shape (q,)
         penalties: Sequence[float],  # ridge per patient, one a candidate, shape (K,)
-        folds: Sequence[int]
-        | None = None,  # fold left out by each candidate, -1 for none, shape (K,)
+        # fold left out by each candidate, -1 for none, shape (K,)
+        folds: Sequence[int] | None = None,
         tol: float = 1e-8,  # stop when no standardised coefficient moves by more
         max_rounds: int = 50,
-        lasso: Sequence[float]
-        | None = None,  # penalty on the sizes per patient, one a candidate, shape (K,)
+        # penalty on the sizes per patient, one a candidate, shape (K,)
+        lasso: Sequence[float] | None = None,
     ):
         self.features, self.penalised, self.tol, self.max_rounds = (
             list(features),
@@ -472,9 +472,8 @@ class NewtonLearner(Learner):
     }
     scalars: ClassVar[tuple[str, ...]] = ("loss", "steps")
     penalty: float
-    l1_ratio: float | Sequence[float] = (
-        0.0  # share of the penalty that is on sizes instead of squares; several to choose from
-    )
+    # share of the penalty that is on sizes instead of squares; several to choose from
+    l1_ratio: float | Sequence[float] = 0.0
     local_steps: int
 
     @abstractmethod
@@ -727,9 +726,8 @@ class _Local:
     start: np.ndarray  # weights received, shape (q,)
     ridge: np.ndarray  # per patient, shape (q,)
     mu: float  # weight of the proximal term (FedProx)
-    correction: (
-        np.ndarray
-    )  # what the federation's slope differs by from the site's own (Scaffold), shape (q,)
+    # what the federation's slope differs by from the site's own (Scaffold), shape (q,)
+    correction: np.ndarray
 
     def at(
         self, loglik: float, slope: np.ndarray, n: int, beta: np.ndarray

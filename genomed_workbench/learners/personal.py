@@ -20,14 +20,8 @@ from ..protection.release import Released
 
 # %% ../../nbs/library/learners/07_personal.ipynb #fb6af1c5
 TOWARDS = (0.1, 0.3, 1.0, 3.0, 10.0)  # strength per patient towards the federation's coefficients
-ALONE = (
-    0.01,
-    0.03,
-    0.1,
-    0.3,
-    1.0,
-    3.0,
-)  # ridge per patient of a model of one's own, on the hospital's own scale
+# ridge per patient of a model of one's own, on the hospital's own scale
+ALONE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def without_fold(
@@ -91,16 +85,14 @@ def own_terms(
     basis = np.eye(Z.shape[1])
     for c in np.unique(category[category >= 0]):
         levels = np.flatnonzero(category == c)
-        patients = (Z[:, levels] > 0).sum(
-            axis=0
-        )  # a level is above its mean where a patient has it
+        # a level is above its mean where a patient has it
+        patients = (Z[:, levels] > 0).sum(axis=0)
         if patients.max() <= len(Z) - patients.sum():
             continue
         reference = levels[patients.argmax()]
         basis[:, reference] = 0
-        basis[levels, reference] = (
-            -sd[levels] / sd[reference]
-        )  # the federation's reference level: none of the others
+        # the federation's reference level: none of the others
+        basis[levels, reference] = -sd[levels] / sd[reference]
     return basis
 
 # %% ../../nbs/library/learners/07_personal.ipynb #cd27e61c
@@ -137,9 +129,8 @@ def own_models(
     federation's coefficients without those folds.
     """
     F, p = centres.shape
-    tol = (
-        1e-8 if F == 1 else 1e-2
-    )  # Newton's last step leaves an error of about the square of its size: enough to weigh models
+    # Newton's last step leaves an error of about the square of its size: enough to weigh models
+    tol = 1e-8 if F == 1 else 1e-2
     towards = held_fits(
         learner,
         block,

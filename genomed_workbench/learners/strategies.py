@@ -162,18 +162,16 @@ class Scaffold(FedAvg):
         }
         self.rows |= rows
         self.summed = self.summed + sum(rows.values()) * found["control"]
-        self.control = self.summed / sum(
-            self.rows.values()
-        )  # the average over all hospitals heard so far, by patients
+        # the average over all hospitals heard so far, by patients
+        self.control = self.summed / sum(self.rows.values())
         return to_record({"weights": x + self.server_rate * (found["weights"] - x)}), metrics
 
 # %% ../../nbs/library/learners/09_strategies.ipynb #71cddd0a
 def corrected(
     learner: Learner,
     block: Block,  # the site's rows
-    state: dict[
-        str, np.ndarray
-    ],  # what the message brought: weights, control (the federation's), server-round ...
+    # what the message brought: weights, control (the federation's), server-round ...
+    state: dict[str, np.ndarray],
     memory: RecordDict,  # what the node keeps between rounds
 ) -> dict[str, Released]:
     """A site's answer to Scaffold: train with corrected steps, update the site's control variate,
@@ -238,9 +236,8 @@ class LocalWork(Wrapped):
     def __init__(
         self,
         strategy: Strategy,
-        steps: int
-        | Sequence[int]
-        | None = None,  # of all hospitals, or of each in site order; None: as the learner says
+        # of all hospitals, or of each in site order; None: as the learner says
+        steps: int | Sequence[int] | None = None,
         rate: float | None = None,  # size of a step; None: each hospital's own
     ):
         super().__init__(strategy)
@@ -289,9 +286,8 @@ class _Way:
 
     make: Any  # the class; None for a learner's own way
     what: str  # in one line
-    options: dict[str, Any] = field(
-        default_factory=dict
-    )  # where Flower's defaults do not suit or do not exist
+    # where Flower's defaults do not suit or do not exist
+    options: dict[str, Any] = field(default_factory=dict)
 
 # %% ../../nbs/library/learners/09_strategies.ipynb #c5d1780c
 STRATEGIES: dict[str, _Way] = {

@@ -28,9 +28,8 @@ TABLES = ("df_clinical.tsv", "df_mut.tsv", "df_cna.tsv")
 
 # %% ../../nbs/library/named_cohorts/01_ipssm_study.ipynb #77fe41e3
 def study_folder(
-    folder: str
-    | Path
-    | None = None,  # the folder with the tables, or one that holds `ipssm-study`; None: from GENOMED_DATA
+    # the folder with the tables, or one that holds `ipssm-study`; None: from GENOMED_DATA
+    folder: str | Path | None = None,
 ) -> Path:
     "The folder with the three tables; raises CohortError with where to get them."
     named = folder if folder is not None else os.environ.get(_FOLDER_VARIABLE)

@@ -225,9 +225,8 @@ def _load_virtual(card: dict[str, Any], outcome: str | None, options: dict[str, 
 # %% ../../nbs/library/named_cohorts/02_registry.ipynb #57a54aa6
 def load_cohort(
     name: str,  # as listed by cohorts()
-    folder: str
-    | Path
-    | None = None,  # for cohorts read from a folder of yours; None: from GENOMED_DATA
+    # for cohorts read from a folder of yours; None: from GENOMED_DATA
+    folder: str | Path | None = None,
     *,
     outcome: str | None = None,  # by its name in the card; None: the first one
     verify: bool = True,  # False: load a table that differs from the card

@@ -9,7 +9,8 @@ __all__ = ['current_path', 'warn_renamed']
 import warnings
 
 # %% ../../nbs/library/output/05_renamed.ipynb #94a88fa3
-_RENAMED = {  # module and name below genomed_workbench -> what it is called now
+# module and name below genomed_workbench -> what it is called now
+_RENAMED = {
     "learners.ensemble:Chosen": "learners.ensemble:BestOf",
 }
 

@@ -220,21 +220,16 @@ class Readiness(ReadinessRecord):
 
 # %% ../../nbs/library/readiness/13_check.ipynb #840b8ca7
 def check_readiness(
-    source: str
-    | Path
-    | Records
-    | pd.DataFrame,  # a file, records, or a frame as the hospital has it
+    # a file, records, or a frame as the hospital has it
+    source: str | Path | Records | pd.DataFrame,
     disease: str | None = None,  # "mds", "aml", "mm" or "scd"; records know theirs
-    mapping: Mapping
-    | str
-    | Path
-    | None = None,  # what the columns mean; None: names that the dictionary knows
-    outcome: str
-    | Outcome
-    | None = None,  # "os", "lfs", "pfs", a yes-or-no variable ...; None: what the file holds
+    # what the columns mean; None: names that the dictionary knows
+    mapping: Mapping | str | Path | None = None,
+    # "os", "lfs", "pfs", a yes-or-no variable ...; None: what the file holds
+    outcome: str | Outcome | None = None,
     *,
-    needs: Sequence[str]
-    | None = None,  # variables that the other hospitals use; None: those of the disease's scores
+    # variables that the other hospitals use; None: those of the disease's scores
+    needs: Sequence[str] | None = None,
     kind: str | None = None,  # of source; None: found out
     today: date | None = None,  # dates after it lie in the future; None: today
 ) -> Readiness:
@@ -311,10 +306,8 @@ def _of_columns(sheet: Sheet, proposed: dict[str, str]) -> list[Finding]:
     ]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #1ec0b166
-_UNKNOWN = (
-    "missing-variable",
-    "incomplete-variable",
-)  # the column is there; what is wrong with it is said elsewhere
+# the column is there; what is wrong with it is said elsewhere
+_UNKNOWN = ("missing-variable", "incomplete-variable")
 _EXPLAINS = {  # kind -> kinds about the same variable that say no more
     "swapped-columns": (
         "wrong-unit",

@@ -18,8 +18,8 @@ from .sheet import Sheet
 # %% ../../nbs/library/readiness/09_completeness.ipynb #77f11ef9
 def _needed_variables(
     sheet: Sheet,
-    needs: Sequence[str]
-    | None,  # what the other hospitals use; None: what the scores of the disease need
+    # what the other hospitals use; None: what the scores of the disease need
+    needs: Sequence[str] | None,
 ) -> list[str]:
     "Variables that should be there."
     if needs is not None:

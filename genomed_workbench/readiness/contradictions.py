@@ -326,14 +326,8 @@ def _time_against_dates(sheet: Sheet) -> Iterator[Finding]:
         )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #0a23562d
-_OPINION = (
-    "complex",
-    "monosomal",
-    "inv3",
-    "t_v_11",
-    "abn17p",
-    "del17_17p",
-)  # readers and hospitals draw the line in different places
+# readers and hospitals draw the line in different places
+_OPINION = ("complex", "monosomal", "inv3", "t_v_11", "abn17p", "del17_17p")
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #edd89d9e
 def _flag_findings(
@@ -394,9 +388,8 @@ def _flag_finding(
     )
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #bf57d0e6
-_SHIFTED = (
-    0.7  # share of patients whose class is off by the same step before the code itself is doubted
-)
+# share of patients whose class is off by the same step before the code itself is doubted
+_SHIFTED = 0.7
 
 # %% ../../nbs/library/readiness/07_contradictions.ipynb #4aed6e7b
 def _class_findings(sheet: Sheet, read: pd.DataFrame) -> Iterator[Finding]:

@@ -126,9 +126,8 @@ def people_findings(sheet: Sheet) -> Iterator[Finding]:
 # %% ../../nbs/library/readiness/10_personal_data.ipynb #5c08628b
 def unknown_columns(
     sheet: Sheet,
-    proposed: dict[
-        str, str
-    ],  # column -> what it may be, in words; empty where nobody proposes anything
+    # column -> what it may be, in words; empty where nobody proposes anything
+    proposed: dict[str, str],
     spoken: set[str],  # columns that other findings speak of already
 ) -> Iterator[Finding]:
     "Findings of columns without a meaning, with a proposal where there is one."

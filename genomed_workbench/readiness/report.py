@@ -102,11 +102,12 @@ def _scores_picture(
     )
 
 # %% ../../nbs/library/readiness/12_report.ipynb #d456ecde
+# a sign beside the word, so that nothing hangs on colour
 _GRADES = {
     "stop": "\u25a0 Stop",
     "mend": "\u25b2 Mend",
     "look": "\u25cb Look",
-}  # a sign beside the word, so that nothing hangs on colour
+}
 
 # %% ../../nbs/library/readiness/12_report.ipynb #57bc32c6
 def _findings_table(

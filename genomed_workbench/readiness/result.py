@@ -45,12 +45,10 @@ class ReadinessRecord:
     n: int  # patients
     n_columns: int
     all_findings: tuple[Finding, ...]  # the gravest first
-    completeness: (
-        pd.DataFrame
-    )  # index = variable: label, group, column, known, share, needed, needed_by
-    scores: (
-        pd.DataFrame
-    )  # index = score: title, patients exactly, within its rules, not, most_missed
+    # index = variable: label, group, column, known, share, needed, needed_by
+    completeness: pd.DataFrame
+    # index = score: title, patients exactly, within its rules, not, most_missed
+    scores: pd.DataFrame
     events: int | None = None  # None: no outcome was found
     outcome_words: str = ""
     notes: tuple[str, ...] = ()

@@ -31,19 +31,16 @@ class Sheet:
     book: Dictionary
     raw: pd.DataFrame  # texts as written, NaN for empty cells, index 0..n-1
     rows: np.ndarray  # row of each patient as a spreadsheet shows it, shape (n,)
-    written: (
-        pd.DataFrame
-    )  # columns = variables, before units; the mapping's words are translated already
+    # columns = variables, before units; the mapping's words are translated already
+    written: pd.DataFrame
     column_of: Mapping[str, str]  # variable -> column of the file
-    units: Mapping[str, str] = field(
-        default_factory=dict
-    )  # variable -> unit of the file, where the mapping says one
+    # variable -> unit of the file, where the mapping says one
+    units: Mapping[str, str] = field(default_factory=dict)
     id: str | None = None  # column with the patients' ids
     site: str | None = None  # column with the hospital
     ignored: Sequence[str] = ()  # columns that the mapping leaves out
-    bad_dates: Mapping[str, np.ndarray] = field(
-        default_factory=dict
-    )  # variable -> positions of cells that are no date
+    # variable -> positions of cells that are no date
+    bad_dates: Mapping[str, np.ndarray] = field(default_factory=dict)
     today: date = field(default_factory=date.today)
 
     @property

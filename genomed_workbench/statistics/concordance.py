@@ -69,10 +69,10 @@ def comparable_pairs(
     time: np.ndarray,  # follow-up, any unit, shape (n,)
     event: np.ndarray,  # 1 where the event was seen, shape (n,)
     group: np.ndarray | None = None,  # pairs are made inside groups 0 .. groups-1 only, shape (n,)
-    weight: np.ndarray
-    | None = None,  # weight of a pair by its earlier patient, shape (n,); None counts each once
-    groups: int
-    | None = None,  # how many groups there are, also those without a patient; None takes those seen
+    # weight of a pair by its earlier patient, shape (n,); None counts each once
+    weight: np.ndarray | None = None,
+    # how many groups there are, also those without a patient; None takes those seen
+    groups: int | None = None,
 ) -> Pairs:
     "Comparable pairs within each group; a patient of weight 0 is never the earlier one of a pair."
     group = np.zeros(len(time), dtype=int) if group is None else np.asarray(group)
@@ -107,9 +107,8 @@ def harrell_c(
 def uno_weights(
     time: np.ndarray,  # follow-up, any unit, shape (n,)
     event: np.ndarray,  # 1 where the event was seen, shape (n,)
-    censoring: Callable[
-        [np.ndarray], np.ndarray
-    ],  # function from times to the probability of not being censored before them
+    # function from times to the probability of not being censored before them
+    censoring: Callable[[np.ndarray], np.ndarray],
     tau: float = np.inf,  # horizon: events at or after it begin no pair
 ) -> np.ndarray:  # shape (n,)
     "1/G(t-)^2 for patients with an event before `tau`, else 0 (Uno 2011, doi:10.1002/sim.4154)."

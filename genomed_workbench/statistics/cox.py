@@ -23,9 +23,8 @@ class RiskOrder:
     deaths: np.ndarray  # event rows in the sorted order, grouped by event time, shape (d,)
     first: np.ndarray  # where each event time's group begins in `deaths`, shape (k,)
     tied: np.ndarray  # how many events at each event time, shape (k,)
-    before: (
-        np.ndarray
-    )  # for each sorted patient, how many event times are later than their own time, shape (n,)
+    # for each sorted patient, how many event times are later than their own time, shape (n,)
+    before: np.ndarray
 
     @classmethod
     def of(
@@ -335,9 +334,8 @@ def _knots(
 
 # %% ../../nbs/library/statistics/01_cox.ipynb #d51a4b16
 def average_hazard(
-    baselines: list[
-        tuple[np.ndarray, np.ndarray, np.ndarray]
-    ],  # of each site: knots, cumulative hazard, events between knots
+    # of each site: knots, cumulative hazard, events between knots
+    baselines: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
     steps: bool = False,  # True where every event is a knot, so that the hazard rises in steps
 ) -> tuple[np.ndarray, np.ndarray]:  # times ascending, cumulative hazard there
     """Cumulative hazard of all sites together, weighted by the sites' weight at risk (Breslow 1974,

@@ -200,9 +200,8 @@ def said_mean(mean: float, sd: float) -> str:
 
 # %% ../../nbs/library/statistics/09_describe.ipynb #04034ad9
 def said_median(
-    quantiles: Sequence[
-        tuple[float, float, float]
-    ],  # lower quartile, median, upper quartile: estimate, at least, at most
+    # lower quartile, median, upper quartile: estimate, at least, at most
+    quantiles: Sequence[tuple[float, float, float]],
 ) -> str:
     "median [Q1,Q3] as text, one decimal, with ≈ if a quantile is not known exactly."
     low, middle, high = (_said_quantile(*q) for q in quantiles)

@@ -27,9 +27,8 @@ class LifeTable:
     events: np.ndarray  # by cause and time, shape (causes, m)
     censored: np.ndarray  # last seen without an event, shape (m,)
     n: float  # patients at the start; some may be seen after the last time
-    moments: bool = (
-        True  # a time is a moment; False: the end of an interval that begins at the time before
-    )
+    # a time is a moment; False: the end of an interval that begins at the time before
+    moments: bool = True
 
     @property
     def all_events(self) -> np.ndarray:
@@ -64,8 +63,8 @@ def life_table(
     time: np.ndarray,  # follow-up, any unit, shape (n,)
     event: np.ndarray,  # 0 last seen without an event, 1 the event; or 1, 2, ... by cause, shape (n,)
     causes: int | None = None,  # how many causes; None: as many as are seen
-    edges: np.ndarray
-    | None = None,  # ends of intervals, ascending from 0; None: the moments themselves
+    # ends of intervals, ascending from 0; None: the moments themselves
+    edges: np.ndarray | None = None,
 ) -> LifeTable:
     "Counts of events and censored patients by time."
     kind = np.asarray(event).astype(int)
@@ -304,9 +303,8 @@ class Within:
 
     low: np.ndarray  # shape (k,)
     high: np.ndarray  # shape (k,)
-    fates: dict[
-        int, tuple[int, int]
-    ]  # 0 last seen, 1, 2, ... causes: fewest and most of these patients to whom it happened
+    # 0 last seen, 1, 2, ... causes: fewest and most of these patients to whom it happened
+    fates: dict[int, tuple[int, int]]
 
     def share(self, fates: Sequence[int]) -> tuple[int, int]:
         "Smallest and largest number of patients with one of these fates."
@@ -418,15 +416,8 @@ def incidence_bounds(
 
 # %% ../../nbs/library/statistics/08_life_table.ipynb #cd571d02
 _INK = "#333333"
-_GROUP_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#666666",
-)  # Okabe and Ito, for groups without an order
+# Okabe and Ito, for groups without an order
+_GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
 
 
 def curves_picture(

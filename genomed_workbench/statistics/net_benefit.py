@@ -63,8 +63,8 @@ def decision_curve(
     alive: np.ndarray,  # predicted probability of no event by the horizon, shape (n,)
     horizon: float,  # in the unit of time
     thresholds: Sequence[float] = THRESHOLDS,
-    site: np.ndarray
-    | None = None,  # hospital of each patient: alarms are counted in each, and added up
+    # hospital of each patient: alarms are counted in each, and added up
+    site: np.ndarray | None = None,
 ) -> pd.DataFrame:  # index threshold; model, everybody, nobody, true, false
     "Net benefit of the model, of treating everybody and of treating nobody."
     cut, groups = (

@@ -29,8 +29,8 @@ def _of_100(share: float) -> str:
 
 # %% ../../nbs/library/statistics/15_performance_pictures.ipynb #cc1f17d5
 def calibration_curve_picture(
-    groups: pd.DataFrame
-    | None,  # of recalibration.group_table: predicted, observed, low, high (shares alive), n
+    # of recalibration.group_table: predicted, observed, low, high (shares alive), n
+    groups: pd.DataFrame | None,
     smooth: pd.DataFrame | None,  # predicted and observed risk along a curve
     when: str = "",  # " within 2 years", say
     title: str = "Does the promise hold?",

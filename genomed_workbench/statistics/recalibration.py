@@ -33,9 +33,8 @@ def index_of(
     return result
 
 # %% ../../nbs/library/statistics/12_recalibration.ipynb #ec806e61
-Terms = tuple[
-    float, np.ndarray, np.ndarray
-]  # log-likelihood, gradient (p,), Hessian of minus the log-likelihood (p, p)
+# log-likelihood, gradient (p,), Hessian of minus the log-likelihood (p, p)
+Terms = tuple[float, np.ndarray, np.ndarray]
 
 
 def _add_terms(terms: Sequence[Terms]) -> Terms:

@@ -63,9 +63,8 @@ def proportionality(
     variances: np.ndarray,  # summed with weights 1, g and g^2, shape (3, p, p)
 ) -> pd.DataFrame:  # index = feature and GLOBAL; chi2, df, p
     "Score test of each feature times g(t), and of all together (`cox.zph` of R's survival 3)."
-    shift = np.trace(variances[1]) / max(
-        np.trace(variances[0]), 1e-300
-    )  # the test does not mind where g begins, arithmetic does
+    # the test does not mind where g begins, arithmetic does
+    shift = np.trace(variances[1]) / max(np.trace(variances[0]), 1e-300)
     h0, h1, h2 = (
         variances[0],
         variances[1] - shift * variances[0],

@@ -37,9 +37,8 @@ def in_bins(
     ended = np.minimum.accumulate(
         np.where(np.concatenate([change, edge], axis=1), upto, n)[:, ::-1], axis=1
     )[:, ::-1]
-    middle = (
-        np.floor(_BINS * (begun + ended) / 2 / n).astype(int).clip(0, _BINS - 1)
-    )  # the eighth in which the middle of the group lies
+    # the eighth in which the middle of the group lies
+    middle = np.floor(_BINS * (begun + ended) / 2 / n).astype(int).clip(0, _BINS - 1)
     flat = (middle + _BINS * np.arange(len(site))[:, None]).ravel()
     a, b = (
         np.bincount(flat, weights=v.ravel(), minlength=_BINS * len(site)).reshape(-1, _BINS)

@@ -242,8 +242,8 @@ def grow_forest(
 def mean_ratio(
     forest: Forest,
     codes: np.ndarray,  # binned features, shape (n, p)
-    of: np.ndarray
-    | None = None,  # True where a tree may speak of a patient, shape (trees, n); None: always
+    # True where a tree may speak of a patient, shape (trees, n); None: always
+    of: np.ndarray | None = None,
     rows: int = 2000,  # patients at a time, for the sake of memory
 ) -> np.ndarray:  # shape (n,); 1 where no tree speaks
     "The forest's prediction: the mean ratio over the trees."

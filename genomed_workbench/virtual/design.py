@@ -46,24 +46,21 @@ class Design:
     "The definition of the virtual patients of one disease."
 
     name: str  # of the cohort, such as "virtual-mds"
-    complete: Callable[
-        [Columns, np.random.Generator], Columns
-    ]  # adds what findings and numbers do not hold; nothing is missing
+    # adds what findings and numbers do not hold; nothing is missing
+    complete: Callable[[Columns, np.random.Generator], Columns]
     derive: Callable[[Columns], Columns]  # adds transformed values; follows missing ones
-    groups: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = field(
-        default_factory=dict
-    )  # group of each patient, for survival by group
+    # group of each patient, for survival by group
+    groups: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = field(default_factory=dict)
     laboratory: tuple[str, ...] = ()  # values that hospitals measure a little differently
-    panels: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # what a hospital may not test, by a name for it
+    # what a hospital may not test, by a name for it
+    panels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 # %% ../../nbs/library/virtual/05_design.ipynb #6aff8fa2
 def linear(
     columns: Mapping[str, np.ndarray],  # by name
     coefficients: Mapping[str, float],  # by feature; a level as "sex=female"
-    means: Mapping[str, float]
-    | None = None,  # what counts where a value is missing; None: the mean of the others
+    # what counts where a value is missing; None: the mean of the others
+    means: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     "Linear predictor: the sum of coefficients times values."
     total = np.zeros(len(next(iter(columns.values()))))
@@ -173,9 +170,8 @@ def virtual_cohort(
             f"{design.name}: there is no outcome {chosen!r}. {suggestion(str(chosen), card['outcomes'])}"
         )
     told = read_calibration(card["folder"] / "calibration.json")
-    gaps, places, fates = (
-        np.random.default_rng([seed, stream]) for stream in (2, 3, 7)
-    )  # each its own: with or without hospitals the same values are missing
+    # each its own: with or without hospitals the same values are missing
+    gaps, places, fates = (np.random.default_rng([seed, stream]) for stream in (2, 3, 7))
     columns = _patients(design, told, n, seed)
     index = pd.Index(
         np.char.add("V", np.char.zfill(np.arange(1, n + 1).astype(str), len(str(n)))).astype(
@@ -241,9 +237,8 @@ def _outcome_columns(
 
 # %% ../../nbs/library/virtual/05_design.ipynb #88fd53a4
 def _solved_truth(
-    told: Mapping[
-        str, Any
-    ],  # coefficients of one outcome; for a yes or no also `share`, how many have it
+    # coefficients of one outcome; for a yes or no also `share`, how many have it
+    told: Mapping[str, Any],
     published: Mapping[str, Any],
     outcome: str,
     columns: Mapping[str, np.ndarray],  # many complete patients

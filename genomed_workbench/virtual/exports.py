@@ -26,16 +26,13 @@ class SiteConventions:
 
     name: str
     id: str = "patient_id"  # name of the column with the patient's id
-    columns: Mapping[str, str] = field(
-        default_factory=dict
-    )  # variable -> its column; others keep the dictionary's name
+    # variable -> its column; others keep the dictionary's name
+    columns: Mapping[str, str] = field(default_factory=dict)
     gene: str = "{gene}"  # how a gene's column is named
-    units: Mapping[str, str] = field(
-        default_factory=dict
-    )  # variable -> unit; others keep the dictionary's
-    words: Mapping[str, Mapping[Any, str]] = field(
-        default_factory=dict
-    )  # variable -> value -> word
+    # variable -> unit; others keep the dictionary's
+    units: Mapping[str, str] = field(default_factory=dict)
+    # variable -> value -> word
+    words: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     yes_no: tuple[str, str] = ("1", "0")
     decimal: str = "."
     separator: str = ","
@@ -259,9 +256,8 @@ class Export:
     hospital: str
     habit: SiteConventions
     table: pd.DataFrame  # texts; columns as the hospital names them
-    mapping: dict[
-        str, Any
-    ]  # the content of a mapping file: format, disease, id, decimal, date_format, missing, columns
+    # the content of a mapping file: format, disease, id, decimal, date_format, missing, columns
+    mapping: dict[str, Any]
 
     def to_csv(self) -> str:
         "The file as the hospital would send it."
@@ -365,9 +361,8 @@ _NOT_SENT = (
 # %% ../../nbs/library/virtual/10_exports.ipynb #7f836ab2
 def hospital_exports(
     cohort: Cohort,  # virtual, with or without hospitals
-    habits: Sequence[
-        SiteConventions
-    ] = HABITS,  # one after the other, from the start again where there are more hospitals
+    # one after the other, from the start again where there are more hospitals
+    habits: Sequence[SiteConventions] = HABITS,
     variables: Sequence[str]
     # what is sent; None: every variable of the dictionary that the cohort has and a hospital writes
     # down

@@ -37,15 +37,12 @@ class Hospitals:
 
     shares: tuple[float, ...]  # sizes, any scale: (60, 30, 10)
     names: tuple[str, ...] = ()  # () means Hospital 1, Hospital 2, ...
-    case_mix: tuple[
-        float, ...
-    ] = ()  # above 0: older and sicker patients; in standard deviations of the true risk
-    laboratory_offset: tuple[
-        Mapping[str, float], ...
-    ] = ()  # factor on the values a hospital measures, such as {"hemoglobin": 1.03}
-    missing_panels: tuple[
-        Sequence[str], ...
-    ] = ()  # what a hospital does not test: names of panels ("genes", "cytogenetics", ...) or of columns
+    # above 0: older and sicker patients; in standard deviations of the true risk
+    case_mix: tuple[float, ...] = ()
+    # factor on the values a hospital measures, such as {"hemoglobin": 1.03}
+    laboratory_offset: tuple[Mapping[str, float], ...] = ()
+    # what a hospital does not test: names of panels ("genes", "cytogenetics", ...) or of columns
+    missing_panels: tuple[Sequence[str], ...] = ()
     follow_up: tuple[float, ...] = ()  # 0.5: patients are followed half as long
     effect: tuple[float, ...] = ()  # what the hospital itself adds to the log hazard
 

@@ -18,10 +18,8 @@ _TRUTH = {
     "hemoglobin": -0.05,
     "npm1": -0.45,
 }  # log hazard ratio per unit; sex: male against female; log_wbc: natural logarithm
-_SHAPE, _SCALE = (
-    0.8,
-    2.6,
-)  # Weibull: the hazard falls with time; scale in years for the average patient
+# Weibull: the hazard falls with time; scale in years for the average patient
+_SHAPE, _SCALE = (0.8, 2.6)
 _FOLLOW_UP = (0.5, 8.0)  # years until the end of the study, evenly spread
 
 # %% ../../nbs/library/virtual/01_made_up_aml.ipynb #0bd057bd

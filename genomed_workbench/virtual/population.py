@@ -42,16 +42,15 @@ class YesNo:
     "Binary findings, each drawn conditionally on those before it."
 
     names: tuple[str, ...]
-    weights: tuple[
-        tuple[float, ...], ...
-    ]  # row j: its intercept, then the log odds ratio of each finding before it
+    # row j: its intercept, then the log odds ratio of each finding before it
+    weights: tuple[tuple[float, ...], ...]
 
     def draw(
         self,
         rng: np.random.Generator,
         n: int,
-        given: np.ndarray
-        | None = None,  # the first findings where they are known already, shape (known, n)
+        # the first findings where they are known already, shape (known, n)
+        given: np.ndarray | None = None,
     ) -> np.ndarray:  # 0.0 or 1.0, shape (findings, n)
         "Findings of n patients."
         found = np.zeros((len(self.names), n), dtype=np.float32)
@@ -90,9 +89,8 @@ def _rule(
 # %% ../../nbs/library/virtual/03_population.ipynb #ed357ed3
 def solve_yes_no(
     shares: Mapping[str, float],  # prevalence by name, in the order in which they are drawn
-    log_odds: Mapping[
-        tuple[str, str], float
-    ],  # of pairs, in either order; pairs that are not named: 0
+    # of pairs, in either order; pairs that are not named: 0
+    log_odds: Mapping[tuple[str, str], float],
     sample: int = 100_000,  # patients to solve over
     seed: int = 0,
     ridge: float = 1e-5,  # holds weights of pairs that never meet
@@ -243,9 +241,8 @@ def nearest_correlation(
 def solve_numbers(
     quantiles: Mapping[str, Quantiles],
     spearman: Mapping[tuple[str, str], float],  # rank correlations of pairs; those not named: 0
-    shifts: Mapping[
-        str, Mapping[str, float]
-    ],  # by number, by finding: what it adds, in standard deviations
+    # by number, by finding: what it adds, in standard deviations
+    shifts: Mapping[str, Mapping[str, float]],
     findings: YesNo,
     sample: int = 200_000,
     seed: int = 0,
@@ -438,9 +435,8 @@ def pairs(
 
 # %% ../../nbs/library/virtual/03_population.ipynb #c2f883e9
 def quantiles_of(
-    told: Mapping[
-        str, Mapping[str, Any]
-    ],  # by number: {"0.05": 6.8, ..., "low": 2, "high": 20, "digits": 1}; mean and sd are left alone
+    # by number: {"0.05": 6.8, ..., "low": 2, "high": 20, "digits": 1}; mean and sd are left alone
+    told: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Quantiles]:
     "Distributions from their JSON form."
 
@@ -457,9 +453,9 @@ def quantiles_of(
 
 # %% ../../nbs/library/virtual/03_population.ipynb #1155871a
 def solve_population(
-    published: Mapping[
-        str, Any
-    ],  # prevalence, log_odds (and further_log_odds), quantiles, spearman, and where known shifts and contrasts
+    # prevalence, log_odds (and further_log_odds), quantiles, spearman, and where known shifts and
+    # contrasts
+    published: Mapping[str, Any],
     seed: int = 0,
     sample: int = 200_000,
 ) -> Population:
@@ -495,9 +491,8 @@ def read_calibration(
 # %% ../../nbs/library/virtual/03_population.ipynb #d78aea15
 def mask_mcar(
     columns: dict[str, np.ndarray],  # by name; changed in place
-    missing: Mapping[
-        str, float
-    ],  # share unknown, by name; several columns that are missing together: "a|b|c"
+    # share unknown, by name; several columns that are missing together: "a|b|c"
+    missing: Mapping[str, float],
     rng: np.random.Generator,
 ) -> None:
     "Set values to missing, completely at random."

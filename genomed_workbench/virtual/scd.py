@@ -34,10 +34,11 @@ _DIAGNOSES = {
     "S-other": 0.015,
     "S-HPFH": 0.004,
 }
+# diagnoses without figures of their own, and whose are taken
 _LIKE = {
     "S-other": "S-beta+",
     "S-HPFH": "S-beta+",
-}  # diagnoses without figures of their own, and whose are taken
+}
 _AGES = {
     "0 to 11": (0, 12),
     "12 to 17": (12, 18),

@@ -130,15 +130,12 @@ class Truth:
 
     coefficients: pd.Series  # by feature: log hazard ratio (or log odds ratio) per unit
     log_risk: pd.Series  # by patient; survival: against a patient with risk 0; binary: the log odds
-    baseline: Hazard | None = (
-        None  # hazard of a patient with log risk 0; None for a yes-or-no outcome
-    )
-    censoring: Hazard | None = (
-        None  # hazard of the end of follow-up; None: everybody is followed to the event
-    )
-    site_effects: Mapping[str, float] | None = (
-        None  # what each hospital adds to the log risk; None: nothing
-    )
+    # hazard of a patient with log risk 0; None for a yes-or-no outcome
+    baseline: Hazard | None = None
+    # hazard of the end of follow-up; None: everybody is followed to the event
+    censoring: Hazard | None = None
+    # what each hospital adds to the log risk; None: nothing
+    site_effects: Mapping[str, float] | None = None
 
     @property
     def kind(self) -> str:
@@ -174,8 +171,8 @@ class Truth:
     def draw(
         self,
         rng: np.random.Generator,
-        follow_up: np.ndarray
-        | float = 1.0,  # longer (above 1) or shorter follow-up, shape (n,) or one number
+        # longer (above 1) or shorter follow-up, shape (n,) or one number
+        follow_up: np.ndarray | float = 1.0,
     ) -> tuple[np.ndarray, np.ndarray]:  # years (n,) and event (n,), 1 where it was seen
         "Random outcomes of these patients, with censoring."
         n = len(self.log_risk)
