@@ -327,6 +327,7 @@ def test_a_process_that_dies_costs_one_cell_only(monkeypatch):
     assert [c for c, d in found if d.why] == [2] and "memory" in dict(found)[2].why
 
 
+@pytest.mark.full
 def test_workers_begin_with_the_packages_of_their_learners():
     """A worker that grows by a large package after its first cell would be taken for leaking, and
     started anew again and again.

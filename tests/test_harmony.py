@@ -469,6 +469,7 @@ def test_one_hospital_of_three_is_named_and_the_others_are_not():
 # What is not found
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_alike_hospitals_give_no_alarm():
     """200 random splits of one cohort into hospitals of 480 to 96 patients, eleven variables each: an
@@ -493,6 +494,7 @@ def test_alike_hospitals_give_no_alarm():
     )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_small_alike_hospitals_give_no_alarm_either():
     cohort = cohort_of_frame(frame_of(900, 4))

@@ -614,6 +614,7 @@ def test_the_command_refuses_in_words(tmp_path):
 # Speed
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_hundred_thousand_rows(tmp_path):
     """A hundred thousand virtual patients with faults, from the file to the findings, in thirty

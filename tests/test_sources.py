@@ -558,6 +558,7 @@ def test_a_mapping_for_another_disease_is_refused(tmp_path):
         )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_hundred_thousand_patients_are_read_in_seconds(tmp_path):
     import time
