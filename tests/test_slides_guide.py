@@ -406,6 +406,7 @@ def test_the_guide_in_a_browser(which, opened):
     assert page.errors == [] and {url.split(":")[0] for url in page.asked} <= {"file", "data"}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @every_lesson
 @every_page
