@@ -1,4 +1,4 @@
-# make demo       a small environment (about a minute), then the main job on real patients
+# make demo       a small environment (half a minute with a warm package cache), then the main job on real patients
 # make test       the full environment, then the checks and tests that one waits for
 # make test-all   every check and test: what CI runs
 PYTHON ?= python3
