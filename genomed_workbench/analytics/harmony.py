@@ -22,7 +22,7 @@ from flwr.serverapp import Grid
 from scipy.special import gammaln
 from scipy.stats import chi2, false_discovery_control, fisher_exact
 
-from .asking import check_repeat_query
+from .asking import all_rows, check_repeat_query
 from genomed_workbench.analytics.counts import (
     COUNTED,
     MISSING,
@@ -66,8 +66,8 @@ def _shared_rows(
     site: Site,
     config: Any,  # of the message: columns (with the names of their categories), min_cell
     context: Context,  # the node's memory of this run
-) -> pd.DataFrame:
-    """Rows of a site for an answer; none if there are fewer than the smallest cell.
+) -> tuple[pd.DataFrame, int]:
+    """Rows of a site for an answer (none if there are fewer than the smallest cell), and that cell.
 
     Raises DisclosureError for another grouping or smallest cell than in an earlier question.
     """
@@ -79,18 +79,14 @@ def _shared_rows(
             "the patients were counted in this run already, in other groups; two answers "
             "could be compared, so only the first is given"
         )
-    rows = site.cohort.frame.iloc[np.sort(np.concatenate([site.train_rows, site.test_rows]))]
-    return rows if len(rows) >= min_cell else rows.iloc[:0]
+    return all_rows(site, min_cell), min_cell
 
 # %% ../../nbs/library/analytics/03_harmony.ipynb #bc00f747
 def _name_levels(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
     "Query: names of each category that at least `min_cell` patients of this site share."
-    rows, min_cell = (
-        _shared_rows("names", site, config, context),
-        check_min_cell(config["min_cell"]),
-    )
+    rows, min_cell = _shared_rows("names", site, config, context)
     names = {c: common_names(rows[c], min_cell) for c in json.loads(config["columns"])}
     few = min_cell if any(names.values()) else len(rows)
     texts = ConfigRecord({"levels": json.dumps(names)})
@@ -101,10 +97,7 @@ def _count_levels(
     site: Site, learner: Any, arrays: dict[str, np.ndarray], config: Any, context: Context
 ) -> QueryResult:
     "Query: patients of this site by level, in groups of at least `min_cell`."
-    rows, min_cell = (
-        _shared_rows("counts", site, config, context),
-        check_min_cell(config["min_cell"]),
-    )
+    rows, min_cell = _shared_rows("counts", site, config, context)
     columns = json.loads(config["columns"])
     for c, names in columns.items():
         check_repeat_query(site, context, f"the counts of {c}", names)
