@@ -2536,6 +2536,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                           'genomed_workbench/federation/engines.py'),
                                                       'genomed_workbench.federation.engines._kept_identity': ( 'library/federation/engines.html#_kept_identity',
                                                                                                                'genomed_workbench/federation/engines.py'),
+                                                      'genomed_workbench.federation.engines._kept_search_path': ( 'library/federation/engines.html#_kept_search_path',
+                                                                                                                  'genomed_workbench/federation/engines.py'),
                                                       'genomed_workbench.federation.engines._linear_algebra': ( 'library/federation/engines.html#_linear_algebra',
                                                                                                                 'genomed_workbench/federation/engines.py'),
                                                       'genomed_workbench.federation.engines._one_thread': ( 'library/federation/engines.html#_one_thread',

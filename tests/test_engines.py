@@ -510,6 +510,7 @@ def test_ray_gives_the_numbers_of_this_process(name):
     "Oracle: the in-process engine, same apps."
     ray_or_skip()
     learner, options = LEARNERS[name]
+    search_path = os.environ.get("PYTHONPATH")
     here, there = (
         federate(hospitals(learner), learner, **options),
         federate(hospitals(learner), learner, engine="ray", **options),
@@ -525,6 +526,7 @@ def test_ray_gives_the_numbers_of_this_process(name):
     pd.testing.assert_frame_equal(left, right, check_exact=False, rtol=1e-9)
     pd.testing.assert_frame_equal(here.disclosed, there.disclosed)
     assert there.engine == "ray" and TaskIdentity._task_id is None
+    assert os.environ.get("PYTHONPATH") == search_path
 
 
 @pytest.mark.ray

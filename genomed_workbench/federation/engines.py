@@ -9,6 +9,7 @@ __all__ = ['Listener', 'ABOUT_THE_MESSAGE', 'ENGINES', 'task_identity', 'InProce
 # %% ../../nbs/library/federation/03_engines.ipynb #fba44d8a
 import json
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,19 @@ def _kept_identity() -> Iterator[None]:
     finally:
         for name, value in zip(_IDENTITY, before):
             setattr(TaskIdentity, name, value)
+
+# %% ../../nbs/library/federation/03_engines.ipynb #4cbee6ce
+@contextmanager
+def _kept_search_path() -> Iterator[None]:
+    "Restore the variable PYTHONPATH on exit: Flower's Ray backend writes its own search path into it."
+    before = os.environ.get("PYTHONPATH")
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
 
 # %% ../../nbs/library/federation/03_engines.ipynb #25cbd2c8
 @contextmanager
@@ -565,7 +579,7 @@ def _run_on_ray(server: ServerApp, client: ClientApp, nodes: int) -> None:
         },
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
-    with quiet_flower(), _kept_identity():
+    with quiet_flower(), _kept_identity(), _kept_search_path():
         try:
             run_simulation(server, client, nodes, backend_config=quiet)
         finally:
