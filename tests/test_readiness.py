@@ -560,38 +560,32 @@ def test_the_report_is_there_in_full_or_not_at_all(patients, tmp_path, monkeypat
 # The command line
 
 
-def genomed(*args: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [GENOMED, "check", *map(str, args)], capture_output=True, text=True, check=False
-    )
-
-
-def test_the_command_and_its_status(tmp_path):
-    good = genomed(FOLDER / "clean_1_english.csv", "--disease", "mds", "--out", tmp_path / "out")
+def test_the_command_and_its_status(genomed, tmp_path):
+    english = (FOLDER / "clean_1_english.csv", "--disease", "mds")
+    status, out, _ = genomed("check", *english, "--out", tmp_path / "out")
     assert (
-        good.returncode == 0
-        and good.stdout.startswith("Ready.")
-        and (tmp_path / "out" / "readiness.html").exists()
+        status == 0 and out.startswith("Ready.") and (tmp_path / "out" / "readiness.html").exists()
     )
-    bad = genomed(FOLDER / "15_impossible.csv", "--disease", "mds", "--json")
-    assert (
-        bad.returncode == 1
-        and json.loads(bad.stdout)["verdict"] == "ready after small mends"
-        and bad.stderr == ""
-    )
-    mapped = genomed(
-        FOLDER / "02_two_laboratories.csv",
-        "--disease",
-        "mds",
-        "--mapping",
-        FOLDER / "02_two_laboratories.mapping.toml",
-        "--quiet",
-    )
-    assert mapped.returncode == 1 and mapped.stdout == ""
+    status, out, err = genomed("check", FOLDER / "15_impossible.csv", "--disease", "mds", "--json")
+    assert status == 1 and json.loads(out)["verdict"] == "ready after small mends" and err == ""
+    two, mapping = (FOLDER / f"02_two_laboratories{kind}" for kind in (".csv", ".mapping.toml"))
+    status, out, _ = genomed("check", two, "--disease", "mds", "--mapping", mapping, "--quiet")
+    assert status == 1 and out == ""
 
 
-def test_the_command_refuses_in_words(tmp_path):
-    for args, said in [
+def test_the_command_in_a_process_of_its_own():
+    done = subprocess.run(
+        [GENOMED, "check", FOLDER / "clean_1_english.csv", "--disease", "gout"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "dictionary" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
         (("nowhere.csv", "--disease", "mds"), "no such file"),
         ((FOLDER / "clean_1_english.csv", "--disease", "gout"), "dictionary"),
         ((FOLDER / "clean_1_english.csv",), "disease"),
@@ -600,15 +594,15 @@ def test_the_command_refuses_in_words(tmp_path):
             "is a file",
         ),
         ((FOLDER / "clean_1_english.csv", "--disease", "mds", "--needs", "ferritine"), "ferritine"),
-    ]:
-        done = genomed(*args)
-        assert (
-            done.returncode == 2
-            and said in done.stderr
-            and "Traceback" not in done.stderr
-            and done.stdout == ""
-        ), args
-    assert "Exit status" in genomed("--help").stdout
+    ],
+)
+def test_the_command_refuses_in_words(genomed, args, said):
+    status, out, err = genomed("check", *args)
+    assert status == 2 and said in err and "Traceback" not in err and out == ""
+
+
+def test_the_help_tells_the_exit_status(genomed):
+    assert "Exit status" in genomed("check", "--help")[1]
 
 
 # Speed
