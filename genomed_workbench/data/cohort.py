@@ -250,8 +250,15 @@ class Cohort:
 
     @cached_property
     def X(self) -> pd.DataFrame:
-        """The features; numbers are float, levels are categories, unknown is NaN. Made once and kept:
-        copy it before you change it.
+        """The features; numbers are float, levels are categories, unknown is NaN.
+
+        One row per patient, in the order of `frame`. Made once and kept: copy it before you change it.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").X.shape
+        (400, 6)
         """
         block = _side_by_side(self.frame, self.features)
         if block is None:
@@ -267,7 +274,13 @@ class Cohort:
     def y(self) -> np.ndarray:
         """The outcome, shape (n,): a structured array (event, time) as in scikit-survival, or 0.0 and 1.0.
 
-        Made once and kept.
+        Made once and kept: copy it before you change it.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> gw.load_cohort("made-up-aml").y[:2].tolist()
+        [(True, 0.8), (True, 0.87)]
         """
         return self.outcome.target(self.frame)
 

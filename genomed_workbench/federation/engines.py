@@ -57,7 +57,6 @@ def _kept_search_path() -> Iterator[None]:
         if before is not None:
             os.environ["PYTHONPATH"] = before
 
-
 # %% ../../nbs/library/federation/03_engines.ipynb #25cbd2c8
 @contextmanager
 def task_identity(run_id: int = 1) -> Iterator[None]:
