@@ -185,6 +185,15 @@ def genomed(monkeypatch, capfd):
 
 
 @pytest.fixture
+def kept_ray(monkeypatch):
+    "Ray, which goes on when a job is done: starting it takes longer than a small job."
+    ray = pytest.importorskip(
+        "ray", reason='Ray is not installed: pip install "genomed-workbench[ray]"'
+    )
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+
+@pytest.fixture
 def chance():
     "Python's and numpy's own random states, put back after the test."
     before = random.getstate(), np.random.get_state()

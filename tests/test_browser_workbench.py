@@ -273,7 +273,8 @@ def test_an_error_is_words_in_the_panel(desk, page, tmp_path):
 
 
 @HAS_VOILA
-@pytest.mark.parametrize("width", [1280, pytest.param(800, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("width", [1280, 800])
 def test_under_voila(width, page, tmp_path):
     "The notebook that lies ready, as a page of its own: a full run by clicks, and its code in a fresh kernel."
     work = tmp_path / "work"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import free_port
 from conftest import computed
 from malformed import HEADER, MALFORMED, changed, good_rows, text_of
 from typer.testing import CliRunner
@@ -799,7 +800,7 @@ def test_a_server_that_fails_says_why(tmp_path, capfd):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_lab_answers_and_stops(tmp_path):
     with subprocess.Popen(
-        [*GENOMED, "lab", "--no-browser", "--folder", str(tmp_path)],
+        [*GENOMED, "lab", "--no-browser", "--port", str(free_port()), "--folder", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -822,6 +823,7 @@ def test_lab_answers_and_stops(tmp_path):
                 )
                 break
             except OSError:
+                assert process.poll() is None, process.stderr.read()
                 time.sleep(0.1)
         settings = json.loads(
             opener.open(
@@ -847,7 +849,7 @@ def test_lab_answers_and_stops(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_panel_answers_and_stops(tmp_path):
     with subprocess.Popen(
-        [*GENOMED, "panel", "--no-browser"],
+        [*GENOMED, "panel", "--no-browser", "--port", str(free_port())],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -861,6 +863,7 @@ def test_panel_answers_and_stops(tmp_path):
                 page = opener.open(lines[1], timeout=60).read().decode()
                 break
             except OSError:
+                assert process.poll() is None, process.stderr.read()
                 time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=30)[1]

@@ -499,16 +499,11 @@ def test_progress_is_on_standard_error_only(capfd):
 # Ray
 
 
-def ray_or_skip() -> None:
-    pytest.importorskip("ray", reason='Ray is not installed: pip install "genomed-workbench[ray]"')
-
-
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cox", "logistic plainly averaged"])
-def test_ray_gives_the_numbers_of_this_process(name):
+def test_ray_gives_the_numbers_of_this_process(name, kept_ray):
     "Oracle: the in-process engine, same apps."
-    ray_or_skip()
     learner, options = LEARNERS[name]
     search_path = os.environ.get("PYTHONPATH")
     here, there = (
@@ -531,8 +526,7 @@ def test_ray_gives_the_numbers_of_this_process(name):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_site_that_fails_on_ray_stops_the_run_with_its_name(capfd):
-    ray_or_skip()
+def test_a_site_that_fails_on_ray_stops_the_run_with_its_name(kept_ray, capfd):
     log = logging.getLogger("flwr").level
     with pytest.raises(gw.SiteError) as caught:
         federate(hospitals(gw.CoxPH()), broken("C"), engine="ray")

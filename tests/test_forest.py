@@ -7,7 +7,6 @@ asked one by one, same seed same bits, a saved run predicts the same.
 
 import time
 import warnings
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -338,10 +337,7 @@ def test_a_saved_run_predicts_the_same(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.skipif(
-    find_spec("ray") is None, reason='Ray is not installed: pip install "genomed-workbench[ray]"'
-)
-def test_ray_grows_the_same_forest():
+def test_ray_grows_the_same_forest(kept_ray):
     X, y = curved()
     federation, learner = (
         in_hospitals(X, y, HOSPITALS),

@@ -512,8 +512,7 @@ def test_small_alike_hospitals_give_no_alarm_either():
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_engines_agree():
-    pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+def test_engines_agree(kept_ray):
     frame, site, _ = planted(1)
     frame.loc[site == "H2", "hemoglobin"] *= 10
     cohort = cohort_of_frame(frame, site, "mds")

@@ -47,6 +47,7 @@ NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?![\w.]*\w)")
 LONG = (  # left to make test-all
     "howto/09_judge_a_model",
     "howto/10_published_table",
+    "benchmarks/06_scale",
     "benchmarks/07_bench",
     "experiments/05_report",
 )
