@@ -516,6 +516,7 @@ def visit(package: Path, mine: Path, version: str, after: int = 999) -> subproce
     )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_being_killed_in_the_middle_loses_nothing(package, mine):

