@@ -123,7 +123,10 @@ def test_what_is_missing_matters_exactly_where_its_completions_differ():
     }
     cases, owner = [], []
     for i, names in holes.items():
+        favorable = frame.loc[i, [n for n in ("t_8_21", "inv16") if n not in names]].eq(1).any()
         for values in product((0.0, 1.0), repeat=len(names)):
+            if favorable and dict(zip(names, values, strict=True)).get("TP53"):
+                continue  # an unknown TP53 beside t(8;21) or inv(16) is taken as absent
             cases.append(frame.loc[i].copy())
             cases[-1][names] = values
             owner.append(i)

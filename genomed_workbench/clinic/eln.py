@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .ipssm import known, words
-from .karyotype import karyotypes
+from .karyotype import karyotypes_for_scores
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #efc1fef7
 GROUPS = {
@@ -95,24 +95,55 @@ def _unsettled(
         or (groups["bzip"] and (chromosomes or groups["complex"] or groups["itd"]))
     )
 
+# %% ../../nbs/library/clinic/10_eln.ipynb #ea75b1e2
+@lru_cache(maxsize=100_000)
+def _by_completion(
+    states: tuple[int, ...],  # of the groups in order: 1 present, 0 absent, 2 unknown
+) -> dict[tuple[int, ...], int]:  # the same without an unknown -> category, 0 outside
+    """The category of every completion. An unknown t(15;17) is taken as absent, and so is TP53 where a core
+    binding factor is rearranged: the paper's table names no such patient.
+    """
+    cbf = dict(zip(GROUPS, states))["cbf"] == 1
+    choices = [
+        (state,) if state < 2 else (0,) if name == "apl" or (cbf and name == "tp53") else (0, 1)
+        for name, state in zip(GROUPS, states)
+    ]
+    return {choice: _RULES[_rule_for(dict(zip(GROUPS, choice)))][0] for choice in product(*choices)}
+
 # %% ../../nbs/library/clinic/10_eln.ipynb #477caf1f
 @lru_cache(maxsize=100_000)
 def _completions(
     states: tuple[int, ...],  # of the groups in order: 1 present, 0 absent, 2 unknown
 ) -> tuple[int, int]:  # best and worst category, 1..3
-    "Best and worst category over all completions; an unknown t(15;17) is taken as absent."
-    choices = [
-        (state,) if state < 2 else (0,) if name == "apl" else (0, 1)
-        for name, state in zip(GROUPS, states)
-    ]
-    found = {_RULES[_rule_for(dict(zip(GROUPS, choice)))][0] for choice in product(*choices)}
+    "Best and worst category over all completions."
+    found = set(_by_completion(states).values())
     return min(found), max(found)
+
+# %% ../../nbs/library/clinic/10_eln.ipynb #c27d0c1b
+@lru_cache(maxsize=100_000)
+def _that_matter(
+    states: tuple[int, ...],  # of the groups in order: 1 present, 0 absent, 2 unknown
+) -> tuple[str, ...]:
+    "The unknown groups whose result can change the category."
+    found = _by_completion(states)
+    return tuple(
+        name
+        for i, (name, state) in enumerate(zip(GROUPS, states))
+        if state == 2
+        and any(
+            found.get((*choice[:i], 1, *choice[i + 1 :]), category) != category
+            for choice, category in found.items()
+            if choice[i] == 0
+        )
+    )
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #bf08d6c5
 def _lesions(
     frame: pd.DataFrame,  # one row a patient: the columns of LABELS, TP53_max_vaf, CEBPA, karyotype; each may be absent
-) -> pd.DataFrame:  # one column a lesion, 0, 1 or NaN
-    "The lesions that ELN 2022 uses."
+) -> tuple[
+    pd.DataFrame, pd.Series
+]:  # one column a lesion, 0, 1 or NaN; doubts about the karyotype, or ""
+    "The lesions that ELN 2022 uses, and what the reader of the karyotype doubts."
     table = pd.DataFrame({name: known(frame, name) for name in LABELS}, index=frame.index)
     vaf, cebpa = known(frame, "TP53_max_vaf"), known(frame, "CEBPA")
     table["TP53"] = np.where(
@@ -121,20 +152,27 @@ def _lesions(
         np.where(table["TP53"].isna() & ~np.isnan(vaf), vaf >= 0.10, table["TP53"]),
     )
     table["CEBPA_bzip"] = table["CEBPA_bzip"].mask(table["CEBPA_bzip"].isna() & (cebpa == 0), 0.0)
-    return _from_karyotype(table, frame["karyotype"]) if "karyotype" in frame else table
+    none = pd.Series("", index=frame.index, dtype=object)
+    return _from_karyotype(table, frame["karyotype"]) if "karyotype" in frame else (table, none)
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #e15e9737
 def _from_karyotype(
     table: pd.DataFrame,  # lesions, 0, 1 or NaN
     karyotype: pd.Series,  # ISCN text
-) -> pd.DataFrame:  # the same with open chromosome lesions read from the text
+) -> tuple[pd.DataFrame, pd.Series]:  # the same with open lesions read from the text; doubts, or ""
     "Fill missing lesions from the karyotype."
     open_ = table[list(_CYTOGENETICS)].isna().any(axis=1) & karyotype.notna()
+    said = pd.Series("", index=table.index, dtype=object)
     if not open_.any():
-        return table
-    read = karyotypes(karyotype[open_])
-    read["complex"] = read["complex"].mask(read["hyperdiploid_only"] == 1, 0.0)
-    return table.fillna(read[list(_CYTOGENETICS)])
+        return table, said
+    read = karyotypes_for_scores(karyotype[open_])
+    gains_only = read["hyperdiploid_only"] == 1
+    read["complex"] = read["complex"].mask(gains_only, np.where(read["said"] == "", 0.0, np.nan))
+    words = read["said"].where(read["said"] == "", "karyotype: " + read["said"])
+    said[open_] = [
+        "; ".join(part for part in pair if part) for pair in zip(words, read["remark"], strict=True)
+    ]
+    return table.fillna(read[list(_CYTOGENETICS)]), said
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #4946220c
 def _groups_of(
@@ -159,44 +197,57 @@ def _named(
         label for group in groups for name, label in GROUPS[group].items() if values[name] == state
     ]
 
+# %% ../../nbs/library/clinic/10_eln.ipynb #759d329f
+def _missing(
+    row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
+    groups: tuple[str, ...],
+) -> str:
+    "The lesions of some groups that were not looked for, six by name."
+    unknown = _named(row, 2, groups)
+    return ", ".join(unknown[:6]) + (f" and {len(unknown) - 6} more" if len(unknown) > 6 else "")
+
+# %% ../../nbs/library/clinic/10_eln.ipynb #893f8139
+def _remarks_on(
+    row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
+    groups: dict[str, int],  # group -> 1 present, 0 absent, 2 unknown
+) -> str:
+    "What a comment adds to a certain category: an open combination, TP53 that was not tested, other gaps."
+    said = ""
+    if _unsettled({name: int(value == 1) for name, value in groups.items()}):
+        said += "; the paper's table leaves this combination open, this is our reading of it"
+    if groups["cbf"] == 1 and groups["tp53"] == 2:
+        said += "; TP53 is missing, and the paper's table has no mutated TP53 beside this lesion"
+    elif 2 in row:
+        said += "; no missing test can change it"
+    return said
+
 # %% ../../nbs/library/clinic/10_eln.ipynb #b420acaa
 def _judged(
     row: np.ndarray,  # lesions in the order of LABELS: 1 present, 0 absent, 2 unknown
 ) -> dict[str, Any]:  # best and worst category, 0 outside; comment
     "Category and comment of one combination of lesions."
     groups = _groups_of(row)
-    best, worst = _completions(tuple(groups.values()))
+    states = tuple(groups.values())
+    best, worst = _completions(states)
     present = {name: int(value == 1) for name, value in groups.items()}
     _, names, words, _ = _RULES[_rule_for(present)]
-    decided, unknown = ", ".join(_named(row, 1, names)), _named(row, 2)
-    missing = ", ".join(unknown[:6]) + (f" and {len(unknown) - 6} more" if len(unknown) > 6 else "")
+    decided = ", ".join(_named(row, 1, names))
     if best == 0:
         return {"best": 0, "worst": 0, "comment": f"{decided}: {words}"}
     if best < worst:
-        return {
-            "best": best,
-            "worst": worst,
-            "comment": f"between {_RISKS[best - 1]} and {_RISKS[worst - 1]}; missing: {missing}",
-        }
+        said = f"between {_RISKS[best - 1]} and {_RISKS[worst - 1]}; missing: "
+        return {"best": best, "worst": worst, "comment": said + _missing(row, _that_matter(states))}
     because = words if not decided or decided in words else f"{decided}: {words}"
-    return {
-        "best": best,
-        "worst": worst,
-        "comment": f"{_RISKS[best - 1]}; {because}"
-        + (
-            "; the paper's table leaves this combination open, this is our reading of it"
-            if _unsettled(present)
-            else ""
-        )
-        + (f"; missing, but without effect: {missing}" if missing else ""),
-    }
+    said = f"{_RISKS[best - 1]}; {because}{_remarks_on(row, groups)}"
+    return {"best": best, "worst": worst, "comment": said}
 
 # %% ../../nbs/library/clinic/10_eln.ipynb #28b5f9d7
 def eln_2022(
     frame: pd.DataFrame,  # one row a patient: lesions as 0/1, TP53_max_vaf as a fraction, karyotype as text
 ) -> pd.DataFrame:  # score 1..3, category, comment, and the same of the best and worst completion
     "ELN 2022 risk of every patient (Döhner 2022, doi:10.1182/blood.2022016867)."
-    states = _lesions(frame).fillna(2).to_numpy().astype(int)
+    lesions, said = _lesions(frame)
+    states = lesions.fillna(2).to_numpy().astype(int)
     _, first, where = np.unique(
         states @ 3 ** np.arange(states.shape[1]), return_index=True, return_inverse=True
     )
@@ -212,7 +263,7 @@ def eln_2022(
         {
             "score": score,
             "category": words(code - 1, _RISKS),
-            "comment": table["comment"],
+            "comment": table["comment"].where(said == "", table["comment"] + "; " + said),
             "score_best": low,
             "score_worst": high,
             "category_best": words(best - 1, _RISKS),
@@ -258,7 +309,7 @@ def eln_2022_contributions(
     pd.DataFrame
 ):  # patient, variable, label, value, points (NaN), reason; nothing for a patient without a lesion
     "The lesions behind each category, the deciding ones first (Döhner 2022, doi:10.1182/blood.2022016867)."
-    states = _lesions(frame).fillna(2).to_numpy().astype(int)
+    states = _lesions(frame)[0].fillna(2).to_numpy().astype(int)
     rows = [
         {"patient": patient, **found}
         for patient, state in zip(frame.index, states)

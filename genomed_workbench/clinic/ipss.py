@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .karyotype import CLASSES, karyotypes
+from .karyotype import CLASSES, karyotypes_for_scores
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #fdf8ad5f
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class _Inputs:
     best: np.ndarray  # shape (n, 5), the fewest points possible
     worst: np.ndarray  # shape (n, 5), the most
     from_text: np.ndarray  # the class was read from the karyotype, shape (n,)
+    said: np.ndarray  # what the reader of the karyotype doubts, shape (n,), "" for nothing
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #568bbcc8
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -118,15 +119,15 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
 def _inputs(frame: pd.DataFrame) -> _Inputs:
     "The five values and their points."
     values = np.column_stack([_column(frame, m.name) for m in _MEASURES])
-    complex_, from_text = _column(frame, "complex") == 1, np.zeros(len(frame), bool)
-    gap = np.isnan(values[:, 0])
+    complex_, gap = _column(frame, "complex") == 1, np.isnan(values[:, 0])
+    low, high = np.full(len(frame), 0.0), np.full(len(frame), 4.0)
+    read, said = np.zeros(len(frame), bool), np.full(len(frame), "", dtype=object)
     if "karyotype" in frame and gap.any():
-        read = karyotypes(frame["karyotype"][gap])
-        values[gap, 0], complex_[gap] = (
-            read["cytogenetic_risk"],
-            complex_[gap] | (read["complex"] == 1),
-        )
-        from_text = gap & ~np.isnan(values[:, 0])
+        found = karyotypes_for_scores(frame["karyotype"][gap])
+        values[gap, 0], said[gap] = found["cytogenetic_risk"], found["said"]
+        complex_[gap] |= (found["complex"] == 1).to_numpy()
+        low[gap], high[gap] = found["risk_best"].fillna(0.0), found["risk_worst"].fillna(4.0)
+        read[gap] = found["risk_best"].notna()
     points = np.column_stack(
         [
             np.where(np.isnan(x), np.nan, m.points_of(x))
@@ -137,8 +138,10 @@ def _inputs(frame: pd.DataFrame) -> _Inputs:
         np.where(np.isnan(points), end, points)
         for end in ([m.best for m in _MEASURES], [m.worst for m in _MEASURES])
     )
-    best[np.isnan(points[:, 0]) & complex_, 0] = 3.0
-    return _Inputs(values, points, best, worst, from_text)
+    open_ = np.isnan(points[:, 0])
+    best[open_, 0] = np.where(complex_, np.maximum(low, 3.0), low)[open_]
+    worst[open_, 0] = high[open_]
+    return _Inputs(values, points, best, worst, read, said)
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #adb2d351
 def _comments(
@@ -147,13 +150,15 @@ def _comments(
     known: np.ndarray,
     agreed: np.ndarray,
     labels: list[str],
+    said: np.ndarray,
 ) -> np.ndarray:
     "Why there is a score, a category or neither: one text for each pattern of missing values."
     pattern = np.column_stack([missing, from_text, known, agreed]).astype(np.int64)
     codes, distinct = pd.factorize(pattern @ (1 << np.arange(pattern.shape[1])))
     rows = [(int(code) >> np.arange(pattern.shape[1])) & 1 for code in distinct]
     texts = [_comment([n for n, m in zip(labels, row) if m], *map(bool, row[-3:])) for row in rows]
-    return np.asarray(np.array(texts, dtype=object)[codes])
+    comments = np.array(texts, dtype=object)[codes]
+    return np.asarray(np.where(said == "", comments, comments + "; karyotype: " + said))
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #952647de
 def _comment(missing: list[str], from_text: bool, known: bool, agreed: bool) -> str:
@@ -176,7 +181,7 @@ def _table(
     best: np.ndarray,
     worst: np.ndarray,
     missing: np.ndarray,
-    from_text: np.ndarray,
+    seen: _Inputs,
     labels: list[str],
     extra: dict[str, np.ndarray],
 ) -> pd.DataFrame:
@@ -187,7 +192,7 @@ def _table(
     columns = {
         "score": np.where(known, worst, np.nan),
         "category": pd.Series(high, dtype=object).where(agreed, None).to_numpy(),
-        "comment": _comments(missing, from_text, known, agreed, labels),
+        "comment": _comments(missing, seen.from_text, known, agreed, labels, seen.said),
         "score_best": best,
         "score_worst": worst,
         "category_best": low,
@@ -212,7 +217,7 @@ def ipss_r(
         seen.best.sum(axis=1),
         seen.worst.sum(axis=1),
         np.isnan(seen.points),
-        seen.from_text,
+        seen,
         [m.label.lower() for m in _MEASURES],
         extra,
     )
@@ -246,16 +251,16 @@ def ipss_ra(
         low,
         high,
         missing,
-        seen.from_text,
+        seen,
         [*(m.label.lower() for m in _MEASURES), "age"],
         extra,
     )
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #7257af78
-def _words(measure: _Measure, value: float, points: float, best: float, worst: float) -> str:
+def _words(measure: _Measure, points: float, best: float, worst: float, said: str) -> str:
     "The reason for the points of a value."
     if np.isnan(points):
-        return f"not known: {best:g} to {worst:g} points"
+        return f"not known: {best:g} to {worst:g} points" + (f" ({said})" if said else "")
     return f"{dict(measure.steps).get(points, 'outside the table')} {measure.unit}".strip()
 
 # %% ../../nbs/library/clinic/07_ipss.ipynb #bddce974
@@ -271,7 +276,9 @@ def ipss_r_contributions(
             m.label,
             seen.values[i, j],
             seen.points[i, j],
-            _words(m, seen.values[i, j], seen.points[i, j], seen.best[i, j], seen.worst[i, j]),
+            _words(
+                m, seen.points[i, j], seen.best[i, j], seen.worst[i, j], "" if j else seen.said[i]
+            ),
         )
         for i, patient in enumerate(frame.index)
         for j, m in enumerate(_MEASURES)

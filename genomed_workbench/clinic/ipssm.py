@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 import pandas as pd
 
-from .karyotype import karyotypes
+from .karyotype import karyotypes_for_scores
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #783d6d9a
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ _CYTOGENETICS = ("cytogenetic_risk", "del5q", "del7_7q", "del17_17p", "complex")
 def _with_karyotype(
     frame: pd.DataFrame,  # canonical, perhaps with a column `karyotype`
 ) -> pd.DataFrame:
-    "The frame with missing cytogenetic values read from the ISCN text of the karyotype."
+    """The frame with missing cytogenetic values read from the ISCN text of the karyotype, the best and the
+    worst class that the reader's doubts leave, and these doubts in words.
+    """
     if "karyotype" not in frame:
         return frame
     columns = {name: known(frame, name) for name in _CYTOGENETICS}
@@ -140,13 +142,17 @@ def _with_karyotype(
     )
     if not gaps.any():
         return frame
-    read = karyotypes(frame["karyotype"][gaps])
-    told = {name: np.full(len(frame), np.nan) for name in columns}
+    read = karyotypes_for_scores(frame["karyotype"][gaps])
+    told = {name: np.full(len(frame), np.nan) for name in (*columns, "risk_best", "risk_worst")}
     for name, values in told.items():
         values[gaps] = read[name].to_numpy(dtype=float)
-    return frame.assign(
-        **{name: np.where(np.isnan(values), told[name], values) for name, values in columns.items()}
-    )
+    said = np.full(len(frame), "", dtype=object)
+    said[gaps] = read["said"]
+    filled = {
+        name: np.where(np.isnan(values), told[name], values) for name, values in columns.items()
+    }
+    ends = {f"cytogenetic_{name}": told[name] for name in ("risk_best", "risk_worst")}
+    return frame.assign(**filled, **ends, karyotype_doubts=said)
 
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #1b3bdcd7
 def _decided(
@@ -246,12 +252,17 @@ def _scenarios(
 ) -> dict[str, dict[str, np.ndarray]]:  # scenario -> term -> values without a gap
     "The inputs of the model, completed with the best, mean and worst values."
     values, residual = model_values(frame), _residual_genes(frame)
+    low, high = known(frame, "cytogenetic_risk_best"), known(frame, "cytogenetic_risk_worst")
+
+    def filling(term: _Term, scenario: str) -> np.ndarray | float:
+        value: float = getattr(term, scenario)
+        return value if term.name != "cytogenetic_risk" else np.fmin(np.fmax(value, low), high)
 
     def filled(scenario: str, rest: np.ndarray) -> dict[str, np.ndarray]:
         return {
             term.name: rest
             if term.name == "nRes2"
-            else np.where(np.isnan(values[term.name]), getattr(term, scenario), values[term.name])
+            else np.where(np.isnan(values[term.name]), filling(term, scenario), values[term.name])
             for term in TERMS
         }
 
@@ -347,6 +358,17 @@ def listed(
     ]
     return np.asarray(np.array(texts, dtype=object)[codes])
 
+# %% ../../nbs/library/clinic/08_ipssm.ipynb #01921239
+def _with_doubts(
+    comments: np.ndarray,
+    frame: pd.DataFrame,  # from `_with_karyotype`
+) -> np.ndarray:
+    "The comments, with what the reader of the karyotype doubts."
+    if "karyotype_doubts" not in frame:
+        return comments
+    said = frame["karyotype_doubts"].to_numpy()
+    return np.asarray(np.where(said == "", comments, comments + "; karyotype: " + said))
+
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #36c9c066
 def ipss_m(
     # canonical: index = patients, columns = variables of the dictionary; a missing column is
@@ -364,7 +386,7 @@ def ipss_m(
     table = {
         "score": score,
         "category": words(category, CATEGORIES),
-        "comment": words(comment, _COMMENTS),
+        "comment": _with_doubts(words(comment, _COMMENTS), frame),
     }
     table |= {f"score_{scenario}": rounded[scenario] for scenario in rounded} | {
         f"raw_{scenario}": raw[scenario] for scenario in raw
@@ -417,6 +439,18 @@ def _reason(term: _Term, given: float, counted: float) -> str:
         return f"{given:g} found{partly}; the average is {term.mean:g}"
     return f"{'yes' if counted else 'no'}; {100 * term.mean:.3g} % of the patients of the study have it"
 
+# %% ../../nbs/library/clinic/08_ipssm.ipynb #7b559b0b
+def _reasons(
+    term: _Term,
+    given: np.ndarray,
+    counted: np.ndarray,
+    frame: pd.DataFrame,  # from `_with_karyotype`
+) -> np.ndarray:
+    "The reason of one term for every patient; that of the class with the doubts about the karyotype."
+    pairs = zip(given.tolist(), counted.tolist(), strict=True)
+    reasons = np.array([_reason(term, *pair) for pair in pairs], dtype=object)
+    return _with_doubts(reasons, frame) if term.name == "cytogenetic_risk" else reasons
+
 # %% ../../nbs/library/clinic/08_ipssm.ipynb #bda9374e
 def ipss_m_contributions(
     frame: pd.DataFrame,
@@ -450,10 +484,7 @@ def ipss_m_contributions(
                     "label": term.label,
                     "value": given,
                     "points": points["mean"],
-                    "reason": [
-                        _reason(term, *pair)
-                        for pair in zip(given.tolist(), counted.tolist(), strict=True)
-                    ],
+                    "reason": _reasons(term, given, counted, frame),
                     "points_best": points["best"],
                     "points_worst": points["worst"],
                     "place": np.arange(len(frame)),

@@ -18,7 +18,9 @@ class Abnormality:
     "One acquired abnormality of a karyotype, as it was read."
 
     text: str  # as written, without blanks, in small letters
-    kind: str  # loss, gain, del, t, inv, der, add, dup, i, idic, dic, ins, r, mar, dmin, ploidy ...
+    # loss, gain, del, t, inv, der, add, dup, i, idic, dic, ins, r, mar, dmin, ploidy ...; "relative loss":
+    # fewer copies than the other chromosomes of a tripled or fourfold set, which is no monosomy
+    kind: str
     chromosomes: tuple[str, ...] = ()  # "1" .. "22", "X", "Y"; "?" where the text does not say
     bands: tuple[str, ...] = ()  # breakpoints by chromosome, "q13q33"; "" where not given
     sign: str = ""  # "+" or "-" as written
@@ -33,11 +35,11 @@ class Abnormality:
     @property
     def structural(self) -> bool:
         "Everything but a whole chromosome gained or lost and a doubled set."
-        return self.kind not in ("loss", "gain", "ploidy")
+        return self.kind not in ("loss", "gain", "relative loss", "ploidy")
 
     @cached_property
     def key(self) -> tuple[str, tuple[str, ...], str]:
-        """What makes two mentions the same abnormality: kind, chromosomes and arms; a further copy
+        """What two mentions of the same abnormality share: kind, chromosomes and arms; a further copy
         (+der) is another one.
         """
         extra = (
@@ -61,6 +63,7 @@ class Clone:
     cells: float = nan  # dividing cells; unknown where not given
     composite: bool = False  # [cp5]: put together from cells that differ
     abnormalities: tuple[Abnormality, ...] = ()
+    stem: int = -1  # place of the clone that idem, sl or sdl stands for; -1 where none is named
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #88b3f378
 @dataclass
@@ -70,12 +73,21 @@ class Reading:
     clones: list[Clone] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    said: str = ""  # "missing", "normal", "complex" or "more than three" where words stand in place of a karyotype
+    # "missing", "normal", "complex", "more than three", "not complex" or "denied" where words stand in
+    # place of a karyotype
+    said: str = ""
+    doubts: list[str] = field(default_factory=list)  # why there may be more than was read
 
     def note(self, words: str) -> None:
         "Add a note once."
         if words not in self.notes:
             self.notes.append(words)
+
+    def doubt(self, words: str) -> None:
+        "Add a note that leaves open whether there is more than was read, once."
+        self.note(words)
+        if words not in self.doubts:
+            self.doubts.append(words)
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #a1bc5735
 _LETTERS = {
@@ -124,7 +136,7 @@ def _plain(
     spelled = " ".join(spelled.split())
     for pattern, put in _SPELLINGS:
         spelled = pattern.sub(put, spelled)
-    return spelled.strip(" .,;/")
+    return re.sub(r"^/(?!/)", "", spelled.strip(" .,;")).strip(" .,;").rstrip("/")
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #a08fe2b0
 _MISSING = re.compile(
@@ -145,6 +157,9 @@ _NORMAL = re.compile(
     r"\bnormal|\bdiploid|unauff[äa]llig|^nk$|^no (?:clonal )?abnormalit|keine "
     r"(?:klonale )?(?:aberration|ver[äa]nderung)"
 )
+_NO_ABNORMALITY = re.compile(
+    r"\b(?:no|without|sans|sin|senza|geen|ohne|keine) (?:\w+ )?(?:abnormal|anomal)\w*"
+)
 _NOT_NORMAL = re.compile(
     r"\b(?:ab|a|not|non|nicht|no|near|para|pseudo|sub)[ -]?(?:normal|diploid)|anomal"
 )
@@ -158,20 +173,14 @@ def _in_words(
     "Read a text that is not ISCN, such as normal or not done."
     if _MISSING.search(text):
         return "missing"
+    text = _NO_ABNORMALITY.sub("normal", text)
     if _MANY.search(text):
         return "more than three"
     if _COMPLEX.search(text):
         return "complex"
     return "normal" if _NORMAL.search(text) and not _NOT_NORMAL.search(text) else ""
 
-# %% ../../nbs/library/clinic/05_iscn.ipynb #f1dc6158
-_OTHER_METHOD = re.compile(
-    r"[.,;/(\[ ]{0,4}\b(?:nuc *ish|ish|fish|arr|s?seq|ogm|rsa|mlpa|snp)\b.*|[.,;/( "
-    r"]{0,4}nuc *ish.*|(?<=[\])\d])\.? *(?:nuc)?ish.*"
-)
-_HEAD = re.compile(
-    r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
-)
+# %% ../../nbs/library/clinic/05_iscn.ipynb #f2366218
 _KINDS = frozenset(
     {
         "psudic",
@@ -218,6 +227,114 @@ _KINDS = frozenset(
     }
 )
 _KIND = "|".join(re.escape(k) for k in sorted(_KINDS, key=len, reverse=True))
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #4b467453
+_CLONE_HEAD = (
+    r"\d{2,3}(?: ?[-~] ?\d{2,3})? ?(?:<\dn>)? ?(?:, ?(?:[xyu?(]|idem|sl\b|sdl)|x[xy]\b|xxy|xyy)"
+)
+_CONTRAST = r"\b(?:but|however|aber|jedoch|sondern|mais|ma|per[òo]|maar|echter|wel|mas|only|nur)\b"
+_BREAK = re.compile(
+    rf"[.;](?= |$)|{_CONTRAST}"
+    rf"|(?<![\w(]){_CLONE_HEAD}"
+)
+_NAMED = re.compile(
+    rf"[+-] ?\??(?:\d|[xy]\b)|(?:{_KIND}) ?\(|\b\d{{1,2}}[pq]|\b(?:k|c)ompl|monosom|trisom|delet|deleci"
+    r"|d[ée]l[ée]ti|delez|transloc|translok|inversi"
+)
+_DENIES_BEFORE = re.compile(
+    r"\b(?:no|not(?! only)|non|nor|without|negativ\w*|n[ée]gativ\w*|neg|absen\w*|aus[eê]ncia|senza|assen\w*|ohne|"
+    r"kein\w*|nicht(?! nur)|sans|sin|sem|n[aã]o|geen|niet|zonder|afwezig\w*|pas|aucun\w*|nessun\w*|ning[uú]n\w*|"
+    r"excluded|ausschluss|ausgeschlossen)\b(?![ .:]*$)"
+)
+_VERDICT = re.compile(
+    r"(?P<no>[:=(]? ?\b(?:(?:were|was|is|are|sind|ist|wurden?|est|sont|no se|non si|is) )*"
+    r"(?:not (?:been )?(?:detect|found|seen|present|identif|observ)\w*"
+    r"|nicht (?:nachw|nachgew|gefund|vorhand|gesehen)\w*"
+    r"|non (?:d[ée]tect|rilevat|retrouv|evidenziat|present)\w*|no (?:detectad|observad|encontrad)\w*"
+    r"|niet (?:gevonden|aangetoond|aanwezig)|(?:n[ée]gati[vf]\w*|neg\b)"
+    r"(?! ?:? ?(?:for|f[üu]r|auf|per|pour|para|voor|[+-]?\d|del))|absent\w*|assent[ei]|ausentes?|afwezig"
+    r"|(?<!not )excluded|(?<!nicht )ausgeschlossen)\b\)?\.?)"
+    r"|\b(?:positi[vf]\w*|detected|present|found|seen|nachgewiesen|vorhanden|pos)\b"
+)
+_FOUND = re.compile(
+    r"[:=]? ?\b(?:positi[vf]\w*|detected|present|found|seen|nachgewiesen|vorhanden|pos)\b"
+)
+_NOT_COMPLEX = re.compile(
+    r"\b(?:non|not|no|nicht|kein\w*|pas|niet|geen|un)[ -]*(?:an? |ein\w* |un |een )?(?:k|c)ompl(?:ex|iq|ess|ej|ic)\w*"
+)
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #76787828
+def _sentences(
+    text: str,  # plain text
+) -> list[str]:
+    "Cut at full stops, semicolons, contrasts and before each karyotype, never inside brackets."
+    places = [
+        m.start()
+        for m in _BREAK.finditer(text)
+        if text.count("(", 0, m.start()) <= text.count(")", 0, m.start())
+        and text.count("[", 0, m.start()) <= text.count("]", 0, m.start())
+    ]
+    cuts = [0, *places, len(text)]
+    return [text[a:b] for a, b in zip(cuts, cuts[1:]) if b > a]
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #1134d50a
+def _denied_stretches(
+    sentence: str,
+) -> list[tuple[int, int]]:  # from, to
+    "Where a sentence denies an abnormality: from a negation to its end, or a list before a negative verdict."
+    head = re.match(_CLONE_HEAD, sentence)
+    start = sentence.rfind("]") + 1 if head else 0
+    if head and not start:
+        return []
+    found: list[tuple[int, int]] = []
+    for verdict in _VERDICT.finditer(sentence, start):
+        before = _DENIES_BEFORE.search(sentence, start, verdict.start())
+        if before and _NAMED.search(sentence, before.end()):
+            return [*found, (before.start(), len(sentence))]
+        if verdict["no"] and _NAMED.search(sentence[start : verdict.start()]):
+            found.append((start, verdict.end()))
+        start = verdict.end() if found or not verdict["no"] else start
+    before = _DENIES_BEFORE.search(sentence, start)
+    if before and _NAMED.search(sentence, before.end()):
+        found.append((before.start(), len(sentence)))
+    return found
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #54174020
+def _affirmed(
+    text: str,  # plain text
+    reading: Reading,  # takes the notes
+) -> str:
+    "The text without what it says was not found."
+    if _NOT_COMPLEX.search(text):
+        reading.said = "not complex"
+        text = _NOT_COMPLEX.sub("", text)
+    kept, denied = "", []
+    for sentence in (re.sub(rf"^{_CONTRAST}", "", one) for one in _sentences(text)):
+        end = 0
+        for start, stop in _denied_stretches(sentence):
+            kept += _FOUND.sub("", sentence[end:start])
+            denied.append(sentence[start:stop].strip(" .,;:"))
+            end = stop
+        rest = sentence[end:]
+        kept += _FOUND.sub("", rest) if end else rest
+    if denied:
+        open_ = any(re.search("exclu|ausgeschl|esclu", one) for one in denied)
+        said = "named without being found or excluded" if open_ else "said not to be there"
+        reading.note(f"{said}: " + "; ".join(denied))
+        reading.said = reading.said or "denied"
+    return kept
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #f1dc6158
+_OTHER_METHOD = re.compile(
+    r"[.,;/(\[ ]{0,4}\b(?:nuc *ish|ish|fish|arr|s?seq|ogm|rsa|mlpa|snp)\b|[.,;/( ]{0,4}nuc *ish"
+    r"|(?<=[\])\d])\.? *(?:nuc)?ish"
+)
+_NEXT_CLONE = re.compile(
+    rf"/+ *(?:{_CLONE_HEAD}|idem|sl\b|sdl|x[xy]\b)|(?<![\w(.])(?:karyot\w*:? *)?{_CLONE_HEAD}"
+)
+_HEAD = re.compile(
+    r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
+)
 _ALONE = re.compile(
     r"\b(?:isolat\w*|isoliert\w*|isol[ée]e?|aislad[ao]|sole|single|only|"
     r"karyot\w*|cariotip\w*|caryot\w*|clone|abnormality|anomaly|anomalia)\b:?"
@@ -231,28 +348,6 @@ _NEGATION = re.compile(
 )
 _NO_COMMA = re.compile(rf"(\d{{2,3}}),?(x[xy]?)(?=(?:{_KIND})\()")
 _START = re.compile(rf"\??[+-]|\??(?:{_KIND})\??\(|\d{{0,2}}(?:mar|dmin)|idem|sl\b|sdl|inc\b")
-
-# %% ../../nbs/library/clinic/05_iscn.ipynb #209ae092
-def _karyotype_part(
-    text: str,  # plain text
-    reading: Reading,  # takes the notes
-) -> str:  # the banding karyotype alone, without blanks
-    "The part from chromosome banding; FISH or array results at the end are noted and left out."
-    banding = _OTHER_METHOD.sub("", text)
-    if banding != text:
-        reading.note(
-            "results of FISH or arrays were not used: the classes rest on chromosome banding"
-        )
-    if not _NEGATION.search(banding):
-        banding = (_PRAISE if _HEAD.search(banding) else _ALONE).sub("", banding)
-    head = _HEAD.search(banding)
-    before = banding[: head.start()] if head else ""
-    if len(re.findall(r"[a-zà-ÿ]{3,}", before)) and not re.search(
-        rf"(?:{_KIND}) ?\(|[+-]\d", before
-    ):
-        reading.note(f"words before the karyotype were not used: {before.strip()!r}")
-        banding = banding[len(before) :]
-    return _NO_COMMA.sub(r"\1,\2,", re.sub(r"\s+", "", banding))
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #9b3d3955
 def split_clones(
@@ -300,6 +395,90 @@ def _glued(text: str, start: int, i: int) -> bool:
         and not before.lstrip("+-?").startswith(("der", "ider", "dder", "r", "dic"))
         and bool(re.match(r"(?:del|add|t|inv|der|dup|i)\(", rest))
     )
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #3da12624
+def _is_banding(
+    rest: str,  # what follows a comma of a FISH result
+) -> bool:
+    "True where an abnormality begins that names no probe: banding goes on."
+    item = next(iter(split_items(rest)), "").split("[")[0]
+    named = (re.sub(r"ter|cen|or|[pqxyc]", "", one) for one in re.findall(r"\(([^()]*)", item))
+    return bool(_START.match(item)) and not any(re.search("[a-z]", one) for one in named)
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #37eaaff7
+def _end_of_method(
+    text: str,
+    start: int,  # behind the word that opens the result
+    in_line: bool,  # FISH may stand between two abnormalities of banding; an array may not
+) -> int:
+    "Where the result of another method ends: at the next clone, at the next abnormality, or with the text."
+    depth = 0
+    for i in range(start, len(text)):
+        depth = max(depth + (text[i] in "([") - (text[i] in ")]"), 0)
+        if depth == 0 and (
+            _NEXT_CLONE.match(text, i)
+            or (in_line and text[i] == "," and _is_banding(text[i + 1 :].replace(" ", "")))
+        ):
+            return i
+    return len(text)
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #2386a43c
+def _by_method(
+    text: str,  # plain text
+) -> tuple[str, list[str]]:
+    "The text from chromosome banding, and the results of FISH, arrays and sequencing."
+    banding, others, end = "", [], 0
+    while begin := _OTHER_METHOD.search(text, end):
+        stop = _end_of_method(text, begin.end(), "ish" in begin.group())
+        banding += text[end : begin.start()]
+        others.append(text[begin.start() : stop].strip(" .,;/"))
+        end = max(stop, begin.end())
+    return banding + text[end:], others
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #996d5103
+_CHANGED = re.compile(r"(?:del|add|dup|inv|ins|der|dic|idic|i|t|r)\(([\dxy;]+)\)")
+_SIGNALS = re.compile(r"x(\d)|(?<=[a-z\d])([+-])(?=[),;\]])|\b(sep|con|amp)\b")
+
+
+def _tells_more(
+    result: str,  # of FISH or an array
+    banding: str,
+) -> bool:
+    "False where each probe has its two signals, or where only chromosomes are named that banding has changed."
+    if not re.search(r"\d", result) or re.search(
+        r"\b(?:normal|negativ\w*|neg|no|kein\w*|unauff\w*|n[ée]gati[vf]\w*)\b", result
+    ):
+        return False
+    seen = _SIGNALS.findall(result)
+    if seen and all(copies == "2" for copies, *_ in seen):
+        return False
+    named, known = (set(";".join(_CHANGED.findall(one)).split(";")) for one in (result, banding))
+    return "nuc" in result or not named <= known or named == {""}
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #209ae092
+def _karyotype_part(
+    text: str,  # plain text
+    reading: Reading,  # takes the notes
+) -> str:  # the banding karyotype alone, without blanks
+    "The part from chromosome banding; FISH or array results at the end are noted and left out."
+    banding, others = _by_method(text)
+    if others:
+        reading.note(
+            "results of FISH or arrays were not used: the classes rest on chromosome banding"
+        )
+    for one in others:
+        if _tells_more(one, banding):
+            reading.doubt(f"FISH or arrays show something else, which was not used: {one[:80]}")
+    if not _NEGATION.search(banding):
+        banding = (_PRAISE if _HEAD.search(banding) else _ALONE).sub("", banding)
+    head = _HEAD.search(banding)
+    before = banding[: head.start()] if head else ""
+    if len(re.findall(r"[a-zà-ÿ]{3,}", before)) and not re.search(
+        rf"(?:{_KIND}) ?\(|[+-]\d", before
+    ):
+        reading.note(f"words before the karyotype were not used: {before.strip()!r}")
+        banding = banding[len(before) :]
+    return _NO_COMMA.sub(r"\1,\2,", re.sub(r"\s+", "", banding))
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #a557ea00
 _CHROMOSOMES = frozenset([*map(str, range(1, 23)), "x", "y"])
@@ -497,6 +676,8 @@ def _read_groups(text: str) -> Abnormality | None:
     return replace(_rearranged(text, *groups[0], inner, sign), copies=int(times[1]) if times else 1)
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #19190aef
+# 46,xx20 and del(5)(q13)9; the 2 of i(17)(q10)x2 and +xx2 is a number of copies
+_BARE_CELLS = re.compile(r"(?:(?<=\))|(?<=,[xy])|(?<=[,\dxy][xy][xy]))(\d{1,2})$|\bcp(\d+)$")
 _CELLS = re.compile(r"\[ *(cp|c)? *(?:n=)?[~?]*(\d+(?:[+]\d+)*)?[^\]]*\]?")
 _COUNT = re.compile(r"(\d{2,3})(?:[-~](\d{2,3}))?(?:<(\d)n>)?")
 _SEX = re.compile(r"\(?([xyuo0?]{1,8})(c?)\)?")
@@ -513,7 +694,7 @@ def _cells(text: str) -> tuple[str, float, bool]:
             else nan
         )
         return text[: found.start()], float(number), bool(bracket and bracket[1])
-    if bare := re.search(r"(?<=[)xy])(\d{1,2})$|\bcp(\d+)$", text):
+    if bare := _BARE_CELLS.search(text):
         return text[: bare.start()], float(bare[1] or bare[2]), bool(bare[2])
     return text, nan, False
 
@@ -536,7 +717,7 @@ def _piece(text: str, reading: Reading) -> Abnormality | None:
     "Read one item of a clone; harmless, constitutional or unreadable items only leave a note."
     cleaned, cells, _ = _cells(text) if "[" in text else (text, nan, False)
     if cleaned.startswith("inc"):
-        reading.note("the karyotype is incomplete (inc): there may be more abnormalities")
+        reading.doubt("the karyotype is incomplete (inc): there may be more abnormalities")
         return None
     if re.fullmatch(r"[+-]?(?:x|y)or[+-]?(?:x|y)", cleaned):
         reading.note(f"{cleaned!r} leaves open which sex chromosome it is")
@@ -568,21 +749,47 @@ def _piece(text: str, reading: Reading) -> Abnormality | None:
     return found if found is None or isnan(cells) else replace(found, cells=cells)
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #4361b9cc
-def _inherited(item: str, reading: Reading) -> tuple[Abnormality, ...] | None:
-    "The abnormalities that idem, sl or sdl stands for; None for any other item."
-    found = re.fullmatch(r"(idem|sl|sdl)(\d*)(?:x(\d))?", item)
-    abnormal = [clone for clone in reading.clones if clone.abnormalities]
+_STEM = re.compile(r"(idem|sl|sdl)(\d*)(?:x(\d))?")
+
+
+def _stem_of(item: str, reading: Reading) -> int | None:
+    "The place of the clone that idem, sl or sdl stands for, -1 where there is none; None for any other item."
+    found = _STEM.fullmatch(item)
     if not found:
         return None
+    abnormal = [i for i, clone in enumerate(reading.clones) if clone.abnormalities]
     place = int(found[2] or 1) if found[1] == "sdl" and len(found[2]) < 3 else 0
     if place >= len(abnormal):
         reading.note(f"{item!r} refers to a clone that does not stand before it")
-    if not abnormal:
-        return ()
-    return tuple(
-        a if isnan(a.cells) else replace(a, cells=nan)
-        for a in abnormal[min(place, len(abnormal) - 1)].abnormalities
-    )
+    return abnormal[min(place, len(abnormal) - 1)] if abnormal else -1
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #29930c50
+def _inherited(clone: Clone) -> list[Abnormality]:
+    "The abnormalities of a stem, without the cells that showed them there."
+    return [a if isnan(a.cells) else replace(a, cells=nan) for a in clone.abnormalities]
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #489fb14b
+def _balanced(found: list[Abnormality]) -> list[Abnormality]:
+    "Join the derivatives that a balanced translocation leaves, where all of them are written, to the translocation."
+    kept = list(found)
+    for one in found:
+        if one.kind != "der" or one.sign or len(one.inner) != 1 or one.inner[0].kind != "t":
+            continue
+        whole = one.inner[0]
+        parts = [
+            k
+            for k in kept
+            if k.kind == "der" and not k.sign and len(k.inner) == 1 and k.inner[0].key == whole.key
+        ]
+        if len(parts) == len(whole.chromosomes) and {k.chromosomes for k in parts} == {
+            (c,) for c in whole.chromosomes
+        }:
+            written = ",".join(k.text for k in parts)
+            kept[kept.index(parts[0])] = replace(
+                whole, text=written, clone=one.clone, cells=one.cells
+            )
+            kept = [k for k in kept if k not in parts[1:]]
+    return kept
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #7a098f9e
 def _settle(found: list[Abnormality]) -> tuple[Abnormality, ...]:
@@ -613,6 +820,7 @@ def _settle(found: list[Abnormality]) -> tuple[Abnormality, ...]:
             kept = [k for k in kept if k is not back]
         else:
             kept.append(one)
+    kept = _balanced(kept)
     for der in [
         k
         for k in kept
@@ -654,29 +862,57 @@ def _read_clone(
     body, cells, composite = _cells(text)
     _remark(text, reading)
     count, sex, items = _head(split_items(body))
-    found: list[Abnormality] = []
+    number, stem = len(reading.clones) + 1, -1
+    inherited: list[Abnormality] = []
+    own: list[Abnormality] = []
     for item in items:
-        stem = _inherited(item, reading)
-        if stem is not None:
-            found += stem
+        place = _stem_of(item, reading)
+        if place is not None:
+            stem = place
+            inherited += _inherited(reading.clones[place]) if place >= 0 else []
         elif one := _piece(item, reading):
-            found.append(replace(one, clone=len(reading.clones) + 1))
-    found += _ploidy(text, count, items, len(reading.clones) + 1)
+            own.append(replace(one, clone=number))
+    if _is_polyploid(text, count, [*inherited, *own]):
+        own = [_relative(one) for one in own]
+        own += [] if stem >= 0 else [Abnormality(_ploidy_of(text) or count, "ploidy", clone=number)]
     if sex in ("xxy", "xyy", "xxx"):
         reading.note(f"the sex chromosomes {sex.upper()} were taken as inborn")
-    return Clone(text, sex, cells, composite, _settle(found))
+    return Clone(text, sex, cells, composite, _settle([*inherited, *own]), stem)
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #443c7aa8
-def _ploidy(text: str, count: str, items: list[str], number: int) -> list[Abnormality]:
-    """A set of chromosomes doubled or more, as one abnormality: told by the count or by <4n>; where it
-    is a doubled clone (idem), it is none of its own.
-    """
-    least = [int(n) for n in re.findall(r"\d+", count.split("<")[0])]
+def _ploidy_of(text: str) -> str:
+    "The set of chromosomes that a clone names, such as <3n>; empty where it names none."
     told = re.search(r"<([3-9])n>|(?<![\d<])([3-9])n\b", text)
-    if not told and not (least and min(least) >= 58):
-        return []
-    doubled = any(item.startswith(("idem", "sl", "sdl")) for item in items)
-    return [] if doubled else [Abnormality(told.group() if told else count, "ploidy", clone=number)]
+    return told.group() if told else ""
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #736028f0
+def _chromosomes_of(a: Abnormality) -> int:
+    "By how many chromosomes an abnormality changes the count."
+    if a.kind in ("loss", "gain", "relative loss"):
+        return a.copies if a.kind == "gain" else -a.copies
+    if a.kind == "dmin":
+        return 0
+    joined = 1 if a.kind in ("dic", "der", "psudic", "tas") and len(a.chromosomes) == 2 else 0
+    return (a.copies if a.sign == "+" or a.kind == "mar" else 0) - joined
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #ed91ce49
+_TRIPLOID = 58  # chromosomes from which a clone is called near-triploid (ISCN)
+
+
+def _is_polyploid(text: str, count: str, found: list[Abnormality]) -> bool:
+    """True where a set of chromosomes is tripled or more: told by <3n>, or by a count that the gains
+    alone do not reach.
+    """
+    fewest = [int(n) for n in re.findall(r"\d+", count.split("<")[0])]
+    reached = 46 + sum(map(_chromosomes_of, found))
+    return bool(_ploidy_of(text)) or bool(
+        fewest and min(fewest) >= _TRIPLOID and abs(reached - min(fewest)) > 1
+    )
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #5cad846c
+def _relative(one: Abnormality) -> Abnormality:
+    "A chromosome lost from a tripled or fourfold set: two copies or more are left, so no arm is gone."
+    return replace(one, kind="relative loss", lost=frozenset()) if one.kind == "loss" else one
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #635f9269
 def _sex_loss(clone: Clone, clones: list[Clone], reading: Reading) -> Abnormality | None:
@@ -733,16 +969,6 @@ def _silent_count(clone: Clone, reading: Reading) -> Abnormality | None:
     reading.unread.append(clone.text.split("[")[0])
     return None
 
-# %% ../../nbs/library/clinic/05_iscn.ipynb #736028f0
-def _chromosomes_of(a: Abnormality) -> int:
-    "By how many chromosomes an abnormality changes the count."
-    if a.kind in ("loss", "gain"):
-        return a.copies if a.kind == "gain" else -a.copies
-    if a.kind == "dmin":
-        return 0
-    joined = 1 if a.kind in ("dic", "der", "psudic", "tas") and len(a.chromosomes) == 2 else 0
-    return (a.copies if a.sign == "+" or a.kind == "mar" else 0) - joined
-
 # %% ../../nbs/library/clinic/05_iscn.ipynb #0903f259
 def _check_count(clone: Clone, reading: Reading) -> None:
     "Add a note where the chromosome count does not fit the abnormalities."
@@ -764,7 +990,49 @@ def _check_count(clone: Clone, reading: Reading) -> None:
         return
     made = 46 + sum(map(_chromosomes_of, clone.abnormalities))
     if made != int(count[1]):
-        reading.note(f"{count[1]} chromosomes are written where the pieces make {made}")
+        reading.doubt(f"{count[1]} chromosomes are written where the pieces make {made}")
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #85aff36a
+_INBORN = {
+    ("X",),
+    ("Y",),
+    ("13",),
+    ("18",),
+    ("21",),
+}  # whole chromosomes of which people are mosaics from birth
+
+
+def _without_inborn(clone: Clone, reading: Reading) -> Clone:
+    "A clone of a mosaic from birth, without the whole chromosomes that make the mosaic."
+    here = [
+        a for a in clone.abnormalities if a.kind in ("loss", "gain") and a.chromosomes in _INBORN
+    ]
+    if here:
+        reading.note("a mosaic from birth (mos), not counted: " + ", ".join(a.text for a in here))
+    return replace(clone, abnormalities=tuple(a for a in clone.abnormalities if a not in here))
+
+# %% ../../nbs/library/clinic/05_iscn.ipynb #174a91a5
+def _read_clones(
+    part: str,  # the banding karyotype, without blanks
+    inborn: bool,  # mos: a mosaic from birth
+    reading: Reading,  # takes the clones, notes and unread pieces
+) -> None:
+    "Read the clones of the patient; those of a donor, after //, are left out."
+    own, *donor = re.split(r"//", part, maxsplit=1)
+    if donor and not own:
+        reading.note("only the cells of a donor are described: nothing is known of the patient's")
+        reading.said = "missing"
+        return
+    if donor:
+        reading.note("the cells after // are a donor's and were not used")
+    for piece in split_clones(own):
+        reading.clones.append(_read_clone(re.sub(r"^(?:mos|chi)", "", piece), reading))
+    for i, clone in enumerate(reading.clones):
+        if more := _sex_loss(clone, reading.clones, reading) or _silent_count(clone, reading):
+            reading.clones[i] = replace(clone, abnormalities=(*clone.abnormalities, more))
+        _check_count(reading.clones[i], reading)
+        if inborn:
+            reading.clones[i] = _without_inborn(reading.clones[i], reading)
 
 # %% ../../nbs/library/clinic/05_iscn.ipynb #835aa1a2
 _LONGEST = 5000  # characters
@@ -779,22 +1047,15 @@ def read_iscn(
         reading.said = "missing"
         return reading
     if len(str(text)) > _LONGEST:
-        reading.note(f"the text is very long; only its first {_LONGEST} characters were read")
+        reading.doubt(f"the text is very long; only its first {_LONGEST} characters were read")
     spelled = _plain(str(text)[:_LONGEST])
-    part = _karyotype_part(spelled, reading)
-    head = _HEAD.search(part)
-    if not head and (not part or not re.search(rf"[+-](?:\d|x\b|y\b)|(?:{_KIND})\(", part)):
-        reading.said = _in_words(spelled if part else "nan")
-        if not reading.said:
-            reading.unread.append(part[:80])
-        return reading
-    donor = re.split(r"//", part, maxsplit=1)
-    if len(donor) > 1 and donor[0]:
-        reading.note("the cells after // are a donor's and were not used")
-    for piece in split_clones(donor[0] or "".join(donor[1:])):
-        reading.clones.append(_read_clone(re.sub(r"^(?:mos|chi)", "", piece), reading))
-    for i, clone in enumerate(reading.clones):
-        if more := _sex_loss(clone, reading.clones, reading) or _silent_count(clone, reading):
-            reading.clones[i] = replace(clone, abnormalities=(*clone.abnormalities, more))
-        _check_count(reading.clones[i], reading)
+    affirmed = _affirmed(spelled, reading).strip(" .,;:")
+    part = _karyotype_part(affirmed, reading)
+    if _HEAD.search(part) or (part and re.search(rf"[+-](?:\d|x\b|y\b)|(?:{_KIND})\(", part)):
+        reading.said = ""
+        _read_clones(part, bool(re.match(r"mos\b", affirmed)), reading)
+    elif part or not reading.said:
+        reading.said = _in_words(affirmed if part else "nan") or reading.said
+    if reading.said == "denied" or not (reading.said or reading.clones):
+        reading.unread.append((part or spelled)[:80])
     return reading
