@@ -306,7 +306,16 @@ def variable_row(variable: Variable) -> list[str]:
         f'<span id="{variable.name}"></span>`{variable.name}`',
         f"**{variable.label}.** {variable.description} Empty: {variable.missing}.",
         values_of(variable),
-        "; ".join([*used, *([coded(variable.codes)] if variable.codes else [])]),
+        "; ".join(
+            [
+                *used,
+                *([coded(variable.codes)] if variable.codes else []),
+                *(
+                    f"{value}: {coded({'ORPHA': code})}"
+                    for value, code in variable.value_codes.items()
+                ),
+            ]
+        ),
     ]
 
 
@@ -323,7 +332,7 @@ def dictionary_page(book: Dictionary) -> str:
     )
     quote = (
         f"> {len(book)} variables: what each means, its unit, bounds and codes, and "
-        f"which score needs it. {coded(book.codes)}"
+        f"which score needs it. {coded(book.codes)}".rstrip()
     )
     parts = [
         f"# {book.title}: dictionary",

@@ -165,12 +165,32 @@ def test_every_gene_has_its_hgnc_number():
 
 
 def test_diseases_have_their_orpha_code():
-    assert {disease: dictionary(disease).codes["ORPHA"] for disease in DISEASES} == {
+    """From Orphanet. ORPHA:232 is sickle cell anemia, homozygous HbS: a patient with HbSC or HbS and beta
+    thalassemia has another disease there, so sickle cell disease as a whole bears no code.
+    """
+    assert {disease: dictionary(disease).codes.get("ORPHA") for disease in DISEASES} == {
         "mds": "ORPHA:52688",
         "aml": "ORPHA:519",
         "mm": "ORPHA:29073",
-        "scd": "ORPHA:232",
+        "scd": None,
     }
+    assert dictionary("scd")["diagnosis"].value_codes == {"SS": "ORPHA:232"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "variable"),
+    [
+        ("del(7)", "del7q"),
+        ("del (7)", "del7q"),
+        ("del7", "minus7"),
+        ("-7", "minus7"),
+        ("del(7q)", "del7q"),
+    ],
+)
+def test_a_deletion_in_brackets_is_no_monosomy(heading, variable):
+    "ISCN: del(7) is a deletion within chromosome 7; the IPSS-M study calls its loss del7."
+    assert dictionary("mds").by_key[key(heading)].name == variable
+    assert variable == "minus7" or dictionary("aml").by_key.get(key(heading)) is None
 
 
 # which score needs what

@@ -607,3 +607,24 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch, tmp_
     monkeypatch.setitem(sys.modules, "fhir.resources.R4B", None)
     with pytest.raises(gw.CohortError, match=r"pip install \"genomed-workbench\[hospital\]\""):
         write_fhir(pd.DataFrame({"age": [70.0]}, index=["A"]), tmp_path / "b.json", "mds")
+
+
+def test_the_orpha_code_of_sickle_cell_anemia_goes_with_homozygous_patients_alone(tmp_path):
+    "From Orphanet: ORPHA:232 is homozygous HbS. Written for SS, for no other diagnosis, and understood when read."
+    kinds = ["SS", "SC", "S-beta0", "S-HPFH", None]
+    frame = pd.DataFrame({"diagnosis": kinds}, index=[f"P{i}" for i in range(5)])
+    path = write_fhir(frame, tmp_path / "scd.json", "scd")
+    bundle = json.loads(path.read_text())
+    conditions = [
+        entry["resource"]
+        for entry in bundle["entry"]
+        if entry["resource"]["resourceType"] == "Condition"
+    ]
+    codes = [
+        [one["code"] for one in c["code"]["coding"] if one["system"] == "http://www.orpha.net"]
+        for c in conditions
+    ]
+    assert codes == [["232"], [], [], [], []]
+    conditions[0]["code"]["coding"] = [{"system": "http://www.orpha.net", "code": "232"}]
+    path.write_text(json.dumps(bundle))
+    assert read_fhir(path, "scd").canonical().frame["diagnosis"].tolist()[:4] == kinds[:4]

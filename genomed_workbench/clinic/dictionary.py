@@ -38,8 +38,12 @@ _SIGNS = {
 
 @lru_cache(maxsize=65536)
 def key(text: str) -> str:
-    "Normalise a name: no case, accents, blanks or punctuation; meaningful signs become words."
+    """Normalise a name: no case, accents, blanks or punctuation; meaningful signs become words.
+
+    del(7) is ISCN for a deletion within chromosome 7, and not del7, by which some files mean its loss.
+    """
     text = re.sub(r"(?<![\w)])-(?=[\dxyXY])|(?<=[pq])-(?!\w)", "minus", text.strip())
+    text = re.sub(r"\bdel ?\((\d{1,2})\)", r"deletion in \1", text)
     text = "".join(_SIGNS.get(c, c) for c in unicodedata.normalize("NFC", text))
     folded = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in folded if c.isalnum())
@@ -70,6 +74,8 @@ class Variable:
     synonyms: Mapping[str, Any] = field(default_factory=dict, hash=False)  # word -> canonical value
     # system -> code: LOINC, HGNC, HP
     codes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    # level -> ORPHA code of the patients who have it, where the code of a disease does not hold for all
+    value_codes: Mapping[str, str] = field(default_factory=dict, hash=False)
     missing: str = "not known"  # what an empty cell means
     needed_by: tuple[str, ...] = ()  # score systems
     aliases: tuple[str, ...] = ()  # other names of the column
@@ -120,7 +126,8 @@ def row_of(variable: Variable) -> dict[str, str]:
         "codes": ", ".join(
             f"LOINC {code}" if system == "LOINC" else code
             for system, code in variable.codes.items()
-        ),
+        )
+        + ", ".join(f"{value}: {code}" for value, code in variable.value_codes.items()),
         "also called": ", ".join(variable.aliases),
     }
 
@@ -227,6 +234,7 @@ _KEYS: dict[str, type] = {
     "first": int,
     "synonyms": dict,
     "codes": dict,
+    "value_codes": dict,
     "missing": str,
     "aliases": list,
     "identifying": bool,
@@ -357,6 +365,18 @@ def _codes_of(told: Mapping[str, Any], where: str) -> dict[str, str]:
             )
     return codes
 
+# %% ../../nbs/library/clinic/03_dictionary.ipynb #dfa25353
+def _value_codes_of(told: Mapping[str, Any], where: str) -> dict[str, str]:
+    "Read the ORPHA codes of single levels; raises `ClinicError` for an unknown level or form."
+    codes: dict[str, str] = told.get("value_codes", {})
+    for value, code in codes.items():
+        if value not in told.get("values", ()):
+            raise ClinicError(
+                f"{where}: value_codes names {value!r}, which is not one of its values."
+            )
+        _codes_of({"codes": {"ORPHA": code}}, where)
+    return codes
+
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #fb326e48
 def _units_in(name: str, told: Mapping[str, Any], where: str) -> tuple[str, ...]:
     "Read the other units of a variable and check that each can be converted."
@@ -399,6 +419,7 @@ def _variable_of(
             for word, value in told.get("synonyms", {}).items()
         },
         codes=_codes_of(told, where),
+        value_codes=_value_codes_of(told, where),
         missing=told.get("missing", "not known"),
         needed_by=needed_by,
         aliases=tuple(told["aliases"]),

@@ -235,6 +235,19 @@ def _value_of_date(value: Any) -> str:
     "A date as text."
     return str(pd.Timestamp(value).strftime("%Y-%m-%d"))
 
+# %% ../../nbs/library/intake/07_fhir.ipynb #55ad545b
+def _orpha_codes(
+    row: dict[str, Any],  # the patient's values; empty for all that the dictionary knows
+    book: Dictionary,
+) -> dict[str, str]:  # code -> title
+    "ORPHA codes: of the disease where one holds for all its patients, otherwise of the patient's diagnosis."
+    found = {book.codes["ORPHA"]: book.title} if "ORPHA" in book.codes else {}
+    for variable in book:
+        for value, code in variable.value_codes.items():
+            if not row or row.get(variable.name) == value:
+                found[code] = f"{book.title}, {variable.label.lower()}: {value}"
+    return found
+
 # %% ../../nbs/library/intake/07_fhir.ipynb #4e0763ce
 def _condition_of(
     id: str,
@@ -242,11 +255,10 @@ def _condition_of(
     book: Dictionary,
 ) -> dict[str, Any]:
     "The Condition resource: disease, age at diagnosis and date."
-    code = (
-        [_coding(_ORPHA, book.codes["ORPHA"].removeprefix("ORPHA:"), book.title)]
-        if "ORPHA" in book.codes
-        else []
-    )
+    code = [
+        _coding(_ORPHA, code.removeprefix("ORPHA:"), title)
+        for code, title in _orpha_codes(row, book).items()
+    ]
     condition: dict[str, Any] = {
         "resourceType": "Condition",
         "id": _stable_uuid(id, "condition"),
@@ -856,7 +868,7 @@ class _Reading:
         codes, ours = _codes_in(r.get("code")), self.book.disease
         meant = (_own_system(ours), ours) in codes or any(
             system == _ORPHA
-            and f"ORPHA:{code.removeprefix('ORPHA:')}" == self.book.codes.get("ORPHA")
+            and f"ORPHA:{code.removeprefix('ORPHA:')}" in _orpha_codes({}, self.book)
             for system, code in codes
         )
         if not meant and not any(
