@@ -803,3 +803,130 @@ def test_a_file_without_an_id_says_what_names_the_patients(tmp_path):
         "the row in the file" in note
         for note in gw.score(file, "ipss-r", id="Fallnummer").attrs["notes"]
     )
+
+
+# What the reader of a karyotype doubts
+
+DOUBTS = [
+    ("46,XX,del(5)(q13q33),de1(7)(q22),ad(17)(p11)[20]", "de1(7)(q22), ad(17)(p11)", 1, 4),
+    ("46,XX,del(5)(q13q33),inc[12]", "incomplete (inc)", 1, 4),
+    ("46,XX,del(5)(q13q33)[12]/47,XX,+8[1]/46,XX[7]", "too few cells: +8", 1, 2),
+    ("45,XX,-7[2]/46,XX[18]", "too few cells: -7", 1, 3),
+    ("46,XX,+8[9]", "46 chromosomes are written where the pieces make 47", 2, 4),
+    ("46,XX[20].nuc ish(D7Z1x1)[90/200]", "nuc ish(d7z1x1)[90/200]", 1, 4),
+    ("46,XX[6]", "only 6 cells", 1, 4),
+    ("45,XX,-7/47,XX,+8", "two readings", 2, 3),
+]
+BLOOD = {
+    "hemoglobin": 9.0,
+    "platelets": 60.0,
+    "neutrophils": 1.0,
+    "marrow_blasts": 3.0,
+    "age": 70.0,
+}
+
+
+def with_text(text: str) -> pd.DataFrame:
+    "One patient whose class is known from the text alone; every gene was tested and is not mutated."
+    genes = dict.fromkeys(dictionary("mds").needed_by("ipss-m"), 0.0)
+    kept = {n: v for n, v in genes.items() if dictionary("mds")[n].group == "genes"}
+    aml = {v.name: 0.0 for v in dictionary("aml") if v.group == "genes"}
+    return pd.DataFrame([{**kept, **aml, **BLOOD, "karyotype": text}], index=["P1"])
+
+
+@pytest.mark.parametrize(("text", "named", "best", "worst"), DOUBTS)
+@pytest.mark.parametrize("system", ["ipss-r", "ipss-ra", "ipss-m"])
+def test_a_doubt_about_the_karyotype_opens_every_score(system, text, named, best, worst):
+    """By hand: the score with the class that was read, and with the worst that the doubt leaves; between them
+    nothing is certain, and the comment names the piece.
+    """
+    found = gw.score(with_text(text), system).iloc[0]
+    flags = {"del5q": float("del(5)" in text), "del7_7q": 0.0, "del17_17p": 0.0, "complex": 0.0}
+    given = with_text(text).drop(columns="karyotype").assign(**flags)
+    ends = [
+        gw.score(given.assign(cytogenetic_risk=float(risk)), system).iloc[0]
+        for risk in (best, worst)
+    ]
+    assert named in found["comment"] and "karyotype: " in found["comment"]
+    assert found["score_best"] == ends[0]["score_best"] < found["score_worst"]
+    if system != "ipss-m":  # there, flags that are open weigh as well
+        assert found["score_worst"] == ends[1]["score_worst"]
+    told = gw.explain(with_text(text), system, "P1")
+    assert (
+        named in told.result["comment"]
+        and told.table["reason"].str.contains(named, regex=False).any()
+    )
+
+
+@pytest.mark.parametrize(("text", "named"), [one[:2] for one in DOUBTS[:-1]])
+def test_a_doubt_about_the_karyotype_leaves_eln_open(text, named):
+    "An unread change may be adverse: no category, both ends, and the piece by name."
+    found = gw.score(with_text(text), "eln-2022").iloc[0]
+    assert named in found["comment"] and found["category_worst"] == "Adverse"
+    assert found["category"] is None or found["category_best"] == "Adverse"
+
+
+def test_a_karyotype_without_doubt_opens_nothing():
+    for text in (
+        "46,XX,del(5)(q13q33)[12]/46,XX[8]",
+        "46,XX[20].nuc ish(EGR1x2)[200]",
+        "46,XX,del(5)(q13q33)[12].ish del(5)(q31q31)(EGR1-)[12]/46,XX[8]",
+    ):
+        for system in ("ipss-r", "ipss-ra", "ipss-m", "eln-2022"):
+            found = gw.score(with_text(text), system).iloc[0]
+            assert (
+                "karyotype: " not in found["comment"]
+                and found["score_best"] == found["score_worst"]
+            )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "46,XX,t(3;21)(q26.2;q22)[20]",
+        "46,XX,t(2;3)(p21;q26)[20]",
+        "46,XX,t(3;12)(q26;p13)[9]",
+        "46,XX,t(3;8)(q26.2;q24)",
+    ],
+)
+def test_a_translocation_of_mecom_is_adverse(text):
+    "Döhner 2022, doi:10.1182/blood.2022016867: t(3q26.2;v), whatever the partner."
+    assert gw.score(with_text(text), "eln-2022")["category"].tolist() == ["Adverse"]
+
+
+def test_a_relative_loss_is_no_second_hit_of_tp53():
+    """-17 in a near-triploid clone leaves two copies: by hand, the terms of TP53 with several hits apart, which
+    is 1.18 / ln 2 = 1.70 (2.91 and 1.21 where the patient was found).
+    """
+    one = with_text("64~68<3n>,XXY,-5,-7,+8,-17,+2mar[cp10]").assign(
+        TP53_mutations=1.0, TP53_max_vaf=0.3
+    )
+    two = one.assign(TP53_mutations=2.0)
+    low, high = (gw.score(frame, "ipss-m")["score_mean"].iloc[0] for frame in (one, two))
+    assert abs(high - low - 1.70) < 0.011
+
+
+def test_tp53_that_was_not_tested_leaves_t_8_21_favorable():
+    "The paper's table has no t(8;21) with mutated TP53: the category stands, and the comment says what is missing."
+    frame = with_text("46,XX,t(8;21)(q22;q22)[20]").drop(
+        columns=["TP53", "TP53_max_vaf", "TP53_mutations"]
+    )
+    found = gw.score(frame, "eln-2022").iloc[0]
+    assert found["category"] == "Favorable" and "TP53 is missing" in found["comment"]
+
+
+def test_a_comment_names_only_missing_tests_that_can_change_the_category():
+    "NPM1 without FLT3-ITD is favorable, mutated TP53 adverse; ASXL1 beside NPM1 changes nothing (Döhner 2022)."
+    frame = (
+        with_text("46,XX[20]")
+        .assign(NPM1=1.0)
+        .drop(columns=["TP53", "TP53_max_vaf", "TP53_mutations", "ASXL1"])
+    )
+    comment = gw.score(frame, "eln-2022")["comment"].iloc[0]
+    assert "TP53" in comment and "ASXL1" not in comment
+
+
+def test_a_variant_of_apl_is_said():
+    "t(11;17)(q23;q21) is KMT2A or ZBTB16::RARA: the first is adverse, the second is outside ELN 2022."
+    comment = gw.score(with_text("46,XX,t(11;17)(q23;q21)[20]"), "eln-2022")["comment"].iloc[0]
+    assert "acute promyelocytic leukemia (ZBTB16::RARA)" in comment
