@@ -869,3 +869,33 @@ def test_every_karyotype_of_the_study_is_read(study):
     assert (table["unread"] != "").mean() <= 0.02 and table[
         "cytogenetic_risk"
     ].isna().mean() <= 0.01
+
+
+def is_plain(text: str) -> bool:
+    """ISCN of the simplest kind, by a grammar of its own: each clone with its count, sex chromosomes and cells,
+    whole chromosomes and the commonest rearrangements; the count fits, three cells a clone, ten in all.
+    """
+    clones = text.replace(" ", "").lower().split("/")
+    cells = 0
+    for clone in clones:
+        found = re.fullmatch(
+            r"(\d\d),x([xy])((?:,[+-](?:[1-9]|1\d|2[0-2])|,(?:del|inv|add|i)\(\d+\)\([pq][\dpq.]*\)"
+            r"|,t\(\d+;\d+\)\([pq][\d.]+;[pq][\d.]+\))*)\[(\d+)\]",
+            clone,
+        )
+        if not found or int(found[4]) < 3:
+            return False
+        items = found[3].split(",")
+        change = sum({"+": 1, "-": -1}.get(one[:1], 0) for one in items)
+        if int(found[1]) != 46 + change:
+            return False
+        cells += int(found[4])
+    return cells >= 10
+
+
+def test_no_plain_karyotype_of_the_study_is_doubted(study):
+    texts = [text for text in study[0]["CYTOGENETICS"].unique() if is_plain(text)]
+    assert len(texts) > 250
+    for text in texts:
+        found = read_karyotype(text)
+        assert found.doubts == () and found.risk_range == (found.cytogenetic_risk,) * 2, text
