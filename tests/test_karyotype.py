@@ -12,8 +12,9 @@ import pytest
 from conftest import MEASURED, study_folder
 
 import genomed_workbench as gw
-from genomed_workbench.clinic.iscn import read_iscn, read_item, split_clones, split_items
+from genomed_workbench.clinic.iscn import read_iscn, read_item
 from genomed_workbench.clinic.karyotype import CLASSES, COLUMNS, karyotypes, read_karyotype
+from genomed_workbench.clinic.karyotype_text import split_clones, split_items
 
 VERY_GOOD, GOOD, INTERMEDIATE, POOR, VERY_POOR = range(5)
 
