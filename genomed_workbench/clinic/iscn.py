@@ -17,8 +17,8 @@ from genomed_workbench.clinic.karyotype_text import (
     KINDS,
     Remarks,
     banding_part,
-    in_words,
     plain_text,
+    said_in_words,
     split_clones,
     split_items,
     without_denials,
@@ -449,7 +449,7 @@ def _remark(text: str, reading: Reading) -> None:
     if (
         not re.search(r"[a-z]{2}|[+-]\d", words)
         or _HARMLESS.fullmatch(words)
-        or in_words(words) == "normal"
+        or said_in_words(words) == "normal"
     ):
         return
     if _TELLING.search(words):
@@ -659,7 +659,7 @@ def read_iscn(
         reading.said = ""
         _read_clones(part, bool(re.match(r"mos\b", affirmed)), reading)
     elif part or not reading.said:
-        reading.said = in_words(affirmed if part else "nan") or reading.said
+        reading.said = said_in_words(affirmed if part else "nan") or reading.said
     if reading.said == "denied" or not (reading.said or reading.clones):
         reading.unread.append((part or spelled)[:80])
     return reading
