@@ -900,3 +900,27 @@ def test_no_plain_karyotype_of_the_study_is_doubted(study):
     for text in texts:
         found = read_karyotype(text)
         assert found.doubts == () and found.risk_range == (found.cytogenetic_risk,) * 2, text
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        ("kein normaler Karyotyp", "normal"),
+        ("pas de caryotype normal", "normal"),
+        ("keine normale Metaphase", "normal"),
+        ("fehlender Nachweis einer Monosomie 7", "minus7"),
+        ("del(5q): yes; -7: no", "minus7"),
+        ("t(3;5)", "inv3"),
+        ("46,XX,der(3)t(1;3)[20]", "inv3"),
+        ("no del(5q), -7 present", "del5q"),
+    ],
+)
+def test_what_is_denied_or_not_written_is_not_found(text, flag):
+    assert read_karyotype(text)[flag] != 1
+
+
+def test_changes_in_single_cells_leave_the_worst_of_their_readings_open():
+    "By hand: -7 alone would be poor, +8 alone intermediate, both as unrelated clones intermediate."
+    assert read_karyotype("45,XX,-7[1]/47,XX,+8[1]/46,XX[18]").risk_range == (GOOD, POOR)
+    unsure = read_karyotype("46,XX,inc[10]")
+    assert unsure.risk_range == (GOOD, VERY_POOR) and "normal" in unsure.open_flags

@@ -479,7 +479,8 @@ def _read_clone(
     if _is_polyploid(text, count, [*inherited, *own]):
         own = [_relative(one) for one in own]
         own += [] if stem >= 0 else [Abnormality(_ploidy_of(text) or count, "ploidy", clone=number)]
-    if sex in ("xxy", "xyy", "xxx"):
+    polyploid = any(one.kind == "ploidy" for one in own)
+    if sex in ("xxy", "xyy", "xxx") and not polyploid:
         reading.note(f"the sex chromosomes {sex.upper()} were taken as inborn")
     return Clone(text, sex, cells, composite, _settle([*inherited, *own]), stem)
 

@@ -227,6 +227,7 @@ def _fusion(name: str) -> _Rule:
                 part.kind not in ("t", "inv", "ins")
                 or not chromosomes <= set(part.chromosomes)
                 or (part.kind == "inv" and len(chromosomes) > 1)
+                or (len(chromosomes) == 1 and set(part.chromosomes) != chromosomes)
             ):
                 continue
             points = _breaks(part)
@@ -495,36 +496,44 @@ def _flags(families: list[list[_Seen]]) -> dict[str, float]:
 # %% ../../nbs/library/clinic/07_karyotype.ipynb #b2625a7b
 def _readings(
     reading: Reading, families: list[list[_Seen]], everything: list[_Seen]
-) -> list[list[list[_Seen]]]:
-    """The families of clones as they count, and what else the text may mean: with the changes of too few
+) -> tuple[
+    list[list[list[_Seen]]], int
+]:  # the readings, as they count first; how many doubts they answer
+    """The families of clones as they count, and what else the text may mean: with changes of too few
     cells, and, where a text without cells such as 45,XX,-7/47,XX,+8 parts changes and not clones, as one.
     """
-    ways = [families]
-    if any(not s.clonal for s in everything):
-        ways.append(_groups_of(everything, reading.clones))
+    rare = [s for s in everything if not s.clonal]
+    ways, answered = [families], int(bool(rare))
+    for some in [[s] for s in rare] + [rare] * (len(rare) > 1):
+        counted = [s for s in everything if s.clonal or s in some]
+        ways.append(_groups_of(counted, reading.clones))
     if len(families) > 1 and all(isnan(clone.cells) for clone in reading.clones):
         as_one = [s for family in families for s in family]
         apart, joined = _schanz_class(families), _class_of(as_one)
         if apart != joined:
             ways.append([as_one])
+            answered += 1
             reading.doubt(
                 "without numbers of cells there are two readings: unrelated clones "
                 f"({CLASSES[apart]}), or changes of one clone ({CLASSES[joined]})"
             )
-    return ways
+    return ways, answered
 
 # %% ../../nbs/library/clinic/07_karyotype.ipynb #b173c4c4
 def _left_open(
     reading: Reading,
     ways: list[list[list[_Seen]]],  # from `_readings`, as they count first
+    answered: int,  # how many of the doubts these readings answer
 ) -> tuple[tuple[float, float], frozenset[str]]:
     """The best and the worst class that the doubts leave, and the flags that they leave open: up to very poor
     where something is not known at all, otherwise what the other readings say.
     """
     classes, flags = [float(_schanz_class(way)) for way in ways], [_flags(way) for way in ways]
-    if len(reading.doubts) >= len(ways):
-        return (classes[0], 4.0), frozenset(n for n in _OPEN_FLAGS if not flags[0][n])
-    differ = frozenset(n for n in _OPEN_FLAGS if len({one[n] for one in flags}) > 1)
+    if len(reading.doubts) > answered:
+        unsure = {n for n in _OPEN_FLAGS if not flags[0][n]}
+        unsure |= {n for n in ("normal", "hyperdiploid_only") if flags[0][n]}
+        return (classes[0], 4.0), frozenset(unsure)
+    differ = frozenset(n for n in COLUMNS[1:-1] if len({one[n] for one in flags}) > 1)
     return (min(classes), max(classes)), differ
 
 # %% ../../nbs/library/clinic/07_karyotype.ipynb #a9c34856
@@ -533,7 +542,7 @@ def _judge(text: str, reading: Reading, everything: list[_Seen]) -> Karyotype:
     seen = [s for s in everything if s.clonal]
     families = _groups_of(seen, reading.clones)
     _remark_on(reading, seen, families)
-    possible, open_flags = _left_open(reading, _readings(reading, families, everything))
+    possible, open_flags = _left_open(reading, *_readings(reading, families, everything))
     return Karyotype(
         text,
         tuple(s.counted() for s in seen),

@@ -55,7 +55,14 @@ _SPELLINGS = tuple(
         (r"\bplus *(\d{1,2}|x|y)\b", r"+\1"),
         (r"\bminus *(\d{1,2}|x|y)\b", r"-\1"),
         (r"\b(?:loss of(?: chromosome)?|del) *y\b", "-y"),
-        (r"\bdeletion(?: of)?\b", "del"),
+        (
+            r"\b(?:deletion|deletie|d[ée]l[ée]tion|delezione|deleci[óo]n)(?: (?:of|van|del?|di))?\b",
+            "del",
+        ),
+        (
+            r"\bin (\d+) (?:cells|zellen|c[ée]ll?ul\w*|cellen|metaphas\w*|m[ée]taphas\w*|metafas\w*|mitos\w*)",
+            r"[\1]",
+        ),
         (r"\binversion\b", "inv"),
         (r"\btranslocation\b", "t"),
         (r"\bisochromosome\b", "i"),
@@ -99,8 +106,11 @@ _MISSING = re.compile(
     r"|geen (?:metaf|deling)|niet (?:gedaan|uitgevoerd|beschikbaar)|mislukt|ausstehend|fehlt"
 )
 _NORMAL = re.compile(
-    r"\bnormal|\bdiploid|unauff[äa]llig|^nk$|^no (?:clonal )?abnormalit|keine "
+    r"\bnorma+l|\bdiploid|unauff[äa]llig|^nk$|^no (?:clonal )?abnormalit|keine "
     r"(?:klonale )?(?:aberration|ver[äa]nderung)"
+)
+_DENIED_NORMAL = re.compile(
+    r"\b(?:kein\w*|nicht|pas|aucun\w*|nessun\w*|ning[uú]n\w*|geen|niet|not?)\b(?: \w+){0,3} (?:norma+l|unauff|diploid)"
 )
 _NO_ABNORMALITY = re.compile(
     r"\b(?:no|without|sans|sin|senza|geen|ohne|keine) (?:\w+ )?(?:abnormal|anomal)\w*"
@@ -123,7 +133,8 @@ def said_in_words(
         return "more than three"
     if _COMPLEX.search(text):
         return "complex"
-    return "normal" if _NORMAL.search(text) and not _NOT_NORMAL.search(text) else ""
+    denied = _NOT_NORMAL.search(text) or _DENIED_NORMAL.search(text)
+    return "normal" if _NORMAL.search(text) and not denied else ""
 
 # %% ../../nbs/library/clinic/05_karyotype_text.ipynb #f2366218
 KINDS = frozenset(
@@ -187,12 +198,12 @@ _NAMED = re.compile(
     r"|d[ée]l[ée]ti|delez|transloc|translok|inversi"
 )
 _DENIES_BEFORE = re.compile(
-    r"\b(?:no|not(?! only)|non|nor|without|negativ\w*|n[ée]gativ\w*|neg|absen\w*|aus[eê]ncia|senza|assen\w*|ohne|"
+    r"\b(?:no|not(?! only)|non|nor|without|n[ée]gati[vf]\w*|neg|fehlend\w*|absen\w*|aus[eê]ncia|senza|assen\w*|ohne|"
     r"kein\w*|nicht(?! nur)|sans|sin|sem|n[aã]o|geen|niet|zonder|afwezig\w*|pas|aucun\w*|nessun\w*|ning[uú]n\w*|"
     r"excluded|ausschluss|ausgeschlossen)\b(?![ .:]*$)"
 )
 _VERDICT = re.compile(
-    r"(?P<no>[:=(]? ?\b(?:(?:were|was|is|are|sind|ist|wurden?|est|sont|no se|non si|is) )*"
+    r"(?P<no>[:=] ?(?:no|nein|non|nee)\b|[:=(]? ?\b(?:(?:were|was|is|are|sind|ist|wurden?|est|sont|no se|non si|is) )*"
     r"(?:not (?:been )?(?:detect|found|seen|present|identif|observ)\w*"
     r"|nicht (?:nachw|nachgew|gefund|vorhand|gesehen)\w*"
     r"|non (?:d[ée]tect|rilevat|retrouv|evidenziat|present)\w*|no (?:detectad|observad|encontrad)\w*"
@@ -202,7 +213,14 @@ _VERDICT = re.compile(
     r"|\b(?:positi[vf]\w*|detected|present|found|seen|nachgewiesen|vorhanden|pos)\b"
 )
 _FOUND = re.compile(
-    r"[:=]? ?\b(?:positi[vf]\w*|detected|present|found|seen|nachgewiesen|vorhanden|pos)\b"
+    r"[:=] ?(?:yes|ja|oui|s[ìíi])\b|[:=]? ?\b(?:(?:positi[vf]\w*|pos)(?: (?:for|f[üu]r|per|pour|para|voor)\b)?"
+    r"|(?:nachweis|vorliegen) (?:einer|eines|von)|(?:pr[ée]sence|presenza|presencia|evidence) (?:of|de|di)"
+    r"|aanwezig|detected|present|found|seen|nachgewiesen|vorhanden|hay|s[íi])\b"
+)
+_NO_FURTHER = re.compile(
+    r"[,;.]? ?(?:\b(?:and|with|und|mit) )?\b(?:no|without|keine?|ohne|sans|senza|sin|geen|zonder|pas d[e']? ?)"
+    r" ?(?:autres?|other|further|additional|weitere[nr]?|zus[äa]tz(?:lich\w*)?|andere?|altr[aei]|otr[ao]s?)"
+    r" ?(?:\w+ )?(?:abnormal|anomal|aberr|chang|alt[eé]ra|ver[äa]nder|afwijk)\w*"
 )
 _NOT_COMPLEX = re.compile(
     r"\b(?:non|not|no|nicht|kein\w*|pas|niet|geen|un)[ -]*(?:an? |ein\w* |un |een )?(?:k|c)ompl(?:ex|iq|ess|ej|ic)\w*"
@@ -250,6 +268,7 @@ def without_denials(
     remarks: Remarks,  # takes the notes
 ) -> str:
     "The text without what it says was not found."
+    text = _NO_FURTHER.sub("", text)
     if _NOT_COMPLEX.search(text):
         remarks.said = "not complex"
         text = _NOT_COMPLEX.sub("", text)
@@ -257,17 +276,16 @@ def without_denials(
     for sentence in (re.sub(rf"^{_CONTRAST}", "", one) for one in _sentences(text)):
         end = 0
         for start, stop in _denied_stretches(sentence):
-            kept += _FOUND.sub("", sentence[end:start])
+            kept += sentence[end:start]
             denied.append(sentence[start:stop].strip(" .,;:"))
             end = stop
-        rest = sentence[end:]
-        kept += _FOUND.sub("", rest) if end else rest
+        kept += sentence[end:]
     if denied:
         open_ = any(re.search("exclu|ausgeschl|esclu", one) for one in denied)
         said = "named without being found or excluded" if open_ else "said not to be there"
-        remarks.note(f"{said}: " + "; ".join(denied))
+        (remarks.doubt if open_ else remarks.note)(f"{said}: " + "; ".join(denied))
         remarks.said = remarks.said or "denied"
-    return kept
+    return kept if HEAD.search(kept) else _FOUND.sub("", kept)
 
 # %% ../../nbs/library/clinic/05_karyotype_text.ipynb #f1dc6158
 _OTHER_METHOD = re.compile(
@@ -281,12 +299,12 @@ HEAD = re.compile(
     r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
 )
 _ALONE = re.compile(
-    r"\b(?:isolat\w*|isoliert\w*|isol[ée]e?|aislad[ao]|sole|single|only|"
+    r"\b(?:isolat\w*|isoliert\w*|isol[ée]e?|aislad[ao]|ge[ïi]soleerd\w*|sole|single|only|"
     r"karyot\w*|cariotip\w*|caryot\w*|clone|abnormality|anomaly|anomalia)\b:?"
 )
 _PRAISE = re.compile(
     r"\b\d+ *(?:metaphas|mitos|metaf|zellen|cells|cellul)\w*\b(?! "
-    r"*\])|\b(?:normal\w*|male|female|karyot\w*|cariotip\w*|caryot\w*)\b:?"
+    r"*\])|\b(?:norma+l\w*|male|female|karyot\w*|cariotip\w*|caryot\w*)\b:?"
 )  # says no more than the karyotype beside it
 _NEGATION = re.compile(
     r"\b(?:no|not|non|without|negative|absen\w*|senza|ohne|kein\w*|sans|sin|geen)\b"
@@ -381,24 +399,72 @@ def _by_method(
     return banding + text[end:], others
 
 # %% ../../nbs/library/clinic/05_karyotype_text.ipynb #996d5103
-_CHANGED = re.compile(r"(?:del|add|dup|inv|ins|der|dic|idic|i|t|r)\(([\dxy;]+)\)")
-_SIGNALS = re.compile(r"x(\d)|(?<=[a-z\d])([+-])(?=[),;\]])|\b(sep|con|amp)\b")
+_GENE_AT = {
+    **dict.fromkeys(("cks1b", "cdkn2c"), "1"),
+    **dict.fromkeys(("mecom", "evi1", "rpn1", "gata2"), "3"),
+    **dict.fromkeys(("fgfr3", "nsd2"), "4"),
+    **dict.fromkeys(("egr1", "csf1r", "tert"), "5"),
+    **dict.fromkeys(("runx1t1", "myc"), "8"),
+    **dict.fromkeys(("abl1", "nup214"), "9"),
+    **dict.fromkeys(("kmt2a", "mll", "ccnd1", "atm", "nup98"), "11"),
+    **dict.fromkeys(("rb1", "dleu1"), "13"),
+    **dict.fromkeys(("cbfb", "myh11", "maf"), "16"),
+    **dict.fromkeys(("tp53", "rara"), "17"),
+    **{"dek": "6", "etv6": "12", "igh": "14", "pml": "15", "runx1": "21", "bcr": "22"},
+}
+
+
+def _chromosome_of(
+    probe: str,  # such as d7z1, wcp19, egr1, or a region of an array such as 5q14q33(1_2)
+) -> str:  # "7"; empty where the name does not tell
+    "The chromosome that a probe looks at."
+    name = re.sub(r"^[53]'", "", probe.strip())
+    found = re.match(
+        r"(?:d|wcp|cep|cen)(\d{1,2}|[xy])(?=[sz(]|$)|(\d{1,2}|[xy])(?:cen|[pq]|$)", name
+    )
+    return (found[1] or found[2]) if found else _GENE_AT.get(name, "")
+
+# %% ../../nbs/library/clinic/05_karyotype_text.ipynb #3dbc8ce7
+_GROUP = re.compile(r"\((?!\d{4})([^()]*)\)x(\d)")
+_PROBE = re.compile(r"([\w'.]+(?:\([^()]*\))?)(?:x(\d)|([+-])(?=[,;)\]]))(?![\dx])")
+
+
+def _signals(
+    result: str,  # of FISH or an array
+) -> list[tuple[str, str]]:  # chromosome ("" where unknown), signals
+    "The signals of each probe."
+    grouped = [
+        (one, copies) for names, copies in _GROUP.findall(result) for one in names.split(",")
+    ]
+    single = [(one, copies or sign) for one, copies, sign in _PROBE.findall(_GROUP.sub("", result))]
+    joined = re.findall(r"([\w']+) (?:con|sep) ([\w']+?)(?:x\d|[,)])", result)
+    found = [*grouped, *single, *((one, "con") for pair in joined for one in pair)]
+    return [
+        (_chromosome_of(one), copies) for one, copies in found if not re.fullmatch("1[-~]22", one)
+    ]
+
+# %% ../../nbs/library/clinic/05_karyotype_text.ipynb #ee154c76
+def _named_in(text: str) -> set[str]:
+    "Chromosomes that abnormalities name: -7, +8, del(5), t(9;22), del(5q)."
+    inside = ";".join(re.findall(r"(?<=[a-z])\(([\dxy;pq.]+)\)", text)).split(";")
+    found = (re.match(r"(\d{1,2}|[xy])(?=$|[pq])", one) for one in inside)
+    return {m[1] for m in found if m} | set(re.findall(r"[+-](\d{1,2}|[xy])(?![\w)])", text))
 
 
 def _tells_more(
     result: str,  # of FISH or an array
     banding: str,
 ) -> bool:
-    "False where each probe has its two signals, or where only chromosomes are named that banding has changed."
+    "False where each probe has its two signals, or where only chromosomes are changed that banding has changed."
     if not re.search(r"\d", result) or re.search(
         r"\b(?:normal|negativ\w*|neg|no|kein\w*|unauff\w*|n[ée]gati[vf]\w*)\b", result
     ):
         return False
-    seen = _SIGNALS.findall(result)
-    if seen and all(copies == "2" for copies, *_ in seen):
-        return False
-    named, known = (set(";".join(_CHANGED.findall(one)).split(";")) for one in (result, banding))
-    return "nuc" in result or not named <= known or named == {""}
+    signals = _signals(result)
+    men = {"y"} & {chromosome for chromosome, _ in signals}
+    other = {c for c, n in signals if n not in ("2", "+") and not (c == "x" and n == "1" and men)}
+    other |= _named_in(result)
+    return not other <= _named_in(banding) or not (signals or other)
 
 # %% ../../nbs/library/clinic/05_karyotype_text.ipynb #209ae092
 def banding_part(
@@ -417,10 +483,10 @@ def banding_part(
     if not _NEGATION.search(banding):
         banding = (_PRAISE if HEAD.search(banding) else _ALONE).sub("", banding)
     head = HEAD.search(banding)
-    before = banding[: head.start()] if head else ""
+    before = re.sub(r"\b(?:mos|chi)\b", "", banding[: head.start()]) if head else ""
     if len(re.findall(r"[a-zà-ÿ]{3,}", before)) and not re.search(
         rf"(?:{KIND}) ?\(|[+-]\d", before
     ):
         remarks.note(f"words before the karyotype were not used: {before.strip()!r}")
-        banding = banding[len(before) :]
+        banding = banding[head.start() :] if head else banding
     return _NO_COMMA.sub(r"\1,\2,", re.sub(r"\s+", "", banding))
