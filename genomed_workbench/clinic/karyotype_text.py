@@ -183,6 +183,9 @@ KINDS = frozenset(
     }
 )
 KIND = "|".join(re.escape(k) for k in sorted(KINDS, key=len, reverse=True))
+HEAD = re.compile(
+    r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
+)
 
 # %% ../../nbs/library/clinic/05_karyotype_text.ipynb #4b467453
 _CLONE_HEAD = (
@@ -294,9 +297,6 @@ _OTHER_METHOD = re.compile(
 )
 _NEXT_CLONE = re.compile(
     rf"/+ *(?:{_CLONE_HEAD}|idem|sl\b|sdl|x[xy]\b)|(?<![\w(.])(?:karyot\w*:? *)?{_CLONE_HEAD}"
-)
-HEAD = re.compile(
-    r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
 )
 _ALONE = re.compile(
     r"\b(?:isolat\w*|isoliert\w*|isol[ée]e?|aislad[ao]|ge[ïi]soleerd\w*|sole|single|only|"
