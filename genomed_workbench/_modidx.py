@@ -5940,6 +5940,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'genomed_workbench/virtual/mds.py'),
                                                'genomed_workbench.virtual.mds._tp53': ( 'library/virtual/mds.html#_tp53',
                                                                                         'genomed_workbench/virtual/mds.py'),
+                                               'genomed_workbench.virtual.mds._unspecified': ( 'library/virtual/mds.html#_unspecified',
+                                                                                               'genomed_workbench/virtual/mds.py'),
                                                'genomed_workbench.virtual.mds._who_class': ( 'library/virtual/mds.html#_who_class',
                                                                                              'genomed_workbench/virtual/mds.py')},
             'genomed_workbench.virtual.mm': { 'genomed_workbench.virtual.mm._among': ( 'library/virtual/mm.html#_among',

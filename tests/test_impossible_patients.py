@@ -37,7 +37,42 @@ AML: Who = {
     "biallelic CEBPA without CEBPA": lambda f: (f["CEBPA_bi"] == 1) & (f["CEBPA"] == 0),
     "a child": lambda f: f["age"] < 18,
 }
-IMPOSSIBLE = {"virtual-aml": AML}
+WITHOUT_EXCESS = [
+    "MDS-SLD",
+    "MDS-MLD",
+    "MDS-SLD/MLD",
+    "MDS-RS-SLD",
+    "MDS-RS-MLD",
+    "MDS-del5q",
+    "MDS/MPN-RS-T",
+]
+# WHO 2016 (doi:10.1182/blood-2016-03-643544): EB1 5 to 9 % in marrow or 2 to 4 % in blood, EB2 10 to 19 % or
+# 5 to 19 %; all others below both; 1 % in the blood makes a case unclassifiable
+MDS: Who = {
+    "20 % blasts or more": lambda f: most_blasts(f) >= 20,
+    "EB1 with blasts of EB2": lambda f: (
+        (f["who_class"] == "MDS-EB1") & ((f["marrow_blasts"] >= 10) | (f["blood_blasts"] >= 5))
+    ),
+    "EB1 with few blasts": lambda f: (
+        (f["who_class"] == "MDS-EB1") & (f["marrow_blasts"] < 5) & (f["blood_blasts"] < 2)
+    ),
+    "EB2 with few blasts": lambda f: (
+        (f["who_class"] == "MDS-EB2") & (f["marrow_blasts"] < 10) & (f["blood_blasts"] < 5)
+    ),
+    "excess of blasts in a class without": lambda f: (
+        f["who_class"].isin(WITHOUT_EXCESS) & ((f["marrow_blasts"] >= 5) | (f["blood_blasts"] >= 1))
+    ),
+    "unclassifiable with excess of blasts": lambda f: (
+        (f["who_class"] == "MDS-U") & ((f["marrow_blasts"] >= 5) | (f["blood_blasts"] >= 2))
+    ),
+    "CMML without monocytes": lambda f: (f["who_class"] == "CMML") & (f["monocytes"] < 1),
+    "MDS/MPN with few platelets and white cells": lambda f: (
+        (f["who_class"] == "MDS/MPN-U") & (f["platelets"] < 450) & (f["white_cells"] < 13)
+    ),
+    "a woman without Y": lambda f: (f["sex"] == "female") & (f["minusY"] == 1),
+    "a child": lambda f: f["age"] < 18,
+}
+IMPOSSIBLE = {"virtual-aml": AML, "virtual-mds": MDS}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
