@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 import genomed_workbench as gw
 
@@ -72,7 +73,25 @@ MDS: Who = {
     "a woman without Y": lambda f: (f["sex"] == "female") & (f["minusY"] == 1),
     "a child": lambda f: f["age"] < 18,
 }
-IMPOSSIBLE = {"virtual-aml": AML, "virtual-mds": MDS}
+# the kidneys clear both: healthy ones leave about 1.5 mg/L of beta-2-microglobulin beside 1 mg/dL of creatinine
+TRANSLOCATIONS = ["t_11_14", "t_4_14", "t_14_16", "t_6_14", "t_14_20"]
+MM: Who = {
+    "two translocations of the heavy-chain gene": lambda f: f[TRANSLOCATIONS].sum(axis=1) > 1,
+    "failing kidneys, low beta-2-microglobulin": lambda f: (
+        (f["creatinine"] > 1.5) & (f["beta2_microglobulin"] < 1.2 * f["creatinine"] - 0.02)
+    ),
+    "creatinine of 5 in ISS I or II": lambda f: (f["creatinine"] >= 5) & (f["iss"] < 3),
+    "beta-2-microglobulin of 25, healthy kidneys": lambda f: (
+        (f["beta2_microglobulin"] >= 25) & (f["creatinine"] < 1)
+    ),
+    "hemoglobin of 17 g/dL or more": lambda f: f["hemoglobin"] >= 17,
+    "beta-2-microglobulin of ISS III in ISS I": lambda f: (
+        (f["iss"] == 1) & (f["beta2_microglobulin"] >= 3.5)
+    ),
+    "R-ISS I with high LDH": lambda f: (f["r_iss"] == 1) & (f["ldh_high"] == 1),
+    "a child": lambda f: f["age"] < 18,
+}
+IMPOSSIBLE = {"virtual-aml": AML, "virtual-mds": MDS, "virtual-mm": MM}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -92,3 +111,16 @@ def test_share_of_monosomal_karyotypes_in_aml():
     """
     frame = gw.load_cohort("virtual-aml", n=20_000, seed=0).frame
     assert 0.09 <= frame["monosomal"].mean() <= 0.13
+
+
+def test_kidney_failure_raises_creatinine_and_beta2_microglobulin_together():
+    """Published: rank correlation 0.79 of beta-2-microglobulin with creatinine clearance in 170 patients (Yun
+    2006, doi:10.3346/jkms.2006.21.4.639); ours with creatinine is to lie within 0.1. Creatinine of 2 mg/dL or
+    more in 19 % (Kyle 2003, doi:10.4065/78.1.21).
+    """
+    frame = gw.load_cohort("virtual-mm", n=20_000, seed=0).frame
+    together = stats.spearmanr(frame["creatinine"], frame["beta2_microglobulin"]).statistic
+    assert abs(together - 0.787) < 0.1
+    assert abs((frame["creatinine"] >= 2).mean() - 0.19) < 0.01
+    failing = frame["beta2_microglobulin"][frame["creatinine"] >= 2]
+    assert failing.median() > 2 * frame["beta2_microglobulin"][frame["creatinine"] < 2].median()

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..clinic.eln import eln_2022
 from .design import Columns, Design
+from .population import keep_one
 
 # %% ../../nbs/library/virtual/07_aml.ipynb #c6c44913
 _ABSENT = ("t_9_11", "t_6_9", "t_9_22", "t_8_16", "ZRSR2")
@@ -47,17 +48,6 @@ _FUSIONS = ("t_8_21", "inv16", "t_15_17", "t_v_11", "inv3")
 _DEFINING = (*_FUSIONS, "NPM1", "CEBPA_bzip")  # AML from 10 % blasts (ELN 2022)
 _MONOSOMAL = 0.85  # of complex karyotypes without -7; our choice
 
-# %% ../../nbs/library/virtual/07_aml.ipynb #80fed4d1
-def _one_fusion(
-    columns: Columns,  # changed in place
-    rng: np.random.Generator,
-) -> None:
-    "Keep one class-defining fusion, chosen at random, where several were drawn."
-    drawn = np.array([columns[name] for name in _FUSIONS])
-    kept = np.argmax(drawn * rng.random(drawn.shape), axis=0)
-    for place, name in enumerate(_FUSIONS):
-        columns[name] = drawn[place] * (kept == place)
-
 # %% ../../nbs/library/virtual/07_aml.ipynb #c10da71a
 def _enough_blasts(
     columns: Columns,  # changed in place
@@ -80,7 +70,7 @@ def _complete_aml(
     columns["sex"] = np.where(columns.pop("male") == 1, "male", "female").astype(object)
     columns["CEBPA"] = np.maximum(columns["CEBPA"], columns["CEBPA_bi"])
     columns["CEBPA_bzip"] = columns["CEBPA_bi"].copy()
-    _one_fusion(columns, rng)
+    keep_one(columns, _FUSIONS, rng)
     _enough_blasts(columns, rng)
     lost = np.maximum(columns["minus7"], rng.random(n) < _MONOSOMAL)
     columns["monosomal"] = columns["complex"] * lost
