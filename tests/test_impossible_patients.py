@@ -91,7 +91,17 @@ MM: Who = {
     "R-ISS I with high LDH": lambda f: (f["r_iss"] == 1) & (f["ldh_high"] == 1),
     "a child": lambda f: f["age"] < 18,
 }
-IMPOSSIBLE = {"virtual-aml": AML, "virtual-mds": MDS, "virtual-mm": MM}
+# fetal hemoglobin protects newborns; hydroxyurea from nine months (BABY HUG, doi:10.1182/blood-2012-03-419879)
+SCD: Who = {
+    "hydroxyurea under nine months": lambda f: (f["age"] < 0.75) & (f["hydroxyurea"] == 1),
+    "an episode under six months": lambda f: (f["age"] < 0.5) & (f["voe_2y"] > 0),
+    "a silent infarct under six months": lambda f: (f["age"] < 0.5) & (f["silent_infarct"] == 1),
+    "more than an episode a week": lambda f: f["voe_2y"] > 52 * f["age"].clip(0, 2),
+    "S-HPFH with deep anemia": lambda f: (f["diagnosis"] == "S-HPFH") & (f["hemoglobin"] < 7),
+    "hemoglobin of 17 g/dL or more": lambda f: f["hemoglobin"] >= 17,
+    "more than two alpha genes lost": lambda f: f["alpha_deletions"] > 2,
+}
+IMPOSSIBLE = {"virtual-aml": AML, "virtual-mds": MDS, "virtual-mm": MM, "virtual-scd": SCD}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
