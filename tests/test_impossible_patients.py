@@ -91,7 +91,7 @@ MM: Who = {
     "R-ISS I with high LDH": lambda f: (f["r_iss"] == 1) & (f["ldh_high"] == 1),
     "a child": lambda f: f["age"] < 18,
 }
-# fetal hemoglobin protects newborns; hydroxyurea from nine months (BABY HUG, doi:10.1182/blood-2012-03-419879)
+# fetal hemoglobin protects newborns; hydroxyurea from nine months (BABY HUG, Thornburg 2012, Blood 120:4304)
 SCD: Who = {
     "hydroxyurea under nine months": lambda f: (f["age"] < 0.75) & (f["hydroxyurea"] == 1),
     "an episode under six months": lambda f: (f["age"] < 0.5) & (f["voe_2y"] > 0),

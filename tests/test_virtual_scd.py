@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import genomed_workbench as gw
 from genomed_workbench.cli.app import app
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.virtual.design import design_card
+from genomed_workbench.virtual.design import design_card, linear
 from genomed_workbench.virtual.scd import scd_fidelity, with_discrepancies
 
 # written down from the notes on the registry, not from the file that the cohort is made from: under 12, 12 and older
@@ -88,7 +88,7 @@ def test_silent_infarcts_in_children_like_those_of_the_trial(cohort):
 
 def test_silent_infarcts_grow_with_age():
     """Published for SS and S-beta0: 27 % before the sixth and 37 % before the fourteenth birthday (DeBaun 2012,
-    doi:10.1182/blood-2011-02-272682), 53 % of adults (Kassim 2016, doi:10.1182/blood-2016-01-694562). One
+    Blood 119:4587), 53 % of adults (Kassim 2016, Blood 127:2038). One
     straight effect of age is to come within four points of each, and no older group is to have fewer.
     """
     frame = gw.load_cohort("virtual-scd", n=100_000, seed=5).frame
@@ -109,6 +109,19 @@ def test_s_hpfh_is_nearly_free_of_symptoms():
     assert len(mild) > 300 and abs(mild["hemoglobin"].mean() - 13) < 0.25
     assert mild["silent_infarct"].mean() < 0.01
     assert (mild["voe_2y"] > 0).mean() < 0.05 and mild["hydroxyurea"].mean() < 0.05
+
+
+def test_the_true_risk_is_the_sum_of_the_features_but_for_those_protected():
+    """Identity: log odds less the planted sum over the features is one number for everybody but S-HPFH and the
+    first six months, who lie far below.
+    """
+    cohort = gw.load_cohort("virtual-scd", n=20_000, seed=3)
+    frame, truth = cohort.frame, cohort.truth
+    columns = {name: frame[name].to_numpy() for name in cohort.features}
+    rest = truth.log_risk - linear(columns, truth.coefficients)
+    protected = (frame["diagnosis"] == "S-HPFH") | (frame["age"] < 0.5)
+    assert 50 < protected.sum() < 200 and np.ptp(rest[~protected]) < 1e-9
+    assert (rest[protected] < rest[~protected].min() - 5).all()
 
 
 def test_episodes_are_counted_over_the_time_lived():
