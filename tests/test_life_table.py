@@ -78,6 +78,16 @@ def test_medians_are_those_of_r(patients):
     )
 
 
+def test_median_on_a_flat_stretch_is_its_middle():
+    """By hand. Deaths at 1, 2, 3, 4: the curve is 1/2 from 2 to 3, its middle is 2.5, as R's
+    `quantile.survfit` has it. Two deaths and then censoring only: no death ends the stretch, and
+    the median is where it begins.
+    """
+    ended = life_table(np.array([1.0, 2, 3, 4]), np.array([1, 1, 1, 1]))
+    open_end = life_table(np.array([1.0, 2, 3, 4]), np.array([1, 1, 0, 0]))
+    assert (median_of(ended)[0], median_of(open_end)[0]) == (2.5, 2.0)
+
+
 def test_tests_are_those_of_r(patients):
     "Plain and stratified log-rank, three groups; and four hospitals."
     r = pd.read_csv(ORACLE / "tests.csv").set_index("name")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import genomed_workbench as gw
 from genomed_workbench.cli.app import app
 from genomed_workbench.clinic.dictionary import dictionary
-from genomed_workbench.virtual.design import design_card
+from genomed_workbench.virtual.design import design_card, linear
 from genomed_workbench.virtual.scd import scd_fidelity, with_discrepancies
 
 # written down from the notes on the registry, not from the file that the cohort is made from: under 12, 12 and older
@@ -86,10 +86,60 @@ def test_silent_infarcts_in_children_like_those_of_the_trial(cohort):
     assert len(children) > 4000 and near(children["silent_infarct"], 251 / 814)
 
 
+def test_silent_infarcts_grow_with_age():
+    """Published for SS and S-beta0: 27 % before the sixth and 37 % before the fourteenth birthday (DeBaun 2012,
+    Blood 119:4587), 53 % of adults (Kassim 2016, Blood 127:2038). One
+    straight effect of age is to come within four points of each, and no older group is to have fewer.
+    """
+    frame = gw.load_cohort("virtual-scd", n=100_000, seed=5).frame
+    frame = frame[frame["diagnosis"].isin(["SS", "S-beta0"])]
+    for low, high, share in ((5, 6, 0.27), (13, 14, 0.37), (18, 100, 0.53)):
+        here = frame.loc[frame["age"].between(low, high, inclusive="left"), "silent_infarct"]
+        assert abs(here.mean() - share) <= 0.04, (low, high, here.mean())
+    groups = pd.cut(frame["age"], [0.5, 3, 6, 12, 18, 30, 45, 90], right=False)
+    assert frame.groupby(groups, observed=True)["silent_infarct"].mean().is_monotonic_increasing
+
+
+def test_s_hpfh_is_nearly_free_of_symptoms():
+    """Published: 30 patients, hemoglobin 13.0 g/dL, few complications if any (Ngo 2012,
+    doi:10.1111/j.1365-2141.2011.08916.x).
+    """
+    frame = gw.load_cohort("virtual-scd", n=100_000, seed=5).frame
+    mild = frame[frame["diagnosis"] == "S-HPFH"]
+    assert len(mild) > 300 and abs(mild["hemoglobin"].mean() - 13) < 0.25
+    assert mild["silent_infarct"].mean() < 0.01
+    assert (mild["voe_2y"] > 0).mean() < 0.05 and mild["hydroxyurea"].mean() < 0.05
+
+
+def test_the_true_risk_is_the_sum_of_the_features_but_for_those_protected():
+    """Identity: log odds less the planted sum over the features is one number for everybody but S-HPFH and the
+    first six months, who lie far below.
+    """
+    cohort = gw.load_cohort("virtual-scd", n=20_000, seed=3)
+    frame, truth = cohort.frame, cohort.truth
+    columns = {name: frame[name].to_numpy() for name in cohort.features}
+    rest = truth.log_risk - linear(columns, truth.coefficients)
+    protected = (frame["diagnosis"] == "S-HPFH") | (frame["age"] < 0.5)
+    assert 50 < protected.sum() < 200 and np.ptp(rest[~protected]) < 1e-9
+    assert (rest[protected] < rest[~protected].min() - 5).all()
+
+
+def test_episodes_are_counted_over_the_time_lived():
+    """By hand: of the two years counted, an infant has lived those since the sixth month. Negative binomial: the
+    mean falls in proportion, 0.25 with an episode in SS under 12 (RADeep) gives 0.66 (0.75^(-1/0.66) - 1).
+    """
+    frame = gw.load_cohort("virtual-scd", n=600_000, seed=6).frame
+    infants = frame[(frame["diagnosis"] == "SS") & (frame["age"] < 2.5)]
+    lived = (infants["age"] - 0.5).clip(0, 2) / 2
+    expected = 0.66 * (0.75 ** (-1 / 0.66) - 1) * lived.sum()
+    assert len(infants) > 2_000 and (infants.loc[lived == 0, "voe_2y"] == 0).all()
+    assert abs(infants["voe_2y"].sum() / expected - 1) < 0.2
+
+
 def test_planted_coefficients_come_back(cohort):
     truth = cohort.truth.coefficients
     assert truth["hemoglobin"] < 0 < truth["systolic_pressure"] and truth["sex=male"] > 0
-    assert (truth[["age", "hydroxyurea", "alpha_deletions"]] == 0).all()
+    assert truth["age"] > 0 and (truth[["hydroxyurea", "alpha_deletions"]] == 0).all()
     fit = gw.LogisticRegression(penalty=1e-8).fit(cohort.X, cohort.y).summary_
     assert set(fit.index) - {"intercept", "(intercept)"} == set(truth.index)
     away = ((fit["coef"] - truth.reindex(fit.index)) / fit["se"]).abs()

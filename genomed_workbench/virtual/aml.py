@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..clinic.eln import eln_2022
 from .design import Columns, Design
+from .population import keep_one
 
 # %% ../../nbs/library/virtual/07_aml.ipynb #c6c44913
 _ABSENT = ("t_9_11", "t_6_9", "t_9_22", "t_8_16", "ZRSR2")
@@ -42,17 +43,37 @@ _RARER_GENES = (
     "ASXL1",
 )
 
+# %% ../../nbs/library/virtual/07_aml.ipynb #398e3f39
+_FUSIONS = ("t_8_21", "inv16", "t_15_17", "t_v_11", "inv3")
+_DEFINING = (*_FUSIONS, "NPM1", "CEBPA_bzip")  # AML from 10 % blasts (ELN 2022)
+_MONOSOMAL = 0.85  # of complex karyotypes without -7; our choice
+
+# %% ../../nbs/library/virtual/07_aml.ipynb #c10da71a
+def _enough_blasts(
+    columns: Columns,  # changed in place
+    rng: np.random.Generator,
+) -> None:
+    "Raise the marrow blasts of patients with too few for AML in both marrow and blood."
+    defined = np.logical_or.reduce([columns[name] == 1 for name in _DEFINING])
+    least = np.where(defined, 10, 20)
+    few = np.maximum(columns["marrow_blasts"], columns["blood_blasts"]) < least
+    raised = least + rng.integers(0, 10, len(least))
+    columns["marrow_blasts"] = np.where(few, raised, columns["marrow_blasts"])
+
 # %% ../../nbs/library/virtual/07_aml.ipynb #5f73e7f0
 def _complete_aml(
     columns: Columns,  # findings and numbers as drawn
-    rng: np.random.Generator,  # not needed: nothing is left to chance here
+    rng: np.random.Generator,
 ) -> Columns:
-    "The other dictionary variables, which follow from the drawn ones."
+    "The other dictionary variables, and findings that agree with each other."
     n = len(columns["age"])
     columns["sex"] = np.where(columns.pop("male") == 1, "male", "female").astype(object)
     columns["CEBPA"] = np.maximum(columns["CEBPA"], columns["CEBPA_bi"])
     columns["CEBPA_bzip"] = columns["CEBPA_bi"].copy()
-    columns["monosomal"] = columns["complex"] * columns["minus7"]
+    keep_one(columns, _FUSIONS, rng)
+    _enough_blasts(columns, rng)
+    lost = np.maximum(columns["minus7"], rng.random(n) < _MONOSOMAL)
+    columns["monosomal"] = columns["complex"] * lost
     return columns | {name: np.zeros(n) for name in _ABSENT}
 
 # %% ../../nbs/library/virtual/07_aml.ipynb #d1b6af6f

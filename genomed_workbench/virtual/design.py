@@ -54,6 +54,8 @@ class Design:
     laboratory: tuple[str, ...] = ()  # values that hospitals measure a little differently
     # what a hospital may not test, by a name for it
     panels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # what adds to the log risk beside the features, by patient; None: nothing
+    beside: Callable[[Columns], np.ndarray] | None = None
 
 # %% ../../nbs/library/virtual/05_design.ipynb #6aff8fa2
 def linear(
@@ -92,15 +94,26 @@ def _told(hazard: Hazard) -> dict[str, list[float]]:
     "A hazard in its JSON form."
     return {"breaks": list(hazard.breaks), "rates": np.round(hazard.rates, 6).tolist()}
 
+# %% ../../nbs/library/virtual/05_design.ipynb #b6ce0d25
+def _risk(
+    design: Design,
+    told: Mapping[str, Any],  # the section of the outcome under "truth" in calibration.json
+    columns: Columns,
+) -> np.ndarray:  # shape (n,)
+    "Log risk before it is centred: features, and what the disease adds beside them."
+    features = linear(columns, told["coefficients"], told.get("means"))
+    return features if design.beside is None else features + design.beside(columns)
+
 # %% ../../nbs/library/virtual/05_design.ipynb #632ecc98
 def _ground_truth(
+    design: Design,
     told: Mapping[str, Any],  # the section of the outcome under "truth" in calibration.json
-    columns: Mapping[str, np.ndarray],
+    columns: Columns,
     index: pd.Index,
 ) -> Truth:
     "The truth of these patients."
     log_risk = pd.Series(
-        linear(columns, told["coefficients"], told.get("means")) - told["centre"],
+        _risk(design, told, columns) - told["centre"],
         index=index,
         name="log_risk",
     )
@@ -182,7 +195,7 @@ def virtual_cohort(
     if missing:
         mask_mcar(columns, told["published"]["missing"], gaps)
         columns = design.derive(columns)
-    truth = _ground_truth(told["truth"][chosen], columns, index)
+    truth = _ground_truth(design, told["truth"][chosen], columns, index)
     follow_up: Any = 1.0
     if hospitals is not None:
         plan = (
@@ -237,11 +250,12 @@ def _outcome_columns(
 
 # %% ../../nbs/library/virtual/05_design.ipynb #88fd53a4
 def _solved_truth(
+    design: Design,
     # coefficients of one outcome; for a yes or no also `share`, how many have it
     told: Mapping[str, Any],
     published: Mapping[str, Any],
     outcome: str,
-    columns: Mapping[str, np.ndarray],  # many complete patients
+    columns: Columns,  # many complete patients
 ) -> dict[str, Any]:
     "Centre, baseline hazard and censoring hazard of one outcome."
     told = {
@@ -252,7 +266,7 @@ def _solved_truth(
             if weight and "=" not in name
         },
     }
-    risk = linear(columns, told["coefficients"])
+    risk = _risk(design, told, columns)
     if "share" in told:
         return {
             **told,
@@ -278,7 +292,7 @@ def solve_calibration(
     told["solved"] = solve_population(told["published"], seed, sample).to_dict()
     columns = _patients(design, told, sample, seed + 1)
     told["truth"] = {
-        name: _solved_truth(one, told["published"], name, columns)
+        name: _solved_truth(design, one, told["published"], name, columns)
         for name, one in told["truth"].items()
     }
     write_text_atomically(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")

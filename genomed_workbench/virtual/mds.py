@@ -204,36 +204,39 @@ def _marrow(columns: Columns, rng: np.random.Generator) -> Columns:
     return columns
 
 # %% ../../nbs/library/virtual/06_mds.ipynb #456fe4ac
+def _unspecified(columns: Columns, rng: np.random.Generator) -> np.ndarray:
+    """WHO 2016 class where blasts, ring sideroblasts and del(5q) decide nothing; MDS/MPN needs many platelets or
+    white cells.
+    """
+    shares = {"MDS-MLD": 639, "MDS-SLD": 191, "MDS-SLD/MLD": 91, "MDS-U": 85, "MDS/MPN-U": 51}
+    drawn = choose(rng, shares, len(columns["age"]))
+    many = (columns["platelets"] >= 450) | (columns["white_cells"] >= 13)
+    return np.where((drawn == "MDS/MPN-U") & ~many, "MDS-MLD", drawn)
+
+# %% ../../nbs/library/virtual/06_mds.ipynb #00f219c4
 def _who_class(columns: Columns, rng: np.random.Generator) -> np.ndarray:
-    "WHO 2016 class by its main criteria; dysplasia, which is not modelled, is random."
-    n, blasts, rings = (
-        len(columns["age"]),
+    """WHO 2016 class by its main criteria (Arber 2016, doi:10.1182/blood-2016-03-643544), blasts of marrow and of
+    blood among them; dysplasia, which is not modelled, is random.
+    """
+    marrow, blood, rings = (
         columns["marrow_blasts"],
+        columns["blood_blasts"],
         (columns["ring_sideroblasts"] >= 15)
         | ((columns["ring_sideroblasts"] >= 5) & (columns["SF3B1"] == 1)),
     )
-    plain = choose(
-        rng, {"MDS-MLD": 639, "MDS-SLD": 191, "MDS-SLD/MLD": 91, "MDS-U": 85, "MDS/MPN-U": 51}, n
-    )
-    ringed = choose(rng, {"MDS-RS-SLD": 246, "MDS-RS-MLD": 212}, n)
-    only_5q = (columns["del5q"] == 1) & (columns["cytogenetic_risk"] == 1)
-    rules = [
-        (columns["monocytes"] >= 1) & (columns["monocytes"] >= 0.1 * columns["white_cells"]),
-        blasts >= 10,
-        blasts >= 5,
-        only_5q,
-        rings & (columns["platelets"] >= 450),
-        rings,
-    ]
-    return np.select(
-        rules,
-        [
-            np.full(n, name, dtype=object)
-            for name in ("CMML", "MDS-EB2", "MDS-EB1", "MDS-del5q", "MDS/MPN-RS-T")
-        ]
-        + [ringed],
-        plain,
-    )
+    plain = _unspecified(columns, rng)
+    ringed = choose(rng, {"MDS-RS-SLD": 246, "MDS-RS-MLD": 212}, len(marrow)).astype(object)
+    rules = {
+        "CMML": (columns["monocytes"] >= 1)
+        & (columns["monocytes"] >= 0.1 * columns["white_cells"]),
+        "MDS-EB2": (marrow >= 10) | (blood >= 5),
+        "MDS-EB1": (marrow >= 5) | (blood >= 2),
+        "MDS-U": blood >= 1,
+        "MDS-del5q": (columns["del5q"] == 1) & (columns["cytogenetic_risk"] == 1),
+        "MDS/MPN-RS-T": rings & (columns["platelets"] >= 450),
+    }
+    named = [np.full(len(marrow), name, dtype=object) for name in rules]
+    return np.select([*rules.values(), rings], [*named, ringed], plain)
 
 # %% ../../nbs/library/virtual/06_mds.ipynb #e61ed6fc
 def _risk_group(columns: Columns) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..clinic.myeloma import iss_bounds, r2_iss_bounds, r2_iss_stage, r_iss_bounds
 from .design import Columns, Design
+from .population import keep_one
 
 # %% ../../nbs/library/virtual/08_mm.ipynb #fc87d7e0
 _TRANSLOCATIONS = ("t_11_14", "t_4_14", "t_14_16", "t_6_14", "t_14_20")
@@ -38,13 +39,26 @@ def _stages(
     }
     return {name: np.where(best == worst, best, np.nan) for name, (best, worst) in both.items()}
 
+# %% ../../nbs/library/virtual/08_mm.ipynb #d8d56cd4
+def _kidneys(
+    creatinine: np.ndarray,  # mg/dL, shape (n,)
+    beta2_microglobulin: np.ndarray,  # mg/L, shape (n,)
+) -> np.ndarray:  # mg/dL, shape (n,)
+    "Creatinine within what beta-2-microglobulin, cleared by the same kidneys, allows; the bounds are ours."
+    most = np.maximum(1.5, np.floor(100 * beta2_microglobulin / 1.2) / 100)
+    least = np.ceil(100 * beta2_microglobulin / 25) / 100
+    result: np.ndarray = np.clip(creatinine, least, most)
+    return result
+
 # %% ../../nbs/library/virtual/08_mm.ipynb #a27cc8b8
 def _complete_mm(
     columns: Columns,  # findings and numbers as drawn
-    rng: np.random.Generator,  # not needed: nothing is left to chance here
+    rng: np.random.Generator,
 ) -> Columns:
-    "Sex as text."
+    "Sex as text, one translocation at most, creatinine that agrees with beta-2-microglobulin."
     columns["sex"] = np.where(columns.pop("male") == 1, "male", "female").astype(object)
+    keep_one(columns, _TRANSLOCATIONS, rng)
+    columns["creatinine"] = _kidneys(columns["creatinine"], columns["beta2_microglobulin"])
     return columns
 
 # %% ../../nbs/library/virtual/08_mm.ipynb #cd9678e9

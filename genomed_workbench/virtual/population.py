@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['both_share', 'YesNo', 'solve_yes_no', 'odds_ratio', 'Quantiles', 'nearest_correlation', 'solve_numbers', 'Contrast',
            'match_contrasts', 'Population', 'pairs', 'quantiles_of', 'solve_population', 'read_calibration',
-           'mask_mcar', 'choose']
+           'mask_mcar', 'choose', 'keep_one']
 
 # %% ../../nbs/library/virtual/03_population.ipynb #db306518
 import json
@@ -517,3 +517,15 @@ def choose(
             len(levels) - 1,
         )
     ]
+
+# %% ../../nbs/library/virtual/03_population.ipynb #08b57875
+def keep_one(
+    columns: dict[str, np.ndarray],  # findings as 0.0 and 1.0, by name; changed in place
+    names: Sequence[str],  # of findings that exclude each other
+    rng: np.random.Generator,
+) -> None:
+    "Keep one of these findings, chosen at random, where several were drawn."
+    drawn = np.array([columns[name] for name in names])
+    kept = np.argmax(drawn * rng.random(drawn.shape), axis=0)
+    for place, name in enumerate(names):
+        columns[name] = drawn[place] * (kept == place)

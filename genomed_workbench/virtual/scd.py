@@ -34,11 +34,10 @@ _DIAGNOSES = {
     "S-other": 0.015,
     "S-HPFH": 0.004,
 }
-# diagnoses without figures of their own, and whose are taken
-_LIKE = {
-    "S-other": "S-beta+",
-    "S-HPFH": "S-beta+",
-}
+# a diagnosis without figures of its own, and whose are taken
+_LIKE = {"S-other": "S-beta+"}
+_HPFH = {"hydroxyurea": 0.02, "hemoglobin": 13.0, "episodes": 0.02}  # S-HPFH; shares are ours
+_PROTECTED, _TREATED_FROM = 0.5, 0.75  # years: by fetal hemoglobin; hydroxyurea
 _AGES = {
     "0 to 11": (0, 12),
     "12 to 17": (12, 18),
@@ -49,14 +48,14 @@ _AGES = {
 # %% ../../nbs/library/virtual/09_scd.ipynb #6c9ece8c
 def _by_group(
     told: dict[str, dict[str, float]],  # age group -> diagnosis -> figure
+    hpfh: float,  # the figure for S-HPFH, at any age
     diagnosis: np.ndarray,  # text, shape (n,)
     age: np.ndarray,  # years, shape (n,)
 ) -> np.ndarray:  # the figure of each patient, shape (n,)
     "The figure for each patient's diagnosis and age group (0 to 11, 12 and older)."
     names = pd.Series(diagnosis).replace(_LIKE)
-    result: np.ndarray = np.where(
-        age < 12, names.map(told["0 to 11"]), names.map(told["12 and older"])
-    ).astype(float)
+    young, older = (names.map({**one, "S-HPFH": hpfh}) for one in told.values())
+    result: np.ndarray = np.where(age < 12, young, older).astype(float)
     return result
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #178e2318
@@ -71,12 +70,12 @@ def _episode_rate(
 def _episodes(
     share: np.ndarray,  # of patients with at least one episode, shape (n,)
     dispersion: float,  # of the negative binomial
+    lived: np.ndarray | float,  # part of the two years in which there could be episodes, 0 to 1
     rng: np.random.Generator,
 ) -> np.ndarray:  # counts, shape (n,)
-    "Episodes of each patient: negative binomial counts."
-    return rng.poisson(rng.gamma(dispersion, _episode_rate(share, dispersion) / dispersion)).astype(
-        float
-    )
+    "Episodes of each patient: negative binomial counts over the time lived."
+    rate = lived * _episode_rate(share, dispersion)
+    return rng.poisson(rng.gamma(dispersion, rate / dispersion)).astype(float)
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #46aae75a
 def _complete_scd(
@@ -86,20 +85,20 @@ def _complete_scd(
     "Diagnosis, treatment, blood values, pressure and episodes."
     told, age, n = _published(), columns["age"], len(columns["age"])
     diagnosis = choose(rng, _DIAGNOSES, n)
-    figure = {
-        what: _by_group(told[what], diagnosis, age)
-        for what in ("hydroxyurea", "hemoglobin", "episodes")
-    }
+    figure = {what: _by_group(told[what], hpfh, diagnosis, age) for what, hpfh in _HPFH.items()}
+    lived = np.clip(age - _PROTECTED, 0, 2) / 2
     hemoglobin = figure["hemoglobin"] + 1.3 * rng.standard_normal(n)
     pressure = 100 + 0.9 * np.minimum(age, 20) + 9 * rng.standard_normal(n)
     return columns | {
         "sex": np.where(columns["male"] == 1, "male", "female").astype(object),
         "diagnosis": diagnosis,
         "alpha_deletions": choose(rng, {"0": 0.755, "1": 0.21, "2": 0.035}, n).astype(float),
-        "hydroxyurea": (rng.random(n) < figure["hydroxyurea"]).astype(float),
-        "hemoglobin": np.round(np.clip(hemoglobin, 4, 17), 1),
+        "hydroxyurea": ((rng.random(n) < figure["hydroxyurea"]) & (age >= _TREATED_FROM)).astype(
+            float
+        ),
+        "hemoglobin": np.round(np.clip(hemoglobin, 4, 16.9), 1),
         "systolic_pressure": np.round(np.clip(pressure, 70, 200)),
-        "voe_2y": _episodes(figure["episodes"], told["dispersion"], rng),
+        "voe_2y": _episodes(figure["episodes"], told["dispersion"], lived, rng),
     }
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #f1313af8
@@ -108,6 +107,14 @@ def _derive_scd(
 ) -> Columns:
     "The columns without the helper column `male`."
     return {name: values for name, values in columns.items() if name != "male"}
+
+# %% ../../nbs/library/virtual/09_scd.ipynb #099d636b
+def _protected(
+    columns: Columns,  # values, NaN where unknown
+) -> np.ndarray:  # added to the log odds, shape (n,)
+    "What keeps silent infarcts away: S-HPFH, and the fetal hemoglobin of the first six months; sizes are ours."
+    mild, newborn = columns["diagnosis"] == "S-HPFH", columns["age"] < _PROTECTED
+    return np.where(newborn, -9.0, np.where(mild, -6.0, 0.0))
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #fec5e64d
 def _as_in_sit(
@@ -164,6 +171,7 @@ DESIGN = Design(
     groups=_GROUPS,
     laboratory=("hemoglobin",),
     panels={"alpha genes": ("alpha_deletions",), "pressure": ("systolic_pressure",)},
+    beside=_protected,
 )
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #caada140
