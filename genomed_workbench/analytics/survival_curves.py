@@ -10,13 +10,14 @@ __all__ = ['time_edges', 'lines_received', 'tell_times', 'Curves', 'SurvivalQuer
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from flwr.app import Context
+from scipy import stats
 
 from genomed_workbench.analytics.asking import (
     NAMES,
@@ -578,8 +579,8 @@ class SurvivalQuery:
             "another cause",
         ]
 
-    def times(self, ask: AskSites) -> tuple[dict[str, _Counted], list[str], str]:
-        "Counts by group, names of the causes, and a sentence on who is left out."
+    def lines(self, ask: AskSites) -> tuple[list[list[_Line]], list[str], list[str], list[int]]:
+        "Lines by site, names of the groups and of the causes, and the patients of each site."
         outcome, causes = self.outcome(ask)
         names = groups_in(ask, self.federation, self.column, **self.how)
         replies = ask(
@@ -591,7 +592,11 @@ class SurvivalQuery:
             fates=len(causes) + 1,
             **self.how,
         )
-        lines = [lines_received(r.arrays) for r in replies]
+        return [lines_received(r.arrays) for r in replies], names, causes, [r.n for r in replies]
+
+    def times(self, ask: AskSites) -> tuple[dict[str, _Counted], list[str], str]:
+        "Counts by group, names of the causes, and a sentence on who is left out."
+        lines, names, causes, patients = self.lines(ask)
         held = (
             {s: own for s, own in zip(self.federation.sites, lines) if own}
             if self.by_site
@@ -605,17 +610,23 @@ class SurvivalQuery:
             if self.disclosure == "protected"
             else _counted_at_moments
         )
+        return (
+            {name: make(own, len(causes)) for name, own in held.items() if own},
+            causes,
+            self.not_counted(lines, names, patients),
+        )
+
+    def not_counted(
+        self, lines: Sequence[Sequence[_Line]], names: Sequence[str], patients: Sequence[int]
+    ) -> str:
+        "Sentences on patients in no group, and on hospitals that told nothing."
         lost = (
             sum(line.counts.sum() for own in lines for line in own if line.level == len(names))
             if self.column
             else 0
         )
-        return (
-            {name: make(own, len(causes)) for name, own in held.items() if own},
-            causes,
-            self.left_out(int(lost))
-            + without_silent(self.federation, [r.n for r in replies], self.min_cell),
-        )
+        silent = without_silent(self.federation, patients, self.min_cell)
+        return self.left_out(int(lost)) + silent
 
     def left_out(self, lost: int) -> str:
         "Sentence on patients who are in no group."
@@ -982,66 +993,250 @@ def log_rank(
         )
     if stratified:
         return _stratified(asked)
+    return _exact(asked) if disclosure == "simulation" else _across(asked, draws)
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #0fb1f217
+def _exact(asked: SurvivalQuery) -> Answer:
+    "Log-rank test across hospitals from every single time."
     (counts, _, left_out), books = asked.put(asked.times, "asking for a log-rank test")
-    rng = np.random.default_rng(0)
-    found = log_rank_test(*_compared([c.table for c in counts.values()]))
-    many = [
-        log_rank_test(*observed_minus_expected([_placed(c, rng) for c in counts.values()]))
-        for _ in range(draws if disclosure == "protected" else 0)
-    ] or [found]
-    table = _test_row(found, sum(c.n for c in counts.values())).assign(
-        p_least=min(m[2] for m in many), p_most=max(m[2] for m in many)
+    found = log_rank_test(*observed_minus_expected([c.table for c in counts.values()]))
+    table = _test_row(found, sum(c.n for c in counts.values()))
+    table = table.assign(p_least=table.p, p_most=table.p)
+    return Answer(table, asked.note(counts, left_out), books, asked.title("Log-rank test"))
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #a1aaa063
+_TILT = 1.0  # standard deviation of the log density ratio between both ends of an interval
+_SURE = 4.0  # standard deviations that a range reaches to either side
+
+
+@dataclass(frozen=True)
+class _Own:
+    "What one site told: its lines, and its own sums of the log-rank test."
+
+    lines: tuple[_Line, ...]
+    difference: np.ndarray  # events seen minus expected by group, shape (groups,)
+    members: np.ndarray  # patients by group, 0 where not told apart; then all others
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        "Patients of the groups that its own sums tell apart."
+        return {g: int(k) for g, k in enumerate(self.members[:-1]) if k}
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #1e28b3a4
+def _told_of_groups(
+    asked: SurvivalQuery, ask: AskSites
+) -> tuple[list[list[_Line]], list[str], list[int], list[dict[str, np.ndarray]]]:
+    "Lines of each site, names of the groups, patients of each site, and each site's own sums."
+    lines, names, _, patients = asked.lines(ask)
+    if asked.by_site:
+        names = list(asked.federation.sites)
+        lines = [[replace(x, level=s) for x in own] for s, own in enumerate(lines)]
+        none = {"difference": np.zeros(len(names)), "members": np.zeros(len(names) + 1)}
+        return lines, names, patients, [none] * len(lines)
+    replies = ask(
+        "strata",
+        outcome=json.dumps(asked.outcome(ask)[0]),
+        by=json.dumps(asked.column),
+        names=json.dumps(names),
+        **asked.how,
     )
-    note = asked.note(counts, left_out) + (
-        f" Over {draws} ways in which patients may lie inside their intervals, p was "
-        f"{table.p_least.iloc[0]:.3g} to {table.p_most.iloc[0]:.3g}."
-        if disclosure == "protected"
-        else ""
+    return lines, names, patients, [r.arrays for r in replies]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #6e1b92b7
+def _nameless(
+    lines: Sequence[Sequence[_Line]],
+    sums: Sequence[Mapping[str, np.ndarray]],
+    groups: int,
+) -> list[_Own]:  # of the sites that told something
+    "The sites' answers with the groups in an order that does not depend on their names."
+
+    def told(level: int) -> str:
+        return repr(
+            [
+                (s, x.fates, x.major, x.starts.tolist(), x.counts.tolist())
+                for s, own in enumerate(lines)
+                for x in own
+                if x.level == level
+            ]
+        )
+
+    order = sorted(range(groups), key=told)
+    place = {g: i for i, g in enumerate(order)} | {groups: groups}
+    return [
+        _Own(
+            tuple(
+                sorted(
+                    (replace(x, level=place[x.level]) for x in own),
+                    key=lambda x: (x.fates, x.level),
+                )
+            ),
+            own_sums["difference"][order],
+            own_sums["members"][[*order, groups]],
+        )
+        for own, own_sums in zip(lines, sums)
+        if own
+    ]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #57e332c1
+def _shapes(
+    sites: Sequence[_Own],
+    edges: np.ndarray,  # of the intervals of time
+) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+    "Times and cumulative number of patients by set of event statuses, over all sites and groups."
+    lines = [x for own in sites for x in own.lines]
+    end, out = 1.25 * float(edges[max(int(x.starts.max()) for x in lines)]) or 1.0, {}
+    for fates in {x.fates for x in lines}:
+        told = [
+            GroupedCounts(x.starts.astype(int), x.counts.astype(int))
+            for x in lines
+            if x.fates == fates
+        ]
+        starts = compartments(told)
+        patients = np.maximum(shared_out(told, starts).sum(axis=0), 1e-6)
+        out[fates] = np.append(edges[starts], end), np.append(0.0, np.cumsum(patients))
+    return out
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #e9595799
+def _drawn_times(
+    line: _Line,
+    shape: tuple[np.ndarray, np.ndarray],  # from `_shapes`
+    edges: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:  # one a patient
+    """Times inside the intervals of a line: as those of all patients are distributed, and inside each
+    interval somewhat earlier or later, by chance.
+    """
+    times, upto = shape
+    cuts = np.interp(np.append(edges[line.starts.astype(int)], times[-1]), times, upto)
+    interval = np.repeat(np.arange(len(cuts) - 1), line.counts.astype(int))
+    tilt = (_TILT * rng.standard_normal(len(cuts) - 1))[interval]
+    place = np.log1p((1 - rng.random(len(interval))) * np.expm1(tilt)) / tilt
+    drawn: np.ndarray = np.interp(cuts[interval] + place * np.diff(cuts)[interval], upto, times)
+    return drawn
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #41ba6f9b
+def _drawn_fates(line: _Line, min_cell: int, rng: np.random.Generator) -> np.ndarray:
+    "Event statuses of a line's patients; on a common line each rare one is given to a few of them."
+    fates = _within(line, np.zeros(int(line.starts.max()) + 1), min_cell).fates
+    order, total = sorted(fates, key=lambda f: fates[f][1]), int(line.counts.sum())
+    numbers = [int(rng.integers(fates[f][0], fates[f][1] + 1)) for f in order[:-1]]
+    dealt = np.repeat(order, [*numbers, max(total - sum(numbers), 0)])[:total]
+    return rng.permutation(dealt)
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #eedb892f
+def _ends(lines: Sequence[_Line], level: int) -> np.ndarray:
+    "Where the patients of each line of a level end, counted over its lines, without the last."
+    return np.cumsum([int(x.counts.sum()) for x in lines if x.level == level])[:-1]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #ff065552
+def _drawn_levels(
+    own: _Own,
+    groups: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:  # group of each patient, by line; `groups` for those in none
+    """Groups of a site's patients. Those told of without a group may belong to one that the site did
+    not tell apart by time: as many as its own sums say, else any share of them.
+    """
+    absent = sorted(set(range(groups)) - {line.level for line in own.lines})
+    others = sum(int(x.counts.sum()) for x in own.lines if x.level == groups)
+    sizes = {g: own.sizes[g] for g in absent if g in own.sizes}
+    rest = max(others - sum(sizes.values()), 0)
+    open_ = [g for g in absent if g not in sizes]
+    share = rng.dirichlet(np.ones(len(open_) + 1))
+    if open_ and rng.random() < 0.5:
+        share = np.append(share[:-1] / share[:-1].sum(), 0.0)
+    dealt = np.concatenate(
+        [np.repeat(list(sizes), list(sizes.values())), rng.choice([*open_, groups], rest, p=share)]
+    ).astype(int)
+    pool = iter(np.split(rng.permutation(dealt[:others]), _ends(own.lines, groups)))
+    return [
+        next(pool) if x.level == groups else np.full(int(x.counts.sum()), x.level)
+        for x in own.lines
+    ]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #7c92edb5
+def _one_draw(
+    sites: Sequence[_Own],
+    groups: int,
+    shapes: Mapping[tuple[int, ...], tuple[np.ndarray, np.ndarray]],
+    edges: np.ndarray,
+    min_cell: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:  # by group; their covariance
+    """For one way in which the patients may lie: events seen minus expected across hospitals, less the
+    hospitals' own sums, and the covariance.
+    """
+    tables: list[list[LifeTable]] = []
+    own_sums = np.zeros(groups)
+    for own in sites:
+        time = np.concatenate([_drawn_times(x, shapes[x.fates], edges, rng) for x in own.lines])
+        event = np.concatenate([_drawn_fates(x, min_cell, rng) for x in own.lines]) > 0
+        level = np.concatenate(_drawn_levels(own, groups, rng))
+        mine = [life_table(time[level == g], event[level == g], 1) for g in range(groups)]
+        if own.sizes:
+            told = list(own.sizes)
+            own_sums[told] += observed_minus_expected([mine[g] for g in told])[0]
+        tables.append(mine)
+    difference, variance = observed_minus_expected([added(t) for t in zip(*tables)])
+    return difference - own_sums, variance
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #7e0a2d30
+def _test_within(
+    difference: np.ndarray,  # events seen minus expected in each draw, shape (draws, groups)
+    variance: np.ndarray,  # their covariance, mean of the draws, shape (groups, groups)
+) -> tuple[float, int, float, float, float]:  # chi-square, degrees of freedom, p, least, most
+    """Log-rank test of the mean of all draws, and the p values of all differences within `_SURE`
+    standard deviations of it.
+    """
+    mean = difference.mean(axis=0)
+    chi2, free, p = log_rank_test(mean, variance)
+    if not free:
+        return np.nan, 0, np.nan, np.nan, np.nan
+    inverse = np.linalg.pinv(variance, rcond=1e-10, hermitian=True)
+    spread = np.linalg.eigvals(inverse @ np.atleast_2d(np.cov(difference.T))).real.max()
+    away = np.sqrt(chi2) + np.array([1, -1]) * _SURE * np.sqrt(max(spread, 0.0))
+    least, most = stats.chi2.sf(np.maximum(away, 0.0) ** 2, free)
+    return chi2, free, p, float(least), float(most)
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #b4dda3f4
+def _across(asked: SurvivalQuery, draws: int) -> Answer:
+    "Log-rank test across hospitals from counts by interval and from the hospitals' own sums."
+    (lines, names, patients, own), books = asked.put(
+        partial(_told_of_groups, asked),
+        "asking for a log-rank test",
+        _QUESTIONS | {"strata": tell_strata},
+        _TIMES | _STRATA,
     )
+    sites = _nameless(lines, own, len(names))
+    n = sum(int(x.counts.sum()) for s in sites for x in s.lines if x.level < len(names))
+    found = (np.nan, 0, np.nan, np.nan, np.nan)
+    if len({x.level for s in sites for x in s.lines} - {len(names)}) > 1:
+        rng, shapes = np.random.default_rng(0), _shapes(sites, asked.edges)
+        sums = [
+            _one_draw(sites, len(names), shapes, asked.edges, asked.min_cell, rng)
+            for _ in range(draws)
+        ]
+        found = _test_within(
+            np.array([d for d, _ in sums]) + sum(s.difference for s in sites),
+            np.mean([v for _, v in sums], axis=0),
+        )
+    table = _test_row(found[:3], n).assign(p_least=found[3], p_most=found[4])
+    note = _range_in_words(table.iloc[0], asked) + asked.not_counted(lines, names, patients)
     return Answer(table, note, books, asked.title("Log-rank test"))
 
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #efa176f5
-def _compared(tables: Sequence[LifeTable]) -> tuple[np.ndarray, np.ndarray]:
-    "Observed minus expected events and their covariance, on the intervals that all groups share."
-    if tables[0].moments:
-        return observed_minus_expected(tables)
-    shared = sorted(set(tables[0].times).intersection(*(t.times for t in tables[1:])))
-    return observed_minus_expected([_coarser(t, np.array(shared)) for t in tables])
-
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #f8066fa3
-def _coarser(table: LifeTable, times: np.ndarray) -> LifeTable:
-    "The same counts in fewer intervals."
-    group = np.searchsorted(times, table.times)
-
-    def summed(row: np.ndarray) -> np.ndarray:
-        return np.bincount(group, weights=row, minlength=len(times) + 1)[: len(times)]
-
-    return LifeTable(
-        times,
-        np.array([summed(row) for row in table.events]),
-        summed(table.censored),
-        table.n,
-        moments=False,
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #700d2f05
+def _range_in_words(row: pd.Series, asked: SurvivalQuery) -> str:
+    "What a protected log-rank test across hospitals can say."
+    told = f"Sites told intervals with at least {asked.min_cell} patients of each fate. "
+    if np.isnan(row.p):
+        return (
+            f"{told}Whether the groups differ cannot be said: fewer than two of them were told "
+            "apart with an event. Choose larger groups."
+        )
+    return (
+        f"{told}Over the ways in which patients may lie inside their intervals, p lies between "
+        f"{row.p_least:.3g} and {row.p_most:.3g}."
     )
-
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #04284522
-def _placed(c: _Counted, rng: np.random.Generator) -> LifeTable:
-    "Draw a life table: random times inside the patients' intervals."
-    end = max((w.high[np.isfinite(w.high)].max(initial=0.0) for w in c.known), default=0.0)
-    time, fate = [], []
-    for w in c.known:
-        high = np.where(np.isfinite(w.high), w.high, max(end, w.low.max(initial=0.0)) * 1.25 + 1e-9)
-        time.append(w.low + (high - w.low) * (1 - rng.random(len(w.low))))
-        fate.append(_fated(w, rng))
-    return life_table(np.concatenate(time), np.concatenate(fate) > 0, 1)
-
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #d4a738ef
-def _fated(w: Within, rng: np.random.Generator) -> np.ndarray:
-    "Draw event statuses within their bounds and assign them to patients."
-    order = sorted(w.fates, key=lambda f: w.fates[f][1])
-    numbers = [int(rng.integers(w.fates[f][0], w.fates[f][1] + 1)) for f in order[:-1]]
-    dealt = np.repeat(order, [*numbers, max(len(w.low) - sum(numbers), 0)])[: len(w.low)]
-    return rng.permutation(dealt)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #33456a0a
 def _test_row(found: tuple[float, int, float], n: float) -> pd.DataFrame:
