@@ -40,6 +40,7 @@ from genomed_workbench.analytics.asking import (
     without_silent,
 )
 from .counts import GroupedCounts, compartments, shared_out
+from ..data.checks import Findings, read_pairs
 from ..data.outcome import Survival
 from ..federation.app import QueryResult
 from ..federation.engines import Listener
@@ -115,10 +116,11 @@ def _event_status(
     frame: pd.DataFrame,
     # time, event and: causes (a column), its names; or first: pairs of columns
     asked: Mapping[str, Any],
+    own: Survival,  # the cohort's outcome
 ) -> tuple[np.ndarray, np.ndarray]:  # time, and 0 last seen, 1, 2, ... by cause, shape (n,)
     "Time and event status of each patient: 0 for censored, 1, 2, ... by cause."
     if "first" in asked:
-        return _first_of(frame, asked["first"])
+        return _first_of(*_pairs_here(frame, asked["first"], own))
     time, event = (
         frame[asked["time"]].to_numpy(float, na_value=np.nan),
         frame[asked["event"]].to_numpy(float, na_value=np.nan),
@@ -129,17 +131,33 @@ def _event_status(
         fate = fate * (1 + in_levels(frame[asked["causes"]], asked["names"]))
     return np.where(known, time, 0.0), fate
 
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
-def _first_of(frame: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    "Time and type of the first event; censored at the shortest follow-up without any."
-    times = np.array([frame[t].to_numpy(float, na_value=np.nan) for t, _ in pairs])
-    events = np.array([frame[e].to_numpy(float, na_value=np.nan) for _, e in pairs])
-    known = np.isfinite(times).all(axis=0) & np.isfinite(events).all(axis=0)
-    when = np.where(events == 1, times, np.inf)
-    happened = known & (events == 1).any(axis=0)
-    time = np.where(
-        happened, when.min(axis=0, initial=np.inf), np.where(known, times.min(axis=0), 0.0)
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #4e26943e
+def _pairs_here(
+    frame: pd.DataFrame, pairs: Sequence[Sequence[str]], own: Survival
+) -> tuple[np.ndarray, np.ndarray]:  # times and events, shape (pairs, n) each
+    """Read pairs of columns at a site.
+
+    Raises FederationError that names columns and what is expected, but no value and no row.
+    """
+    findings = Findings()
+    times, events = (
+        read_pairs(frame, pairs, own, findings) if len(frame) else (np.zeros((1, 0)),) * 2
     )
+    if findings.problems:
+        said = dict.fromkeys(
+            f"column {p.column!r}: expected {p.expected}" for p in findings.problems
+        )
+        raise FederationError(
+            f"the times and events cannot be read here: {'; '.join(said)}. Correct the columns "
+            "at this hospital."
+        )
+    return times, events
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
+def _first_of(times: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Time and type of the first event; censored at the shortest follow-up without any."
+    when, happened = np.where(events == 1, times, np.inf), (events == 1).any(axis=0)
+    time = np.where(happened, when.min(axis=0), times.min(axis=0))
     return time, np.where(happened, when.argmin(axis=0) + 1, 0)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #d4f92d58
@@ -263,7 +281,8 @@ def _patients(
     )
     frame, by = all_rows(site, min_cell), json.loads(config["by"])
     level = in_levels(frame[by], names) if by else np.zeros(len(frame), int)
-    return min_cell, *_event_status(frame, asked), level, names
+    own: Any = site.cohort.outcome
+    return min_cell, *_event_status(frame, asked, own), level, names
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #61322322
 def tell_times(
@@ -527,9 +546,12 @@ class SurvivalQuery:
         if self.column:
             known_columns(self.federation, [self.column], "by")
         if isinstance(self.causes, Mapping):
-            known_columns(
-                self.federation, [c for pair in self.causes.values() for c in pair], "causes"
-            )
+            pairs = list(self.causes.values())
+            known_columns(self.federation, [c for pair in pairs for c in pair], "causes")
+            findings = Findings(self.federation.cohort.name)
+            if self.federation.cohort.n:
+                read_pairs(self.federation.cohort.frame, pairs, outcome, findings)
+            findings.raise_if_any()
         elif self.causes is not None:
             known_columns(self.federation, [self.causes], "causes")
 
@@ -822,9 +844,11 @@ def cumulative_incidence(
     """Cumulative incidence (Aalen-Johansen) of competing causes, of all hospitals' patients.
 
     `causes` is a column that names the cause of each event, or pairs of columns (time, event) by
-    name, of which the first event counts. Returns `Curves`, one per cause (and group). Raises
-    FederationError for another outcome and unknown columns. Estimate: Aalen and Johansen 1978,
-    jstor.org/stable/4615704.
+    name, of which the first event counts. A time may be empty where its event was not seen: then
+    the follow-up of the other pair counts. Returns `Curves`, one per cause (and group). Raises
+    FederationError for another outcome and unknown columns, and CohortError, with rows and values,
+    for pairs that are not coded 0/1, lack a time, or have one that is negative, a date or in
+    another unit. Estimate: Aalen and Johansen 1978, jstor.org/stable/4615704.
 
     Example
 
@@ -1005,8 +1029,9 @@ def _exact(asked: SurvivalQuery) -> Answer:
     return Answer(table, asked.note(counts, left_out), books, asked.title("Log-rank test"))
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #a1aaa063
-_TILT = 1.0  # standard deviation of the log density ratio between both ends of an interval
-_SURE = 4.0  # standard deviations that a range reaches to either side
+# standard deviation of the log density ratio between both ends of an interval, by its hazard
+_TILT, _STEEPEST = 0.25, 2.0
+_SURE = 2.5758293035489  # standard deviations that a range reaches to either side: 99 %
 
 
 @dataclass(frozen=True)
@@ -1015,6 +1040,7 @@ class _Own:
 
     lines: tuple[_Line, ...]
     difference: np.ndarray  # events seen minus expected by group, shape (groups,)
+    variance: np.ndarray  # their covariance, shape (groups, groups)
     members: np.ndarray  # patients by group, 0 where not told apart; then all others
 
     @property
@@ -1031,7 +1057,8 @@ def _told_of_groups(
     if asked.by_site:
         names = list(asked.federation.sites)
         lines = [[replace(x, level=s) for x in own] for s, own in enumerate(lines)]
-        none = {"difference": np.zeros(len(names)), "members": np.zeros(len(names) + 1)}
+        k = len(names)
+        none = {"difference": np.zeros(k), "variance": np.zeros((k, k)), "members": np.zeros(k + 1)}
         return lines, names, patients, [none] * len(lines)
     replies = ask(
         "strata",
@@ -1071,6 +1098,7 @@ def _nameless(
                 )
             ),
             own_sums["difference"][order],
+            own_sums["variance"][np.ix_(order, order)],
             own_sums["members"][[*order, groups]],
         )
         for own, own_sums in zip(lines, sums)
@@ -1103,13 +1131,17 @@ def _drawn_times(
     edges: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:  # one a patient
-    """Times inside the intervals of a line: as those of all patients are distributed, and inside each
-    interval somewhat earlier or later, by chance.
+    """Times inside the intervals of a line, distributed as those of all patients.
+
+    Inside each interval they are drawn towards either end by chance, the more the larger the share
+    of the patients who left in it.
     """
     times, upto = shape
     cuts = np.interp(np.append(edges[line.starts.astype(int)], times[-1]), times, upto)
     interval = np.repeat(np.arange(len(cuts) - 1), line.counts.astype(int))
-    tilt = (_TILT * rng.standard_normal(len(cuts) - 1))[interval]
+    left = np.maximum(1 - cuts / cuts[-1], 1e-12)
+    spread = _TILT * np.clip(np.log(left[:-1] / left[1:]), 1e-6, _STEEPEST)
+    tilt = (spread * rng.standard_normal(len(spread)))[interval]
     place = np.log1p((1 - rng.random(len(interval))) * np.expm1(tilt)) / tilt
     drawn: np.ndarray = np.interp(cuts[interval] + place * np.diff(cuts)[interval], upto, times)
     return drawn
@@ -1154,6 +1186,15 @@ def _drawn_levels(
         for x in own.lines
     ]
 
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #73cb98ba
+def _standardized(difference: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    "The differences times the inverse root of their covariance: the sum of squares is chi-square."
+    values, vectors = np.linalg.eigh(variance)
+    free = values > 1e-9 * max(values.max(initial=0.0), 1e-300)
+    scale = np.where(free, 1 / np.sqrt(np.where(free, values, 1.0)), 0.0)
+    result: np.ndarray = vectors @ (scale * (vectors.T @ difference))
+    return result
+
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #7c92edb5
 def _one_draw(
     sites: Sequence[_Own],
@@ -1162,41 +1203,41 @@ def _one_draw(
     edges: np.ndarray,
     min_cell: int,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:  # by group; their covariance
-    """For one way in which the patients may lie: events seen minus expected across hospitals, less the
-    hospitals' own sums, and the covariance.
+) -> np.ndarray:  # by group
+    """Standardized events seen minus expected, for one way in which the patients may lie.
+
+    What the draw makes of the hospitals' own sums is replaced by these sums.
     """
     tables: list[list[LifeTable]] = []
-    own_sums = np.zeros(groups)
+    instead, spread = np.zeros(groups), np.zeros(2)
     for own in sites:
         time = np.concatenate([_drawn_times(x, shapes[x.fates], edges, rng) for x in own.lines])
         event = np.concatenate([_drawn_fates(x, min_cell, rng) for x in own.lines]) > 0
         level = np.concatenate(_drawn_levels(own, groups, rng))
-        mine = [life_table(time[level == g], event[level == g], 1) for g in range(groups)]
-        if own.sizes:
-            told = list(own.sizes)
-            own_sums[told] += observed_minus_expected([mine[g] for g in told])[0]
-        tables.append(mine)
+        tables.append([life_table(time[level == g], event[level == g], 1) for g in range(groups)])
+        if told := list(own.sizes):
+            drawn, variance = observed_minus_expected([tables[-1][g] for g in told])
+            instead[told] += own.difference[told] - drawn
+            spread += np.trace(own.variance), np.trace(variance)
     difference, variance = observed_minus_expected([added(t) for t in zip(*tables)])
-    return difference - own_sums, variance
+    return _standardized(
+        difference + instead, variance * (spread[0] / spread[1] if all(spread) else 1)
+    )
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #7e0a2d30
 def _test_within(
-    difference: np.ndarray,  # events seen minus expected in each draw, shape (draws, groups)
-    variance: np.ndarray,  # their covariance, mean of the draws, shape (groups, groups)
+    draws: np.ndarray,  # standardized differences, shape (draws, groups)
 ) -> tuple[float, int, float, float, float]:  # chi-square, degrees of freedom, p, least, most
-    """Log-rank test of the mean of all draws, and the p values of all differences within `_SURE`
-    standard deviations of it.
-    """
-    mean = difference.mean(axis=0)
-    chi2, free, p = log_rank_test(mean, variance)
-    if not free:
+    "Log-rank test at the mean of the draws, and the p values within `_SURE` standard deviations of it."
+    free = int((np.abs(draws) > 0).any(axis=0).sum()) - 1
+    if free < 1:
         return np.nan, 0, np.nan, np.nan, np.nan
-    inverse = np.linalg.pinv(variance, rcond=1e-10, hermitian=True)
-    spread = np.linalg.eigvals(inverse @ np.atleast_2d(np.cov(difference.T))).real.max()
-    away = np.sqrt(chi2) + np.array([1, -1]) * _SURE * np.sqrt(max(spread, 0.0))
-    least, most = stats.chi2.sf(np.maximum(away, 0.0) ** 2, free)
-    return chi2, free, p, float(least), float(most)
+    size = float(np.linalg.norm(draws.mean(axis=0)))
+    spread = _SURE * np.sqrt(max(np.linalg.eigvalsh(np.cov(draws.T)).max(), 0.0))
+    least, p, most = (
+        float(stats.chi2.sf(max(size + away, 0.0) ** 2, free)) for away in (spread, 0.0, -spread)
+    )
+    return size**2, free, p, least, most
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #b4dda3f4
 def _across(asked: SurvivalQuery, draws: int) -> Answer:
@@ -1212,13 +1253,13 @@ def _across(asked: SurvivalQuery, draws: int) -> Answer:
     found = (np.nan, 0, np.nan, np.nan, np.nan)
     if len({x.level for s in sites for x in s.lines} - {len(names)}) > 1:
         rng, shapes = np.random.default_rng(0), _shapes(sites, asked.edges)
-        sums = [
-            _one_draw(sites, len(names), shapes, asked.edges, asked.min_cell, rng)
-            for _ in range(draws)
-        ]
         found = _test_within(
-            np.array([d for d, _ in sums]) + sum(s.difference for s in sites),
-            np.mean([v for _, v in sums], axis=0),
+            np.array(
+                [
+                    _one_draw(sites, len(names), shapes, asked.edges, asked.min_cell, rng)
+                    for _ in range(draws)
+                ]
+            )
         )
     table = _test_row(found[:3], n).assign(p_least=found[3], p_most=found[4])
     note = _range_in_words(table.iloc[0], asked) + asked.not_counted(lines, names, patients)
