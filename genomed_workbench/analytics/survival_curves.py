@@ -995,12 +995,16 @@ def log_rank(
     progress: bool | Listener = True,
     draws: int = 100,  # ways in which patients may lie inside their intervals, for the range
 ) -> Answer:
-    """Log-rank test between groups, plain or stratified by hospital.
+    """Log-rank test between groups, across hospitals or stratified by hospital.
 
-    Returns an `Answer`; its table is one row with n, chi2, df and p, and without strata p_least and
-    p_most: the range of p over `draws` ways in which patients may lie inside their intervals of
-    time. Raises FederationError for another outcome, for unknown columns, and for hospitals
-    compared inside hospitals. Test: Peto and Peto 1972, doi:10.2307/2344317.
+    Stratified, it is exact over the hospitals that answer, and differences between hospitals cannot
+    pose as differences between groups. Across hospitals and from protected counts it is an
+    estimate. Returns an `Answer`; its table is one row with n, chi2, df and p, and across hospitals
+    p_least and p_most: p lies between them in 99 of 100 of the ways in which patients may lie
+    inside their intervals of time (estimated from `draws` of them). All of these are NaN, and the
+    note says so, where fewer than two groups were told apart. Raises FederationError for another
+    outcome, for unknown columns, and for hospitals compared inside hospitals. Test: Peto and Peto
+    1972, doi:10.2307/2344317.
 
     Example
 
@@ -1030,8 +1034,8 @@ def _exact(asked: SurvivalQuery) -> Answer:
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #a1aaa063
 # standard deviation of the log density ratio between both ends of an interval, by its hazard
-_TILT, _STEEPEST = 0.25, 2.0
-_SURE = 2.5758293035489  # standard deviations that a range reaches to either side: 99 %
+_TILT, _STEEPEST = 0.15, 2.0
+_SURE = 2.5  # standard deviations that a range reaches to either side: 99 %
 
 
 @dataclass(frozen=True)
@@ -1275,7 +1279,7 @@ def _range_in_words(row: pd.Series, asked: SurvivalQuery) -> str:
             "apart with an event. Choose larger groups."
         )
     return (
-        f"{told}Over the ways in which patients may lie inside their intervals, p lies between "
+        f"{told}In 99 of 100 ways in which patients may lie inside their intervals, p is between "
         f"{row.p_least:.3g} and {row.p_most:.3g}."
     )
 
