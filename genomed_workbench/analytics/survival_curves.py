@@ -1000,7 +1000,7 @@ def log_rank(
     Stratified, it is exact over the hospitals that answer, and differences between hospitals cannot
     pose as differences between groups. Across hospitals and from protected counts it is an
     estimate. Returns an `Answer`; its table is one row with n, chi2, df and p, and across hospitals
-    p_least and p_most: p lies between them in 99 of 100 of the ways in which patients may lie
+    p_least and p_most: p lies between them in 96 of 100 of the ways in which patients may lie
     inside their intervals of time (estimated from `draws` of them). All of these are NaN, and the
     note says so, where fewer than two groups were told apart. Raises FederationError for another
     outcome, for unknown columns, and for hospitals compared inside hospitals. Test: Peto and Peto
@@ -1035,7 +1035,7 @@ def _exact(asked: SurvivalQuery) -> Answer:
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #a1aaa063
 # standard deviation of the log density ratio between both ends of an interval, by its hazard
 _TILT, _STEEPEST = 0.15, 2.0
-_SURE = 2.5  # standard deviations that a range reaches to either side: 99 %
+_SURE = 2.1  # standard deviations that a range reaches to either side: 96 %
 
 
 @dataclass(frozen=True)
@@ -1279,7 +1279,7 @@ def _range_in_words(row: pd.Series, asked: SurvivalQuery) -> str:
             "apart with an event. Choose larger groups."
         )
     return (
-        f"{told}In 99 of 100 ways in which patients may lie inside their intervals, p is between "
+        f"{told}In 96 of 100 ways in which patients may lie inside their intervals, p is between "
         f"{row.p_least:.3g} and {row.p_most:.3g}."
     )
 

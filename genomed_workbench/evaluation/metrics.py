@@ -20,7 +20,7 @@ from ..federation.sites import Site, time_and_event
 from ..statistics.brier import brier_sums, mean_over_times
 from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
 from ..statistics.discrimination import auc_sums
-from ..statistics.net_benefit import net_benefit, positives
+from ..statistics.net_benefit import added_positives, net_benefit, positives
 from genomed_workbench.statistics.recalibration import (
     Judged,
     fit_constant,
@@ -543,23 +543,25 @@ def _ici(tested: _Tested, test: TestRows) -> Scores:
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #9325526a
 def _net_benefit(tested: _Tested, test: TestRows) -> Scores:
-    "Net benefit at the threshold."
+    """Net benefit at the threshold; NaN at a site whose Kaplan-Meier estimate does not reach the
+    horizon.
+    """
+    warned, per = 1 - tested.alive >= test.threshold, np.array(test.threshold)
+
+    def benefit(found: np.ndarray) -> float:
+        return float(net_benefit(found[0], found[1], 1.0, per))
 
     def one(rows: np.ndarray, g: int) -> tuple[float, float]:
-        found = positives(
-            tested.time[rows],
-            tested.event[rows],
-            1 - tested.alive[rows] >= test.threshold,
-            tested.horizon,
+        value = benefit(
+            positives(tested.time[rows], tested.event[rows], warned[rows], tested.horizon)
         )
-        return float(net_benefit(found[0], found[1], 1.0, np.array(test.threshold))), float(
-            rows.sum()
-        )
+        return (value, float(rows.sum())) if np.isfinite(value) else (0.0, 0.0)
 
-    part, n = one(np.ones(len(tested.time), bool), 0)
-    return Scores(*_by_site(tested, test, one), part / n)
+    exam, n = (tested.time, tested.event, warned, tested.horizon), len(tested.time)
+    within = benefit(added_positives(*exam, tested.group)) / n
+    return Scores(*_by_site(tested, test, one), benefit(positives(*exam)) / n, within=within)
 
-
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #040228a6
 _OF_ROWS: dict[str, Callable[[_Tested, TestRows], Scores]] = {
     "auc_t": _auc_t,
     "ibs": _ibs,
