@@ -1232,7 +1232,7 @@ def test_the_range_of_a_log_rank_test_over_many_tables():
     null = [across(null_table(seed, 5000)) for seed in range(50)]
     said = [(row, exact) for row, exact in null if np.isfinite(row.p)]
     wide = float(np.median([row.p_most - row.p_least for row, _ in said]))
-    MEASURED.append(("median width of the range of p", wide, 0.15))
+    MEASURED["median width of the range of p"] = wide
     assert len(said) >= 45 and wide <= 0.15
     assert all(row.p_least <= exact <= row.p_most for row, exact in said)
     assert sum(row.p_most < 0.05 for row, _ in said) <= 5

@@ -328,7 +328,10 @@ def _read_pair(
         values = reading.values if reading.kind in ("number", "empty") else None
         if role == "event" or reading.kind != "empty":
             _whole_column(reading, name, role, findings)
-        findings.stop_cells(name, (replace(fault, mend=mend) for fault in reading.problems))
+        faults = [replace(fault, mend=mend) for fault in reading.problems]
+        if role == "event":
+            faults = [replace(fault, expected="0/1 or True/False") for fault in faults]
+        findings.stop_cells(name, faults)
         if role == "time" and values is not None:
             findings.stop_cells(name, _negative(frame[name], values))
         out.append(np.full(len(frame), np.nan) if values is None else np.asarray(values, float))
