@@ -62,6 +62,29 @@ def test_an_isolated_model_is_scored_at_home_and_abroad(comparison):
     assert set(t.tested_on) == {"hospital-1", "hospital-2", "hospital-3", "within", "all"}
 
 
+def test_no_interval_leaves_the_range_of_its_metric(comparison):
+    """At the hospital of ten the interval of the C-index would go beyond 1, by the formula of Nadeau
+    and Bengio on the repeats themselves.
+    """
+    t, home = comparison.table, comparison.value("federated", "hospital-3", "harrell_c")
+    assert t.low.min() >= 0 and t.high.max() <= 1
+    assert comparison.gain.low.min() >= -1 and comparison.gain.high.max() <= 1
+    again = comparison.repeated
+    own = again[(again.arm == "federated") & (again.tested_on == "hospital-3")].value.dropna()
+    if len(own) > 1 and np.ptp(own):
+        rest = comparison.federation.table.loc["hospital-3"]
+        half = (
+            stats.t.ppf(0.975, len(own) - 1)
+            * own.std()
+            * np.sqrt(1 / len(own) + rest.test / rest.train)
+        )
+        np.testing.assert_allclose(
+            [home.low, home.high],
+            [max(own.mean() - half, 0), min(own.mean() + half, 1)],
+            rtol=1e-12,
+        )
+
+
 def test_federated_equals_pooled_in_every_cell(comparison):
     wide = comparison.table.pivot_table(
         index=["tested_on", "metric"], columns=["arm", "trained_on"], values="mean"

@@ -19,7 +19,11 @@ from genomed_workbench.statistics.concordance import (
     harrell_c,
     uno_weights,
 )
-from genomed_workbench.statistics.intervals import bootstrap_interval, corrected_interval
+from genomed_workbench.statistics.intervals import (
+    bootstrap_interval,
+    corrected_interval,
+    cut_to_possible,
+)
 from genomed_workbench.statistics.survival import brier_terms, censoring_curve, kaplan_meier
 
 
@@ -317,6 +321,31 @@ def test_corrected_interval_by_hand():
     assert mean == pytest.approx(0.7) and n == 3 and np.isnan([low, high]).all(), (
         "equal results say nothing of their spread"
     )
+
+
+@pytest.mark.parametrize(
+    "values,possible",
+    [
+        ([0.99, 0.90, 0.97, 1.00], (0.0, 1.0)),  # a C-index at a small hospital
+        ([0.01, 0.06, 0.02, 0.00], (0.0, 1.0)),  # a Brier score of a rare event
+        ([-0.95, -0.40, 0.90, -1.0], (-1.0, 1.0)),  # a difference of two C-indices
+    ],
+)
+def test_an_interval_stays_where_the_quantity_can_be(values, possible):
+    "By hand: the interval without bounds, cut; nothing else changes."
+    whole, kept = corrected_interval(values, 0.25), corrected_interval(values, 0.25, 0.95, possible)
+    assert whole[1] < possible[0] or whole[2] > possible[1]
+    expected = [whole[0], max(whole[1], possible[0]), min(whole[2], possible[1]), whole[3]]
+    np.testing.assert_allclose(kept, expected, rtol=1e-14)
+    inside = [0.70, 0.72, 0.69, 0.71]
+    assert corrected_interval(inside, 0.25) == corrected_interval(inside, 0.25, 0.95, possible)
+
+
+def test_an_interval_holds_its_estimate():
+    "A weighted Brier score of a few patients can be above 1; its interval is not empty then."
+    low, high = cut_to_possible(1.1, 0.8, 1.6, (0.0, 1.0))
+    assert (low, high) == (0.8, 1.1)
+    assert np.isnan(cut_to_possible(0.5, np.nan, np.nan, (0.0, 1.0))).all()
 
 
 def test_bootstrap_stays_inside_groups_and_covers():

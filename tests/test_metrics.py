@@ -5,6 +5,8 @@ test_performance), the federated validation, which reaches the same numbers from
 identities (a row drawn twice is a row that stands there twice).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +76,19 @@ def test_within_and_each_site_equal_the_federated_validation(federation, scored)
         [found.value("intercept", p)["value"] for p in ("A", "B", "C", "within")],
         2e-3,
     )
+
+
+def test_net_benefit_of_small_hospitals_is_that_of_all_their_patients(federation, scored):
+    """Hospital C follows nobody to the horizon: it has no value of its own, and the value over the
+    hospitals is the one of all their patients. Oracle: the decision curve of one table.
+    """
+    _, test, p, _ = scored
+    early = (test.group == 2) & (test.time > HORIZON / 2)
+    time, event = np.where(early, HORIZON / 2, test.time), np.where(early, 0, test.event)
+    row = scores_of(p, replace(test, time=time, event=event), "net_benefit", "survival").row()
+    pooled = decision_curve(time, event, p.survival[:, 0], HORIZON, [test.threshold]).model.iloc[0]
+    assert np.isnan(row[2]) and np.isfinite(row[:2]).all()
+    measure("net benefit within, one hospital unknown - one table", row[3:], [pooled] * 2, 1e-12)
 
 
 def test_over_all_test_rows_equals_the_functions_on_one_table(federation, scored):

@@ -346,3 +346,56 @@ def test_a_group_nobody_of_whom_was_followed_so_long_is_left_out():
         both.loc[1].tolist() == recalibration.group_table(second).loc[1].tolist()
         and both.n[2] == mine.n[2] + recalibration.group_table(second).n[2]
     )
+
+
+# Many small hospitals
+
+
+def short_follow_up(n: int, horizon: float = 2.0, seed: int = 0):
+    "Patients of whom many are last seen before the horizon, with the risk that a true model gives."
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    event_at, lost_at = rng.exponential(4 / np.exp(0.8 * x)), rng.uniform(0.2, 2.6, n)
+    alive = np.exp(-horizon / 4 * np.exp(0.8 * x))
+    return np.minimum(event_at, lost_at), (event_at <= lost_at).astype(int), alive
+
+
+def test_net_benefit_of_many_small_hospitals_is_that_of_their_patients():
+    """Oracle: the curve of the same 800 patients in one place. Eight patients a hospital, many of whom
+    are all last seen before the horizon: what they would have shown is not known, and is not zero.
+    """
+    time, event, alive = short_follow_up(800)
+    pooled = decision_curve(time, event, alive, 2.0, [0.1, 0.2, 0.3])
+    small = decision_curve(time, event, alive, 2.0, [0.1, 0.2, 0.3], site=np.arange(800) // 8)
+    measure("net benefit of small hospitals - pooled", small.model, pooled.model, 1e-12)
+    measure("treat everybody, small hospitals - pooled", small.everybody, pooled.everybody, 1e-12)
+
+
+def test_net_benefit_of_large_hospitals_is_the_sum_of_their_own():
+    "Oracle: Kaplan-Meier of each hospital by its own, weighted by patients."
+    time, event, alive = short_follow_up(800)
+    site, cut = np.arange(800) // 400, 0.2
+    found = decision_curve(time, event, alive, 2.0, [cut], site=site).loc[cut]
+    true, false = 0.0, 0.0
+    for s in (0, 1):
+        warned = (site == s) & (1 - alive >= cut)
+        alive_then = kaplan_meier(time[warned], event[warned])(np.array(2.0))
+        true, false = true + warned.sum() * (1 - alive_then), false + warned.sum() * alive_then
+    measure(
+        "net benefit of large hospitals - by hand",
+        [found.model],
+        [(true - false * cut / (1 - cut)) / 800],
+        1e-12,
+    )
+
+
+def test_positives_that_nobody_could_see_are_not_known():
+    "By hand: nobody warned is followed to the horizon; where all of them had the event, it is known."
+    time, event, risk = np.array([0.5, 1.0, 3.0]), np.array([1, 0, 0]), np.array([0.9, 0.9, 0.1])
+    row = decision_curve(time, event, 1 - risk, 2.0, [0.5]).loc[0.5]
+    assert np.isnan(row.model) and np.isfinite(row.everybody)
+    moved = move_sums(time, event, np.array([1, 1, -1]), 2.0)
+    assert np.isnan(moved[:, 0]).all() and moved[:, 1].tolist() == [0.0, 1.0]
+    assert np.isnan(net_reclassification(moved).nri)
+    all_died = decision_curve(time, np.array([1, 1, 0]), 1 - risk, 2.0, [0.5]).loc[0.5]
+    assert all_died.true == 2 and all_died.false == 0

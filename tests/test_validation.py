@@ -6,6 +6,7 @@ Oracles: the pure functions of the statistics room on one table with the hospita
 the perturbation of single patients for the disclosure (as in test_disclosure).
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -249,6 +250,37 @@ def test_decisions_and_reclassification(found, table):
         1e-12,
     )
     assert found.value("nri")["value"] > 0.2
+
+
+def test_a_hospital_with_short_follow_up_is_left_out_of_decisions_and_moves(hospitals, run, timid):
+    """Beyond the follow-up of hospital C its decisions are not known. Oracle: the sums of A and B,
+    from their own tables.
+    """
+    cohort = hospitals.cohort
+    frame, own = cohort.frame.copy(), cohort.outcome
+    late = (frame[cohort.site] == "C") & (frame[own.time] > HORIZON / 2)
+    frame.loc[late, own.time], frame.loc[late, own.event] = HORIZON / 2, 0
+    short = gw.Federation.by_site(replace(cohort, frame=frame), test_share=0.4)
+    found = asked(short, run, against=timid, horizon=HORIZON)
+    assert set(found.decisions) == {"A", "B", "within"}
+    whole = found.decisions["within"]
+    expected, moved = [], []
+    for name in ("A", "B"):
+        rows = short.cohort.frame.iloc[short.sites[name].test_rows]
+        time, event = rows[own.time].to_numpy(), rows[own.event].to_numpy()
+        X, where = short.cohort.X.iloc[short.sites[name].test_rows], np.full(len(rows), name)
+        new, old = (m.learner.survival_for(X, [HORIZON], where)[:, 0] for m in (run, timid))
+        expected.append(len(rows) * decision_curve(time, event, new, HORIZON, [0.5]).everybody[0.5])
+        moved.append(move_sums(time, event, moves(1 - old, 1 - new), HORIZON))
+    n = sum(len(short.sites[s].test_rows) for s in "AB")
+    measure("everybody without C - pooled", [whole.everybody[0.5]], [sum(expected) / n], 1e-12)
+    measure(
+        "NRI without C - pooled",
+        [found.value("nri")["value"]],
+        [net_reclassification(sum(moved)).nri],
+        1e-12,
+    )
+    assert found.value("nri")["hospitals"] == 2
 
 
 def test_risk_groups_stay_near_the_kaplan_meier_curve_of_their_patients(found, table):

@@ -10,13 +10,14 @@ __all__ = ['time_edges', 'lines_received', 'tell_times', 'Curves', 'SurvivalQuer
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from flwr.app import Context
+from scipy import stats
 
 from genomed_workbench.analytics.asking import (
     NAMES,
@@ -39,6 +40,7 @@ from genomed_workbench.analytics.asking import (
     without_silent,
 )
 from .counts import GroupedCounts, compartments, shared_out
+from ..data.checks import Findings, read_pairs
 from ..data.outcome import Survival
 from ..federation.app import QueryResult
 from ..federation.engines import Listener
@@ -114,10 +116,11 @@ def _event_status(
     frame: pd.DataFrame,
     # time, event and: causes (a column), its names; or first: pairs of columns
     asked: Mapping[str, Any],
+    own: Survival,  # the cohort's outcome
 ) -> tuple[np.ndarray, np.ndarray]:  # time, and 0 last seen, 1, 2, ... by cause, shape (n,)
     "Time and event status of each patient: 0 for censored, 1, 2, ... by cause."
     if "first" in asked:
-        return _first_of(frame, asked["first"])
+        return _first_of(*_pairs_here(frame, asked["first"], own))
     time, event = (
         frame[asked["time"]].to_numpy(float, na_value=np.nan),
         frame[asked["event"]].to_numpy(float, na_value=np.nan),
@@ -128,17 +131,33 @@ def _event_status(
         fate = fate * (1 + in_levels(frame[asked["causes"]], asked["names"]))
     return np.where(known, time, 0.0), fate
 
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
-def _first_of(frame: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-    "Time and type of the first event; censored at the shortest follow-up without any."
-    times = np.array([frame[t].to_numpy(float, na_value=np.nan) for t, _ in pairs])
-    events = np.array([frame[e].to_numpy(float, na_value=np.nan) for _, e in pairs])
-    known = np.isfinite(times).all(axis=0) & np.isfinite(events).all(axis=0)
-    when = np.where(events == 1, times, np.inf)
-    happened = known & (events == 1).any(axis=0)
-    time = np.where(
-        happened, when.min(axis=0, initial=np.inf), np.where(known, times.min(axis=0), 0.0)
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #4e26943e
+def _pairs_here(
+    frame: pd.DataFrame, pairs: Sequence[Sequence[str]], own: Survival
+) -> tuple[np.ndarray, np.ndarray]:  # times and events, shape (pairs, n) each
+    """Read pairs of columns at a site.
+
+    Raises FederationError that names columns and what is expected, but no value and no row.
+    """
+    findings = Findings()
+    times, events = (
+        read_pairs(frame, pairs, own, findings) if len(frame) else (np.zeros((1, 0)),) * 2
     )
+    if findings.problems:
+        said = dict.fromkeys(
+            f"column {p.column!r}: expected {p.expected}" for p in findings.problems
+        )
+        raise FederationError(
+            f"the times and events cannot be read here: {'; '.join(said)}. Correct the columns "
+            "at this hospital."
+        )
+    return times, events
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
+def _first_of(times: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Time and type of the first event; censored at the shortest follow-up without any."
+    when, happened = np.where(events == 1, times, np.inf), (events == 1).any(axis=0)
+    time = np.where(happened, when.min(axis=0), times.min(axis=0))
     return time, np.where(happened, when.argmin(axis=0) + 1, 0)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #d4f92d58
@@ -262,7 +281,8 @@ def _patients(
     )
     frame, by = all_rows(site, min_cell), json.loads(config["by"])
     level = in_levels(frame[by], names) if by else np.zeros(len(frame), int)
-    return min_cell, *_event_status(frame, asked), level, names
+    own: Any = site.cohort.outcome
+    return min_cell, *_event_status(frame, asked, own), level, names
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #61322322
 def tell_times(
@@ -526,9 +546,12 @@ class SurvivalQuery:
         if self.column:
             known_columns(self.federation, [self.column], "by")
         if isinstance(self.causes, Mapping):
-            known_columns(
-                self.federation, [c for pair in self.causes.values() for c in pair], "causes"
-            )
+            pairs = list(self.causes.values())
+            known_columns(self.federation, [c for pair in pairs for c in pair], "causes")
+            findings = Findings(self.federation.cohort.name)
+            if self.federation.cohort.n:
+                read_pairs(self.federation.cohort.frame, pairs, outcome, findings)
+            findings.raise_if_any()
         elif self.causes is not None:
             known_columns(self.federation, [self.causes], "causes")
 
@@ -578,8 +601,8 @@ class SurvivalQuery:
             "another cause",
         ]
 
-    def times(self, ask: AskSites) -> tuple[dict[str, _Counted], list[str], str]:
-        "Counts by group, names of the causes, and a sentence on who is left out."
+    def lines(self, ask: AskSites) -> tuple[list[list[_Line]], list[str], list[str], list[int]]:
+        "Lines by site, names of the groups and of the causes, and the patients of each site."
         outcome, causes = self.outcome(ask)
         names = groups_in(ask, self.federation, self.column, **self.how)
         replies = ask(
@@ -591,7 +614,11 @@ class SurvivalQuery:
             fates=len(causes) + 1,
             **self.how,
         )
-        lines = [lines_received(r.arrays) for r in replies]
+        return [lines_received(r.arrays) for r in replies], names, causes, [r.n for r in replies]
+
+    def times(self, ask: AskSites) -> tuple[dict[str, _Counted], list[str], str]:
+        "Counts by group, names of the causes, and a sentence on who is left out."
+        lines, names, causes, patients = self.lines(ask)
         held = (
             {s: own for s, own in zip(self.federation.sites, lines) if own}
             if self.by_site
@@ -605,17 +632,23 @@ class SurvivalQuery:
             if self.disclosure == "protected"
             else _counted_at_moments
         )
+        return (
+            {name: make(own, len(causes)) for name, own in held.items() if own},
+            causes,
+            self.not_counted(lines, names, patients),
+        )
+
+    def not_counted(
+        self, lines: Sequence[Sequence[_Line]], names: Sequence[str], patients: Sequence[int]
+    ) -> str:
+        "Sentences on patients in no group, and on hospitals that told nothing."
         lost = (
             sum(line.counts.sum() for own in lines for line in own if line.level == len(names))
             if self.column
             else 0
         )
-        return (
-            {name: make(own, len(causes)) for name, own in held.items() if own},
-            causes,
-            self.left_out(int(lost))
-            + without_silent(self.federation, [r.n for r in replies], self.min_cell),
-        )
+        silent = without_silent(self.federation, patients, self.min_cell)
+        return self.left_out(int(lost)) + silent
 
     def left_out(self, lost: int) -> str:
         "Sentence on patients who are in no group."
@@ -811,9 +844,11 @@ def cumulative_incidence(
     """Cumulative incidence (Aalen-Johansen) of competing causes, of all hospitals' patients.
 
     `causes` is a column that names the cause of each event, or pairs of columns (time, event) by
-    name, of which the first event counts. Returns `Curves`, one per cause (and group). Raises
-    FederationError for another outcome and unknown columns. Estimate: Aalen and Johansen 1978,
-    jstor.org/stable/4615704.
+    name, of which the first event counts. A time may be empty where its event was not seen: then
+    the follow-up of the other pair counts. Returns `Curves`, one per cause (and group). Raises
+    FederationError for another outcome and unknown columns, and CohortError, with rows and values,
+    for pairs that are not coded 0/1, lack a time, or have one that is negative, a date or in
+    another unit. Estimate: Aalen and Johansen 1978, jstor.org/stable/4615704.
 
     Example
 
@@ -960,12 +995,16 @@ def log_rank(
     progress: bool | Listener = True,
     draws: int = 100,  # ways in which patients may lie inside their intervals, for the range
 ) -> Answer:
-    """Log-rank test between groups, plain or stratified by hospital.
+    """Log-rank test between groups, across hospitals or stratified by hospital.
 
-    Returns an `Answer`; its table is one row with n, chi2, df and p, and without strata p_least and
-    p_most: the range of p over `draws` ways in which patients may lie inside their intervals of
-    time. Raises FederationError for another outcome, for unknown columns, and for hospitals
-    compared inside hospitals. Test: Peto and Peto 1972, doi:10.2307/2344317.
+    Stratified, it is exact over the hospitals that answer, and differences between hospitals cannot
+    pose as differences between groups. Across hospitals and from protected counts it is an
+    estimate. Returns an `Answer`; its table is one row with n, chi2, df and p, and across hospitals
+    p_least and p_most: p lies between them in 96 of 100 of the ways in which patients may lie
+    inside their intervals of time (estimated from `draws` of them). All of these are NaN, and the
+    note says so, where fewer than two groups were told apart. Raises FederationError for another
+    outcome, for unknown columns, and for hospitals compared inside hospitals. Test: Peto and Peto
+    1972, doi:10.2307/2344317.
 
     Example
 
@@ -982,66 +1021,267 @@ def log_rank(
         )
     if stratified:
         return _stratified(asked)
+    return _exact(asked) if disclosure == "simulation" else _across(asked, draws)
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #0fb1f217
+def _exact(asked: SurvivalQuery) -> Answer:
+    "Log-rank test across hospitals from every single time."
     (counts, _, left_out), books = asked.put(asked.times, "asking for a log-rank test")
-    rng = np.random.default_rng(0)
-    found = log_rank_test(*_compared([c.table for c in counts.values()]))
-    many = [
-        log_rank_test(*observed_minus_expected([_placed(c, rng) for c in counts.values()]))
-        for _ in range(draws if disclosure == "protected" else 0)
-    ] or [found]
-    table = _test_row(found, sum(c.n for c in counts.values())).assign(
-        p_least=min(m[2] for m in many), p_most=max(m[2] for m in many)
+    found = log_rank_test(*observed_minus_expected([c.table for c in counts.values()]))
+    table = _test_row(found, sum(c.n for c in counts.values()))
+    table = table.assign(p_least=table.p, p_most=table.p)
+    return Answer(table, asked.note(counts, left_out), books, asked.title("Log-rank test"))
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #a1aaa063
+# standard deviation of the log density ratio between both ends of an interval, by its hazard
+_TILT, _STEEPEST = 0.15, 2.0
+_SURE = 2.1  # standard deviations that a range reaches to either side: 96 %
+
+
+@dataclass(frozen=True)
+class _Own:
+    "What one site told: its lines, and its own sums of the log-rank test."
+
+    lines: tuple[_Line, ...]
+    difference: np.ndarray  # events seen minus expected by group, shape (groups,)
+    variance: np.ndarray  # their covariance, shape (groups, groups)
+    members: np.ndarray  # patients by group, 0 where not told apart; then all others
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        "Patients of the groups that its own sums tell apart."
+        return {g: int(k) for g, k in enumerate(self.members[:-1]) if k}
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #1e28b3a4
+def _told_of_groups(
+    asked: SurvivalQuery, ask: AskSites
+) -> tuple[list[list[_Line]], list[str], list[int], list[dict[str, np.ndarray]]]:
+    "Lines of each site, names of the groups, patients of each site, and each site's own sums."
+    lines, names, _, patients = asked.lines(ask)
+    if asked.by_site:
+        names = list(asked.federation.sites)
+        lines = [[replace(x, level=s) for x in own] for s, own in enumerate(lines)]
+        k = len(names)
+        none = {"difference": np.zeros(k), "variance": np.zeros((k, k)), "members": np.zeros(k + 1)}
+        return lines, names, patients, [none] * len(lines)
+    replies = ask(
+        "strata",
+        outcome=json.dumps(asked.outcome(ask)[0]),
+        by=json.dumps(asked.column),
+        names=json.dumps(names),
+        **asked.how,
     )
-    note = asked.note(counts, left_out) + (
-        f" Over {draws} ways in which patients may lie inside their intervals, p was "
-        f"{table.p_least.iloc[0]:.3g} to {table.p_most.iloc[0]:.3g}."
-        if disclosure == "protected"
-        else ""
+    return lines, names, patients, [r.arrays for r in replies]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #6e1b92b7
+def _nameless(
+    lines: Sequence[Sequence[_Line]],
+    sums: Sequence[Mapping[str, np.ndarray]],
+    groups: int,
+) -> list[_Own]:  # of the sites that told something
+    "The sites' answers with the groups in an order that does not depend on their names."
+
+    def told(level: int) -> str:
+        return repr(
+            [
+                (s, x.fates, x.major, x.starts.tolist(), x.counts.tolist())
+                for s, own in enumerate(lines)
+                for x in own
+                if x.level == level
+            ]
+        )
+
+    order = sorted(range(groups), key=told)
+    place = {g: i for i, g in enumerate(order)} | {groups: groups}
+    return [
+        _Own(
+            tuple(
+                sorted(
+                    (replace(x, level=place[x.level]) for x in own),
+                    key=lambda x: (x.fates, x.level),
+                )
+            ),
+            own_sums["difference"][order],
+            own_sums["variance"][np.ix_(order, order)],
+            own_sums["members"][[*order, groups]],
+        )
+        for own, own_sums in zip(lines, sums)
+        if own
+    ]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #57e332c1
+def _shapes(
+    sites: Sequence[_Own],
+    edges: np.ndarray,  # of the intervals of time
+) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+    "Times and cumulative number of patients by set of event statuses, over all sites and groups."
+    lines = [x for own in sites for x in own.lines]
+    end, out = 1.25 * float(edges[max(int(x.starts.max()) for x in lines)]) or 1.0, {}
+    for fates in {x.fates for x in lines}:
+        told = [
+            GroupedCounts(x.starts.astype(int), x.counts.astype(int))
+            for x in lines
+            if x.fates == fates
+        ]
+        starts = compartments(told)
+        patients = np.maximum(shared_out(told, starts).sum(axis=0), 1e-6)
+        out[fates] = np.append(edges[starts], end), np.append(0.0, np.cumsum(patients))
+    return out
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #e9595799
+def _drawn_times(
+    line: _Line,
+    shape: tuple[np.ndarray, np.ndarray],  # from `_shapes`
+    edges: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:  # one a patient
+    """Times inside the intervals of a line, distributed as those of all patients.
+
+    Inside each interval they are drawn towards either end by chance, the more the larger the share
+    of the patients who left in it.
+    """
+    times, upto = shape
+    cuts = np.interp(np.append(edges[line.starts.astype(int)], times[-1]), times, upto)
+    interval = np.repeat(np.arange(len(cuts) - 1), line.counts.astype(int))
+    left = np.maximum(1 - cuts / cuts[-1], 1e-12)
+    spread = _TILT * np.clip(np.log(left[:-1] / left[1:]), 1e-6, _STEEPEST)
+    tilt = (spread * rng.standard_normal(len(spread)))[interval]
+    place = np.log1p((1 - rng.random(len(interval))) * np.expm1(tilt)) / tilt
+    drawn: np.ndarray = np.interp(cuts[interval] + place * np.diff(cuts)[interval], upto, times)
+    return drawn
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #41ba6f9b
+def _drawn_fates(line: _Line, min_cell: int, rng: np.random.Generator) -> np.ndarray:
+    "Event statuses of a line's patients; on a common line each rare one is given to a few of them."
+    fates = _within(line, np.zeros(int(line.starts.max()) + 1), min_cell).fates
+    order, total = sorted(fates, key=lambda f: fates[f][1]), int(line.counts.sum())
+    numbers = [int(rng.integers(fates[f][0], fates[f][1] + 1)) for f in order[:-1]]
+    dealt = np.repeat(order, [*numbers, max(total - sum(numbers), 0)])[:total]
+    return rng.permutation(dealt)
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #eedb892f
+def _ends(lines: Sequence[_Line], level: int) -> np.ndarray:
+    "Where the patients of each line of a level end, counted over its lines, without the last."
+    return np.cumsum([int(x.counts.sum()) for x in lines if x.level == level])[:-1]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #ff065552
+def _drawn_levels(
+    own: _Own,
+    groups: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:  # group of each patient, by line; `groups` for those in none
+    """Groups of a site's patients. Those told of without a group may belong to one that the site did
+    not tell apart by time: as many as its own sums say, else any share of them.
+    """
+    absent = sorted(set(range(groups)) - {line.level for line in own.lines})
+    others = sum(int(x.counts.sum()) for x in own.lines if x.level == groups)
+    sizes = {g: own.sizes[g] for g in absent if g in own.sizes}
+    rest = max(others - sum(sizes.values()), 0)
+    open_ = [g for g in absent if g not in sizes]
+    share = rng.dirichlet(np.ones(len(open_) + 1))
+    if open_ and rng.random() < 0.5:
+        share = np.append(share[:-1] / share[:-1].sum(), 0.0)
+    dealt = np.concatenate(
+        [np.repeat(list(sizes), list(sizes.values())), rng.choice([*open_, groups], rest, p=share)]
+    ).astype(int)
+    pool = iter(np.split(rng.permutation(dealt[:others]), _ends(own.lines, groups)))
+    return [
+        next(pool) if x.level == groups else np.full(int(x.counts.sum()), x.level)
+        for x in own.lines
+    ]
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #73cb98ba
+def _standardized(difference: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    "The differences times the inverse root of their covariance: the sum of squares is chi-square."
+    values, vectors = np.linalg.eigh(variance)
+    free = values > 1e-9 * max(values.max(initial=0.0), 1e-300)
+    scale = np.where(free, 1 / np.sqrt(np.where(free, values, 1.0)), 0.0)
+    result: np.ndarray = vectors @ (scale * (vectors.T @ difference))
+    return result
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #7c92edb5
+def _one_draw(
+    sites: Sequence[_Own],
+    groups: int,
+    shapes: Mapping[tuple[int, ...], tuple[np.ndarray, np.ndarray]],
+    edges: np.ndarray,
+    min_cell: int,
+    rng: np.random.Generator,
+) -> np.ndarray:  # by group
+    """Standardized events seen minus expected, for one way in which the patients may lie.
+
+    What the draw makes of the hospitals' own sums is replaced by these sums.
+    """
+    tables: list[list[LifeTable]] = []
+    instead, spread = np.zeros(groups), np.zeros(2)
+    for own in sites:
+        time = np.concatenate([_drawn_times(x, shapes[x.fates], edges, rng) for x in own.lines])
+        event = np.concatenate([_drawn_fates(x, min_cell, rng) for x in own.lines]) > 0
+        level = np.concatenate(_drawn_levels(own, groups, rng))
+        tables.append([life_table(time[level == g], event[level == g], 1) for g in range(groups)])
+        if told := list(own.sizes):
+            drawn, variance = observed_minus_expected([tables[-1][g] for g in told])
+            instead[told] += own.difference[told] - drawn
+            spread += np.trace(own.variance), np.trace(variance)
+    difference, variance = observed_minus_expected([added(t) for t in zip(*tables)])
+    return _standardized(
+        difference + instead, variance * (spread[0] / spread[1] if all(spread) else 1)
     )
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #7e0a2d30
+def _test_within(
+    draws: np.ndarray,  # standardized differences, shape (draws, groups)
+) -> tuple[float, int, float, float, float]:  # chi-square, degrees of freedom, p, least, most
+    "Log-rank test at the mean of the draws, and the p values within `_SURE` standard deviations of it."
+    free = int((np.abs(draws) > 0).any(axis=0).sum()) - 1
+    if free < 1:
+        return np.nan, 0, np.nan, np.nan, np.nan
+    size = float(np.linalg.norm(draws.mean(axis=0)))
+    spread = _SURE * np.sqrt(max(np.linalg.eigvalsh(np.cov(draws.T)).max(), 0.0))
+    least, p, most = (
+        float(stats.chi2.sf(max(size + away, 0.0) ** 2, free)) for away in (spread, 0.0, -spread)
+    )
+    return size**2, free, p, least, most
+
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #b4dda3f4
+def _across(asked: SurvivalQuery, draws: int) -> Answer:
+    "Log-rank test across hospitals from counts by interval and from the hospitals' own sums."
+    (lines, names, patients, own), books = asked.put(
+        partial(_told_of_groups, asked),
+        "asking for a log-rank test",
+        _QUESTIONS | {"strata": tell_strata},
+        _TIMES | _STRATA,
+    )
+    sites = _nameless(lines, own, len(names))
+    n = sum(int(x.counts.sum()) for s in sites for x in s.lines if x.level < len(names))
+    found = (np.nan, 0, np.nan, np.nan, np.nan)
+    if len({x.level for s in sites for x in s.lines} - {len(names)}) > 1:
+        rng, shapes = np.random.default_rng(0), _shapes(sites, asked.edges)
+        found = _test_within(
+            np.array(
+                [
+                    _one_draw(sites, len(names), shapes, asked.edges, asked.min_cell, rng)
+                    for _ in range(draws)
+                ]
+            )
+        )
+    table = _test_row(found[:3], n).assign(p_least=found[3], p_most=found[4])
+    note = _range_in_words(table.iloc[0], asked) + asked.not_counted(lines, names, patients)
     return Answer(table, note, books, asked.title("Log-rank test"))
 
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #efa176f5
-def _compared(tables: Sequence[LifeTable]) -> tuple[np.ndarray, np.ndarray]:
-    "Observed minus expected events and their covariance, on the intervals that all groups share."
-    if tables[0].moments:
-        return observed_minus_expected(tables)
-    shared = sorted(set(tables[0].times).intersection(*(t.times for t in tables[1:])))
-    return observed_minus_expected([_coarser(t, np.array(shared)) for t in tables])
-
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #f8066fa3
-def _coarser(table: LifeTable, times: np.ndarray) -> LifeTable:
-    "The same counts in fewer intervals."
-    group = np.searchsorted(times, table.times)
-
-    def summed(row: np.ndarray) -> np.ndarray:
-        return np.bincount(group, weights=row, minlength=len(times) + 1)[: len(times)]
-
-    return LifeTable(
-        times,
-        np.array([summed(row) for row in table.events]),
-        summed(table.censored),
-        table.n,
-        moments=False,
+# %% ../../nbs/library/analytics/07_survival_curves.ipynb #700d2f05
+def _range_in_words(row: pd.Series, asked: SurvivalQuery) -> str:
+    "What a protected log-rank test across hospitals can say."
+    told = f"Sites told intervals with at least {asked.min_cell} patients of each fate. "
+    if np.isnan(row.p):
+        return (
+            f"{told}Whether the groups differ cannot be said: fewer than two of them were told "
+            "apart with an event. Choose larger groups."
+        )
+    return (
+        f"{told}In 96 of 100 ways in which patients may lie inside their intervals, p is between "
+        f"{row.p_least:.3g} and {row.p_most:.3g}."
     )
-
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #04284522
-def _placed(c: _Counted, rng: np.random.Generator) -> LifeTable:
-    "Draw a life table: random times inside the patients' intervals."
-    end = max((w.high[np.isfinite(w.high)].max(initial=0.0) for w in c.known), default=0.0)
-    time, fate = [], []
-    for w in c.known:
-        high = np.where(np.isfinite(w.high), w.high, max(end, w.low.max(initial=0.0)) * 1.25 + 1e-9)
-        time.append(w.low + (high - w.low) * (1 - rng.random(len(w.low))))
-        fate.append(_fated(w, rng))
-    return life_table(np.concatenate(time), np.concatenate(fate) > 0, 1)
-
-# %% ../../nbs/library/analytics/07_survival_curves.ipynb #d4a738ef
-def _fated(w: Within, rng: np.random.Generator) -> np.ndarray:
-    "Draw event statuses within their bounds and assign them to patients."
-    order = sorted(w.fates, key=lambda f: w.fates[f][1])
-    numbers = [int(rng.integers(w.fates[f][0], w.fates[f][1] + 1)) for f in order[:-1]]
-    dealt = np.repeat(order, [*numbers, max(len(w.low) - sum(numbers), 0)])[: len(w.low)]
-    return rng.permutation(dealt)
 
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #33456a0a
 def _test_row(found: tuple[float, int, float], n: float) -> pd.DataFrame:

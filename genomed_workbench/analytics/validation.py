@@ -253,7 +253,8 @@ def _move_figures(job: Any) -> list[_Figure]:
     if job.before is None:
         return []
     sums = _stacked(job.first, "moved", (2, 3))
-    each = pd.DataFrame([net_reclassification(s) for s in (*sums, np.nansum(sums, axis=0))])
+    known = sums[np.isfinite(sums).all(axis=(1, 2))]
+    each = pd.DataFrame([net_reclassification(s) for s in (*sums, known.sum(axis=0))])
     return [_Figure(str(m), each[m].to_numpy()) for m in each]
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #902371b9
@@ -358,11 +359,7 @@ def _decision_tables(job: Any) -> dict[str, pd.DataFrame]:
     told, whole = _stacked(job.first, "alarms", (2, len(cut))), _stacked(job.first, "whole", (2,))
     known = np.isfinite(whole).all(axis=1)
     filled = np.array([_between(cut, t, w) for t, w in zip(told, whole)])
-    exact = (
-        np.isfinite(told).all(axis=1)
-        * np.array(job.n)[:, None]
-        / max(sum(n for n, k in zip(job.n, known) if k), 1)
-    )
+    exact = np.isfinite(told).all(axis=1) * np.array(job.n)[:, None] / max(sum(job.n), 1)
     found = {
         name: _where_told(curve_table(cut, f, w), np.isfinite(t).all(axis=0) * 1.0)
         for name, f, w, t, k in zip(job.federation.sites, filled, whole, told, known)

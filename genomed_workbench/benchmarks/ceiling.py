@@ -228,9 +228,10 @@ def _patients(cohort: str, quick: bool) -> tuple[Cohort, str]:
         ), f"virtual patients: {cohort} cannot be had ({error})"
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #665ec0b2
-def _estimated(values: Sequence[float]) -> tuple[float, float, float]:
-    "Mean and interval over repeated splits."
-    return corrected_interval(np.asarray(values, float), _TEST_SHARE / (1 - _TEST_SHARE))[:3]
+def _estimated(values: Sequence[float], least: float = 0.0) -> tuple[float, float, float]:
+    "Mean and interval of a C-index over repeated splits; of a difference of two, with `least` -1."
+    ratio = _TEST_SHARE / (1 - _TEST_SHARE)
+    return corrected_interval(np.asarray(values, float), ratio, possible=(least, 1.0))[:3]
 
 # %% ../../nbs/library/benchmarks/08_ceiling.ipynb #bca51502
 def _rows_of(
@@ -260,7 +261,11 @@ def _rows_of(
     for k, (what, features, patients, values) in enumerate(series):
         first = k in (0, len(steps))
         mean, low, high = _estimated(values)
-        more = (np.nan,) * 3 if first else _estimated(np.array(values) - np.array(series[k - 1][3]))
+        more = (
+            (np.nan,) * 3
+            if first
+            else _estimated(np.array(values) - np.array(series[k - 1][3]), -1.0)
+        )
         rows.append(
             {
                 "what": what,

@@ -174,7 +174,7 @@ def _rows_of_splits(splits: list[dict[str, tuple[float, float]]]) -> list[dict[s
             if _PEER in splits[0] and name != _PEER
             else np.full(len(c), np.nan)
         )
-        mean, low, high, _ = corrected_interval(less, 1 / 9)
+        mean, low, high, _ = corrected_interval(less, 1 / 9, possible=(-1.0, 1.0))
         rows.append(
             {
                 "who": name + (f" {version('scikit-survival')}" if name == _PEER else ""),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ZERO_TIME', 'MISSING_OUTCOME', 'Findings', 'check_header', 'check_roles', 'check_patients', 'check_choice',
-           'read_outcome', 'kept_patients', 'check_events', 'check_unit', 'read_features', 'check_features',
-           'read_site', 'check_others']
+           'read_outcome', 'read_pairs', 'kept_patients', 'check_events', 'check_unit', 'read_features',
+           'check_features', 'read_site', 'check_others']
 
 # %% ../../nbs/library/data/04_checks.ipynb #4314c524
 from collections.abc import Iterable, Mapping, Sequence
@@ -311,6 +311,114 @@ def _whole_column(reading: Reading, name: str, role: str, findings: Findings) ->
         words = [(row, value) for row, value in enumerate(reading.values) if isinstance(value, str)]
         findings.stop_cells(
             name, (cell_problem(row, value, "a number", mend_number(value)) for row, value in words)
+        )
+
+# %% ../../nbs/library/data/04_checks.ipynb #8b5a04b0
+_EVENT_MEND = "Write 1 where the event was seen and 0 where it was not."
+_TIME_MEND = "Write a number; the cell may be empty only where the event was not seen."
+
+
+def _read_pair(
+    frame: pd.DataFrame, time: str, event: str, findings: Findings
+) -> tuple[np.ndarray, np.ndarray]:
+    "Time and event of one pair as numbers, missing where empty; problems are added."
+    out = []
+    for role, name, mend in (("time", time, _TIME_MEND), ("event", event, _EVENT_MEND)):
+        reading = read_feature(frame[name]) if role == "time" else read_event(frame[name])
+        values = reading.values if reading.kind in ("number", "empty") else None
+        if role == "event" or reading.kind != "empty":
+            _whole_column(reading, name, role, findings)
+        faults = [replace(fault, mend=mend) for fault in reading.problems]
+        if role == "event":
+            faults = [replace(fault, expected="0/1 or True/False") for fault in faults]
+        findings.stop_cells(name, faults)
+        if role == "time" and values is not None:
+            findings.stop_cells(name, _negative(frame[name], values))
+        out.append(np.full(len(frame), np.nan) if values is None else np.asarray(values, float))
+    return out[0], out[1]
+
+# %% ../../nbs/library/data/04_checks.ipynb #2ce324dc
+def read_pairs(
+    frame: pd.DataFrame,
+    pairs: Sequence[Sequence[str]],  # names of (time, event), one for each kind of event
+    own: Survival,  # the cohort's outcome: its unit is that of all times
+    findings: Findings,
+) -> tuple[np.ndarray, np.ndarray]:  # times and events (1, 0), shape (pairs, n) each
+    """Times and events of competing risks, checked as the cohort's own outcome is.
+
+    An empty time without the event becomes the shortest follow-up that another pair has. Where
+    problems were found, the numbers mean nothing.
+    """
+    both, seen = [], set[str]()
+    for time, event in pairs:
+        mine = replace(findings, problems=[])
+        both.append(_read_pair(frame, time, event, mine))
+        findings.problems += [fault for fault in mine.problems if fault.column not in seen]
+        seen |= {time, event}
+    times, events = (np.array(part) for part in zip(*both))
+    if findings.problems:
+        return times, events
+    for (time, event), t, e in zip(pairs, times, events):
+        findings.stop_cells(event, _unanswered(e))
+        findings.stop_cells(time, _untimed(t, e, np.isfinite(times).any(axis=0)))
+        _check_same_unit(frame, time, t, e, own, findings)
+    followed = np.where(np.isnan(times), np.inf, times).min(axis=0)
+    return np.where(np.isnan(times), followed, times), events
+
+# %% ../../nbs/library/data/04_checks.ipynb #cce43a2e
+def _unanswered(event: np.ndarray) -> list[Problem]:
+    "A problem for each patient of whom it is not known whether the event was seen."
+    mend = f"{_EVENT_MEND} Leave patients of whom it is not known out of the cohort."
+    return [cell_problem(row, "", "0 or 1", mend) for row in np.flatnonzero(np.isnan(event))]
+
+
+def _untimed(time: np.ndarray, event: np.ndarray, followed: np.ndarray) -> list[Problem]:
+    "A problem for each event without a time, and each patient without an event or any follow-up."
+    empty, never = np.isnan(time), event == 0
+    faults = [
+        (empty & (event == 1), "", "the time of the event", _TIME_MEND),
+        (empty & never & ~followed, "", "a follow-up in one of the pairs", "Fill one of them in."),
+        (
+            (time == 0) & never,
+            0,
+            "a time above zero where the event was not seen",
+            "Write the follow-up, or leave the cell empty: then that of another pair counts.",
+        ),
+    ]
+    return [
+        cell_problem(row, value, expected, mend)
+        for rows, value, expected, mend in faults
+        for row in np.flatnonzero(rows)
+    ]
+
+# %% ../../nbs/library/data/04_checks.ipynb #e18933c3
+_UNIT_RATIOS = np.array([365.25, 52.18, 30.4375, 12.0, 7.0, 4.348])  # of years, months, weeks, days
+
+
+def _check_same_unit(
+    frame: pd.DataFrame,
+    name: str,
+    time: np.ndarray,
+    event: np.ndarray,
+    own: Survival,
+    findings: Findings,
+) -> None:
+    "Stop where follow-up is the cohort's own times a ratio of two units, as days beside years."
+    follow_up = frame[own.time].to_numpy(float)
+    free = np.isfinite(time) & (event == 0) & (time > 0) & (follow_up > 0)
+    alike = free & (frame[own.event].to_numpy(float) == 0)
+    ratio = (time / np.where(follow_up > 0, follow_up, 1.0))[alike if alike.any() else free]
+    units = np.append(_UNIT_RATIOS, 1 / _UNIT_RATIOS)
+    near = np.abs(ratio[:, None] / units - 1) < 0.02
+    if len(ratio) and (
+        near.mean(axis=0).max() > 0.5 or abs(np.log(np.median(ratio))) > np.log(100)
+    ):
+        findings.stop(
+            f"the follow-up of patients without the event is about {np.median(ratio):.3g} times that "
+            f"in column {own.time!r}",
+            f"times in {own.unit}, as in {own.time!r}",
+            "Convert it to the same unit.",
+            column=name,
         )
 
 # %% ../../nbs/library/data/04_checks.ipynb #d5971a50

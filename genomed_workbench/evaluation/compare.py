@@ -43,6 +43,7 @@ from genomed_workbench.evaluation.metrics import (
     TestRows,
     goodness,
     metrics_for,
+    possible_values,
     scores_of,
 )
 from .report import probability_sections, write_report
@@ -614,6 +615,7 @@ def _gather(
                 None if draws is None else draws[:, i, j, k],
                 ratios[j],
                 settings["level"],
+                possible_values(m),
             ),
         )
         for i in range(len(models))
@@ -682,7 +684,9 @@ def _gains(
             else goodness(metrics[k], draws[:, fed, j, k])
             - goodness(metrics[k], draws[:, home, j, k])
         )
-        mean, low, high, n = interval(paired, both, ratios[j], settings["level"])
+        mean, low, high, n = interval(
+            paired, both, ratios[j], settings["level"], possible_values(metrics[k], difference=True)
+        )
         return (
             *(
                 np.nanmean(scores[:, i, j, k]) if np.isfinite(scores[:, i, j, k]).any() else np.nan

@@ -16,31 +16,31 @@ import pandas as pd
 
 from ..analytics.federation import Federation
 from .figures import comparison_figure
-from .metrics import METRIC_LABELS, goodness
+from .metrics import METRIC_LABELS, goodness, possible_values
 from ..learners.learner import Learner
 from ..output.pictures import ARM_LABELS, Picture
-from ..statistics.intervals import corrected_interval
+from ..statistics.intervals import EVERYTHING, corrected_interval, cut_to_possible
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #7e4574c4
 def interval(
-    values: np.ndarray, draws: np.ndarray | None, test_to_train: float, level: float
+    values: np.ndarray,
+    draws: np.ndarray | None,
+    test_to_train: float,
+    level: float,
+    possible: tuple[float, float] = EVERYTHING,  # range of the quantity
 ) -> tuple[float, float, float, int]:
     """Mean, low, high and number of repeats.
 
     Over repeats with the Nadeau-Bengio correction; with bootstrap draws, their percentiles.
     """
     if draws is None:
-        return corrected_interval(values, test_to_train, level)
+        return corrected_interval(values, test_to_train, level, possible)
     mean, known = float(values[0]), draws[np.isfinite(draws)]
     if len(known) < 0.5 * len(draws):
         return mean, np.nan, np.nan, int(np.isfinite(mean))
     tail = (1 - level) / 2
-    return (
-        mean,
-        float(np.quantile(known, tail)),
-        float(np.quantile(known, 1 - tail)),
-        int(np.isfinite(mean)),
-    )
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return mean, *cut_to_possible(mean, low, high, possible), int(np.isfinite(mean))
 
 # %% ../../nbs/library/evaluation/04_comparison.ipynb #cfc57e92
 def verdict(low: float, high: float) -> str:
@@ -389,7 +389,12 @@ def paired_arms(first: ComparisonRecord, second: ComparisonRecord) -> pd.DataFra
         gain = goodness(first.headline, d.value.to_numpy()) - goodness(
             first.headline, d.value_second.to_numpy()
         )
-        mean, low, high, n = corrected_interval(gain, ratios[where], first.settings["level"])
+        mean, low, high, n = corrected_interval(
+            gain,
+            ratios[where],
+            first.settings["level"],
+            possible_values(first.headline, difference=True),
+        )
         out.append(
             (
                 arm,

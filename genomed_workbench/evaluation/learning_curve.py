@@ -239,7 +239,9 @@ def _check_sizes(
 def _row(patients: int, deals: pd.DataFrame) -> dict[str, Any]:
     "Summary of one size."
     gain, known = deals.federated - deals.isolated, deals.isolated.notna().sum()
-    mean, low, high, _ = corrected_interval(gain.to_numpy(), _TEST_SHARE / (1 - _TEST_SHARE))
+    mean, low, high, _ = corrected_interval(
+        gain.to_numpy(), _TEST_SHARE / (1 - _TEST_SHARE), possible=(-1.0, 1.0)
+    )
     return {
         "patients": patients,
         "events": deals.events.mean(),

@@ -31,6 +31,7 @@ from genomed_workbench.evaluation.metrics import (
     Scores,
     TestRows,
     metrics_for,
+    possible_values,
     scores_of,
 )
 from ..federation.engines import Step
@@ -39,6 +40,7 @@ from ..federation.sites import FederationError, Site, events_of
 from ..learners.encoding import EncodingWarning
 from ..learners.learner import Learner, LearnerError
 from ..output.pictures import ARM_COLOURS, Picture, tidy
+from ..statistics.intervals import cut_to_possible
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #6f7371cb
 def without_site(
@@ -312,8 +314,7 @@ def _away_table(
                     name,
                     m,
                     float(values[k]),
-                    float(low),
-                    float(high),
+                    *cut_to_possible(float(values[k]), low, high, possible_values(m)),
                     int([*n, n.sum()][k]),
                     int([*events, events.sum()][k]),
                 )

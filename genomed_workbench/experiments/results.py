@@ -20,7 +20,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from ..evaluation.comparison import verdict
-from ..evaluation.metrics import goodness
+from ..evaluation.metrics import goodness, possible_values
 from .cells import COLUMNS
 from .plan import ARMS, ExperimentError, Plan
 from ..output.storage import write_bytes_atomically, write_text_atomically
@@ -129,14 +129,16 @@ def with_rest(
 # %% ../../nbs/library/experiments/03_results.ipynb #7f08245c
 def over_seeds(
     rows: pd.DataFrame,  # value, n_test, n_rest (see `with_rest`), seed and the columns to group by
-    by: Sequence[str],
+    by: Sequence[str],  # with the metric among them, no interval leaves its range
     level: float = 0.95,
+    difference: bool = False,  # the values are differences of two models
 ) -> pd.DataFrame:
     "Mean over seeds with its Nadeau-Bengio interval, one row per group."
     out = []
     for names, group in rows.groupby(list(by), sort=False, dropna=False):
         ratio = group.n_test.sum() / max(group.n_rest.sum(), 1)
-        out.append((*names, *corrected_interval(group.value.to_numpy(), ratio, level)))
+        possible = possible_values(dict(zip(by, names)).get("metric", ""), difference)
+        out.append((*names, *corrected_interval(group.value.to_numpy(), ratio, level, possible)))
     return pd.DataFrame(out, columns=[*by, "mean", "low", "high", "seeds"])
 
 # %% ../../nbs/library/experiments/03_results.ipynb #3221f593
@@ -443,7 +445,7 @@ def _paired_over_seeds(
         goodness(m, np.array([a]))[0] - goodness(m, np.array([b]))[0]
         for m, a, b in zip(metric, both.value, both.value_second)
     ]
-    out = over_seeds(both.assign(value=better), _KEYS, level)
+    out = over_seeds(both.assign(value=better), _KEYS, level, difference=True)
     means = (
         both.groupby(_KEYS, sort=False, dropna=False)[["value", "value_second"]].mean().to_numpy()
     )
