@@ -473,6 +473,36 @@ def test_table_one_by_group(made_up):
     )
 
 
+@pytest.mark.parametrize("by", ["arm", "who"])
+def test_a_code_that_two_hospitals_write_differently_is_one_group(made_up, by):
+    """Hospital B writes 1.0 where the others write 1, in a feature and in another column. Oracle: the
+    same patients with letters.
+    """
+    codes = {"A": "1", "B": "2", "C": "3", "D": "3"}
+    where = np.random.default_rng(5).choice(["A", "B"], len(made_up))
+    code = made_up.who.map(codes)
+    code = code.where(where == "A", code + ".0")
+    if by == "who":  # a few words keep the feature from being read as numbers
+        code = code.where(np.arange(len(code)) % 3 == 0, "unknown")
+    letters = code.replace(
+        {f"{c}{end}": letter for c, letter in zip("123", "ABC") for end in ("", ".0")}
+    )
+    federations = [
+        gw.Federation.by_site(cohort_from(made_up.assign(**{by: column}), where))
+        for column in (code, letters)
+    ]
+    ours, expected = (f.log_rank(by, **OPEN).table[["chi2", "p"]] for f in federations)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    one, other = (f.table_one("age", by=by, **OPEN).table.to_numpy() for f in federations)
+    assert (one == other).all()
+    one, other = (f.table_one(by, **OPEN).table.to_numpy() for f in federations)
+    assert (one == other).all()
+    assert [*federations[0].cohort.table_one(by).columns][1:] == [
+        f"{name} (n = {n})"
+        for name, n in sorted(code.str.removesuffix(".0").value_counts().items())
+    ]
+
+
 def test_means_that_are_not_exact_are_near_and_say_how_near(made_up):
     federation = federation_from(made_up)
     d = federation.table_one(["wbc", "age"], **QUIET).described

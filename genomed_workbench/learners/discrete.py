@@ -542,10 +542,7 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         return [
             i
             for i, f in enumerate(encoding.features)
-            if any(
-                f == c or (c in encoding.levels and f.startswith(f"{c}="))
-                for c in self.time_varying
-            )
+            if f in self.time_varying or encoding.origin[f][0] in self.time_varying
         ]
 
     def stacked(self, block: Block, state: dict[str, np.ndarray]) -> Stacked:
