@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import COHORTS, as_cohort, federate, made_up, measure, standardised, training_table
+from lifelines import CoxPHFitter
 
 import genomed_workbench as gw
 from genomed_workbench.learners.encoding import Encoding, EncodingWarning, Summary, pool
@@ -348,6 +349,38 @@ def test_a_level_is_told_by_its_column_not_by_its_name():
         found = values[:, encoding.features.index("a=b=c")]
         np.testing.assert_allclose(found, (X["a=b"] == "c").astype(float), atol=1e-15)
         assert encoding.origin["a=b=c"] == ("a=b", "c")
+
+
+# Categories that hold numbers
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_a_declared_code_has_an_effect_per_level(kind, tmp_path):
+    """Only arm 2 is bad, so that one effect per step finds nothing. Oracle: lifelines on 0/1 columns of
+    the pooled patients, stratified by hospital.
+    """
+    rng, n = np.random.default_rng(1), 300
+    arm = rng.integers(1, 4, n)
+    time = np.ceil(rng.exponential(300 / np.exp(np.array([0, 0.0, 1.2, 0.0])[arm]))) / 100
+    frame = pd.DataFrame(
+        {"age": rng.normal(60, 10, n), "years": time, "dead": rng.random(n) < 0.8}
+    ).assign(arm=pd.Series(arm).astype(kind), hospital=rng.choice(list("AB"), n))
+    cohort = gw.Cohort.from_frame(
+        frame, gw.Survival("years", "dead"), site="hospital", categories=["arm"]
+    )
+    run = gw.federate(gw.Federation.by_site(cohort, test_share=0.0), gw.CoxPH(), progress=False)
+    levels = run.learner.encoding_.levels["arm"]
+    dummies = {f"arm={k}": (arm == int(k)).astype(float) for k in levels[1:]}
+    pooled = frame[["age", "years", "dead", "hospital"]].assign(**dummies)
+    oracle = CoxPHFitter().fit(pooled, "years", "dead", strata=["hospital"])
+    measure(
+        "a coded category: coefficients against lifelines",
+        run.learner.summary_.loc[list(dummies), "coef"],
+        oracle.params_[list(dummies)],
+        1e-3,  # lifelines stops at its own precision; ties: it takes Efron's method too
+    )
+    again = gw.Run.load(run.save(tmp_path / "run"))
+    assert (again.learner.predict(cohort.X) == run.learner.predict(cohort.X)).all()
 
 
 # Levels that are written in two ways

@@ -210,17 +210,20 @@ def _strange_cells(column: pd.Series) -> np.ndarray:
 def read_feature(
     column: pd.Series,  # one feature, any dtype
     decimal: str = ".",  # decimal sign of numbers that are still text
+    category: bool = False,  # True: its numbers are names of levels, too
 ) -> Reading:
     "A feature column as numbers or as levels, with a problem for each cell that fits neither."
     if why := _strange(column):
         return Reading("unusable", why=why)
-    if pd.api.types.is_numeric_dtype(column.dtype):
+    if pd.api.types.is_numeric_dtype(column.dtype) and not category:
         return _finite(column, column.to_numpy(dtype=float, na_value=np.nan))
     if column.dtype == object and (odd := _strange_cells(column)).any():
         return _odd(column, odd)
     cells = distinct(column.astype(object))
+    if category and cells.counts.any():
+        return Reading("text", _levels(cells, decimal))
     numbers = [as_number(value, decimal) for value in cells.values]
-    return _numbers_or_levels(column, cells, numbers)
+    return _numbers_or_levels(column, cells, numbers, decimal)
 
 # %% ../../nbs/library/data/03_columns.ipynb #9641ab89
 def _odd(column: pd.Series, odd: np.ndarray) -> Reading:
@@ -256,7 +259,9 @@ def _finite(column: pd.Series, values: np.ndarray) -> Reading:
     return Reading("number", values, problems)
 
 # %% ../../nbs/library/data/03_columns.ipynb #6c150932
-def _numbers_or_levels(column: pd.Series, cells: _Distinct, numbers: list[float | None]) -> Reading:
+def _numbers_or_levels(
+    column: pd.Series, cells: _Distinct, numbers: list[float | None], decimal: str
+) -> Reading:
     "Read a column as numbers or levels, by the share of cells that are numbers."
     counts = cells.counts
     is_number = np.array([number is not None for number in numbers], dtype=bool)
@@ -267,7 +272,7 @@ def _numbers_or_levels(column: pd.Series, cells: _Distinct, numbers: list[float 
         return Reading("number", cells.spread(truths))
     almost = np.array([_is_almost_number(value) for value in cells.values], dtype=bool)
     if counts[is_number | almost].sum() * 2 < total:
-        return Reading("text", _levels(cells), mixed=bool(as_numbers))
+        return Reading("text", _levels(cells, decimal), mixed=bool(as_numbers))
     values = cells.spread([np.nan if number is None else number for number in numbers])
     reading = _finite(column, values)
     words = np.flatnonzero((cells.codes >= 0) & np.isnan(values))
