@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from sksurv.util import Surv
 
+import genomed_workbench as gw
 from genomed_workbench.data.cards import cards
 from genomed_workbench.data.cohort import Cohort
 from genomed_workbench.data.files import read_cohort
@@ -680,6 +681,78 @@ def test_codes_with_a_decimal_comma():
     frame = table().assign(arm=["1", "1,0", "2"] * 20)
     cohort = Cohort.from_frame(frame, **ASKED, categories=["arm"], decimal=",")
     assert list(cohort.X["arm"].cat.categories) == ["1", "2"]
+
+
+# Times that differ by rounding only
+
+
+def ages(n: int = 200) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    "Made-up patients; their times in tenths of years, and the same as differences of two ages."
+    rng = np.random.default_rng(3)
+    group, age = rng.integers(0, 2, n), np.round(rng.uniform(40, 80, n), 1)
+    death, lost = rng.exponential(2 / np.exp(0.6 * group)), rng.exponential(5, n)
+    clean = np.maximum(np.round(np.minimum(death, lost), 1), 0.1)
+    frame = pd.DataFrame(
+        {"g": group, "age": age, "dead": death <= lost, "center": rng.choice(list("AB"), n)}
+    )
+    return frame, clean, np.round(age + clean, 1) - age
+
+
+def test_ties_broken_by_rounding_are_ties():
+    """Cox, log-rank, Kaplan-Meier and C on noisy times. Oracle: the clean times, to the last bit; R's
+    survival has them equal, too (timefix).
+    """
+    frame, clean, noisy = ages()
+    assert len(np.unique(noisy)) > 1.5 * len(np.unique(clean))
+    told = []
+    for time in (clean, noisy):
+        cohort = Cohort.from_frame(
+            frame.assign(os=time), Survival("os", "dead"), site="center", features=["g", "age"]
+        )
+        federation = gw.Federation.by_site(cohort, seed=1)
+        run = gw.federate(federation, gw.CoxPH(), progress=False)
+        test = federation.log_rank("g", stratified=True, progress=False).table
+        curve = federation.kaplan_meier(progress=False, disclosure="simulation").at(1.0)
+        judged = gw.validate(federation, run, horizon=1.0, progress=False).summary()
+        single = gw.CoxPH().fit(
+            cohort.X, np.array(list(zip(frame.dead, time)), [("event", bool), ("time", float)])
+        )
+        told.append(
+            [
+                *run.learner.coef_,
+                *single.coef_,
+                test.chi2.iloc[0],
+                *curve.estimate,
+                *judged.loc["within", ["harrell_c", "uno_c"]],
+            ]
+        )
+        assert cohort.time.tolist() == clean.tolist()
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("scale", [1.0, 365.25, 1e-3])
+def test_times_are_one_as_in_r(scale):
+    """Oracle: R's aeqSurv, written out: sorted times whose gap is at most its tolerance of the mean are
+    one. Gaps ten times larger stay, in any unit.
+    """
+    rng = np.random.default_rng(0)
+    base = rng.choice(np.arange(1, 40) / 10, 300)
+    time = scale * base * (1 + rng.choice([0, 1e-15, -1e-14, 3e-7], 300))
+    values = np.unique(time)
+    tied = np.diff(values) / np.mean(values) <= np.sqrt(np.finfo(float).eps)
+    frame = table(300).assign(time=time)
+    ours = Cohort.from_frame(frame, **ASKED).time
+    assert len(np.unique(ours)) == 1 + (~tied).sum()
+    np.testing.assert_allclose(ours, time, rtol=1e-8)
+
+
+def test_almost_no_time_is_no_time():
+    "79.3 + 0.6 - 79.9 is not 0 in a computer: it is a time of zero, and treated as one is."
+    frame = table()
+    frame.loc[["P0", "P1"], "time"] = [79.3 + 0.6 - 79.9, 61.3 - 61.3]
+    assert frame.loc["P0", "time"] < 0
+    with pytest.warns(CohortWarning, match="2 patients have time 0"):
+        assert Cohort.from_frame(frame, **ASKED).n == 58
 
 
 def test_binary_cohort():

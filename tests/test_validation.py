@@ -667,3 +667,104 @@ def test_a_curve_is_told_at_round_times_with_enough_events_between():
     assert (np.diff(np.append(0, seen)) >= 5).all() and 83 - seen[-1] < 5 + 5
     assert all(float(f"{t:.2g}") == pytest.approx(t, rel=1e-12) for t in times)
     np.testing.assert_allclose(alive, kaplan_meier(y["time"], y["event"].astype(float))(times))
+
+
+# Uno's concordance where deaths and censorings share their times
+
+
+def visits(n: int = 300, last: float = 36.0) -> pd.DataFrame:
+    "Patients seen every half year, up to `last` months; two hospitals, test patients marked."
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=n)
+    death = np.ceil(rng.exponential(18 / np.exp(x)) / 6) * 6
+    lost = np.minimum(np.ceil(rng.exponential(30, n) / 6) * 6, last)
+    frame = pd.DataFrame({"x": x, "z": rng.normal(size=n), "os": np.minimum(death, lost)})
+    return frame.assign(
+        dead=death <= lost, center=rng.choice(list("AB"), n), tested=rng.random(n) < 0.4
+    )
+
+
+def trained_on(frame: pd.DataFrame) -> tuple[gw.Federation, gw.Run]:
+    cohort = gw.Cohort.from_frame(
+        frame, gw.Survival("os", "dead", "months"), site="center", features=["x", "z"]
+    )
+    federation = gw.Federation.by_site(cohort, test="tested")
+    return federation, gw.federate(federation, gw.CoxPH(), progress=False)
+
+
+def not_censored_before(u: float, time: np.ndarray, event: np.ndarray) -> float:
+    "G(u-), the textbook product; at one time, deaths come before censorings."
+    product = 1.0
+    for q in np.unique(time[~event]):
+        if q < u:
+            at_risk = (time >= q).sum() - ((time == q) & event).sum()
+            product *= 1 - ((time == q) & ~event).sum() / at_risk
+    return product
+
+
+def uno(train: pd.DataFrame, test: pd.DataFrame, risk: np.ndarray) -> tuple[float, float]:
+    "Uno's concordance as two sums over pairs (Uno 2011), each event with 1/G(t-)^2."
+    time, event = test.os.to_numpy(), test.dead.to_numpy()
+    right = all_ = 0.0
+    for i in np.flatnonzero(event):
+        g = not_censored_before(time[i], train.os.to_numpy(), train.dead.to_numpy())
+        later = (time > time[i]) | ((time == time[i]) & ~event)
+        if g > 0:
+            all_ += later.sum() / g**2
+            right += ((risk[i] > risk[later]) + 0.5 * (risk[i] == risk[later])).sum() / g**2
+    return right, all_
+
+
+def test_uno_weighs_an_event_by_what_was_lost_before_it():
+    """Visits every half year: a death at the last visit has its full weight, in validation and in
+    comparison. Oracle: the textbook formula with G(t-), written above.
+    """
+    frame = visits()
+    federation, run = trained_on(frame)
+    risk, tested = np.asarray(run.learner.predict(federation.cohort.X)), frame.tested.to_numpy()
+    sums = []
+    for site in "AB":
+        here = (frame.center == site).to_numpy()
+        sums.append(uno(frame[here & ~tested], frame[here & tested], risk[here & tested]))
+    expected = [*(right / all_ for right, all_ in sums), np.divide(*np.sum(sums, axis=0))]
+    found = asked(federation, run, horizon=24, metrics=["uno_c"]).summary()
+    measure(
+        "Uno's C with visits - formula", found.loc[["A", "B", "within"], "uno_c"], expected, 1e-12
+    )
+    rows = gw.compare(
+        federation,
+        gw.CoxPH(penalty=0.0),
+        repeats=1,
+        tune=False,
+        bootstrap=0,
+        metrics=["uno_c"],
+        progress=False,
+    ).table
+    rows = rows[(rows.arm == "federated") & (rows.tested_on != "all")]
+    measure("compared Uno's C with visits - formula", rows["mean"], expected, 1e-6)
+
+
+def test_events_after_all_follow_up_are_said_to_be_left_out():
+    """Training patients of hospital A are followed for a year only, so that G(t-) of later deaths is 0.
+    Oracle: the same formula, which leaves them out.
+    """
+    frame = visits()
+    short = (frame.center == "A") & ~frame.tested
+    frame.loc[short, "dead"] &= frame.loc[short, "os"] <= 12
+    frame.loc[short, "os"] = np.minimum(frame.loc[short, "os"], 12)
+    frame.loc[frame.index[short][0], ["os", "dead"]] = [12.0, False]
+    federation, run = trained_on(frame)
+    found = asked(federation, run, horizon=10, times=[6.0], metrics=["uno_c"])
+    assert any("Uno's C leaves out" in note and "at A." in note for note in found.notes)
+    here = frame.center == "A"
+    late = (here & frame.tested & frame.dead & (frame.os > 12)).sum()
+    assert late >= 5
+    compared = gw.compare(
+        federation, gw.CoxPH(penalty=0.01), repeats=1, tune=False, bootstrap=0, progress=False
+    )
+    assert any(f"at A leaves out {late} event(s)" in note for note in compared.notes)
+    risk = np.asarray(run.learner.predict(federation.cohort.X))[here & frame.tested]
+    right, all_ = uno(frame[here & ~frame.tested], frame[here & frame.tested], risk)
+    assert found.summary().loc["A", "uno_c"] == pytest.approx(right / all_, abs=1e-12)
+    whole, model = trained_on(visits())
+    assert not any("Uno" in note for note in asked(whole, model, horizon=24).notes)

@@ -23,7 +23,12 @@ from ..learners.learner import Learner
 from ..learners.newton import from_record, to_record
 from ..protection.release import LOWEST_MIN_CELL, DisclosureError, Released
 from ..statistics.brier import brier_sums, mean_over_times
-from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
+from genomed_workbench.statistics.concordance import (
+    Pairs,
+    comparable_pairs,
+    uno_uncounted,
+    uno_weights,
+)
 from ..statistics.cox import round_times
 from ..statistics.discrimination import auc_sums
 from ..statistics.groups import groups
@@ -157,6 +162,7 @@ def exam_of(
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #ae5e15ae
 VALIDATED = {
     "pairs": "weight of the pairs in the right order and of all comparable pairs, Harrell's and Uno's",
+    "uncounted": "that enough events come after all follow-up of the training patients, without a weight in Uno's",
     "auc": "weight of the pairs of case and control in the right order, and of all, at each time",
     "brier": "weighted squared error of the predictions at each time, summed over the patients",
     "ibs": "the same, averaged over the times",
@@ -213,10 +219,18 @@ def _apart(
                 told[k], last = True, gone[k]
     return told
 
+# %% ../../nbs/library/analytics/06_site_validation.ipynb #990ff79f
+def _uncounted(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
+    "That at least `min_cell` events have no weight in Uno's concordance; nothing about fewer."
+    late = int(uno_uncounted(exam.time, exam.event, exam.censoring.before).sum())
+    if plan.kind == "binary" or late < plan.min_cell:
+        return {}
+    return {"uncounted": Released(np.ones(1), late)}
+
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #0155d7b8
 def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
     "Concordant and comparable pairs over all follow-up, and per time for the time-dependent AUC."
-    weights = uno_weights(exam.time, exam.event, exam.censoring)
+    weights = uno_weights(exam.time, exam.event, exam.censoring.before)
     pairs = comparable_pairs(exam.time, exam.event, groups=1)
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
     uno = Pairs(pairs.earlier, pairs.later, pairs.group, weights[pairs.earlier], 1)
@@ -225,6 +239,7 @@ def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
             [np.ravel(p.counts(exam.risk)) for p in (pairs, uno)], paired, plan.min_cell, exam.n
         )
     }
+    told |= _uncounted(exam, plan)
     at = np.array([plan.horizon, *plan.times])
     cases, controls = (
         np.array([((exam.time <= t) & (exam.event > 0)).sum() for t in at]),

@@ -665,7 +665,7 @@ def _all_together(job: Any, sites: Sequence[Site]) -> pd.DataFrame:
     )
     harrell, uno = (
         comparable_pairs(time, event, weight=w).within(risk)
-        for w in (None, uno_weights(time, event, curve))
+        for w in (None, uno_weights(time, event, curve.before))
     )
     if job.plan.kind == "binary":
         rows = [("auc", np.nan, harrell)]
@@ -789,7 +789,9 @@ def validate(
     Discrimination, Brier score, calibration, decision curve, risk groups and, with `against`,
     reclassification. Returns a `Validation`. Raises FederationError without test rows, ValueError
     for arguments that do not fit the outcome, LearnerError for a model that is not fitted. No
-    number is about fewer than `min_cell` patients.
+    number is about fewer than `min_cell` patients. Both C-indices are over all follow-up (tau is
+    none); Uno's leaves out events after all follow-up of the hospital's training patients, where
+    G(t-) is 0, and a note says where these are `min_cell` or more.
 
     Example
 
@@ -890,11 +892,13 @@ def _probabilities(job: Any) -> bool:
 # %% ../../nbs/library/analytics/08_validation.ipynb #fab96e38
 def _notes(job: Any) -> tuple[str, ...]:
     "Notes for the reader."
-    return (
-        ()
-        if _probabilities(job)
-        else (
-            "There are no probabilities to judge: no hospital released a baseline hazard, "
-            "or none has enough test patients.",
-        )
+    silent = (
+        "There are no probabilities to judge: no hospital released a baseline hazard, or none has "
+        "enough test patients."
     )
+    late = [name for name, a in zip(job.federation.sites, job.first) if "uncounted" in a]
+    beyond = (
+        f"Uno's C leaves out events that come after all follow-up of the training patients: at least "
+        f"{job.plan.min_cell} at {', '.join(late)}."
+    )
+    return (*(() if _probabilities(job) else (silent,)), *((beyond,) if late else ()))

@@ -24,7 +24,7 @@ from genomed_workbench.data.columns import (
     read_feature,
     read_names,
 )
-from .outcome import Outcome, Survival
+from .outcome import Outcome, Survival, one_time
 from .problems import CohortError, shown, suggestion
 
 # %% ../../nbs/library/data/04_checks.ipynb #ad47953d
@@ -256,7 +256,7 @@ def read_outcome(
     event_values: Mapping[Any, Any] | None = None,
     decimal: str = ".",
 ) -> dict[str, np.ndarray]:  # float arrays by column; missing where not known
-    "The outcome columns as numbers."
+    "The outcome columns as numbers; times that differ by rounding only are one time."
     values = {}
     for role, name in zip(_roles(outcome), outcome.columns, strict=True):
         if name not in frame.columns:
@@ -269,9 +269,9 @@ def read_outcome(
         _whole_column(reading, name, role, findings)
         findings.stop_cells(name, reading.problems)
         if reading.kind in ("number", "empty"):
-            values[name] = reading.values
+            values[name] = one_time(reading.values) if role == "time" else reading.values
             if role == "time":
-                findings.stop_cells(name, _negative(frame[name], reading.values))
+                findings.stop_cells(name, _negative(frame[name], values[name]))
         elif not any(problem.column == name for problem in findings.problems):
             findings.stop(
                 f"the {role} cannot be read as numbers",

@@ -19,6 +19,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
+from ..data.outcome import one_time
 from .encoding import Encoding, EncodingWarning, Summary, warn_constant
 from .packing import pack, unpack
 from ..protection.release import Released, UndeclaredRelease, checked_cell
@@ -113,7 +114,9 @@ def _as_frame(
 def survival_target(
     y: Any,  # structured array with one boolean and one number field
 ) -> np.ndarray:  # dtype [("event", bool), ("time", float)], shape (n,)
-    "Validate a survival outcome and give its fields the standard names."
+    """Validate a survival outcome and give its fields the standard names; times that differ by rounding
+    only are one time.
+    """
     y = np.asarray(y)
     fields = y.dtype.fields
     event = next((name for name, (t, *_) in (fields or {}).items() if t == np.bool_), None)
@@ -123,7 +126,7 @@ def survival_target(
             "y must be a structured array with a boolean event and a number time, as scikit-survival's Surv makes it"
         )
     out = np.empty(len(y), dtype=[("event", bool), ("time", float)])
-    out["event"], out["time"] = y[event], y[time]
+    out["event"], out["time"] = y[event], one_time(np.asarray(y[time], dtype=float))
     if not np.isfinite(out["time"]).all():
         raise ValueError("y holds a time that is missing or infinite")
     if (out["time"] < 0).any():
