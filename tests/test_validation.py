@@ -6,6 +6,7 @@ Oracles: the pure functions of the statistics room on one table with the hospita
 the perturbation of single patients for the disclosure (as in test_disclosure).
 """
 
+import json
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -768,3 +769,89 @@ def test_events_after_all_follow_up_are_said_to_be_left_out():
     assert found.summary().loc["A", "uno_c"] == pytest.approx(right / all_, abs=1e-12)
     whole, model = trained_on(visits())
     assert not any("Uno" in note for note in asked(whole, model, horizon=24).notes)
+
+
+# Units of time
+
+UNIT_IN_YEARS = {"years": 1.0, "months": 12.0, "days": 365.25, "Days": 365.25, "y": 1.0}
+
+
+def in_unit(unit: str, in_a_year: float) -> gw.Federation:
+    "The same 500 made-up patients at two hospitals, followed in another unit."
+    X, y = made_up(500, 2, seed=6)
+    y["time"] = np.ceil(y["time"] * 100) / 100
+    cohort = as_cohort(X, y, np.repeat(["A", "B"], 250))
+    column = cohort.outcome.time
+    return gw.Federation.by_site(
+        gw.Cohort.from_frame(
+            cohort.frame.assign(**{column: cohort.time * in_a_year}),
+            gw.Survival(column, cohort.outcome.event, unit),
+            site=cohort.site,
+            features=list(cohort.features),
+            name="a colleague's cohort",
+        ),
+        test_share=0.4,
+    )
+
+
+@pytest.fixture(scope="module")
+def of_years() -> gw.Run:
+    return federate(in_unit("years", 1.0), gw.CoxPH(penalty=0.01))
+
+
+@pytest.mark.parametrize("unit", UNIT_IN_YEARS)
+@pytest.mark.parametrize("disclosure", ["protected", "simulation"])
+def test_a_model_of_years_on_a_cohort_in_another_unit(unit, disclosure):
+    """Every number is that of the same patients in years. Oracle: the validation in years itself."""
+    years, k = in_unit("years", 1.0), UNIT_IN_YEARS[unit]
+    model = federate(years, gw.CoxPH(penalty=0.01, disclosure=disclosure))
+    other = federate(in_unit("months", 12.0), gw.CoxPH(disclosure=disclosure))
+    asked_for = {"against": other, "cuts": (0.3, 0.6)}
+    expected = asked(years, model, horizon=HORIZON, times=TIMES, **asked_for)
+    found = asked(
+        in_unit(unit, k), model, horizon=HORIZON * k, times=[t * k for t in TIMES], **asked_for
+    )
+    assert list(found.table.metric) == list(expected.table.metric)
+    measure(
+        f"a model of years on {unit} - on years",
+        found.table[["value", "low", "high"]],
+        expected.table[["value", "low", "high"]],
+        1e-9,
+    )
+    told = [note for note in found.notes if note.startswith("The model was trained")]
+    assert bool(told) == (k != 1) and all("years" in note and unit in note for note in told)
+
+
+def test_a_unit_that_cannot_be_converted_is_refused(of_years):
+    with pytest.raises(ValueError, match=r"'years'.*a colleague's cohort.*'cycles'"):
+        asked(in_unit("cycles", 1.0), of_years)
+    cycles = federate(in_unit("cycles", 1.0), gw.CoxPH(penalty=0.01))
+    assert asked(in_unit("cycles", 1.0), cycles).notes == ()
+    with pytest.raises(ValueError, match=r"against.*'cycles'.*'years'"):
+        asked(in_unit("years", 1.0), of_years, against=cycles)
+
+
+@pytest.mark.parametrize("learner", [gw.CoxPH(penalty=0.01), gw.Ensemble([gw.CoxPH(penalty=0.01)])])
+def test_a_run_keeps_its_unit(learner, tmp_path):
+    "Saved and loaded, and by its learner alone; a model that was fitted again has lost it."
+    run = federate(in_unit("months", 12.0), learner)
+    again = gw.Run.load(run.save(tmp_path / "run"))
+    assert run.unit == again.unit == again.learner.time_unit == "months"
+    years, days = in_unit("years", 1.0), in_unit("days", 365.25)
+    whole = asked(years, again, horizon=HORIZON, times=TIMES).summary()
+    alone = asked(days, again.learner, horizon=HORIZON * 365.25, times=[t * 365.25 for t in TIMES])
+    np.testing.assert_allclose(alone.summary(), whole, rtol=1e-8)
+    assert run.learner.fit(years.cohort.X, years.cohort.y).time_unit is None
+
+
+def test_a_run_of_before_does_not_know_its_unit(of_years, tmp_path):
+    "It loads as ever, and the validation says that the unit was not known."
+    folder = of_years.save(tmp_path / "run")
+    about = json.loads((folder / "run.json").read_text())
+    del about["unit"], about["learner"]["fitted"]["unit_"]
+    (folder / "run.json").write_text(json.dumps(about))
+    before = gw.Run.load(folder)
+    assert before.unit is None and before.learner.time_unit is None
+    found, expected = (asked(in_unit("years", 1.0), m, horizon=HORIZON) for m in (before, of_years))
+    assert any("does not tell the unit" in note and "years" in note for note in found.notes)
+    pd.testing.assert_frame_equal(found.table, expected.table)

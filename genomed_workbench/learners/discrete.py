@@ -873,7 +873,7 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
     def predict_survival(
         self,
         X: Any,  # raw columns, shape (n, columns)
-        times: Sequence[float],  # in the unit of time, shape (m,)
+        times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # baseline per site: the hospital of all rows, or of each row
         baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times

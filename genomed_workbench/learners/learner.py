@@ -232,7 +232,9 @@ class Learner(BaseEstimator):
         y: Any,  # survival: structured (event, time); binary: 0/1
         site: Any = None,  # hospital of each row; matters where the baseline differs by hospital
     ) -> "Learner":
-        "Fit the model to one table."
+        "Fit the model to one table. The outcome as an array does not tell its unit of time."
+        if hasattr(self, "unit_"):
+            del self.unit_
         named = isinstance(X, pd.DataFrame)
         X, y = self._checked(X, y)
         if site is not None and len(np.asarray(site)) != len(X):
@@ -266,7 +268,11 @@ class Learner(BaseEstimator):
         tables.
         """
         text = json.dumps(
-            {k: pack(v) for k, v in self.fitted().items() if k not in ("encoding_", "summary_")}
+            {
+                k: pack(v)
+                for k, v in self.fitted().items()
+                if k not in ("encoding_", "summary_", "unit_")
+            }
         )
         return {"model": np.frombuffer(text.encode(), np.uint8)}
 
@@ -298,6 +304,12 @@ class Learner(BaseEstimator):
     @abstractmethod
     def predict(self, X: Any) -> np.ndarray:
         "Risk (higher means an earlier event), or probability of a 1, shape (n,)."
+
+    @property
+    def time_unit(self) -> str | None:
+        "The unit of the training times; None where it is not known, as after `fit`."
+        unit: str | None = getattr(self, "unit_", None)
+        return unit
 
     def at_home(self) -> "Learner":
         "The learner for the case that all rows are in one table and no data leave a site."

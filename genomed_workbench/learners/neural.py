@@ -852,7 +852,7 @@ class HazardNet(Network):
     def predict_survival(
         self,
         X: Any,  # raw columns, shape (n, columns)
-        times: Sequence[float],  # in the unit of time, shape (m,)
+        times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # makes no difference: one course of risk for all hospitals
         baseline: str | None = None,  # likewise
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
