@@ -351,6 +351,56 @@ def test_a_level_is_told_by_its_column_not_by_its_name():
         assert encoding.origin["a=b=c"] == ("a=b", "c")
 
 
+def test_raw_text_is_read_as_in_training():
+    "true and false, and numbers that are text. Oracle: the numbers themselves."
+    X, y = made_up(100)
+    X["f1"] = np.arange(100) % 2
+    model = gw.CoxPH().fit(X, y)
+    words = X.assign(f1=X["f1"].map({1: "true", 0: "False"}), f0=X["f0"].map(repr))
+    np.testing.assert_array_equal(model.predict(words), model.predict(X))
+    nothing = X.assign(f0=pd.Series([None] * 100, index=X.index, dtype=object))
+    np.testing.assert_array_equal(model.predict(nothing), model.predict(X.assign(f0=np.nan)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda X: X.assign(f0=["67,0"] * len(X)), r"column 'f0' holds text"),
+        (lambda X: X.assign(f0=["a word"] * len(X)), r"column 'f0' holds text"),
+        (lambda X: X.assign(f0=np.inf), r"infinity in f0"),
+        (lambda X: pd.concat([X, X[["f0"]]], axis=1), r"'f0' more than once"),
+    ],
+)
+def test_what_cannot_be_predicted_is_named_without_a_value(change, said):
+    X, y = made_up(60)
+    with pytest.raises(ValueError, match=said) as caught:
+        gw.CoxPH().fit(X, y).predict(change(X))
+    assert "67,0" not in str(caught.value) and "word" not in str(caught.value)
+
+
+LEARNERS = (
+    gw.CoxPH(penalty=0.01),
+    gw.DiscreteHazard(penalty=0.01),
+    gw.HazardNet(max_rounds=2),
+)
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda one: type(one).__name__)
+def test_times_that_are_asked_for(learner):
+    "One time is one column; no time is refused; a time in another unit is warned of."
+    X, y = made_up(300)
+    model = learner.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one, several = model.predict_survival(X[:3], 0.5), model.predict_survival(X[:3], [0.5, 1])
+    assert list(one.columns) == [0.5] and (one[0.5] == several[0.5]).all()
+    for wrong in ("soon", [np.nan], [-1.0], [[0.5]]):
+        with pytest.raises(ValueError, match="times="):
+            model.predict_survival(X[:3], wrong)
+    with pytest.warns(UserWarning, match=r"730.*stay flat.*does not tell"):
+        model.predict_survival(X[:3], [0.5 * 365.25 * 4])
+
+
 # Categories that hold numbers
 
 

@@ -1094,6 +1094,12 @@ def test_errors_say_what_to_do(wrong, said, made_up):
         wrong(federation_from(made_up))
 
 
+@pytest.mark.parametrize("time", [[1, 2], "soon", None, np.nan])
+def test_a_curve_is_read_at_one_time(time, made_up):
+    with pytest.raises(ValueError, match="expected one number"):
+        federation_from(made_up).kaplan_meier(**QUIET).at(time)
+
+
 def test_a_binary_outcome_has_no_curve():
     X = frame_of(60)[FEATURES]
     with warnings.catch_warnings():

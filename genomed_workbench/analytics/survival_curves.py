@@ -456,6 +456,8 @@ class Curves:
 
     def at(self, time: float) -> pd.DataFrame:
         "The curves at one time: estimate, 95 % interval (low, high) and bounds (least, most)."
+        if not isinstance(time, (int, float, np.integer, np.floating)) or np.isnan(time):
+            raise ValueError(f"time={time!r}: expected one number, such as curves.at(2.0)")
         columns, rows = ["estimate", "low", "high", "least", "most"], {}
         for name, part in self.table.groupby("group", sort=False):
             before, after = part[part.time <= time], part[part.time >= time]

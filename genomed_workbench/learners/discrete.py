@@ -21,7 +21,14 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, Learner, LearnerError
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Block,
+    Learner,
+    LearnerError,
+    times_asked,
+)
 from genomed_workbench.learners.newton import (
     FitProtocol,
     NewtonLearner,
@@ -880,7 +887,8 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         """Event-free probabilities. The hazard is constant within an interval; after the last one
         the curve stays flat.
         """
-        Z, t = self.encoded(X), np.asarray(times, float)
+        Z = self.encoded(X)
+        asked = times_asked(times, self.edges_[-1], self.time_unit)
         names = self._which_baseline(site, baseline, len(Z))
         if names is None:
             hazard = self._average_hazard(Z)
@@ -889,9 +897,9 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
             for s in dict.fromkeys(names):
                 hazard[own == s] = self.cumulative(Z[own == s], self.baselines_[s][1])
         return pd.DataFrame(
-            self._survival(hazard, t),
+            self._survival(hazard, asked.astype(float)),
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(times, name="time"),
+            columns=pd.Index(asked, name="time"),
         )
 
     def _survival(self, hazard: np.ndarray, t: np.ndarray) -> np.ndarray:
