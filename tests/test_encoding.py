@@ -5,6 +5,7 @@ fractions) on the pooled rows.
 import json
 import warnings
 from fractions import Fraction
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -381,11 +382,17 @@ def test_what_cannot_be_predicted_is_named_without_a_value(change, said):
 LEARNERS = (
     gw.CoxPH(penalty=0.01),
     gw.DiscreteHazard(penalty=0.01),
-    gw.HazardNet(max_rounds=2),
+    pytest.param(
+        gw.HazardNet(max_rounds=2),
+        marks=pytest.mark.skipif(find_spec("torch") is None, reason="the extra `torch`"),
+    ),
 )
 
 
-@pytest.mark.parametrize("learner", LEARNERS, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    "learner",
+    LEARNERS,
+)
 def test_times_that_are_asked_for(learner):
     "One time is one column; no time is refused; a time in another unit is warned of."
     X, y = made_up(300)
