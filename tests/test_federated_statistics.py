@@ -385,6 +385,20 @@ def test_first_event_counts_and_ties_go_to_the_first_named():
         )
 
 
+def test_which_event_is_first_does_not_hang_on_rounding():
+    """A relapse in a column of its own, at the time of death but for rounding (82.2 - 80). Oracle: the
+    clean times, to the last bit.
+    """
+    frame = frame_of(300, 2).assign(aml=lambda f: (f.index % 3 == 0).astype(int))
+    told = []
+    for away in (0.0, 80.0):
+        own = frame.assign(aml_years=np.round(frame.years + away, 1) - away)
+        causes = {"AML": ("aml_years", "aml"), "death": ("years", "died")}
+        told.append(federation_from(own).cumulative_incidence(causes, **OPEN).table)
+    assert (np.round(frame.years + 80, 1) - 80 > frame.years).any()
+    pd.testing.assert_frame_equal(*told, check_exact=True)
+
+
 # Table 1
 
 

@@ -39,7 +39,7 @@ from genomed_workbench.analytics.asking import (
     without_silent,
 )
 from .counts import GroupedCounts, compartments, shared_out
-from ..data.outcome import Survival
+from ..data.outcome import Survival, one_time
 from ..federation.app import QueryResult
 from ..federation.engines import Listener
 from ..federation.sites import Federation, FederationError, Site
@@ -131,7 +131,7 @@ def _event_status(
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
 def _first_of(frame: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
     "Time and type of the first event; censored at the shortest follow-up without any."
-    times = np.array([frame[t].to_numpy(float, na_value=np.nan) for t, _ in pairs])
+    times = one_time(np.array([frame[t].to_numpy(float, na_value=np.nan) for t, _ in pairs]))
     events = np.array([frame[e].to_numpy(float, na_value=np.nan) for _, e in pairs])
     known = np.isfinite(times).all(axis=0) & np.isfinite(events).all(axis=0)
     when = np.where(events == 1, times, np.inf)

@@ -61,8 +61,8 @@ _ROUNDING = 1e-8  # share of a time, or of the median time, up to which two time
 
 
 def one_time(
-    time: np.ndarray,  # follow-up, any unit, NaN where unknown, shape (n,)
-) -> np.ndarray:  # the same array where no two times differ by rounding only, shape (n,)
+    time: np.ndarray,  # follow-up, any unit, NaN where unknown, of any shape
+) -> np.ndarray:  # of that shape; the same array where no two times differ by rounding only
     "Times that differ by rounding only, made equal, without the digits of the rounding."
     known = np.isfinite(time)
     values = np.unique(time[known])
