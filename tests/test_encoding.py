@@ -434,7 +434,7 @@ def test_a_declared_code_has_an_effect_per_level(kind, tmp_path):
         "a coded category: coefficients against lifelines",
         run.learner.summary_.loc[list(dummies), "coef"],
         oracle.params_[list(dummies)],
-        1e-3,  # lifelines stops at its own precision; ties: it takes Efron's method too
+        1e-4,  # lifelines stops at its own precision
     )
     again = gw.Run.load(run.save(tmp_path / "run"))
     assert (again.learner.predict(cohort.X) == run.learner.predict(cohort.X)).all()

@@ -803,8 +803,6 @@ def read_cohort(
     outcome: str | Outcome | None = None,  # column with a yes or no, in place of time and event
     site: str | None = None,  # column with the hospital
     features: Sequence[str] | None = None,  # None: every column but outcome, site and id
-    # columns whose numbers are names, such as treatment arms 1, 2 and 3; None: not said
-    categories: Sequence[str] | None = None,
     # column with the patient's id; None: found by its name; False: there is none
     id: str | bool | None = None,
     unit: str = "years",  # unit of the follow-up
@@ -817,6 +815,8 @@ def read_cohort(
     encoding: str | None = None,  # None: UTF-8, UTF-16 with a mark, otherwise cp1252
     zero_time: str = "drop",  # "drop", "half-unit" or "error"
     missing_outcome: str = "drop",  # "drop" or "error"
+    # columns whose numbers are names, such as treatment arms 1, 2 and 3; None: not said
+    categories: Sequence[str] | None = None,
     **metadata: Any,  # name, title, disease, units, source, licence, citation, virtual
 ) -> Cohort:
     """Read a CSV, TSV or Parquet table with one row per patient into a cohort.
