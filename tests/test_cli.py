@@ -92,6 +92,21 @@ def test_advice_is_given_in_the_words_of_the_command_line(tmp_path, genomed):
     assert status == 0 and json.loads(out)["events"] == 60
 
 
+def test_numbers_that_are_names(tmp_path, genomed):
+    "--categories gives each level its own effect; without it, stderr asks in the words of the command line."
+    rows = [[*row, str(1 + place % 3)] for place, row in enumerate(good_rows(120))]
+    path, header = tmp_path / "patients.csv", [*HEADER, "arm"]
+    path.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    asked = ["run", path, *COLUMNS, "--repeats", "0", "--features", "age,arm", "--out"]
+    status, _, said = genomed(*asked, tmp_path / "asked")
+    assert status == 0 and "On the command line: --categories arm" in said
+    status, _, said = genomed(*asked, tmp_path / "told", "--categories", "arm")
+    assert status == 0 and "categories" not in said
+    told, unsaid = (Run.load(tmp_path / one / "run").learner for one in ("told", "asked"))
+    assert list(told.encoding_.levels["arm"]) == ["1", "2", "3"] and not unsaid.encoding_.levels
+    refused(genomed(*asked, tmp_path / "no", "--categories", "amr"), "no column 'amr'", "arm")
+
+
 # --- bad options
 
 

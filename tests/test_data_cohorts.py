@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 from sksurv.util import Surv
 
+import genomed_workbench as gw
 from genomed_workbench.data.cards import cards
 from genomed_workbench.data.cohort import Cohort
+from genomed_workbench.data.files import read_cohort
 from genomed_workbench.data.outcome import Binary, Survival
 from genomed_workbench.data.problems import CohortError, CohortWarning
 from genomed_workbench.named_cohorts import registry
@@ -590,10 +592,167 @@ def test_nullable_decimal_and_categorical_columns():
     )
     cohort = Cohort.from_frame(frame, **ASKED)
     assert (
-        cohort.X[["a", "b", "c", "e"]].dtypes.eq(float).all()
+        cohort.X[["a", "c", "e"]].dtypes.eq(float).all()
         and cohort.X[["a", "c", "d", "e"]].isna().sum().eq(20).all()
     )
     assert list(cohort.X["d"].cat.categories) == ["x", "y"]
+    assert list(cohort.X["b"].cat.categories) == ["0", "1"]
+
+
+# Codes: numbers that are names
+
+
+def coded(kind=int) -> pd.DataFrame:
+    "Made-up patients with a treatment arm 1, 2 or 3."
+    return table().assign(arm=pd.Series([1, 2, 3] * 20, index=table().index).astype(kind))
+
+
+@pytest.mark.parametrize("kind", [int, float, str, object])
+@pytest.mark.parametrize("how", ["dtype", "argument"])
+def test_a_declared_code_is_a_category(kind, how):
+    """By pandas' dtype or by its name, whatever it is written in. Oracle: the same column in letters."""
+    frame, asked = (
+        (coded(kind).astype({"arm": "category"}), {})
+        if how == "dtype"
+        else (coded(kind), {"categories": ["arm"]})
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cohort = Cohort.from_frame(frame, **ASKED, **asked)
+    letters = Cohort.from_frame(coded().assign(arm=list("abc") * 20), **ASKED)
+    assert list(cohort.X["arm"].cat.categories) == ["1", "2", "3"]
+    assert (cohort.X["arm"].cat.codes == letters.X["arm"].cat.codes).all()
+    ours, theirs = (one.table_one().loc["arm"].to_numpy() for one in (cohort, letters))
+    assert (ours == theirs).all()
+    again = cohort.with_features(["age"]).with_features(["age", "arm"])
+    assert again.X["arm"].dtype == "category" and frame["arm"].dtype != "str"
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_few_whole_numbers_are_asked_about(kind):
+    "One effect per step is a guess: the warning says which columns, and how to say what they are."
+    with pytest.warns(CohortWarning, match=r"'arm'.*categories=\['arm'\]"):
+        assert Cohort.from_frame(coded(kind), **ASKED).X["arm"].dtype == float
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for said in ({"categories": []}, {"features": ["age", "mutated"]}):
+            Cohort.from_frame(coded(kind), **ASKED, **said)
+        Cohort.from_frame(coded().assign(arm=[1.5, 2, 3] * 20), **ASKED)
+        Cohort.from_frame(coded().head(15), **ASKED)
+
+
+def test_a_category_that_is_not_there_is_named():
+    frame = coded()
+    found = faults(frame, categories=["amr", "event"])
+    assert [one.column for one in found] == ["amr", "event"] and "arm" in found[0].mend
+    lists = frame.assign(arm=[[1]] * 60)
+    assert "a number or a word" in faults(lists, categories="arm")[0].expected
+
+
+def test_a_category_in_a_column_that_is_no_feature():
+    cohort = Cohort.from_frame(coded(), **ASKED, features=["age"], categories=["arm"])
+    assert cohort.features == ("age",)
+    assert cohort.with_features(["age", "arm"]).X["arm"].dtype == "category"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_codes_in_a_file(ending, tmp_path):
+    "Parquet keeps pandas' category; a text file needs to be told."
+    frame, path = coded(), tmp_path / f"ward.{ending}"
+    if ending == "csv":
+        frame.to_csv(path, index_label="patient")
+        asked = {"categories": "arm"}
+    else:
+        frame.astype({"arm": "category"}).rename_axis("patient").reset_index().to_parquet(path)
+        asked = {}
+    cohort = read_cohort(path, "time", "event", site="center", **asked)
+    assert list(cohort.X["arm"].cat.categories) == ["1", "2", "3"]
+    assert cohort.X["age"].dtype == float and cohort.n == 60
+
+
+def test_a_time_in_categories_is_still_a_time():
+    "Only features are levels: an outcome is what it was declared to be."
+    frame = table().astype({"time": "category", "event": "category"})
+    assert Cohort.from_frame(frame, **ASKED).time.tolist() == table()["time"].tolist()
+
+
+def test_codes_with_a_decimal_comma():
+    "1 and 1,0 are one level where the comma is the decimal sign."
+    frame = table().assign(arm=["1", "1,0", "2"] * 20)
+    cohort = Cohort.from_frame(frame, **ASKED, categories=["arm"], decimal=",")
+    assert list(cohort.X["arm"].cat.categories) == ["1", "2"]
+
+
+# Times that differ by rounding only
+
+
+def ages(n: int = 200) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    "Made-up patients; their times in tenths of years, and the same as differences of two ages."
+    rng = np.random.default_rng(3)
+    group, age = rng.integers(0, 2, n), np.round(rng.uniform(40, 80, n), 1)
+    death, lost = rng.exponential(2 / np.exp(0.6 * group)), rng.exponential(5, n)
+    clean = np.maximum(np.round(np.minimum(death, lost), 1), 0.1)
+    frame = pd.DataFrame(
+        {"g": group, "age": age, "dead": death <= lost, "center": rng.choice(list("AB"), n)}
+    )
+    return frame, clean, np.round(age + clean, 1) - age
+
+
+def test_ties_broken_by_rounding_are_ties():
+    """Cox, log-rank, Kaplan-Meier and C on noisy times. Oracle: the clean times, to the last bit; R's
+    survival has them equal, too (timefix).
+    """
+    frame, clean, noisy = ages()
+    assert len(np.unique(noisy)) > 1.5 * len(np.unique(clean))
+    told = []
+    for time in (clean, noisy):
+        cohort = Cohort.from_frame(
+            frame.assign(os=time), Survival("os", "dead"), site="center", features=["g", "age"]
+        )
+        federation = gw.Federation.by_site(cohort, seed=1)
+        run = gw.federate(federation, gw.CoxPH(), progress=False)
+        test = federation.log_rank("g", stratified=True, progress=False).table
+        curve = federation.kaplan_meier(progress=False, disclosure="simulation").at(1.0)
+        judged = gw.validate(federation, run, horizon=1.0, progress=False).summary()
+        single = gw.CoxPH().fit(
+            cohort.X, np.array(list(zip(frame.dead, time)), [("event", bool), ("time", float)])
+        )
+        told.append(
+            [
+                *run.learner.coef_,
+                *single.coef_,
+                test.chi2.iloc[0],
+                *curve.estimate,
+                *judged.loc["within", ["harrell_c", "uno_c"]],
+            ]
+        )
+        assert cohort.time.tolist() == clean.tolist()
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("scale", [1.0, 365.25, 1e-3])
+def test_times_are_one_as_in_r(scale):
+    """Oracle: R's aeqSurv, written out: sorted times whose gap is at most its tolerance of the mean are
+    one. Gaps ten times larger stay, in any unit.
+    """
+    rng = np.random.default_rng(0)
+    base = rng.choice(np.arange(1, 40) / 10, 300)
+    time = scale * base * (1 + rng.choice([0, 1e-15, -1e-14, 3e-7], 300))
+    values = np.unique(time)
+    tied = np.diff(values) / np.mean(values) <= np.sqrt(np.finfo(float).eps)
+    frame = table(300).assign(time=time)
+    ours = Cohort.from_frame(frame, **ASKED).time
+    assert len(np.unique(ours)) == 1 + (~tied).sum()
+    np.testing.assert_allclose(ours, time, rtol=1e-8)
+
+
+def test_almost_no_time_is_no_time():
+    "79.3 + 0.6 - 79.9 is not 0 in a computer: it is a time of zero, and treated as one is."
+    frame = table()
+    frame.loc[["P0", "P1"], "time"] = [79.3 + 0.6 - 79.9, 61.3 - 61.3]
+    assert frame.loc["P0", "time"] < 0
+    with pytest.warns(CohortWarning, match="2 patients have time 0"):
+        assert Cohort.from_frame(frame, **ASKED).n == 58
 
 
 def test_binary_cohort():

@@ -385,6 +385,20 @@ def test_first_event_counts_and_ties_go_to_the_first_named():
         )
 
 
+def test_which_event_is_first_does_not_hang_on_rounding():
+    """A relapse in a column of its own, at the time of death but for rounding (82.2 - 80). Oracle: the
+    clean times, to the last bit.
+    """
+    frame = frame_of(300, 2).assign(aml=lambda f: (f.index % 3 == 0).astype(int))
+    told = []
+    for away in (0.0, 80.0):
+        own = frame.assign(aml_years=np.round(frame.years + away, 1) - away)
+        causes = {"AML": ("aml_years", "aml"), "death": ("years", "died")}
+        told.append(federation_from(own).cumulative_incidence(causes, **OPEN).table)
+    assert (np.round(frame.years + 80, 1) - 80 > frame.years).any()
+    pd.testing.assert_frame_equal(*told, check_exact=True)
+
+
 # Table 1
 
 
@@ -471,6 +485,36 @@ def test_table_one_by_group(made_up):
         + protected.described.apart
         == 500
     )
+
+
+@pytest.mark.parametrize("by", ["arm", "who"])
+def test_a_code_that_two_hospitals_write_differently_is_one_group(made_up, by):
+    """Hospital B writes 1.0 where the others write 1, in a feature and in another column. Oracle: the
+    same patients with letters.
+    """
+    codes = {"A": "1", "B": "2", "C": "3", "D": "3"}
+    where = np.random.default_rng(5).choice(["A", "B"], len(made_up))
+    code = made_up.who.map(codes)
+    code = code.where(where == "A", code + ".0")
+    if by == "who":  # a few words keep the feature from being read as numbers
+        code = code.where(np.arange(len(code)) % 3 == 0, "unknown")
+    letters = code.replace(
+        {f"{c}{end}": letter for c, letter in zip("123", "ABC") for end in ("", ".0")}
+    )
+    federations = [
+        gw.Federation.by_site(cohort_from(made_up.assign(**{by: column}), where))
+        for column in (code, letters)
+    ]
+    ours, expected = (f.log_rank(by, **OPEN).table[["chi2", "p"]] for f in federations)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    one, other = (f.table_one("age", by=by, **OPEN).table.to_numpy() for f in federations)
+    assert (one == other).all()
+    one, other = (f.table_one(by, **OPEN).table.to_numpy() for f in federations)
+    assert (one == other).all()
+    assert [*federations[0].cohort.table_one(by).columns][1:] == [
+        f"{name} (n = {n})"
+        for name, n in sorted(code.str.removesuffix(".0").value_counts().items())
+    ]
 
 
 def test_means_that_are_not_exact_are_near_and_say_how_near(made_up):
@@ -1062,6 +1106,12 @@ def test_one_name_may_stand_alone(made_up):
 def test_errors_say_what_to_do(wrong, said, made_up):
     with pytest.raises(gw.FederationError, match=said):
         wrong(federation_from(made_up))
+
+
+@pytest.mark.parametrize("time", [[1, 2], "soon", None, np.nan])
+def test_a_curve_is_read_at_one_time(time, made_up):
+    with pytest.raises(ValueError, match="expected one number"):
+        federation_from(made_up).kaplan_meier(**QUIET).at(time)
 
 
 def test_a_binary_outcome_has_no_curve():

@@ -6,6 +6,7 @@ Oracles: the pure functions of the statistics room on one table with the hospita
 the perturbation of single patients for the disclosure (as in test_disclosure).
 """
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -699,3 +700,190 @@ def test_a_curve_is_told_at_round_times_with_enough_events_between():
     assert (np.diff(np.append(0, seen)) >= 5).all() and 83 - seen[-1] < 5 + 5
     assert all(float(f"{t:.2g}") == pytest.approx(t, rel=1e-12) for t in times)
     np.testing.assert_allclose(alive, kaplan_meier(y["time"], y["event"].astype(float))(times))
+
+
+# Uno's concordance where deaths and censorings share their times
+
+
+def visits(n: int = 300, last: float = 36.0) -> pd.DataFrame:
+    "Patients seen every half year, up to `last` months; two hospitals, test patients marked."
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=n)
+    death = np.ceil(rng.exponential(18 / np.exp(x)) / 6) * 6
+    lost = np.minimum(np.ceil(rng.exponential(30, n) / 6) * 6, last)
+    frame = pd.DataFrame({"x": x, "z": rng.normal(size=n), "os": np.minimum(death, lost)})
+    return frame.assign(
+        dead=death <= lost, center=rng.choice(list("AB"), n), tested=rng.random(n) < 0.4
+    )
+
+
+def trained_on(frame: pd.DataFrame) -> tuple[gw.Federation, gw.Run]:
+    cohort = gw.Cohort.from_frame(
+        frame, gw.Survival("os", "dead", "months"), site="center", features=["x", "z"]
+    )
+    federation = gw.Federation.by_site(cohort, test="tested")
+    return federation, gw.federate(federation, gw.CoxPH(), progress=False)
+
+
+def not_censored_before(u: float, time: np.ndarray, event: np.ndarray) -> float:
+    "G(u-), the textbook product; at one time, deaths come before censorings."
+    product = 1.0
+    for q in np.unique(time[~event]):
+        if q < u:
+            at_risk = (time >= q).sum() - ((time == q) & event).sum()
+            product *= 1 - ((time == q) & ~event).sum() / at_risk
+    return product
+
+
+def uno(train: pd.DataFrame, test: pd.DataFrame, risk: np.ndarray) -> tuple[float, float]:
+    "Uno's concordance as two sums over pairs (Uno 2011), each event with 1/G(t-)^2."
+    time, event = test.os.to_numpy(), test.dead.to_numpy()
+    right = all_ = 0.0
+    for i in np.flatnonzero(event):
+        g = not_censored_before(time[i], train.os.to_numpy(), train.dead.to_numpy())
+        later = (time > time[i]) | ((time == time[i]) & ~event)
+        if g > 0:
+            all_ += later.sum() / g**2
+            right += ((risk[i] > risk[later]) + 0.5 * (risk[i] == risk[later])).sum() / g**2
+    return right, all_
+
+
+def test_uno_weighs_an_event_by_what_was_lost_before_it():
+    """Visits every half year: a death at the last visit has its full weight, in validation and in
+    comparison. Oracle: the textbook formula with G(t-), written above.
+    """
+    frame = visits()
+    federation, run = trained_on(frame)
+    risk, tested = np.asarray(run.learner.predict(federation.cohort.X)), frame.tested.to_numpy()
+    sums = []
+    for site in "AB":
+        here = (frame.center == site).to_numpy()
+        sums.append(uno(frame[here & ~tested], frame[here & tested], risk[here & tested]))
+    expected = [*(right / all_ for right, all_ in sums), np.divide(*np.sum(sums, axis=0))]
+    found = asked(federation, run, horizon=24, metrics=["uno_c"]).summary()
+    measure(
+        "Uno's C with visits - formula", found.loc[["A", "B", "within"], "uno_c"], expected, 1e-12
+    )
+    rows = gw.compare(
+        federation,
+        gw.CoxPH(penalty=0.0),
+        repeats=1,
+        tune=False,
+        bootstrap=0,
+        metrics=["uno_c"],
+        progress=False,
+    ).table
+    rows = rows[(rows.arm == "federated") & (rows.tested_on != "all")]
+    measure("compared Uno's C with visits - formula", rows["mean"], expected, 1e-6)
+
+
+def test_events_after_all_follow_up_are_said_to_be_left_out():
+    """Training patients of hospital A are followed for a year only, so that G(t-) of later deaths is 0.
+    Oracle: the same formula, which leaves them out.
+    """
+    frame = visits()
+    short = (frame.center == "A") & ~frame.tested
+    frame.loc[short, "dead"] &= frame.loc[short, "os"] <= 12
+    frame.loc[short, "os"] = np.minimum(frame.loc[short, "os"], 12)
+    frame.loc[frame.index[short][0], ["os", "dead"]] = [12.0, False]
+    federation, run = trained_on(frame)
+    found = asked(federation, run, horizon=10, times=[6.0], metrics=["uno_c"])
+    assert any("Uno's C leaves out" in note and "at A." in note for note in found.notes)
+    here = frame.center == "A"
+    late = (here & frame.tested & frame.dead & (frame.os > 12)).sum()
+    assert late >= 5
+    compared = gw.compare(
+        federation, gw.CoxPH(penalty=0.01), repeats=1, tune=False, bootstrap=0, progress=False
+    )
+    assert any(f"at A leaves out {late} event(s)" in note for note in compared.notes)
+    risk = np.asarray(run.learner.predict(federation.cohort.X))[here & frame.tested]
+    right, all_ = uno(frame[here & ~frame.tested], frame[here & frame.tested], risk)
+    assert found.summary().loc["A", "uno_c"] == pytest.approx(right / all_, abs=1e-12)
+    whole, model = trained_on(visits())
+    assert not any("Uno" in note for note in asked(whole, model, horizon=24).notes)
+
+
+# Units of time
+
+UNIT_IN_YEARS = {"years": 1.0, "months": 12.0, "days": 365.25, "Days": 365.25, "y": 1.0}
+
+
+def in_unit(unit: str, in_a_year: float) -> gw.Federation:
+    "The same 500 made-up patients at two hospitals, followed in another unit."
+    X, y = made_up(500, 2, seed=6)
+    y["time"] = np.ceil(y["time"] * 100) / 100
+    cohort = as_cohort(X, y, np.repeat(["A", "B"], 250))
+    column = cohort.outcome.time
+    return gw.Federation.by_site(
+        gw.Cohort.from_frame(
+            cohort.frame.assign(**{column: cohort.time * in_a_year}),
+            gw.Survival(column, cohort.outcome.event, unit),
+            site=cohort.site,
+            features=list(cohort.features),
+            name="a colleague's cohort",
+        ),
+        test_share=0.4,
+    )
+
+
+@pytest.fixture(scope="module")
+def of_years() -> gw.Run:
+    return federate(in_unit("years", 1.0), gw.CoxPH(penalty=0.01))
+
+
+@pytest.mark.parametrize("unit", UNIT_IN_YEARS)
+@pytest.mark.parametrize("disclosure", ["protected", "simulation"])
+def test_a_model_of_years_on_a_cohort_in_another_unit(unit, disclosure):
+    """Every number is that of the same patients in years. Oracle: the validation in years itself."""
+    years, k = in_unit("years", 1.0), UNIT_IN_YEARS[unit]
+    model = federate(years, gw.CoxPH(penalty=0.01, disclosure=disclosure))
+    other = federate(in_unit("months", 12.0), gw.CoxPH(disclosure=disclosure))
+    asked_for = {"against": other, "cuts": (0.3, 0.6)}
+    expected = asked(years, model, horizon=HORIZON, times=TIMES, **asked_for)
+    found = asked(
+        in_unit(unit, k), model, horizon=HORIZON * k, times=[t * k for t in TIMES], **asked_for
+    )
+    assert list(found.table.metric) == list(expected.table.metric)
+    measure(
+        f"a model of years on {unit} - on years",
+        found.table[["value", "low", "high"]],
+        expected.table[["value", "low", "high"]],
+        1e-9,
+    )
+    told = [note for note in found.notes if note.startswith("The model was trained")]
+    assert bool(told) == (k != 1) and all("years" in note and unit in note for note in told)
+
+
+def test_a_unit_that_cannot_be_converted_is_refused(of_years):
+    with pytest.raises(ValueError, match=r"'years'.*a colleague's cohort.*'cycles'"):
+        asked(in_unit("cycles", 1.0), of_years)
+    cycles = federate(in_unit("cycles", 1.0), gw.CoxPH(penalty=0.01))
+    assert asked(in_unit("cycles", 1.0), cycles).notes == ()
+    with pytest.raises(ValueError, match=r"against.*'cycles'.*'years'"):
+        asked(in_unit("years", 1.0), of_years, against=cycles)
+
+
+@pytest.mark.parametrize("learner", [gw.CoxPH(penalty=0.01), gw.Ensemble([gw.CoxPH(penalty=0.01)])])
+def test_a_run_keeps_its_unit(learner, tmp_path):
+    "Saved and loaded, and by its learner alone; a model that was fitted again has lost it."
+    run = federate(in_unit("months", 12.0), learner)
+    again = gw.Run.load(run.save(tmp_path / "run"))
+    assert run.unit == again.unit == again.learner.time_unit == "months"
+    years, days = in_unit("years", 1.0), in_unit("days", 365.25)
+    whole = asked(years, again, horizon=HORIZON, times=TIMES).summary()
+    alone = asked(days, again.learner, horizon=HORIZON * 365.25, times=[t * 365.25 for t in TIMES])
+    np.testing.assert_allclose(alone.summary(), whole, rtol=1e-8)
+    assert run.learner.fit(years.cohort.X, years.cohort.y).time_unit is None
+
+
+def test_a_run_of_before_does_not_know_its_unit(of_years, tmp_path):
+    "It loads as ever, and the validation says that the unit was not known."
+    folder = of_years.save(tmp_path / "run")
+    about = json.loads((folder / "run.json").read_text())
+    del about["unit"], about["learner"]["fitted"]["unit_"]
+    (folder / "run.json").write_text(json.dumps(about))
+    before = gw.Run.load(folder)
+    assert before.unit is None and before.learner.time_unit is None
+    found, expected = (asked(in_unit("years", 1.0), m, horizon=HORIZON) for m in (before, of_years))
+    assert any("does not tell the unit" in note and "years" in note for note in found.notes)
+    pd.testing.assert_frame_equal(found.table, expected.table)

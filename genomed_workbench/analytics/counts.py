@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.columns import level_name
 from ..protection.release import Released
 from ..statistics.groups import groups
 
@@ -52,10 +53,12 @@ OTHER, _FEW_VALUES = (1, 6)
 def _level_name(
     value: Any,
 ) -> str:
-    "Text of a level or a code; 1 and 1.0 are the same."
+    "Text of a level or a code; 1 and 1.0 are the same, as numbers and as texts."
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
-    return f"{float(value):.10g}" if isinstance(value, (int, float, np.number)) else str(value)
+    if isinstance(value, (int, float, np.number)):
+        return f"{float(value):.10g}"
+    return level_name(value)
 
 # %% ../../nbs/library/analytics/01_counts.ipynb #c3dfce53
 def names_of(

@@ -9,7 +9,6 @@ __all__ = ['MOST', 'VALIDATED', 'DISTANCE', 'THIRDS', 'GROUPS', 'Plan', 'TestPre
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #f4dbd364
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,12 @@ from ..learners.learner import Learner
 from ..learners.newton import from_record, to_record
 from ..protection.release import LOWEST_MIN_CELL, DisclosureError, Released
 from ..statistics.brier import brier_sums, mean_over_times
-from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
+from genomed_workbench.statistics.concordance import (
+    Pairs,
+    comparable_pairs,
+    uno_uncounted,
+    uno_weights,
+)
 from ..statistics.cox import round_times
 from ..statistics.discrimination import auc_sums
 from ..statistics.groups import groups
@@ -58,6 +62,9 @@ class Plan:
     # of risk, between the groups of the reclassification; none: every change counts
     cuts: tuple[float, ...] = ()
     min_cell: int = 5  # fewest patients behind a number
+    # one unit of the cohort's time in the unit of the model's, and of the model to compare with
+    scale: float = 1.0
+    scale_before: float = 1.0
 
     def to_json(self) -> str:
         "Text for a message."
@@ -113,12 +120,19 @@ def _survival_each(
     return out
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #546c3822
-def _alive_at(learner: Learner, X: pd.DataFrame, times: Sequence[float], site: str) -> np.ndarray:
+def _alive_at(learner: Learner, X: pd.DataFrame, times: np.ndarray, site: str) -> np.ndarray:
     "Predicted probability of no event by each time, shape (n, m); constant for a binary outcome."
     if learner.kind == "binary":
         return np.tile(1 - learner.predict(X)[:, None], (1, len(times)))
     alive: np.ndarray = learner.survival_for(X, list(times), np.full(len(X), site))
     return alive
+
+# %% ../../nbs/library/analytics/06_site_validation.ipynb #b5c352fc
+def _converted(times: np.ndarray, scale: float) -> np.ndarray:
+    """Times in the unit of a model; a hair later where they are converted, so that rounding does not
+    put a time before the event at that very time.
+    """
+    return times if scale == 1 else times * scale * (1 + 1e-12)
 
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #7fed6810
 def exam_of(
@@ -135,14 +149,16 @@ def exam_of(
         return TestPredictions(
             time, event, none, none, np.zeros((0, len(plan.times))), none, StepCurve(none, none)
         )
-    both = _alive_at(model, X, [plan.horizon, *plan.times], where)
+    at = np.array([plan.horizon, *plan.times])
+    both = _alive_at(model, X, _converted(at, plan.scale), where)
     lived = (
-        _survival_each(model, X, np.minimum(time, plan.horizon), where)
+        _survival_each(model, X, _converted(np.minimum(time, plan.horizon), plan.scale), where)
         if plan.kind == "survival"
         else both[:, 0]
     )
     curve = censoring_curve(*time_and_event(site.table(site.train_rows)[1]))
-    old = None if before is None else _alive_at(before, X, [plan.horizon], where)[:, 0]
+    then = _converted(at[:1], plan.scale_before)
+    old = None if before is None else _alive_at(before, X, then, where)[:, 0]
     return TestPredictions(
         time,
         event,
@@ -157,6 +173,7 @@ def exam_of(
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #ae5e15ae
 VALIDATED = {
     "pairs": "weight of the pairs in the right order and of all comparable pairs, Harrell's and Uno's",
+    "uncounted": "that enough events come after all follow-up of the training patients, without a weight in Uno's",
     "auc": "weight of the pairs of case and control in the right order, and of all, at each time",
     "brier": "weighted squared error of the predictions at each time, summed over the patients",
     "ibs": "the same, averaged over the times",
@@ -213,10 +230,18 @@ def _apart(
                 told[k], last = True, gone[k]
     return told
 
+# %% ../../nbs/library/analytics/06_site_validation.ipynb #990ff79f
+def _uncounted(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
+    "That at least `min_cell` events have no weight in Uno's concordance; nothing about fewer."
+    late = int(uno_uncounted(exam.time, exam.event, exam.censoring.before).sum())
+    if plan.kind == "binary" or late < plan.min_cell:
+        return {}
+    return {"uncounted": Released(np.ones(1), late)}
+
 # %% ../../nbs/library/analytics/06_site_validation.ipynb #0155d7b8
 def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
     "Concordant and comparable pairs over all follow-up, and per time for the time-dependent AUC."
-    weights = uno_weights(exam.time, exam.event, exam.censoring)
+    weights = uno_weights(exam.time, exam.event, exam.censoring.before)
     pairs = comparable_pairs(exam.time, exam.event, groups=1)
     paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
     uno = Pairs(pairs.earlier, pairs.later, pairs.group, weights[pairs.earlier], 1)
@@ -225,6 +250,7 @@ def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
             [np.ravel(p.counts(exam.risk)) for p in (pairs, uno)], paired, plan.min_cell, exam.n
         )
     }
+    told |= _uncounted(exam, plan)
     at = np.array([plan.horizon, *plan.times])
     cases, controls = (
         np.array([((exam.time <= t) & (exam.event > 0)).sum() for t in at]),

@@ -41,7 +41,7 @@ from genomed_workbench.analytics.asking import (
 )
 from .counts import GroupedCounts, compartments, shared_out
 from ..data.checks import Findings, read_pairs
-from ..data.outcome import Survival
+from ..data.outcome import Survival, one_time
 from ..federation.app import QueryResult
 from ..federation.engines import Listener
 from ..federation.sites import Federation, FederationError, Site
@@ -156,6 +156,7 @@ def _pairs_here(
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #aa4021d8
 def _first_of(times: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Time and type of the first event; censored at the shortest follow-up without any."
+    times = one_time(times)
     when, happened = np.where(events == 1, times, np.inf), (events == 1).any(axis=0)
     time = np.where(happened, when.min(axis=0), times.min(axis=0))
     return time, np.where(happened, when.argmin(axis=0) + 1, 0)
@@ -476,6 +477,8 @@ class Curves:
 
     def at(self, time: float) -> pd.DataFrame:
         "The curves at one time: estimate, 95 % interval (low, high) and bounds (least, most)."
+        if not isinstance(time, (int, float, np.integer, np.floating)) or np.isnan(time):
+            raise ValueError(f"time={time!r}: expected one number, such as curves.at(2.0)")
         columns, rows = ["estimate", "low", "high", "least", "most"], {}
         for name, part in self.table.groupby("group", sort=False):
             before, after = part[part.time <= time], part[part.time >= time]

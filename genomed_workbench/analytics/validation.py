@@ -30,7 +30,9 @@ from genomed_workbench.analytics.site_validation import (
     last_answer,
     next_answer,
 )
+from ..clinic.units import factor, unit_of
 from ..data.cohort import Cohort
+from ..data.outcome import Survival
 from ..federation.app import DECLARED
 from ..federation.engines import Listener, Recorder
 from ..federation.jobs import check_engine, run_job
@@ -662,7 +664,7 @@ def _all_together(job: Any, sites: Sequence[Site]) -> pd.DataFrame:
     )
     harrell, uno = (
         comparable_pairs(time, event, weight=w).within(risk)
-        for w in (None, uno_weights(time, event, curve))
+        for w in (None, uno_weights(time, event, curve.before))
     )
     if job.plan.kind == "binary":
         rows = [("auc", np.nan, harrell)]
@@ -693,6 +695,7 @@ def _plan_of(
     groups: int,
     cuts: Sequence[float],
     min_cell: int,
+    scales: Sequence[float] = (1.0, 1.0),  # of time, of the model and of the one to compare with
 ) -> Plan:
     "Check the settings and build the plan; raises ValueError."
     cohort = federation.cohort
@@ -743,6 +746,7 @@ def _plan_of(
         int(groups),
         tuple(map(float, cuts)),
         int(min_cell),
+        *scales,
     )
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #4f6634f8
@@ -759,6 +763,34 @@ def _model_of(model: Learner | Run, name: str, federation: Federation) -> Learne
             f"{federation.cohort.name} is {federation.cohort.kind}"
         )
     return learner
+
+# %% ../../nbs/library/analytics/08_validation.ipynb #36db5dd3
+def _time_scale(
+    model: Learner | Run, name: str, cohort: Cohort
+) -> tuple[float, str]:  # one unit of the cohort's time in that of the model, and what to tell
+    "Compare the units of time; raises ValueError where one cannot be converted into the other."
+    if not isinstance(cohort.outcome, Survival):
+        return 1.0, ""
+    own, learner = cohort.outcome.unit, model.learner if isinstance(model, Run) else model
+    theirs = (model.unit if isinstance(model, Run) else None) or learner.time_unit
+    if theirs is None:
+        return 1.0, (
+            f"The {name} does not tell the unit of time that it was trained in; its curves are read "
+            f"as if that were {own}, the unit of {cohort.name}."
+        )
+    units = [unit_of(unit, "time") for unit in (own, theirs)]
+    if own == theirs or (units[0] is not None and units[0] == units[1]):
+        return 1.0, ""
+    if None in units:
+        raise ValueError(
+            f"{name}: it was trained with times in {theirs!r}, the follow-up of {cohort.name} is in "
+            f"{own!r}, and one of them is no unit of time that can be converted; give both cohorts "
+            "the same unit, such as 'years', 'months' or 'days'"
+        )
+    return factor(own, theirs), (
+        f"The {name} was trained with times in {theirs}; its curves are read at the times of "
+        f"{cohort.name}, which are in {own}, converted: 1 in {theirs} is {factor(theirs, own):.6g} in {own}."
+    )
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #97677dca
 def validate(
@@ -786,7 +818,11 @@ def validate(
     Discrimination, Brier score, calibration, decision curve, risk groups and, with `against`,
     reclassification. Returns a `Validation`. Raises FederationError without test rows, ValueError
     for arguments that do not fit the outcome, LearnerError for a model that is not fitted. No
-    number is about fewer than `min_cell` patients.
+    number is about fewer than `min_cell` patients. A model that was trained in another unit of time
+    is read at converted times, and a note says so; ValueError where that cannot be. Both C-indices
+    are over all follow-up (tau is none); Uno's leaves out events after all follow-up of the
+    hospital's training patients, where G(t-) is 0, and a note says where these are `min_cell` or
+    more.
 
     Example
 
@@ -806,8 +842,14 @@ def validate(
         _model_of(model, "model", federation),
         None if against is None else _model_of(against, "against", federation),
     )
+    scale, units_told = _time_scale(model, "model", federation.cohort)
+    scale_before, more = (
+        (1.0, "") if against is None else _time_scale(against, "against", federation.cohort)
+    )
     plan, wanted = (
-        _plan_of(federation, horizon, times, thresholds, groups, cuts, min_cell),
+        _plan_of(
+            federation, horizon, times, thresholds, groups, cuts, min_cell, (scale, scale_before)
+        ),
         _wanted_metrics(metrics, federation.cohort.kind, before is not None),
     )
     start = clock.perf_counter()
@@ -840,7 +882,7 @@ def validate(
         getattr(federation.cohort.outcome, "unit", ""),
         engine,
         clock.perf_counter() - start,
-        _notes(job),
+        (*_notes(job), *filter(None, (units_told, more))),
     )
 
 # %% ../../nbs/library/analytics/08_validation.ipynb #6a5fe341
@@ -887,11 +929,13 @@ def _probabilities(job: Any) -> bool:
 # %% ../../nbs/library/analytics/08_validation.ipynb #fab96e38
 def _notes(job: Any) -> tuple[str, ...]:
     "Notes for the reader."
-    return (
-        ()
-        if _probabilities(job)
-        else (
-            "There are no probabilities to judge: no hospital released a baseline hazard, "
-            "or none has enough test patients.",
-        )
+    silent = (
+        "There are no probabilities to judge: no hospital released a baseline hazard, or none has "
+        "enough test patients."
     )
+    late = [name for name, a in zip(job.federation.sites, job.first) if "uncounted" in a]
+    beyond = (
+        f"Uno's C leaves out events that come after all follow-up of the training patients: at least "
+        f"{job.plan.min_cell} at {', '.join(late)}."
+    )
+    return (*(() if _probabilities(job) else (silent,)), *((beyond,) if late else ()))

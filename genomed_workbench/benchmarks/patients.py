@@ -100,5 +100,5 @@ def made_up_cohort(
         np.repeat(np.arange(len(sizes)), sizes), [f"h{k:04d}" for k in range(len(sizes))]
     )
     return Cohort.from_frame(
-        frame, outcome, site="hospital", name=f"{n} made-up patients", virtual=True
+        frame, outcome, site="hospital", name=f"{n} made-up patients", virtual=True, categories=()
     )

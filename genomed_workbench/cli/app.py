@@ -41,6 +41,7 @@ _OPTIONS = (
     "outcome",
     "site",
     "features",
+    "categories",
     "id",
     "unit",
     "event_values",
@@ -128,6 +129,19 @@ def _in_words(error: Exception) -> tuple[str, int]:
         1,
     )
 
+# %% ../../nbs/library/cli/07_app.ipynb #09597ef5
+def _say_with_options(message: str) -> None:
+    "Print a message, and its advice once more as options of the command that runs."
+    _say(message)
+    command = click.get_current_context(silent=True)
+    there = (
+        None
+        if command is None
+        else [option for one in command.command.params for option in one.opts]
+    )
+    if hint := _as_options(message, sys.argv, there):
+        _say(hint)
+
 # %% ../../nbs/library/cli/07_app.ipynb #e981dc85
 @contextmanager
 def _error_boundary(debug: bool) -> Iterator[None]:
@@ -143,15 +157,7 @@ def _error_boundary(debug: bool) -> Iterator[None]:
         if debug:
             _say(traceback.format_exc())
         text, status = _in_words(error)
-        _say(f"error: {text}")
-        command = click.get_current_context(silent=True)
-        there = (
-            None
-            if command is None
-            else [option for one in command.command.params for option in one.opts]
-        )
-        if hint := _as_options(text, sys.argv, there):
-            _say(hint)
+        _say_with_options(f"error: {text}")
         raise typer.Exit(status) from None
 
 # %% ../../nbs/library/cli/07_app.ipynb #22b0dd2b
@@ -286,7 +292,9 @@ def _to_stderr(quiet: bool) -> Iterator[list[str]]:  # the warnings so far
 
     with (
         redirect_stdout(sys.stderr),
-        capture_warnings(lambda text: None if quiet else _say(f"warning: {text}")) as warned,
+        capture_warnings(
+            lambda text: None if quiet else _say_with_options(f"warning: {text}")
+        ) as warned,
     ):
         yield warned
 
@@ -409,6 +417,13 @@ _Site = Annotated[str | None, _option(_COHORT, "Column with the hospital.")]
 _Features = Annotated[
     str | None,
     _option(_COHORT, "Columns used as features, separated by commas. Default: all others."),
+]
+_Categories = Annotated[
+    str | None,
+    _option(
+        _COHORT,
+        "Columns whose numbers are names of levels, such as arms 1, 2 and 3, separated by commas.",
+    ),
 ]
 _Id = Annotated[
     str | None, _option(_COHORT, "Column with the patient id. Default: detected by its name.")
@@ -548,6 +563,7 @@ def run(
     outcome: _Outcome = None,
     site: _Site = None,
     features: _Features = None,
+    categories: _Categories = None,
     id: _Id = None,
     unit: _Unit = None,
     event_values: _EventValues = None,

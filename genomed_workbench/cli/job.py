@@ -111,7 +111,7 @@ def _is_virtual(
 # %% ../../nbs/library/cli/01_job.ipynb #25c34d16
 def open_cohort(
     data: str,  # registered name, or file
-    # what was given of: time, event, outcome, site, unit, features, folder, zero_time,
+    # what was given of: time, event, outcome, site, unit, features, categories, folder, zero_time,
     # missing_outcome, _FILE_ONLY and _VIRTUAL_ONLY
     **asked: Any,
 ) -> Cohort:
@@ -408,6 +408,7 @@ def _cohort_options(options: Mapping[str, Any]) -> dict[str, Any]:
     hospitals, shares = options["hospitals"], options["shares"]
     found = {name: options[name] for name in _COHORT} | {
         "features": names_of(options["features"]),
+        "categories": names_of(options["categories"]),
         "na_values": names_of(options["na"]),
         "event_values": _coding_of(options["event_values"]),
         "n": options["n"],

@@ -20,7 +20,7 @@ def units_in(text: str | None) -> dict[str, str] | None:
     "Units by column from a list such as HB=g/L,PLT=cells/uL; None for None."
     if text is None:
         return None
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
     if not pairs or not all(name.strip() and unit.strip() for name, _, unit in pairs):
         raise ValueError(
             f"--units {text!r}: expected each column with its unit, such as HB=g/L,PLT=cells/uL."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ZERO_TIME', 'MISSING_OUTCOME', 'Findings', 'check_header', 'check_roles', 'check_patients', 'check_choice',
-           'read_outcome', 'read_pairs', 'kept_patients', 'check_events', 'check_unit', 'read_features',
-           'check_features', 'read_site', 'check_others']
+           'read_outcome', 'read_pairs', 'kept_patients', 'check_events', 'check_unit', 'declare_categories',
+           'read_features', 'check_features', 'tell_codes', 'read_site', 'check_others']
 
 # %% ../../nbs/library/data/04_checks.ipynb #4314c524
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ from genomed_workbench.data.columns import (
     read_feature,
     read_names,
 )
-from .outcome import Outcome, Survival
+from .outcome import Outcome, Survival, one_time
 from .problems import CohortError, shown, suggestion
 
 # %% ../../nbs/library/data/04_checks.ipynb #ad47953d
@@ -256,7 +256,7 @@ def read_outcome(
     event_values: Mapping[Any, Any] | None = None,
     decimal: str = ".",
 ) -> dict[str, np.ndarray]:  # float arrays by column; missing where not known
-    "The outcome columns as numbers."
+    "The outcome columns as numbers; times that differ by rounding only are one time."
     values = {}
     for role, name in zip(_roles(outcome), outcome.columns, strict=True):
         if name not in frame.columns:
@@ -269,9 +269,9 @@ def read_outcome(
         _whole_column(reading, name, role, findings)
         findings.stop_cells(name, reading.problems)
         if reading.kind in ("number", "empty"):
-            values[name] = reading.values
+            values[name] = one_time(reading.values) if role == "time" else reading.values
             if role == "time":
-                findings.stop_cells(name, _negative(frame[name], reading.values))
+                findings.stop_cells(name, _negative(frame[name], values[name]))
         elif not any(problem.column == name for problem in findings.problems):
             findings.stop(
                 f"the {role} cannot be read as numbers",
@@ -560,6 +560,38 @@ _MOST_LEVELS = 50  # more levels than this are taken for free text
 # above this, levels for more than half of the patients are taken for free text
 _ENOUGH_PATIENTS = 20
 
+# %% ../../nbs/library/data/04_checks.ipynb #15a12230
+def declare_categories(
+    frame: pd.DataFrame,
+    categories: Sequence[str] | str | None,  # columns whose numbers are names of levels
+    outcome: Outcome,
+    findings: Findings,
+) -> pd.DataFrame:
+    "The frame with the named columns as pandas' categories."
+    named = [categories] if isinstance(categories, str) else list(categories or ())
+    usable = []
+    for name in dict.fromkeys(named):
+        if name not in frame.columns:
+            findings.stop(
+                f"there is no column {name!r} for a category",
+                "",
+                suggestion(name, frame.columns),
+                value=name,
+                column=str(name),
+            )
+        elif name in outcome.columns:
+            findings.stop(
+                "the outcome is among the categories",
+                "features, or columns to group by",
+                "Take it out of the categories.",
+                column=str(name),
+            )
+        elif (
+            frame[name].map(pd.api.types.is_hashable).all()
+        ):  # what holds lists is refused when read
+            usable.append(name)
+    return frame.assign(**{name: frame[name].astype("category") for name in usable})
+
 # %% ../../nbs/library/data/04_checks.ipynb #e30a4447
 def read_features(
     frame: pd.DataFrame,
@@ -567,10 +599,11 @@ def read_features(
     findings: Findings,
     decimal: str = ".",
 ) -> dict[str, Reading]:  # by feature, without those that cannot be used
-    "Read the features as numbers or levels and add all their problems."
+    "Read the features as numbers or levels (pandas' categories) and add all their problems."
     readings = {}
     for name in features:
-        reading = read_feature(frame[name], decimal)
+        declared = isinstance(frame[name].dtype, pd.CategoricalDtype)
+        reading = read_feature(frame[name], decimal, declared)
         findings.stop_cells(name, reading.problems)
         if reading.kind == "unusable":
             findings.stop(
@@ -667,6 +700,41 @@ def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
             f"feature {name!r} counts the patients from {low:.0f} to {high:.0f}; if it is a "
             "row number, leave it out of the features"
         )
+
+# %% ../../nbs/library/data/04_checks.ipynb #64d871b1
+_CODES = (
+    3,
+    6,
+)  # from so many to so many different whole numbers may be codes; Table 1 counts these as levels
+
+
+def tell_codes(
+    readings: Mapping[str, Reading],
+    keep: np.ndarray,  # True for the patients that stay
+    findings: Findings,
+) -> None:
+    "Warn of columns of few whole numbers: numbers as they are read, but perhaps codes."
+    names = [
+        name
+        for name, reading in readings.items()
+        if reading.kind == "number" and _may_be_codes(reading.values[keep])
+    ]
+    if names:
+        findings.warnings.append(
+            f"few whole numbers, read as numbers with one effect per step: {', '.join(map(repr, names))}. "
+            f"If these are codes, such as treatment arms, pass categories={names!r}, or only those that "
+            "are; an empty list says that all of them are numbers"
+        )
+
+# %% ../../nbs/library/data/04_checks.ipynb #7b81a3de
+def _may_be_codes(values: np.ndarray) -> bool:
+    "True for few different whole numbers among many patients."
+    known = values[~np.isnan(values)]
+    few, many = _CODES
+    if len(known) <= _ENOUGH_PATIENTS or len(np.unique(known[:200])) > many:
+        return False
+    different = np.unique(known)
+    return few <= len(different) <= many and bool((different == np.round(different)).all())
 
 # %% ../../nbs/library/data/04_checks.ipynb #ca9dc3d4
 def _check_leak(

@@ -28,10 +28,12 @@ from genomed_workbench.data.checks import (
     check_patients,
     check_roles,
     check_unit,
+    declare_categories,
     kept_patients,
     read_features,
     read_outcome,
     read_site,
+    tell_codes,
 )
 from .columns import Reading, read_names
 from .outcome import Binary, Outcome, Survival
@@ -194,6 +196,8 @@ class Cohort:
         site: str | None = None,  # column with the hospital
         features: Sequence[str] | None = None,  # None: every column but outcome and site
         *,
+        # columns whose numbers are names, such as treatment arms 1, 2 and 3; None: not said
+        categories: Sequence[str] | None = None,
         zero_time: str = "drop",  # patients with time 0: "drop", "half-unit" or "error"
         missing_outcome: str = "drop",  # patients without a known outcome: "drop" or "error"
         # coding of the event, such as {"dead": 1, "alive": 0}
@@ -207,7 +211,8 @@ class Cohort:
         """Check a table from end to end and make a cohort of it.
 
         Columns of the result: features, outcome, site, then all others as they were. Numbers become floats,
-        texts categories. Patients without an outcome, or with a time of zero, leave by the stated choices;
+        texts categories; columns of pandas' category dtype and those among `categories` are categories even
+        where they hold numbers. Patients without an outcome, or with a time of zero, leave by the stated choices;
         `notes` counts them and a `CohortWarning` says so. Raises `CohortError` with every problem of the
         table at once.
 
@@ -230,6 +235,7 @@ class Cohort:
         findings = findings or Findings(file, None if rows is None else np.asarray(rows))
         frame = check_header(frame, findings)
         chosen = check_roles(frame, outcome, site, features, findings)
+        frame = declare_categories(frame, categories, outcome, findings)
         table, chosen = _checked(
             frame,
             outcome,
@@ -240,6 +246,7 @@ class Cohort:
             event_values,
             decimal,
             findings,
+            ask_for_codes=categories is None,
         )
         for text in findings.warnings:
             warnings.warn(f"{findings.file}: {text}", CohortWarning, stacklevel=2)
@@ -429,7 +436,13 @@ class Cohort:
             or len(set(features)) < len(features)
         ):
             return Cohort.from_frame(
-                self.frame, self.outcome, self.site, features, file=self.name, **self.metadata
+                self.frame,
+                self.outcome,
+                self.site,
+                features,
+                categories=(),
+                file=self.name,
+                **self.metadata,
             )
         rest = [name for name in self.frame.columns if name not in features]
         return replace(self, frame=self.frame[[*features, *rest]], features=tuple(features))
@@ -590,6 +603,7 @@ def _checked(
     event_values: Mapping[Any, Any] | None,
     decimal: str,
     findings: Findings,
+    ask_for_codes: bool,  # warn of numbers that may be codes
 ) -> tuple[pd.DataFrame, list[str]]:  # the table of the cohort and its features
     "Run all checks, then build the table."
     if len(frame) == 0:
@@ -620,6 +634,8 @@ def _checked(
         readings, keep if keep.any() else np.ones(len(frame), dtype=bool), values, outcome, findings
     )
     findings.raise_if_any()
+    if ask_for_codes:
+        tell_codes(readings, keep, findings)
     named_site = None if site is None or site_reading is None else (site, site_reading)
     return _laid_out(frame, readings, values, named_site, keep), list(readings)
 

@@ -508,15 +508,16 @@ def found_id(
 
 # %% ../../nbs/library/data/06_files.ipynb #71a04e57
 def _tidied(column: pd.Series, missing: frozenset[str]) -> pd.Series:
-    "Texts trimmed, spellings of missing as None; other cells as they are."
+    "Texts trimmed, spellings of missing as None; other cells as they are, and categories stay categories."
     if column.dtype == object or isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype):
         cells = [cell.strip() if isinstance(cell, str) else cell for cell in column.astype(object)]
-        return pd.Series(
+        tidy = pd.Series(
             [None if isinstance(cell, str) and cell in missing else cell for cell in cells],
             index=column.index,
             dtype=object,
             name=column.name,
         )
+        return tidy.astype("category") if isinstance(column.dtype, pd.CategoricalDtype) else tidy
     return column
 
 # %% ../../nbs/library/data/06_files.ipynb #e70fb893
@@ -627,6 +628,16 @@ def _check_names(header: list[str], separator: str, text: str, findings: Finding
             value=header[0],
         )
 
+# %% ../../nbs/library/data/06_files.ipynb #ba643f55
+def _declared_categories(schema: Any) -> list[str]:
+    "Columns that pandas wrote as categories: Parquet itself keeps that of texts only."
+    told = (schema.pandas_metadata or {}).get("columns", [])
+    return [
+        one["name"]
+        for one in told
+        if one["pandas_type"] == "categorical" and one["name"] in schema.names
+    ]
+
 # %% ../../nbs/library/data/06_files.ipynb #a49bedaa
 def frame_of_parquet(path: Path, findings: Findings) -> pd.DataFrame:
     "A Parquet table as a frame, its stored index as a column."
@@ -636,7 +647,8 @@ def frame_of_parquet(path: Path, findings: Findings) -> pd.DataFrame:
         table = parquet.ParquetFile(path).read()
         _check_names(table.column_names, "", "", findings)
         findings.raise_if_any()
-        return table.to_pandas(ignore_metadata=True, integer_object_nulls=False)
+        frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=False)
+        return frame.astype(dict.fromkeys(_declared_categories(table.schema), "category"))
     except CohortError:
         raise
     except Exception as error:  # pyarrow raises a dozen kinds for a damaged file
@@ -803,6 +815,8 @@ def read_cohort(
     encoding: str | None = None,  # None: UTF-8, UTF-16 with a mark, otherwise cp1252
     zero_time: str = "drop",  # "drop", "half-unit" or "error"
     missing_outcome: str = "drop",  # "drop" or "error"
+    # columns whose numbers are names, such as treatment arms 1, 2 and 3; None: not said
+    categories: Sequence[str] | None = None,
     **metadata: Any,  # name, title, disease, units, source, licence, citation, virtual
 ) -> Cohort:
     """Read a CSV, TSV or Parquet table with one row per patient into a cohort.
@@ -828,6 +842,7 @@ def read_cohort(
     chosen = (
         [features] if isinstance(features, str) else None if features is None else list(features)
     )
+    categories = [categories] if isinstance(categories, str) else categories
     taken = [*asked.columns, site, *(chosen or [])]
     check_options(sep, decimal, findings.file)
     frame, decimal = _read_frame(
@@ -836,7 +851,11 @@ def read_cohort(
     frame = _with_ids(frame, id, taken, findings) if frame.columns.is_unique else frame
     if chosen is not None:
         others = (
-            {name: _typed(frame[name], decimal) for name in frame.columns if name not in taken}
+            {
+                name: _typed(frame[name], decimal)
+                for name in frame.columns
+                if name not in (*taken, *(categories or ()))
+            }
             if frame.columns.is_unique
             else {}
         )
@@ -848,6 +867,7 @@ def read_cohort(
             asked,
             site,
             chosen,
+            categories=categories,
             zero_time=zero_time,
             missing_outcome=missing_outcome,
             event_values=event_values,

@@ -408,6 +408,7 @@ def compare(
             *_impossible(done),
             *_one_sided(done, list(federation.sites), chosen),
             *_left_open(done),
+            *(_uncounted(done, list(federation.sites)) if "uno_c" in chosen else ()),
         ),
         time.perf_counter() - start,
     )
@@ -589,6 +590,17 @@ def _left_open(done: list[_Repeat]) -> tuple[str, ...]:
             if unknown
             else []
         ),
+    )
+
+# %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c
+def _uncounted(done: list[_Repeat], names: list[str]) -> tuple[str, ...]:
+    "Notes on events that Uno's concordance has no weight for."
+    late = np.sum([r.test.uncounted for r in done], axis=0)
+    return tuple(
+        f"{METRIC_LABELS['uno_c']} at {site} leaves out {n} event(s) in {len(done)} repeat(s): after all "
+        "follow-up of the site's training patients nothing is known of censoring"
+        for site, n in zip(names, late)
+        if n
     )
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #89e1567b

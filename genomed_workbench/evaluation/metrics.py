@@ -18,7 +18,12 @@ from ..analytics.federation import Federation
 from ..data.cohort import Cohort
 from ..federation.sites import Site, time_and_event
 from ..statistics.brier import brier_sums, mean_over_times
-from ..statistics.concordance import Pairs, comparable_pairs, uno_weights
+from genomed_workbench.statistics.concordance import (
+    Pairs,
+    comparable_pairs,
+    uno_uncounted,
+    uno_weights,
+)
 from ..statistics.discrimination import auc_sums
 from ..statistics.intervals import EVERYTHING
 from ..statistics.net_benefit import added_positives, net_benefit, positives
@@ -190,6 +195,18 @@ class TestRows:
         return len(self.censoring)
 
     @cached_property
+    def uncounted(self) -> np.ndarray:
+        """Events after all follow-up of the training patients of their site, shape (sites,): G(t-) is
+        0, and Uno's concordance at the site has no pair that begins with them.
+        """
+        lost = [
+            uno_uncounted(self.time[rows], self.event[rows], curve.before).sum()
+            for g, curve in enumerate(self.censoring)
+            for rows in [self.group == g]
+        ]
+        return np.array(lost, dtype=int)
+
+    @cached_property
     def followed(self) -> np.ndarray:
         "True for sites followed long enough for a Brier score at the horizon, shape (sites,)."
         return np.array(
@@ -240,7 +257,7 @@ def _weights(
         return None
     out = np.zeros(len(time))
     for mask, curve in curves:
-        out[mask] = uno_weights(time[mask], event[mask], curve)
+        out[mask] = uno_weights(time[mask], event[mask], curve.before)
     return out
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #2bb2d01e

@@ -182,9 +182,10 @@ def _full_table(c: ComparisonRecord) -> Table:
 # %% ../../nbs/library/evaluation/05_report.ipynb #ae5841d4
 def _coefficient_name(feature: str, run: Run, cohort: Cohort) -> str:
     "Name of a feature with its unit, or with its reference category."
-    for column, levels in run.learner.encoding_.levels.items():
-        if feature.startswith(f"{column}=") and feature[len(column) + 1 :] in levels:
-            return f"{column}: {feature[len(column) + 1 :]} against {levels[0]}"
+    encoding = run.learner.encoding_
+    column, level = encoding.origin.get(feature, (feature, None))
+    if level is not None:
+        return f"{column}: {level} against {encoding.levels[column][0]}"
     unit = cohort.units.get(feature, "")
     return f"{feature} ({unit})" if unit else feature
 

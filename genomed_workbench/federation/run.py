@@ -171,8 +171,8 @@ class Run:
 
     `learner` is fitted; `history` has one row per round, site, phase and metric (with seconds and
     bytes); `disclosed` has one row per kind of value that left a site, with the fewest patients
-    behind one number; `sites` has patients, events, training and test rows per site. Made by
-    `federate`; can be saved, loaded and plotted.
+    behind one number; `sites` has patients, events, training and test rows per site; `unit` is
+    the unit of the model's times. Made by `federate`; can be saved, loaded and plotted.
 
     Example
 
@@ -202,6 +202,8 @@ class Run:
     seconds: float
     tuning: pd.Series | None = None  # cross-validated score of each candidate
     versions: dict[str, str] = field(default_factory=dict)
+    # of time, of a survival outcome; None where it is not known, as in records of before 0.2
+    unit: str | None = None
 
     def __repr__(self) -> str:
         told = {True: "converged", False: "not converged", None: "finished"}[self.converged]
@@ -260,6 +262,7 @@ class Run:
                 "converged",
                 "seconds",
                 "versions",
+                "unit",
             )
         }
         about["learner"] = {
@@ -280,8 +283,9 @@ class Run:
     def load(cls, folder: str | Path) -> "Run":
         """Read a record back, with the same numbers to the last bit.
 
-        Raises FileNotFoundError where the folder lacks a file of the record, and TypeError where
-        its learner is none of the workbench's.
+        A record of before 0.2 does not tell its unit of time: `unit` is None. Raises
+        FileNotFoundError where the folder lacks a file of the record, and TypeError where its
+        learner is none of the workbench's.
 
         Example
 
@@ -475,7 +479,9 @@ def federate(
         "federating",
         " rounds",
     )
-    fitted = job.learner
+    fitted, unit = job.learner, getattr(federation.cohort.outcome, "unit", None)
+    if unit is not None:
+        fitted.unit_ = unit
     return Run(
         fitted,
         job.recorder.history(),
@@ -490,6 +496,7 @@ def federate(
         time.perf_counter() - start,
         job.tuning,
         dict(_versions()),
+        unit,
     )
 
 # %% ../../nbs/library/federation/05_run.ipynb #0e12bc91

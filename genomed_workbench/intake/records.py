@@ -462,6 +462,9 @@ def _cohort_of(
         outcome,
         None if sites is None else SITE,
         chosen,
+        categories=[
+            name for name in chosen if name in frame and name in book and book[name].kind == "level"
+        ],
         zero_time=zero_time,
         missing_outcome=missing_outcome,
         findings=Findings(records.file, np.asarray(records.rows)),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from .learner import Answers, Block, SurvivalLearner
+from .learner import Answers, Block, SurvivalLearner, times_asked
 from ..protection.release import Released
 from ..statistics.cox import RiskOrder, average_hazard, grouped_baseline
 
@@ -119,15 +119,18 @@ class ProportionalHazards(SurvivalLearner):
     def predict_survival(
         self,
         X: Any,  # raw columns, shape (n, columns)
-        times: Sequence[float],  # in the unit of time, shape (m,)
+        times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # the hospital of all rows, or of each row
         baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         """Event-free probabilities. The hazard is constant between knots; after a hospital's last
         knot the average hazard is used, after the last knot of all the curve stays flat.
         """
-        risk, t = self.predict(X), np.asarray(times, float)
+        risk = self.predict(X)
         names = self._which_baseline(site, baseline, len(risk))
+        ends = [*self.average_[0][-1:], *(knots[-1] for knots, _ in self.baselines_.values())]
+        asked = times_asked(times, max(ends, default=np.inf), self.time_unit)
+        t = asked.astype(float)
         if names is None:
             S = _survival(risk, np.broadcast_to(self._average(t), (len(risk), len(t))))
         else:
@@ -138,7 +141,7 @@ class ProportionalHazards(SurvivalLearner):
         return pd.DataFrame(
             S,
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(times, name="time"),
+            columns=pd.Index(asked, name="time"),
         )
 
     def _cumulative(self, site: str, t: np.ndarray) -> np.ndarray:

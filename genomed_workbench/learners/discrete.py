@@ -21,7 +21,14 @@ from sklearn.base import clone
 
 from .baseline import ProportionalHazards, SurvivalBlock
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, Learner, LearnerError
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Block,
+    Learner,
+    LearnerError,
+    times_asked,
+)
 from genomed_workbench.learners.newton import (
     FitProtocol,
     NewtonLearner,
@@ -542,10 +549,7 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         return [
             i
             for i, f in enumerate(encoding.features)
-            if any(
-                f == c or (c in encoding.levels and f.startswith(f"{c}="))
-                for c in self.time_varying
-            )
+            if f in self.time_varying or encoding.origin[f][0] in self.time_varying
         ]
 
     def stacked(self, block: Block, state: dict[str, np.ndarray]) -> Stacked:
@@ -876,14 +880,15 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
     def predict_survival(
         self,
         X: Any,  # raw columns, shape (n, columns)
-        times: Sequence[float],  # in the unit of time, shape (m,)
+        times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # baseline per site: the hospital of all rows, or of each row
         baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         """Event-free probabilities. The hazard is constant within an interval; after the last one
         the curve stays flat.
         """
-        Z, t = self.encoded(X), np.asarray(times, float)
+        Z = self.encoded(X)
+        asked = times_asked(times, self.edges_[-1], self.time_unit)
         names = self._which_baseline(site, baseline, len(Z))
         if names is None:
             hazard = self._average_hazard(Z)
@@ -892,9 +897,9 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
             for s in dict.fromkeys(names):
                 hazard[own == s] = self.cumulative(Z[own == s], self.baselines_[s][1])
         return pd.DataFrame(
-            self._survival(hazard, t),
+            self._survival(hazard, asked.astype(float)),
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(times, name="time"),
+            columns=pd.Index(asked, name="time"),
         )
 
     def _survival(self, hazard: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -9,9 +9,12 @@ __all__ = ['number_columns', 'Summary', 'pool', 'EncodingWarning', 'Encoding', '
 import json
 import warnings
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+
+from ..data.columns import level_name
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #efb3653d
 def number_columns(X: pd.DataFrame) -> list[str]:
@@ -42,11 +45,7 @@ class Summary:
         numbers = number_columns(X)
         values = (X if len(numbers) == X.shape[1] else X[numbers]).to_numpy(dtype=float)
         known, mean, squares = _moments(values)
-        levels = {
-            c: {str(k): int(v) for k, v in X[c].value_counts().items() if v}
-            for c in X.columns
-            if c not in numbers
-        }
+        levels = {c: _level_counts(X[c]) for c in X.columns if c not in numbers}
         return cls(len(X), tuple(numbers), known, mean, squares, levels, _rarer(values, known))
 
     @property
@@ -90,6 +89,16 @@ def _rarer(values: np.ndarray, known: np.ndarray) -> tuple[int, ...]:
         for c in np.flatnonzero(few)
     ]
     return tuple(int(min(a, b)) for a, b, all_ in pairs if a + b == all_)
+
+# %% ../../nbs/library/learners/01_encoding.ipynb #709043c9
+def _level_counts(values: pd.Series) -> dict[str, int]:
+    "Patients at each level of one category column; 1 and 1.0 are one level."
+    counts: dict[str, int] = {}
+    for value, n in values.value_counts().items():
+        if n:
+            name = level_name(value)
+            counts[name] = counts.get(name, 0) + int(n)
+    return counts
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #bf110abd
 def _squares(deviations: np.ndarray) -> np.ndarray:
@@ -176,11 +185,13 @@ class Encoding:
             )
         if not self.levels and self.features == self.columns:
             return self._numbers(X)
-        Z = (
-            np.column_stack([self._raw(X, f) for f in self.features])
-            if self.features
-            else np.empty((len(X), 0))
-        )
+        named = {c: _known_levels(X[c], known) for c, known in self.levels.items()}
+        Z = np.empty((len(X), len(self.features)))
+        for place, feature in enumerate(self.features):
+            column, level = self.origin[feature]
+            Z[:, place] = (
+                self._filled(X[column], column) if level is None else named[column] == level
+            )
         result: np.ndarray = (Z - self.mean) / self.sd
         return result
 
@@ -214,29 +225,32 @@ class Encoding:
             Z[np.isnan(Z)] = 0.0
         return Z
 
-    def _raw(self, X: pd.DataFrame, feature: str) -> np.ndarray:
-        "One encoded feature before scaling, missing values imputed."
-        if feature in self.numbers:
-            result: np.ndarray = (
-                X[feature].to_numpy(dtype=float, na_value=np.nan)
-                if not X[feature].isna().any()
-                else X[feature].astype(float).fillna(self.numbers[feature]).to_numpy()
-            )
-            return result
-        column = next(
-            c
-            for c in self.levels
-            if feature.startswith(f"{c}=") and feature[len(c) + 1 :] in self.levels[c]
+    @cached_property
+    def origin(self) -> dict[str, tuple[str, str | None]]:
+        """Column and level of each encoded feature; None as level for a number column.
+
+        A name alone does not tell: "a=b=c" is level "c" of column "a=b", or "b=c" of column "a". Only
+        levels other than the reference have a feature, and `of` refuses two features of one name.
+        """
+        return {c: (c, None) for c in self.columns} | {
+            _feature_name(c, level): (c, level)
+            for c, known in self.levels.items()
+            for level in known[1:]
+        }
+
+    def _filled(self, values: pd.Series, column: str) -> np.ndarray:
+        "A number column with its missing values imputed."
+        result: np.ndarray = (
+            values.to_numpy(dtype=float, na_value=np.nan)
+            if not values.isna().any()
+            else values.astype(float).fillna(self.numbers[column]).to_numpy()
         )
-        out: np.ndarray = (
-            X[column].astype(object).astype(str) == feature[len(column) + 1 :]
-        ).to_numpy(dtype=float)
-        return out
+        return result
 
     def unknown_levels(self, X: pd.DataFrame) -> dict[str, list[str]]:
         "Categories in `X` that no training row had; they are encoded as the reference level."
         found = {
-            c: sorted({str(v) for v in X[c].dropna().unique()} - set(known))
+            c: sorted({_known_level(v, known) for v in X[c].dropna().unique()} - set(known))
             for c, known in self.levels.items()
             if c in X
         }
@@ -253,6 +267,26 @@ def _number_row(summary: Summary, column: str, i: int) -> list[tuple[str, float,
     sd = float(np.sqrt(summary.squares[i] / max(summary.n - 1, 1)))
     return [(column, float(summary.mean[i]), sd)]
 
+# %% ../../nbs/library/learners/01_encoding.ipynb #c84ab892
+def _feature_name(column: str, level: str) -> str:
+    "The name of the 0/1 feature of a level, for tables and messages."
+    return f"{column}={level}"
+
+# %% ../../nbs/library/learners/01_encoding.ipynb #dec34833
+def _known_level(value: object, known: list[str]) -> str:
+    "The known level that a value is, however it is written; a value that is none of them by its own name."
+    if (text := str(value)) in known:
+        return text
+    name = level_name(value)
+    return next((level for level in known if level_name(level) == name), name)
+
+# %% ../../nbs/library/learners/01_encoding.ipynb #4395eadb
+def _known_levels(values: pd.Series, known: list[str]) -> np.ndarray:
+    "The level of each patient, None where it is missing; shape (n,)."
+    codes, different = pd.factorize(values)
+    names = [*(_known_level(value, known) for value in different), None]
+    return np.asarray(np.array(names, dtype=object)[codes])
+
 # %% ../../nbs/library/learners/01_encoding.ipynb #22d14120
 def _level_rows(summary: Summary, column: str, levels: list[str]) -> list[tuple[str, float, float]]:
     "Moments of one 0/1 feature per level except the reference."
@@ -260,7 +294,11 @@ def _level_rows(summary: Summary, column: str, levels: list[str]) -> list[tuple[
         return [(column, 0.0, 0.0)]
     shares = [(k, summary.levels[column][k] / summary.n) for k in levels[1:]]
     return [
-        (f"{column}={k}", p, float(np.sqrt(p * (1 - p) * summary.n / max(summary.n - 1, 1))))
+        (
+            _feature_name(column, k),
+            p,
+            float(np.sqrt(p * (1 - p) * summary.n / max(summary.n - 1, 1))),
+        )
         for k, p in shares
     ]
 

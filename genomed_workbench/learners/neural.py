@@ -33,6 +33,7 @@ from genomed_workbench.learners.learner import (
     Block,
     LearnerError,
     SurvivalLearner,
+    times_asked,
     total,
 )
 from .newton import run_search, stratified_folds
@@ -852,7 +853,7 @@ class HazardNet(Network):
     def predict_survival(
         self,
         X: Any,  # raw columns, shape (n, columns)
-        times: Sequence[float],  # in the unit of time, shape (m,)
+        times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # makes no difference: one course of risk for all hospitals
         baseline: str | None = None,  # likewise
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
@@ -860,11 +861,12 @@ class HazardNet(Network):
         the curve stays flat.
         """
         hazard, ends = self.cumulative(self.encoded(X)), np.append(0.0, self.edges_)
+        asked = times_asked(times, ends[-1], self.time_unit)
         between = np.array(
-            [np.interp(np.asarray(times, float), ends, unit) for unit in np.eye(len(ends))[1:]]
+            [np.interp(asked.astype(float), ends, unit) for unit in np.eye(len(ends))[1:]]
         )  # of each end in each time, shape (J, m)
         return pd.DataFrame(
             np.exp(-hazard @ between),
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(times, name="time"),
+            columns=pd.Index(asked, name="time"),
         )

@@ -281,19 +281,9 @@ class PersonalCox(CoxPH):
         curvature = total(sums, "hessian")[0] + self.penalty * float(
             total(sums, "patients")[0]
         ) * np.eye(len(self.beta_))
-        category = np.array(
-            [
-                next(
-                    (
-                        i
-                        for i, c in enumerate(self.encoding_.levels)
-                        if f not in self.encoding_.numbers and f.startswith(f"{c}=")
-                    ),
-                    -1,
-                )
-                for f in self.encoding_.features
-            ]
-        )
+        place = {column: i for i, column in enumerate(self.encoding_.levels)}
+        columns = [self.encoding_.origin[feature][0] for feature in self.encoding_.features]
+        category = np.array([place.get(column, -1) for column in columns])
         answers = ask(
             "personal",
             {

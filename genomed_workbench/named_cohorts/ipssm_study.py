@@ -374,5 +374,11 @@ def load_ipssm(
     if not (isinstance(features, str) and features == group):
         names = [features] if isinstance(features, str) else list(features)
     _, time, event = _OUTCOMES[outcome]
-    settings = {"file": "ipssm-study", "name": "ipssm-study", "units": _UNITS, **options}
+    settings = {
+        "file": "ipssm-study",
+        "name": "ipssm-study",
+        "units": _UNITS,
+        "categories": (),
+        **options,
+    }
     return Cohort.from_frame(frame, Survival(time, event, "years"), features=names, **settings)

@@ -158,6 +158,7 @@ def _metadata(card: dict[str, Any]) -> dict[str, Any]:
         for key in ("name", "title", "disease", "source", "licence", "citation")
     }
     return told | {
+        "categories": (),  # levels are in words, and the card knows what is a number
         "virtual": bool(card["virtual"]),
         "units": {one["name"]: one["unit"] for one in card["features"] if one.get("unit")},
     }

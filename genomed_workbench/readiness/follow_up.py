@@ -411,7 +411,7 @@ def _leak_findings(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
         try:
             told = leak_suspects(
                 Cohort.from_frame(
-                    frame.reset_index(drop=True), asked, features=list(table.columns)
+                    frame.reset_index(drop=True), asked, features=list(table.columns), categories=()
                 ),
                 most=_MOST_RANKED,
             )

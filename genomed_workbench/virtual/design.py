@@ -230,6 +230,7 @@ def virtual_cohort(
     settings = {
         "features": [one["name"] for one in card["features"]],
         "file": design.name,
+        "categories": (),
         **options,
     }
     return Cohort.from_frame(
