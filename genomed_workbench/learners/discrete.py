@@ -358,7 +358,7 @@ class DiscreteSearch(NewtonSearch):
         gradient of the level determine the number of events.
         """
         if not self.level:
-            return not hessian.any()
+            return bool(hessian.size) and not hessian.any()
         p, cost = expit(self.start[-1]), np.logaddexp(0, self.start[-1])
         return bool(abs((loglik * p - gradient[-1] * cost) / (self.start[-1] * p - cost)) < 1e-6)
 
@@ -428,6 +428,9 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
 
     kind = "survival"
     ratio = "odds_ratio"
+    lost: ClassVar[str] = (
+        "Event times from there place no intervals, and there is no course of risk of its own."
+    )
     scalars: ClassVar[tuple[str, ...]] = NewtonLearner.scalars
     declares: ClassVar[dict[str, str]] = NewtonLearner.declares | {
         "knots": "round times between which events are counted",
@@ -582,8 +585,8 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         k = betas.shape[1]
         return (
             np.array([f[0] for f in found]),
-            np.reshape([f[1] for f in found], (-1, k)),
-            np.reshape([f[2] for f in found], (-1, k, k)),
+            np.reshape([f[1] for f in found], (len(betas), k)),
+            np.reshape([f[2] for f in found], (len(betas), k, k)),
         )
 
     def slope(self, block: Any, beta: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,11 +7,12 @@ __all__ = ['number_columns', 'Summary', 'pool', 'EncodingWarning', 'Encoding', '
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #35916238
 import json
-import warnings
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
+
+from ..output.notices import say
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #efb3653d
 def number_columns(X: pd.DataFrame) -> list[str]:
@@ -268,7 +269,7 @@ def _level_rows(summary: Summary, column: str, levels: list[str]) -> list[tuple[
 def warn_constant(encoding: Encoding, stacklevel: int = 3) -> None:
     "Warn of features that are constant and therefore left out."
     if encoding.constant:
-        warnings.warn(
+        say(
             f"left out, because the same for every training row: {', '.join(encoding.constant)}",
             EncodingWarning,
             stacklevel=stacklevel,

@@ -24,6 +24,7 @@ from genomed_workbench.learners.learner import (
     survival_target,
     total,
 )
+from ..output.notices import collected, say
 from ..protection.release import Released
 from ..statistics.concordance import comparable_pairs
 
@@ -106,6 +107,27 @@ class Several(SurvivalLearner):
         return {name: "; or ".join(words) for name, words in said.items()}
 
     adds: ClassVar[dict[str, str]] = {}
+
+    @property
+    def needs(self) -> tuple[int, ...]:  # type: ignore[override]
+        "What any of the members needs."
+        return tuple(sorted({code for one in self.learners for code in one.needs}))
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        "What the members lose, each sentence once."
+        return " ".join(dict.fromkeys(f"{type(m).__name__}: {m.lost}" for m in self.learners))
+
+    def too_few(self, event: np.ndarray) -> int:
+        "Whatever any of the members has too few of."
+        found = 0
+        for one in self.learners:
+            found |= one.too_few(event)
+        return found
+
+    def parts(self) -> list[Learner]:
+        "The trained members, and the members of those."
+        return [part for one in self.members() for part in one.parts()]
 
     @property
     def scalars(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -587,9 +609,11 @@ class BestOf(Several):
         "Share of held-out pairs that a candidate orders correctly; NaN if it cannot be trained."
         counts = np.zeros(2)
         try:
-            for f in range(folds):
-                counts += self._held_out(k, candidate, f, encoding, ask, folds, drive)
-        except LearnerError:
+            with collected([]):  # what is to be said about a model that is not kept
+                for f in range(folds):
+                    counts += self._held_out(k, candidate, f, encoding, ask, folds, drive)
+        except LearnerError as e:
+            say(f"{type(candidate).__name__} was not a candidate, as it could not be trained: {e}")
             return float("nan")
         return float(counts[0] / counts[1]) if counts[1] else float("nan")
 
