@@ -535,7 +535,9 @@ def federate(
 
     Each round every site answers from its own training rows; the server combines the answers and
     sends out the next state. Returns a `Run` with the fitted learner and the record of the run.
-    Raises ValueError for arguments that do not fit, EngineError for an engine that cannot run here,
+    What went wrong without stopping the run (hospitals with too few patients, a loss that rose, a
+    model that predicts the same for everybody) is in `run.notes` and is warned of. Raises
+    ValueError for arguments that do not fit, EngineError for an engine that cannot run here,
     SiteError where a site fails, and LearnerError where the model cannot be fitted.
 
     Example

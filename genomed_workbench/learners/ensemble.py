@@ -532,6 +532,21 @@ def _names_of(learners: Sequence[Learner]) -> list[str]:
         for i, name in enumerate(names)
     ]
 
+# %% ../../nbs/library/learners/15_ensemble.ipynb #6c494ac1
+def _impossible(
+    train: Callable[[int], None],
+    position: int,  # what is passed to it
+    learners: Sequence[Learner],  # of which it trains the one at that position
+) -> bool:
+    "Whether a candidate cannot be trained; says which, and why."
+    try:
+        train(position)
+    except LearnerError as e:
+        name = type(learners[position]).__name__
+        say(f"{name} was not a candidate, as it could not be trained: {e}")
+        return True
+    return False
+
 # %% ../../nbs/library/learners/15_ensemble.ipynb #3380b781
 class BestOf(Several):
     """The one of several learners that cross-validation inside the training rows selects.
@@ -579,11 +594,14 @@ class BestOf(Several):
                 encoding, self.member_ask(ask, k), folds, self.member_drive(drive, k, mine[k])
             )
 
-        if not self.retune:
-            for k in range(len(mine)):
-                tuned(k)
+        lost = (
+            set() if self.retune else {k for k in range(len(mine)) if _impossible(tuned, k, mine)}
+        )
         scores = pd.Series(
-            [self._score(k, one, encoding, ask, folds, drive) for k, one in enumerate(mine)],
+            [
+                np.nan if k in lost else self._score(k, one, encoding, ask, folds, drive)
+                for k, one in enumerate(mine)
+            ],
             index=pd.Index(_names_of(self.learners), name="learner"),
             name="held-out concordance",
         )
@@ -608,12 +626,12 @@ class BestOf(Several):
     ) -> float:
         "Share of held-out pairs that a candidate orders correctly; NaN if it cannot be trained."
         counts = np.zeros(2)
-        try:
+
+        def tried(f: int) -> None:
             with collected([]):  # what is to be said about a model that is not kept
-                for f in range(folds):
-                    counts += self._held_out(k, candidate, f, encoding, ask, folds, drive)
-        except LearnerError as e:
-            say(f"{type(candidate).__name__} was not a candidate, as it could not be trained: {e}")
+                counts[:] += self._held_out(k, candidate, f, encoding, ask, folds, drive)
+
+        if any(_impossible(tried, f, [candidate] * folds) for f in range(folds)):
             return float("nan")
         return float(counts[0] / counts[1]) if counts[1] else float("nan")
 

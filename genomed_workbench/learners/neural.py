@@ -841,6 +841,10 @@ class HazardNet(Network):
         weights[-m:] = np.roll(search.best[0], 1)
         return weights
 
+    def too_few(self, event: np.ndarray) -> int:
+        "As for all learners; but where everybody has the event, nobody is told by subtraction."
+        return super().too_few(event) & (1 if event.all() else 3)
+
     def _told(self, answers: Answers) -> Answers:
         "The answers; raises LearnerError if every hospital kept its sums to itself."
         if not total(answers, "patients").any():

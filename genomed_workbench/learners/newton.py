@@ -431,7 +431,7 @@ def _ratio_table(
 
 # %% ../../nbs/library/learners/05_newton.ipynb #0c354502
 class UnidentifiedWarning(TrainingWarning):
-    "The data do not determine a coefficient, or the fit did not converge."
+    "The data do not determine a coefficient."
 
 # %% ../../nbs/library/learners/05_newton.ipynb #e542e33a
 def _standard_errors(search: NewtonSearch, k: int = 0) -> np.ndarray:
@@ -722,11 +722,7 @@ class NewtonLearner(Learner):
                 stacklevel=5,
             )
         if exact and not self.converged_:
-            say(
-                f"not converged after {search.rounds} rounds; allow more rounds",
-                UnidentifiedWarning,
-                stacklevel=5,
-            )
+            say(f"not converged after {search.rounds} rounds; allow more rounds", stacklevel=5)
 
 # %% ../../nbs/library/learners/05_newton.ipynb #8398bed6
 @dataclass(frozen=True)
