@@ -162,9 +162,11 @@ def test_hazard_net_says_why_it_cannot_be_trained(alive):
     Oracle: both ways out that the message names lead to a model that orders patients.
     """
     federation = hospitals(alive=alive).tested_on(np.isin(np.arange(240), [99, 179, 239]))
-    with pytest.warns(TrainingWarning, match="A, B, C: fewer than min_cell=5 .* without the event"):
-        with pytest.raises(gw.LearnerError, match="min_cell=5.*time_grid.*disclosure") as refused:
-            federate(federation, learner("hazard-net"))
+    with (
+        pytest.warns(TrainingWarning, match="A, B, C: fewer than min_cell=5 .* without the event"),
+        pytest.raises(gw.LearnerError, match="min_cell=5.*time_grid.*disclosure") as refused,
+    ):
+        federate(federation, learner("hazard-net"))
     assert "no training row has an event" not in str(refused.value)
     times, risk = federation.cohort.time, federation.cohort.X["x"]
     early = np.quantile(times, np.linspace(0.05, 0.7, 8))

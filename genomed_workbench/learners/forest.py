@@ -19,7 +19,7 @@ import pandas as pd
 from .baseline import ProportionalHazards
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, LearnerError, total
-from .newton import FitProtocol, run_search
+from .newton import FitProtocol, UnidentifiedWarning, run_search
 from ..output.notices import say
 from ..protection.release import Released
 from ..statistics.cox import cox_terms_each
@@ -428,6 +428,7 @@ class SurvivalForest(ProportionalHazards):
             say(
                 f"no hospital has {self._effective_min_cell()} events and twice as many patients: the forest "
                 "has no tree, and all patients get the same risk",
+                UnidentifiedWarning,
                 stacklevel=5,
             )
         answers = ask("calibration", search.sent())

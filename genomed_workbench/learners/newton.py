@@ -431,7 +431,7 @@ def _ratio_table(
 
 # %% ../../nbs/library/learners/05_newton.ipynb #0c354502
 class UnidentifiedWarning(TrainingWarning):
-    "The data do not determine a coefficient."
+    "The data do not determine a coefficient, or not a single tree."
 
 # %% ../../nbs/library/learners/05_newton.ipynb #e542e33a
 def _standard_errors(search: NewtonSearch, k: int = 0) -> np.ndarray:
