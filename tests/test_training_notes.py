@@ -120,11 +120,11 @@ def test_in_a_simulation_one_event_is_enough():
     assert "C: no training patient with the event" in note
 
 
-def test_a_forest_needs_patients_and_a_hazard_net_patients_without_the_event():
+def test_a_forest_needs_patients_too_and_an_ensemble_what_its_members_need():
     "What each learner needs of a hospital. Oracle: the counts of `events` here."
     events = np.array([1.0] * 6 + [0.0] * 2)
-    found = {n: learner(n).too_few(events) for n in ("cox", "forest", "hazard-net", "ensemble")}
-    assert found == {"cox": 0, "forest": 4, "hazard-net": 2, "ensemble": 4}
+    found = {n: learner(n).too_few(events) for n in ("cox", "forest", "deepsurv", "ensemble")}
+    assert found == {"cox": 0, "forest": 4, "deepsurv": 0, "ensemble": 4}
     assert gw.LogisticRegression().too_few(events) == 0
     assert gw.LogisticRegression().too_few(events[:6]) == 2
 
@@ -162,17 +162,30 @@ def test_hazard_net_says_why_it_cannot_be_trained(alive):
     Oracle: both ways out that the message names lead to a model that orders patients.
     """
     federation = hospitals(alive=alive).tested_on(np.isin(np.arange(240), [99, 179, 239]))
-    with (
-        pytest.warns(TrainingWarning, match="A, B, C: fewer than min_cell=5 .* without the event"),
-        pytest.raises(gw.LearnerError, match="min_cell=5.*time_grid.*disclosure") as refused,
-    ):
-        federate(federation, learner("hazard-net"))
+    with pytest.raises(gw.LearnerError, match="min_cell=5.*time_grid.*disclosure") as refused:
+        quietly(federation, learner("hazard-net"))
     assert "no training row has an event" not in str(refused.value)
     times, risk = federation.cohort.time, federation.cohort.X["x"]
     early = np.quantile(times, np.linspace(0.05, 0.7, 8))
     for options in ({"time_grid": early}, {"disclosure": "simulation"}):
         run = quietly(federation, learner("hazard-net", **options))
         assert np.corrcoef(run.learner.predict(federation.cohort.X), risk)[0, 1] > 0.5
+        assert not run.notes
+
+
+def test_hazard_net_names_the_hospitals_that_trained_nothing():
+    """Ten patients of A are without the event, two of B and C. Oracle: the steps that they report."""
+    federation = hospitals(alive=10)
+    few = federation.cohort.frame["hospital"].ne("A") & (federation.cohort.frame.event == 0)
+    frame = federation.cohort.frame.assign(event=federation.cohort.frame.event.astype(float))
+    frame.loc[few & few.groupby(frame.hospital).cumsum().gt(2), "event"] = 1
+    cohort = gw.Cohort.from_frame(
+        frame, gw.Survival("years", "event"), site="hospital", features=["x", "y", "z"]
+    )
+    run = quietly(gw.Federation.by_site(cohort, test_share=0.0), learner("hazard-net"))
+    steps = run.history[run.history.metric == "steps"].groupby("site").value.max()
+    assert steps[steps == 0].index.tolist() == ["B", "C"]
+    assert len(run.notes) == 1 and run.notes[0].startswith("B, C: nothing was trained there")
 
 
 @pytest.mark.parametrize("alive", [0, 10])

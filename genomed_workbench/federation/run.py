@@ -212,7 +212,8 @@ class TrainingJob:
         if still and not rehearsal:
             say(
                 f"{', '.join(still)}: nothing was trained there, the weights came back as they "
-                "were sent: too few patients stand behind them, or no step improved them."
+                "were sent. Too few patients stand behind them (with the event, or of a network "
+                "for hazards also without it), or no step improved them."
             )
         first, last, best = _losses_of(history)
         went = f"the mean loss per patient went from {first:.3g} to {last:.3g}"

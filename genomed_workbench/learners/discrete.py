@@ -428,9 +428,6 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
 
     kind = "survival"
     ratio = "odds_ratio"
-    lost: ClassVar[str] = (
-        "Event times from there place no intervals, and there is no course of risk of its own."
-    )
     scalars: ClassVar[tuple[str, ...]] = NewtonLearner.scalars
     declares: ClassVar[dict[str, str]] = NewtonLearner.declares | {
         "knots": "round times between which events are counted",
@@ -473,6 +470,14 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
             self.local_steps,
             self.seed,
         ) = classifier, rounds, min_cell, disclosure, local_steps, seed
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        "What is lost where a hospital has too few patients with the event."
+        if self.baseline == "per-site":
+            return "No course of risk is known there, and little or nothing about the coefficients."
+        placed = " Event times from there place no intervals." if self.time_grid is None else ""
+        return f"Little about the coefficients comes from there.{placed}"
 
     def target(self, y: Any) -> np.ndarray:
         "Validate the arguments and the structured survival outcome."

@@ -707,7 +707,6 @@ class HazardNet(Network):
         "hessian": "Hessian of that log-likelihood, one number a pair of functions",
         "patients": "number of training rows used",
     }
-    needs: ClassVar[tuple[int, ...]] = (1, 2)
 
     def __init__(
         self,
@@ -841,10 +840,6 @@ class HazardNet(Network):
         weights[-m:] = np.roll(search.best[0], 1)
         return weights
 
-    def too_few(self, event: np.ndarray) -> int:
-        "As for all learners; but where everybody has the event, nobody is told by subtraction."
-        return super().too_few(event) & (1 if event.all() else 3)
-
     def _told(self, answers: Answers) -> Answers:
         "The answers; raises LearnerError if every hospital kept its sums to itself."
         if not total(answers, "patients").any():
@@ -852,9 +847,8 @@ class HazardNet(Network):
             raise LearnerError(
                 f"no hospital tells anything: each has fewer than min_cell={cell} training patients "
                 "with the event, without it, or at risk late in the time grid. Pass a time_grid "
-                "that ends where more patients are still without the event (so that they count "
-                "as such), choose fewer knots, or disclosure='simulation' if no real hospital "
-                "is behind these rows."
+                "that ends where more patients are still without the event (they then count as "
+                "such), or disclosure='simulation' if no real hospital is behind these rows."
             )
         return answers
 
