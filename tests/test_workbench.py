@@ -824,6 +824,14 @@ def test_a_run_can_be_saved_too(folder):
     )
 
 
+@pytest.mark.parametrize("task", ["train", "compare"])
+def test_a_model_that_learned_nothing_says_so(task):
+    "Once, under what is to know. Oracle: a penalty of a million leaves nothing of the coefficients."
+    bench = clicked(opened(task=task, penalty=1e6))
+    assert text(bench, "result").count("CoxPH learned nothing") == (1 if task == "train" else 6)
+    assert "learned nothing" not in text(clicked(opened(task=task)), "result")
+
+
 def test_a_result_of_other_choices_says_so():
     bench = clicked(opened())
     assert text(bench, "stale") == ""

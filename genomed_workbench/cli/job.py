@@ -319,18 +319,12 @@ class Result:
     @property
     def notes(self) -> list[str]:
         "Notes on what was left out or not possible, without repeats."
-        stopped = (
-            ["the federated model did not converge; allow more rounds"]
-            if self.run.converged is False
-            else []
-        )
         return list(
             dict.fromkeys(
                 [
                     *self.federation.cohort.notes,
                     *self.federation.notes,
-                    *(self.comparison.notes if self.comparison else ()),
-                    *stopped,
+                    *(self.comparison.notes if self.comparison else self.run.notes),
                 ]
             )
         )
@@ -439,7 +433,7 @@ def run_options(
     federation = make_federation(cohort, **{name: options[name] for name in _FEDERATION})
     result = train_and_compare(federation, learner, progress=progress, **training)
     found = result.comparison
-    return result, [cohort.describe, *(found.in_words() if found else [repr(result.run)])]
+    return result, [cohort.describe, *(found.in_words() if found else [result.run.in_short()])]
 
 # %% ../../nbs/library/cli/01_job.ipynb #09f8e440
 def to_jsonable(value: Any) -> Any:

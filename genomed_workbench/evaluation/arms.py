@@ -22,8 +22,15 @@ from ..federation.engines import Listener, Step
 from ..federation.run import Run, federate
 from ..federation.sites import Site
 from ..learners.encoding import Encoding, EncodingWarning, Summary
-from ..learners.learner import Answers, Ask, Learner, LearnerError, ask_blocks
-from ..learners.newton import UnidentifiedWarning
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Learner,
+    LearnerError,
+    ask_blocks,
+    check_trained,
+)
+from ..output.notices import Notice, TrainingWarning, collected
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #ee55c0d2
 def _with_progress(ask: Ask, tell: Listener | None, phase: str, site: str = "") -> Ask:
@@ -40,10 +47,10 @@ def _with_progress(ask: Ask, tell: Listener | None, phase: str, site: str = "") 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #efd3cd3c
 @contextmanager
 def without_fit_warnings() -> Iterator[None]:
-    "Silence warnings about features that the rows of a single hospital cannot support."
+    "Silence what is told of the training of single models; the models and the run keep it as notes."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EncodingWarning)
-        warnings.simplefilter("ignore", UnidentifiedWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         yield
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #ba0fec02
@@ -84,9 +91,11 @@ def fit_rows(
             folds,
         )
     blocks = mine.blocks(Z, y, names)
-    return mine.train(
+    mine.train(
         encoding, _with_progress(ask_blocks(mine.at_home(), blocks), tell, *where), list(blocks)
     )
+    check_trained(mine)
+    return mine
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #816c6aa4
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class Model:
     learner: Any  # fitted, or None where the fit was impossible
     why: str = ""  # why it was impossible
     penalty: float = float("nan")
+    notes: tuple[str, ...] = ()  # what went wrong in its training, in sentences
 
     def predict(self, X: pd.DataFrame, sites: np.ndarray, times: Sequence[float]) -> Predicted:
         """Risk of each row, and survival at `times` (probability of a 1 for a binary outcome).
@@ -145,13 +155,18 @@ def federated_model(
         "all sites",
         run.learner,
         penalty=float(getattr(run.learner, "penalty", np.nan)),
+        notes=run.notes,
     ), run
 
 # %% ../../nbs/library/evaluation/02_arms.ipynb #4d5b478e
 def _model(arm: str, trained_on: str, fit: Any) -> Model:
-    "Fit a model, or record why it cannot be fitted."
+    "Fit a model, or record why it cannot be fitted; what a few rows cannot support is no note."
+    told: list[Notice] = []
     try:
-        learner = fit()
+        with collected(told):
+            learner = fit()
     except LearnerError as e:
         return Model(arm, trained_on, None, str(e))
-    return Model(arm, trained_on, learner, penalty=float(getattr(learner, "penalty", np.nan)))
+    notes = tuple(text for text, category in told if category is TrainingWarning)
+    penalty = float(getattr(learner, "penalty", np.nan))
+    return Model(arm, trained_on, learner, penalty=penalty, notes=notes)

@@ -6,8 +6,10 @@
 __all__ = ['predictions', 'score_models', 'at_home', 'Comparison', 'compare', 'usable_for', 'default_horizon']
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #fd6cac2d
+import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -407,8 +409,8 @@ def compare(
             *notes,
             *_impossible(done),
             *_one_sided(done, list(federation.sites), chosen),
-            *_left_open(done),
             *(_uncounted(done, list(federation.sites)) if "uno_c" in chosen else ()),
+            *_noted(done),
         ),
         time.perf_counter() - start,
     )
@@ -566,30 +568,27 @@ def _one_sided(done: list[_Repeat], names: list[str], metrics: Sequence[str]) ->
         if found.any()
     )
 
-# %% ../../nbs/library/evaluation/06_compare.ipynb #e5f95810
-def _left_open(done: list[_Repeat]) -> tuple[str, ...]:
-    """Notes on features that the federated model could not use.
+# %% ../../nbs/library/evaluation/06_compare.ipynb #51247cbf
+def _whose(model: Model) -> str:
+    "The beginning of a sentence on a model; nothing for the federated one."
+    return {"federated": "", "pooled": "pooled: "}.get(model.arm, f"{model.trained_on} alone: ")
 
-    They are the same for everyone, or constant wherever patients are compared.
+# %% ../../nbs/library/evaluation/06_compare.ipynb #e5f95810
+def _noted(done: list[_Repeat]) -> tuple[str, ...]:
+    """Notes of the models: what went wrong in their training or was left out, and how often.
+
+    Sentences that differ in their numbers only count as one; the first of them is shown.
     """
-    learners = [m.learner for r in done for m in r.models if m.arm == "federated"]
-    constant = sorted({f for learner in learners for f in learner.encoding_.constant})
-    unknown = sorted({f for learner in learners for f in getattr(learner, "unidentified_", [])})
-    said = (
-        [f"left out, because the same for every training row: {', '.join(constant)}"]
-        if constant
-        else []
-    )
-    return (
-        *said,
-        *(
-            [
-                f"no coefficient for {', '.join(unknown)}: constant inside every hospital, so "
-                "its effect cannot be told from the hospitals' own"
-            ]
-            if unknown
-            else []
-        ),
+    first, times = dict[str, str](), Counter[str]()
+    for repeat in done:
+        said = [_whose(m) + note for m in repeat.models for note in m.notes]
+        found = {re.sub(r"\d[\d.e+-]*", "#", text): text for text in reversed(said)}
+        first, times = {**found, **first}, times + Counter(list(found))
+    order = sorted(first, key=lambda one: "alone: " in one)  # stable: the federated model first
+    return tuple(
+        first[one]
+        + (f" (in {times[one]} of {len(done)} repeats)" if times[one] < len(done) else "")
+        for one in order
     )
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c

@@ -73,8 +73,8 @@ def _predicted_away(
     times: Sequence[float],
     folds: int,  # of the tuning inside the others, 0 for none
     **options: Any,  # of federate: engine, rounds, strategy
-) -> tuple[Predicted, str]:  # and why there is no prediction, if there is none
-    "Predictions for one site by a model of all other sites."
+) -> tuple[Predicted, Model]:
+    "Predictions for one site by a model of all other sites, and that model."
     rows = federation.members[name]
     X, sites = federation.cohort.X.iloc[rows], np.full(len(rows), name)
     with without_fit_warnings(), warnings.catch_warnings():
@@ -85,7 +85,7 @@ def _predicted_away(
             )[0]
         except LearnerError as e:
             model = Model("federated", "all other sites", None, str(e))
-        return model.predict(X, sites, times), model.why
+        return model.predict(X, sites, times), model
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #57071ca7
 def _one_after_the_other(predicted: Sequence[Predicted]) -> Predicted:
@@ -252,7 +252,7 @@ def leave_one_site_out(
         len(federation.members),
     ) as tell:
         for name in federation.members:
-            predicted, why = _predicted_away(
+            predicted, model = _predicted_away(
                 federation,
                 learner,
                 name,
@@ -263,8 +263,9 @@ def leave_one_site_out(
                 strategy=strategy,
             )
             found.append(predicted)
-            if why:
-                notes.append(f"without {name} nothing could be trained: {why}")
+            if model.why:
+                notes.append(f"without {name} nothing could be trained: {model.why}")
+            notes += [f"without {name}: {note}" for note in model.notes]
             if tell:
                 tell(Step("repeat", site=name))
     settings = {

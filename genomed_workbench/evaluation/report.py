@@ -383,14 +383,7 @@ def _banners(c: ComparisonRecord) -> list[tuple[str, str]]:
 # %% ../../nbs/library/evaluation/05_report.ipynb #540edde5
 def remarks(c: ComparisonRecord) -> list[str]:
     "Notes on rows, sites and models, without duplicates."
-    stopped = (
-        ["the federated model did not converge; allow more rounds"]
-        if c.run.converged is False
-        else []
-    )
-    return list(
-        dict.fromkeys([*c.federation.cohort.notes, *c.federation.notes, *c.notes, *stopped])
-    )
+    return list(dict.fromkeys([*c.federation.cohort.notes, *c.federation.notes, *c.notes]))
 
 # %% ../../nbs/library/evaluation/05_report.ipynb #8de2a242
 def probability_sections(v: Validation) -> list[Section]:

@@ -331,7 +331,7 @@ def _rows_of(
                     "value": float(value),
                     **sizes.loc[where].to_dict(),
                     "settled": tuned,
-                    "note": model.why,
+                    "note": model.why or " ".join(model.notes),
                 }
             )
     return out

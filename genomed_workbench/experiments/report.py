@@ -479,7 +479,7 @@ def _section(e: ExperimentRecord, cohort: str) -> dict[str, Any]:
 
 # %% ../../nbs/library/experiments/05_report.ipynb #95ffe680
 def _notes(e: ExperimentRecord) -> Table:
-    "Table of models that could not be fitted: how often, and why."
+    "Table of models that could not be fitted or have notes: how often, and what."
     said = e.results[e.results.note != ""].drop_duplicates(
         ["cohort", "design", "learner", "strategy", "seed", "arm", "trained_on"]
     )
@@ -487,8 +487,8 @@ def _notes(e: ExperimentRecord) -> Table:
         ["cohort", "design", "learner", "arm", "trained_on", "note"], sort=False
     ).size()
     return Table(
-        "Models that could not be fitted",
-        ("Cohort", "Design", "Learner", "Arm", "Trained on", "Why", "Seeds"),
+        "Models that could not be fitted, or of whose training there is something to know",
+        ("Cohort", "Design", "Learner", "Arm", "Trained on", "What", "Seeds"),
         [(*map(str, k), str(n)) for k, n in counts.items()],
         6,
     )

@@ -7,12 +7,14 @@ __all__ = ['SHOWN', 'TrainingJob', 'Run', 'federate']
 
 # %% ../../nbs/library/federation/05_run.ipynb #de237456
 import copy
+import html
 import importlib
 import json
 import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,10 +36,19 @@ from .engines import Listener, Recorder
 from .jobs import check_engine, run_job
 from .sites import Federation
 from ..learners.encoding import Encoding, number_columns, pool, warn_constant
-from ..learners.learner import Answers, Learner
+from genomed_workbench.learners.learner import (
+    Answers,
+    Learner,
+    LearnerError,
+    check_bounded,
+    check_trained,
+    smaller_steps,
+    too_few_in_words,
+)
 from ..learners.newton import FitProtocol, SearchStrategy, from_record, to_record
 from ..learners.packing import pack, unpack
 from ..learners.strategies import sound
+from ..output.notices import Notice, collected, say
 from ..output.pictures import ARM_COLOURS, Picture, tidy
 from ..output.renamed import current_path
 
@@ -60,7 +71,9 @@ class TrainingJob:
         folds: int,
         test: bool,
         tell: Listener | None = None,
+        notices: list[Notice] | None = None,  # grows by what there is to say about the training
     ):
+        self.notices: list[Notice] = [] if notices is None else notices
         (
             self.federation,
             self.learner,
@@ -72,10 +85,18 @@ class TrainingJob:
         ) = federation, learner, rounds, strategy, folds, test, tell
         self.tuning: pd.Series | None = None
         self.used = ""  # name of the strategy that trained
+        self.few = set[str]()  # hospitals that have too few patients for this learner
+        # sentences on the losses of searches that were kept (False) and of rehearsals (True)
+        self.risen: dict[bool, list[str]] = {False: [], True: []}
+        self.stalled = list[str]()  # and on losses that ended where they began
         self.over = False  # True once the engine has ended: a server that it left behind must not go on asking
 
     def main(self, grid: Grid) -> None:
-        "Preprocess, tune, train and test."
+        "Preprocess, tune, train and test; what there is to say goes to `notices`."
+        with collected(self.notices):
+            self._main(grid)
+
+    def _main(self, grid: Grid) -> None:
         names = list(self.federation.sites)
         self.recorder = Recorder(
             grid, names, disclosed_by(self.learner), self.tell, lambda: self.over
@@ -85,6 +106,9 @@ class TrainingJob:
         if self.folds:
             self._tune()
         self.learner.train(self.encoding, self.ask, names, self.drive, max_rounds=self.rounds)
+        tells_apart = check_trained(self.learner)
+        for text in self.risen[False] or self.risen[True] or self.stalled * tells_apart:
+            say(text)
         if self.test:
             self.recorder.ask("query.concordance", self.learner.exported(), encoding=self.text)
 
@@ -93,11 +117,22 @@ class TrainingJob:
         columns = self.federation.cohort.features
         numbers = tuple(number_columns(self.federation.cohort.X))
         replies = self.recorder.ask("query.summaries", {})
+        self._say_too_few([from_record(m.content["arrays"]) for m in replies])
         encoding = Encoding.of(
             pool([summary_received(m.content, numbers) for m in replies]), tuple(columns)
         )
         warn_constant(encoding, stacklevel=10)
         return encoding
+
+    def _say_too_few(self, answers: Answers) -> None:
+        "Name the hospitals that have too few patients for this learner, without their numbers."
+        told = dict[int, list[str]]()
+        for site, answer in zip(self.federation.sites, answers):
+            if "too_few" in answer:
+                self.few.add(site)
+                told.setdefault(int(answer["too_few"][0]), []).append(site)
+        for code, sites in told.items():
+            say(too_few_in_words(self.learner, sites, code))
 
     def ask(self, question: str, state: dict[str, np.ndarray], folds: int = 0) -> Answers:
         "Send a learner's question to all sites, outside of training rounds."
@@ -137,9 +172,12 @@ class TrainingJob:
     ) -> dict[str, np.ndarray]:
         "Train by a strategy that averages weights, until the rounds are used up or the search stops."
         last: dict[str, np.ndarray] = {}
+        rows, rounds = len(self.recorder.rows), self.recorder.rounds
+        smaller = smaller_steps(self.learner, strategy)
 
         def judged(server_round: int, arrays: ArrayRecord) -> None:
             last.update(from_record(arrays))
+            check_bounded(last, smaller)
             if search.judge(server_round, last):
                 raise _Enough
 
@@ -152,7 +190,43 @@ class TrainingJob:
                 evaluate_config=ConfigRecord(config),
                 evaluate_fn=judged,
             )
+        if self.recorder.rounds == rounds:
+            raise LearnerError(
+                f"{type(strategy).__name__} asked no hospital to train; look at its options "
+                "fraction_train and min_train_nodes"
+            )
+        if not config.get("folds"):
+            answered = self.recorder.history().iloc[rows:]
+            self._look_back(answered[answered.phase == "train"], smaller, search.rehearsal)
         return last
+
+    def _look_back(
+        self,
+        history: pd.DataFrame,  # of the rounds of one search
+        smaller: str,  # what to choose smaller
+        rehearsal: bool,  # what was trained is not kept, only for how many rounds
+    ) -> None:
+        "Say so if hospitals gave back the weights that they received; note a loss that rose."
+        steps = history[history.metric == "steps"].groupby("site").value.max()
+        still = [site for site in steps.index[steps == 0] if site not in self.few]
+        if still and not rehearsal:
+            say(
+                f"{', '.join(still)}: nothing was trained there, the weights came back as they "
+                "were sent. Too few patients stand behind them (with the event, or of a network "
+                "for hazards also without it), or no step improved them."
+            )
+        first, last, best = _losses_of(history)
+        went = f"the mean loss per patient went from {first:.3g} to {last:.3g}"
+        if not (best if rehearsal else last) <= first + _RISEN * abs(first):
+            when = " while the number of rounds was chosen" if rehearsal else ""
+            self.risen[rehearsal].append(f"training ran away: {went}{when}. To mend it, {smaller}.")
+        elif (
+            len(set(history["round"])) > 1 and last >= first - _GAIN * abs(first) and not rehearsal
+        ):
+            self.stalled.append(
+                f"training gained nothing: {went}. Allow more rounds, or choose another strategy, "
+                "learner or size of step."
+            )
 
     def _tune(self) -> None:
         "Choose the learner's settings by cross-validation inside the training rows of all sites."
@@ -164,6 +238,26 @@ class TrainingJob:
             self.encoding, lambda q, s: self.ask(q, s, self.folds), self.folds, drive
         )
 
+# %% ../../nbs/library/federation/05_run.ipynb #66487c88
+_RISEN, _GAIN = 0.1, 1e-6  # shares of the loss: a rise that is said, the least gain
+
+
+def _losses_of(
+    history: pd.DataFrame,  # of the training rounds of one search
+) -> tuple[float, float, float]:  # first, last, and the least after the first; zeros without any
+    """Mean loss per patient of the weights that were sent out, every hospital by its rows.
+
+    A hospital that was not asked in a round counts with what it said before.
+    """
+    losses = history[history.metric == "loss"].pivot_table(
+        index="round", columns="site", values="value", dropna=False
+    )
+    if losses.empty:
+        return 0.0, 0.0, 0.0
+    rows = history[history.metric == "rows"].groupby("site").value.first()[losses.columns]
+    mean = (losses.ffill().bfill() @ rows / rows.sum()).to_numpy()
+    return float(mean[0]), float(mean[-1]), float(mean[1:].min(initial=mean[-1]))
+
 # %% ../../nbs/library/federation/05_run.ipynb #2c1ace66
 @dataclass
 class Run:
@@ -172,7 +266,8 @@ class Run:
     `learner` is fitted; `history` has one row per round, site, phase and metric (with seconds and
     bytes); `disclosed` has one row per kind of value that left a site, with the fewest patients
     behind one number; `sites` has patients, events, training and test rows per site; `unit` is
-    the unit of the model's times. Made by `federate`; can be saved, loaded and plotted.
+    the unit of the model's times; `notes` says what went wrong or was left out. Made by `federate`;
+    can be saved, loaded and plotted.
 
     Example
 
@@ -204,8 +299,24 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
     # of time, of a survival outcome; None where it is not known, as in records of before 0.2
     unit: str | None = None
+    notes: tuple[str, ...] = ()  # what went wrong or was left out, in sentences
 
     def __repr__(self) -> str:
+        return "".join([self.in_short(), *(f"\n- {note}" for note in self.notes)])
+
+    def in_short(self) -> str:
+        """One line: learner, sites, rounds, what was sent, how long it took.
+
+        The notes of the run, what went wrong or was left out, are in `notes`.
+
+        Example
+
+        >>> import genomed_workbench as gw
+        >>> federation = gw.Federation.by_site(gw.load_cohort("made-up-aml"))
+        >>> run = gw.federate(federation, gw.CoxPH(penalty=0.01), progress=False)
+        >>> run.in_short().split(", ")[0]
+        'CoxPH over 4 sites of made-up-aml: converged after 6 rounds'
+        """
         told = {True: "converged", False: "not converged", None: "finished"}[self.converged]
         return (
             f"{type(self.learner).__name__} over {len(self.sites)} sites of {self.cohort}: "
@@ -219,7 +330,11 @@ class Run:
         shown = table.assign(
             p=[f"{p:.3f}" if p >= 0.001 else "<0.001" if p < 0.001 else "" for p in table.p]
         )
-        return f"<p>{self!r}</p>{shown.to_html(float_format='{:.3f}'.format) if len(shown) else ''}"
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return (
+            f"<p>{html.escape(self.in_short())}</p>{f'<ul>{notes}</ul>' if notes else ''}"
+            f"{shown.to_html(float_format='{:.3f}'.format) if len(shown) else ''}"
+        )
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write the whole record to a folder, all or nothing.
@@ -264,7 +379,7 @@ class Run:
                 "versions",
                 "unit",
             )
-        }
+        } | ({"notes": self.notes} if self.notes else {})
         about["learner"] = {
             "class": f"{type(self.learner).__module__}:{type(self.learner).__qualname__}",
             "params": pack(self.learner.get_params(deep=False)),
@@ -313,6 +428,7 @@ class Run:
             if (source / f"{k}.parquet").exists()
         }
         tuning = frames.pop("tuning").iloc[:, 0] if "tuning" in frames else None
+        about["notes"] = tuple(about.get("notes", ()))
         return cls(learner=_learner(about.pop("learner")), **frames, tuning=tuning, **about)
 
     def plot(self) -> Picture:
@@ -425,7 +541,9 @@ def federate(
 
     Each round every site answers from its own training rows; the server combines the answers and
     sends out the next state. Returns a `Run` with the fitted learner and the record of the run.
-    Raises ValueError for arguments that do not fit, EngineError for an engine that cannot run here,
+    What went wrong without stopping the run (hospitals with too few patients, a loss that rose, a
+    model that predicts the same for everybody) is in `run.notes` and is warned of. Raises
+    ValueError for arguments that do not fit, EngineError for an engine that cannot run here,
     SiteError where a site fails, and LearnerError where the model cannot be fitted.
 
     Example
@@ -461,29 +579,30 @@ def federate(
             f"{type(learner).__name__} learns a {learner.kind} outcome; "
             f"{federation.cohort.name} has a {federation.cohort.kind} one"
         )
-    start = time.perf_counter()
-    job = run_job(
-        lambda tell: TrainingJob(
-            federation,
-            clone(learner),
-            rounds,
-            _own(strategy, federation),
-            tune,
-            test and len(federation.test_rows) > 0,
-            tell,
-        ),
-        federation,
-        engine,
-        seed,
-        progress,
-        "federating",
-        " rounds",
-    )
-    fitted, unit = job.learner, getattr(federation.cohort.outcome, "unit", None)
+    start, notices = time.perf_counter(), list[Notice]()
+
+    def make(tell: Listener | None) -> TrainingJob:
+        asked = test and len(federation.test_rows) > 0
+        own = _own(strategy, federation)
+        return TrainingJob(federation, clone(learner), rounds, own, tune, asked, tell, notices)
+
+    try:
+        job = run_job(make, federation, engine, seed, progress, "federating", " rounds")
+    finally:
+        for text, category in notices:
+            warnings.warn(text, category, stacklevel=2)
+    return _record_of(job, federation, engine, seed, time.perf_counter() - start)
+
+# %% ../../nbs/library/federation/05_run.ipynb #28b1bb19
+def _record_of(
+    job: TrainingJob, federation: Federation, engine: str, seed: int, seconds: float
+) -> Run:
+    "The record of a job that is done."
+    unit = getattr(federation.cohort.outcome, "unit", None)
     if unit is not None:
-        fitted.unit_ = unit
+        job.learner.unit_ = unit
     return Run(
-        fitted,
+        job.learner,
         job.recorder.history(),
         job.recorder.ledger.frame(),
         federation.table,
@@ -492,11 +611,12 @@ def federate(
         job.used or "none",
         seed,
         job.recorder.rounds,
-        getattr(fitted, "converged_", None),
-        time.perf_counter() - start,
+        getattr(job.learner, "converged_", None),
+        seconds,
         job.tuning,
         dict(_versions()),
         unit,
+        tuple(text for text, _ in job.notices),
     )
 
 # %% ../../nbs/library/federation/05_run.ipynb #0e12bc91

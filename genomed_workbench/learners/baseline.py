@@ -56,6 +56,10 @@ class ProportionalHazards(SurvivalLearner):
         "baseline": "cumulative baseline hazard at the knots",
         "events": "events between the knots",
     }
+    needs: ClassVar[tuple[int, ...]] = (1,)
+    lost: ClassVar[str] = (
+        "No baseline hazard comes from there, and little or nothing about the coefficients."
+    )
     min_cell: int = 5  # fewest patients behind a released number of the baseline
     disclosure: str = "protected"  # "simulation" releases single patients' times
     ties: str = "efron"

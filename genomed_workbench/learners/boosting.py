@@ -114,6 +114,8 @@ class Trees:
         steps: np.ndarray,  # shape (n, p)
     ) -> np.ndarray:  # shape (n, T)
         "The value of each tree for each patient."
+        if not steps.shape[1]:  # without features no tree asks a question, but it looks at one
+            steps = np.zeros((len(steps), 1), np.uint8)
         tree, row = np.arange(len(self))[None], np.arange(len(steps))[:, None]
         at = np.zeros((len(steps), len(self)), np.intp)
         for _ in range(self.depth):
@@ -607,6 +609,9 @@ class BoostedSurvival(ProportionalHazards):
     ['age', 'blasts', 'hemoglobin', 'npm1', 'sex=female', 'wbc']
     """
 
+    lost: ClassVar[str] = (
+        "Trees from there count for little or nothing, and no baseline hazard comes from there."
+    )
     declares: ClassVar[dict[str, str]] = (
         NewtonLearner.declares
         | ProportionalHazards.declares
@@ -945,7 +950,7 @@ class BoostedSurvival(ProportionalHazards):
         rows = (
             np.arange(n) if self.rows >= 1 else np.sort(rng.permutation(n)[: ceil(self.rows * n)])
         )
-        if len(rows) < self.min_leaf:
+        if len(rows) < self.min_leaf or not steps.shape[1]:
             return Trees.none(depth) + Trees(
                 np.zeros((1, 2**depth - 1), np.int16),
                 np.zeros((1, 2**depth - 1), np.uint8),

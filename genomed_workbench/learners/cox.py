@@ -167,6 +167,13 @@ class CoxPH(ProportionalHazards, NewtonLearner):
         self.penalty, self.ties, self.baseline, self.time_grid = penalty, ties, baseline, time_grid
         self.min_cell, self.disclosure, self.local_steps = min_cell, disclosure, local_steps
 
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        "What is lost where a hospital has too few patients with the event."
+        if self.baseline == "shared":
+            return "From there come only patients at risk, and little about the coefficients."
+        return ProportionalHazards.lost
+
     def target(self, y: Any) -> np.ndarray:
         "Validate the arguments and the structured survival outcome."
         for name, value, known in (

@@ -365,7 +365,7 @@ class DiscreteSearch(NewtonSearch):
         gradient of the level determine the number of events.
         """
         if not self.level:
-            return not hessian.any()
+            return bool(hessian.size) and not hessian.any()
         p, cost = expit(self.start[-1]), np.logaddexp(0, self.start[-1])
         return bool(abs((loglik * p - gradient[-1] * cost) / (self.start[-1] * p - cost)) < 1e-6)
 
@@ -478,6 +478,14 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
             self.seed,
         ) = classifier, rounds, min_cell, disclosure, local_steps, seed
 
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        "What is lost where a hospital has too few patients with the event."
+        if self.baseline == "per-site":
+            return "No course of risk is known there, and little or nothing about the coefficients."
+        placed = " Event times from there place no intervals." if self.time_grid is None else ""
+        return f"Little about the coefficients comes from there.{placed}"
+
     def target(self, y: Any) -> np.ndarray:
         "Validate the arguments and the structured survival outcome."
         for name, value, known in (
@@ -586,8 +594,8 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         k = betas.shape[1]
         return (
             np.array([f[0] for f in found]),
-            np.reshape([f[1] for f in found], (-1, k)),
-            np.reshape([f[2] for f in found], (-1, k, k)),
+            np.reshape([f[1] for f in found], (len(betas), k)),
+            np.reshape([f[2] for f in found], (len(betas), k, k)),
         )
 
     def slope(self, block: Any, beta: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,7 +7,6 @@ __all__ = ['number_columns', 'Summary', 'pool', 'EncodingWarning', 'Encoding', '
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #35916238
 import json
-import warnings
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.columns import level_name
+from ..output.notices import say
 
 # %% ../../nbs/library/learners/01_encoding.ipynb #efb3653d
 def number_columns(X: pd.DataFrame) -> list[str]:
@@ -306,7 +306,7 @@ def _level_rows(summary: Summary, column: str, levels: list[str]) -> list[tuple[
 def warn_constant(encoding: Encoding, stacklevel: int = 3) -> None:
     "Warn of features that are constant and therefore left out."
     if encoding.constant:
-        warnings.warn(
+        say(
             f"left out, because the same for every training row: {', '.join(encoding.constant)}",
             EncodingWarning,
             stacklevel=stacklevel,

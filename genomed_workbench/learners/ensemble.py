@@ -24,6 +24,7 @@ from genomed_workbench.learners.learner import (
     survival_target,
     total,
 )
+from ..output.notices import collected, say
 from ..protection.release import Released
 from ..statistics.concordance import comparable_pairs
 
@@ -106,6 +107,27 @@ class Several(SurvivalLearner):
         return {name: "; or ".join(words) for name, words in said.items()}
 
     adds: ClassVar[dict[str, str]] = {}
+
+    @property
+    def needs(self) -> tuple[int, ...]:  # type: ignore[override]
+        "What any of the members needs."
+        return tuple(sorted({code for one in self.learners for code in one.needs}))
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        "What the members lose, each sentence once."
+        return " ".join(dict.fromkeys(f"{type(m).__name__}: {m.lost}" for m in self.learners))
+
+    def too_few(self, event: np.ndarray) -> int:
+        "Whatever any of the members has too few of."
+        found = 0
+        for one in self.learners:
+            found |= one.too_few(event)
+        return found
+
+    def parts(self) -> list[Learner]:
+        "The trained members, and the members of those."
+        return [part for one in self.members() for part in one.parts()]
 
     @property
     def scalars(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -510,6 +532,21 @@ def _names_of(learners: Sequence[Learner]) -> list[str]:
         for i, name in enumerate(names)
     ]
 
+# %% ../../nbs/library/learners/15_ensemble.ipynb #6c494ac1
+def _impossible(
+    train: Callable[[int], None],
+    position: int,  # what is passed to it
+    learners: Sequence[Learner],  # of which it trains the one at that position
+) -> bool:
+    "Whether a candidate cannot be trained; says which, and why."
+    try:
+        train(position)
+    except LearnerError as e:
+        name = type(learners[position]).__name__
+        say(f"{name} was not a candidate, as it could not be trained: {e}")
+        return True
+    return False
+
 # %% ../../nbs/library/learners/15_ensemble.ipynb #3380b781
 class BestOf(Several):
     """The one of several learners that cross-validation inside the training rows selects.
@@ -557,11 +594,14 @@ class BestOf(Several):
                 encoding, self.member_ask(ask, k), folds, self.member_drive(drive, k, mine[k])
             )
 
-        if not self.retune:
-            for k in range(len(mine)):
-                tuned(k)
+        lost = (
+            set() if self.retune else {k for k in range(len(mine)) if _impossible(tuned, k, mine)}
+        )
         scores = pd.Series(
-            [self._score(k, one, encoding, ask, folds, drive) for k, one in enumerate(mine)],
+            [
+                np.nan if k in lost else self._score(k, one, encoding, ask, folds, drive)
+                for k, one in enumerate(mine)
+            ],
             index=pd.Index(_names_of(self.learners), name="learner"),
             name="held-out concordance",
         )
@@ -586,10 +626,12 @@ class BestOf(Several):
     ) -> float:
         "Share of held-out pairs that a candidate orders correctly; NaN if it cannot be trained."
         counts = np.zeros(2)
-        try:
-            for f in range(folds):
-                counts += self._held_out(k, candidate, f, encoding, ask, folds, drive)
-        except LearnerError:
+
+        def tried(f: int) -> None:
+            with collected([]):  # what is to be said about a model that is not kept
+                counts[:] += self._held_out(k, candidate, f, encoding, ask, folds, drive)
+
+        if any(_impossible(tried, f, [candidate] * folds) for f in range(folds)):
             return float("nan")
         return float(counts[0] / counts[1]) if counts[1] else float("nan")
 

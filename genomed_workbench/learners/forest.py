@@ -8,7 +8,6 @@ __all__ = ['SLOPES', 'LEAVES', 'shared_out', 'ForestSearch', 'SurvivalForest', '
 # %% ../../nbs/library/learners/10_forest.ipynb #89caaa27
 import copy
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
@@ -21,6 +20,7 @@ from .baseline import ProportionalHazards
 from .encoding import Encoding
 from .learner import Answers, Ask, Block, LearnerError, total
 from .newton import FitProtocol, UnidentifiedWarning, run_search
+from ..output.notices import say
 from ..protection.release import Released
 from ..statistics.cox import cox_terms_each
 from genomed_workbench.statistics.trees import (
@@ -169,6 +169,8 @@ class SurvivalForest(ProportionalHazards):
     (400,)
     """
 
+    needs: ClassVar[tuple[int, ...]] = (1, 4)
+    lost: ClassVar[str] = "No trees and no baseline hazard come from there."
     declares: ClassVar[dict[str, str]] = ProportionalHazards.declares | {
         "patients": "number of training rows",
         "feature": "feature that each node of each tree asks for",
@@ -423,7 +425,7 @@ class SurvivalForest(ProportionalHazards):
             zip(sites, np.bincount(search.from_site, minlength=len(sites)).tolist())
         )
         if not len(search.number):
-            warnings.warn(
+            say(
                 f"no hospital has {self._effective_min_cell()} events and twice as many patients: the forest "
                 "has no tree, and all patients get the same risk",
                 UnidentifiedWarning,

@@ -33,6 +33,8 @@ from genomed_workbench.learners.learner import (
     Block,
     LearnerError,
     SurvivalLearner,
+    check_bounded,
+    smallest_cell,
     times_asked,
     total,
 )
@@ -270,8 +272,10 @@ class Stopping(AveragingSearch):
         # of weights, higher is better; None: go on to the last round
         score: Callable[[np.ndarray], float] | None = None,
         patience: int = 5,
+        rehearsal: bool = False,
     ):
         super().__init__(start, told, max_rounds)
+        self.rehearsal = rehearsal
         self.score, self.patience, self.scores, self.best, self.kept = (
             score,
             patience,
@@ -293,10 +297,7 @@ class Stopping(AveragingSearch):
     def judge(self, server_round: int, weights: dict[str, np.ndarray]) -> bool:
         "Keep the weights if they are the best so far."
         super().judge(server_round, {"weights": np.asarray(weights["weights"])})
-        if not np.isfinite(self.now).all():
-            raise LearnerError(
-                "the averaged weights are not finite: training at the sites diverged; choose a smaller learning_rate"
-            )
+        check_bounded({"weights": self.now}, "choose a smaller learning_rate, or fewer epochs")
         if server_round:
             self._compare(self.score(self.now) if self.score else float(server_round))
         return self.done
@@ -317,6 +318,8 @@ class Network(SurvivalLearner):
         "held_out": "log-likelihood gained by the rows kept aside",
     }
     scalars: ClassVar[tuple[str, ...]] = ("loss", "steps")
+    needs: ClassVar[tuple[int, ...]] = (1,)
+    lost: ClassVar[str] = "Nothing is trained there: the weights come back as they were sent."
     min_cell: int
     disclosure: str
 
@@ -537,6 +540,7 @@ class Network(SurvivalLearner):
             rounds,
             score if fold >= 0 else None,
             self.patience,
+            rehearsal=fold >= 0 and self.refit,
         )
         if rounds:
             (drive or partial(run_search, ask=ask))(search)
@@ -831,10 +835,23 @@ class HazardNet(Network):
         search = DiscreteSearch(
             names, np.zeros(m), [0.0], grid={"edges": state["edges"]}, level=True
         )
-        run_search(search, lambda question, trial: ask(question, trial | {"fold": state["fold"]}))
+        fold = {"fold": state["fold"]}
+        run_search(search, lambda question, trial: self._told(ask(question, trial | fold)))
         weights = super().first(features, ask, state)
         weights[-m:] = np.roll(search.best[0], 1)
         return weights
+
+    def _told(self, answers: Answers) -> Answers:
+        "The answers; raises LearnerError if every hospital kept its sums to itself."
+        if not total(answers, "patients").any():
+            cell = smallest_cell(self)
+            raise LearnerError(
+                f"no hospital tells anything: each has fewer than min_cell={cell} training patients "
+                "with the event, without it, or at risk late in the time grid. Pass a time_grid "
+                "that ends where more patients are still without the event (they then count as "
+                "such), or disclosure='simulation' if no real hospital is behind these rows."
+            )
+        return answers
 
     def cumulative(self, Z: np.ndarray) -> np.ndarray:
         "Cumulative hazard (minus log survival) at the end of each interval, shape (n, J)."

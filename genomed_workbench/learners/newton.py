@@ -7,7 +7,6 @@ __all__ = ['PENALTIES', 'FitProtocol', 'NewtonSearch', 'SearchStrategy', 'to_rec
            'UnidentifiedWarning', 'NewtonLearner', 'stratified_folds', 'tune_penalty']
 
 # %% ../../nbs/library/learners/05_newton.ipynb #397cf1ac
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,17 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 from scipy import stats
 
 from .encoding import Encoding
-from .learner import Answers, Ask, Block, Learner, LearnerError, total
+from genomed_workbench.learners.learner import (
+    Answers,
+    Ask,
+    Block,
+    Learner,
+    LearnerError,
+    check_bounded,
+    smaller_steps,
+    total,
+)
+from ..output.notices import TrainingWarning, say
 from ..protection.release import Released
 
 # %% ../../nbs/library/learners/05_newton.ipynb #15fdf477
@@ -40,6 +49,7 @@ class FitProtocol:
 
     question: str = "weights"
     max_rounds: int = 50
+    rehearsal: bool = False  # True: it finds out how long to train, and what it trains is not kept
 
     @property
     def done(self) -> bool:
@@ -420,8 +430,8 @@ def _ratio_table(
         ).rename_axis("feature")
 
 # %% ../../nbs/library/learners/05_newton.ipynb #0c354502
-class UnidentifiedWarning(UserWarning):
-    "The data do not determine a coefficient, or the fit did not converge."
+class UnidentifiedWarning(TrainingWarning):
+    "The data do not determine a coefficient, or not a single tree."
 
 # %% ../../nbs/library/learners/05_newton.ipynb #e542e33a
 def _standard_errors(search: NewtonSearch, k: int = 0) -> np.ndarray:
@@ -618,6 +628,12 @@ class NewtonLearner(Learner):
             0.0,
         )
         loglik, slope, hessian = (term[0] for term in self.terms(block, start[None]))
+        if not np.isfinite(hessian).all():
+            raise LearnerError(
+                "training ran away: at the weights that came (the largest is "
+                f"{np.abs(start).max(initial=0.0):.0e}) the likelihood has no finite slope; "
+                "take smaller steps, or pass a penalty"
+            )
         if not rate:
             rate = 1 / (
                 np.linalg.eigvalsh(hessian)[-1] / block.n
@@ -683,11 +699,7 @@ class NewtonLearner(Learner):
             if exact
             else []
         )
-        if not np.isfinite(self.beta_).all():
-            raise LearnerError(
-                "the averaged weights are not finite: training at the sites diverged; pass a "
-                "penalty or fewer local_steps"
-            )
+        check_bounded({"weights": self.beta_}, smaller_steps(self))
         self.coef_ = self.beta_[:p] / encoding.sd
         shown = pd.Series(self.coef_, index=list(encoding.features)).where(
             ~np.isin(encoding.features, self.unidentified_)
@@ -702,7 +714,7 @@ class NewtonLearner(Learner):
     def _say(self, exact: bool, search: NewtonSearch) -> None:
         "Warn of unidentified coefficients and of a fit that did not converge."
         if self.unidentified_:
-            warnings.warn(
+            say(
                 f"no coefficient for {', '.join(self.unidentified_)}: constant among the "
                 "patients who are compared (with a baseline "
                 f"per site: inside every hospital). Its effect cannot be told from the hospitals' own.",
@@ -710,11 +722,7 @@ class NewtonLearner(Learner):
                 stacklevel=5,
             )
         if exact and not self.converged_:
-            warnings.warn(
-                f"not converged after {search.rounds} rounds; allow more rounds",
-                UnidentifiedWarning,
-                stacklevel=5,
-            )
+            say(f"not converged after {search.rounds} rounds; allow more rounds", stacklevel=5)
 
 # %% ../../nbs/library/learners/05_newton.ipynb #8398bed6
 @dataclass(frozen=True)

@@ -155,7 +155,12 @@ def own_models(
         @ basis.T
     )
     return np.concatenate(
-        [towards.reshape(F, -1, p), alone.reshape(F, -1, p), centres[:, None]], axis=1
+        [
+            towards.reshape(F, len(TOWARDS), p),
+            alone.reshape(F, len(ALONE), p),
+            centres[:, None],
+        ],
+        axis=1,
     )
 
 # %% ../../nbs/library/learners/07_personal.ipynb #2def163f
@@ -213,6 +218,9 @@ class PersonalCox(CoxPH):
         "reliance": "how much the hospital relies on the federation: weights of its models",
     }
     baseline, time_grid, l1_ratio = "per-site", None, 0.0
+    lost = (
+        "No baseline hazard comes from there, and its patients get the federation's coefficients."
+    )
 
     def __init__(
         self,

@@ -181,12 +181,13 @@ def _comparison_html(c: Comparison, notes: list[str]) -> str:
         f'{frame_table(shown, "Ways of training")}<p class="gwb-where">{html.escape(c.covers)}</p>'
         "<details><summary>Hospital by hospital</summary>"
         f"{frame_table(gain, 'What each hospital gains')}</details>"
-        f"{bullets('To know', [*remarks(c), *notes])}"
+        f"{bullets('To know', list(dict.fromkeys([*remarks(c), *notes])))}"
     )
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #b4a0b0a0
 def _run_html(run: Run, notes: list[str]) -> str:
     "One training as HTML: how it ended, its picture, its coefficients."
+    told = list(dict.fromkeys([*run.notes, *notes]))
     picture, coefficients = (
         run.plot(),
         run.learner.coefficients.dropna(axis=1, how="all").rename_axis(
@@ -195,9 +196,9 @@ def _run_html(run: Run, notes: list[str]) -> str:
     )
     return (
         '<div class="gwb-answer"><p '
-        f'class="gwb-lead">{html.escape(repr(run))}.</p></div><div '
+        f'class="gwb-lead">{html.escape(run.in_short())}.</p></div><div '
         f'class="gwb-picture">{as_img(picture.figure, picture.alt)}</div>'
-        f"{frame_table(coefficients, 'The model learned together')}{bullets('To know', notes)}"
+        f"{frame_table(coefficients, 'The model learned together')}{bullets('To know', told)}"
     )
 
 # %% ../../nbs/library/workbench/06_panel.ipynb #6525392b
