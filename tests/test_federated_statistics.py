@@ -1097,6 +1097,7 @@ def test_one_name_may_stand_alone(made_up):
         (lambda f: f.kaplan_meier("age", **QUIET), "make groups of it first"),
         (lambda f: f.kaplan_meier(bins=[2, 1], **QUIET), "expected a width above zero"),
         (lambda f: f.log_rank("site", stratified=True, **QUIET), "inside hospitals"),
+        (lambda f: f.log_rank("sex", draws=1, **QUIET), "draws=1: expected at least 20"),
         (lambda f: f.correlations(["age"], **QUIET), "at least two numbers"),
         (lambda f: f.correlations(["age", "sex"], **QUIET), "holds names"),
         (lambda f: f.quantiles(["sex"], **QUIET), "none of them is a number"),

@@ -1038,6 +1038,7 @@ def _exact(asked: SurvivalQuery) -> Answer:
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #a1aaa063
 # standard deviation of the log density ratio between both ends of an interval, by its hazard
 _TILT, _STEEPEST = 0.15, 2.0
+_FEWEST_DRAWS = 20
 _SURE = 2.1  # standard deviations that a range reaches to either side: 96 %
 
 
@@ -1249,6 +1250,10 @@ def _test_within(
 # %% ../../nbs/library/analytics/07_survival_curves.ipynb #b4dda3f4
 def _across(asked: SurvivalQuery, draws: int) -> Answer:
     "Log-rank test across hospitals from counts by interval and from the hospitals' own sums."
+    if draws < _FEWEST_DRAWS:
+        raise FederationError(
+            f"draws={draws!r}: expected at least {_FEWEST_DRAWS} for a range of p"
+        )
     (lines, names, patients, own), books = asked.put(
         partial(_told_of_groups, asked),
         "asking for a log-rank test",
