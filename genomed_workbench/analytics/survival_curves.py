@@ -1039,6 +1039,7 @@ def _exact(asked: SurvivalQuery) -> Answer:
 # standard deviation of the log density ratio between both ends of an interval, by its hazard
 _TILT, _STEEPEST = 0.15, 2.0
 _FEWEST_DRAWS = 20
+_LEAST_SPREAD = 0.043  # of a draw: the assumed shape of the distribution is not quite the true one
 _SURE = 2.1  # standard deviations that a range reaches to either side: 96 %
 
 
@@ -1241,7 +1242,7 @@ def _test_within(
     if free < 1:
         return np.nan, 0, np.nan, np.nan, np.nan
     size = float(np.linalg.norm(draws.mean(axis=0)))
-    spread = _SURE * np.sqrt(max(np.linalg.eigvalsh(np.cov(draws.T)).max(), 0.0))
+    spread = _SURE * max(np.sqrt(np.linalg.eigvalsh(np.cov(draws.T)).max()), _LEAST_SPREAD)
     least, p, most = (
         float(stats.chi2.sf(max(size + away, 0.0) ** 2, free)) for away in (spread, 0.0, -spread)
     )
