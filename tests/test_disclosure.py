@@ -735,6 +735,8 @@ def test_folds_with_one_event_declare_that_one_patient_follows(name, asked_for):
 )
 def test_whatever_is_a_candidate_its_folds_are_in_the_books(name):
     "Every learner answers for the fold that it was trained without, whatever it is asked and when."
+    if name in ("DeepSurv", "HazardNet"):
+        pytest.importorskip("torch", reason="the extra `torch` is not installed")
     options = {
         "SurvivalForest": {"trees": 10},
         "PersonalCox": {"repeats": 1},

@@ -596,8 +596,8 @@ def _uncounted(done: list[_Repeat], names: list[str]) -> tuple[str, ...]:
     "Notes on events that Uno's concordance has no weight for."
     late = np.sum([r.test.uncounted for r in done], axis=0)
     return tuple(
-        f"{METRIC_LABELS['uno_c']} at {site} leaves out {n} event(s) in {len(done)} repeat(s): after all "
-        "follow-up of the site's training patients nothing is known of censoring"
+        f"events that {METRIC_LABELS['uno_c']} leaves out at {site}: {n} in all repeats; after all follow-up of "
+        "the site's training patients nothing is known of censoring"
         for site, n in zip(names, late)
         if n
     )
