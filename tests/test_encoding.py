@@ -406,6 +406,8 @@ def test_times_that_are_asked_for(learner):
             model.predict_survival(X[:3], wrong)
     with pytest.warns(UserWarning, match=r"730.*stay flat.*does not tell"):
         model.predict_survival(X[:3], [0.5 * 365.25 * 4])
+    with pytest.warns(UserWarning, match="stay flat"):
+        model.predict_survival(X[:3], [6 * y["time"].max()])
 
 
 # Categories that hold numbers

@@ -100,18 +100,20 @@ def _imported(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
             yield place, node.attr
 
 
-def defined(module: str) -> set[str]:
-    "What a module defines at its top level."
+def definitions(module: str) -> Iterator[str]:
+    "What a module defines at its top level, each time that it does."
     path = PACKAGE / f"{module.replace('.', '/')}.py"
-    found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
+            yield node.name
         targets = getattr(node, "targets", [getattr(node, "target", None)])
-        found |= {
-            n.id for t in targets if t is not None for n in ast.walk(t) if isinstance(n, ast.Name)
-        }
-    return found - {"__all__"}
+        names = (n for t in targets if t is not None for n in ast.walk(t))
+        yield from (n.id for n in names if isinstance(n, ast.Name))
+
+
+def defined(module: str) -> set[str]:
+    "What a module defines at its top level."
+    return set(definitions(module)) - {"__all__"}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -150,6 +152,12 @@ def test_no_private_name_crosses_a_module():
         if name.startswith("_") and not name.startswith("__")
     }
     assert crossing == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_gives_a_name_once(module):
+    "The second of two constants of one name would change what the first one's function does, in silence."
+    assert [name for name, times in Counter(definitions(module)).items() if times > 1] == []
 
 
 def test_public_names_are_used_elsewhere():

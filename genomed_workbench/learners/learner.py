@@ -431,7 +431,7 @@ class TimeWarning(UserWarning):
     "Times that were asked for lie far beyond the follow-up of the training patients."
 
 # %% ../../nbs/library/learners/03_learner.ipynb #8aa74b6b
-_FAR = 5.0  # times the last known time: further on, another unit of time is likely
+_BEYOND = 5.0  # times the last known time: further on, another unit of time is likely
 
 
 def times_asked(
@@ -446,7 +446,7 @@ def times_asked(
     if np.isnan(asked.astype(float)).any() or (asked < 0).any():
         raise ValueError(f"times={times!r}: expected times from 0 up")
     known = asked[np.isfinite(asked)]
-    if len(known) and known.max() > _FAR * last:
+    if len(known) and known.max() > _BEYOND * last:
         warnings.warn(
             f"a time of {known.max():g} is asked for, and the curves of the model end at {last:.3g}; "
             f"after that they stay flat. The model was trained in {unit or 'a unit that it does not tell'}: "
