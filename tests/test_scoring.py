@@ -930,3 +930,28 @@ def test_a_variant_of_apl_is_said():
     "t(11;17)(q23;q21) is KMT2A or ZBTB16::RARA: the first is adverse, the second is outside ELN 2022."
     comment = gw.score(with_text("46,XX,t(11;17)(q23;q21)[20]"), "eln-2022")["comment"].iloc[0]
     assert "acute promyelocytic leukemia (ZBTB16::RARA)" in comment
+
+
+def test_gains_alone_beside_a_doubt_are_perhaps_complex():
+    """Gains of three or more whole chromosomes are not complex (Döhner 2022), but with a structural change that
+    was not read they would be; a structural change that was read makes them so. All else was tested.
+    """
+    fusions = [
+        "t_8_21",
+        "inv16",
+        "t_15_17",
+        "t_9_11",
+        "t_6_9",
+        "t_v_11",
+        "t_9_22",
+        "t_8_16",
+        "inv3",
+    ]
+    others = dict.fromkeys([*fusions, "minus5_5q", "minus7", "abn17p", "monosomal"], 0.0)
+    for text, category in (
+        ("51,XX,+6,+8,+13,+19,+21[12]", "Intermediate"),
+        ("51,XX,+6,+8,+13,+19,+21,inc[12]", None),
+        ("50,XX,+6,+8,+13,+19,add(2)(q31),inc[12]", "Adverse"),
+    ):
+        frame = with_text(text).assign(**others)
+        assert gw.score(frame, "eln-2022")["category"].tolist() == [category], text

@@ -166,8 +166,10 @@ def _from_karyotype(
     if not open_.any():
         return table, said
     read = karyotypes_for_scores(karyotype[open_])
-    gains_only = read["hyperdiploid_only"] == 1
-    read["complex"] = read["complex"].mask(gains_only, np.where(read["said"] == "", 0.0, np.nan))
+    gains_only = read["hyperdiploid_only"]  # NaN where a doubt leaves open whether there is more
+    read["complex"] = (
+        read["complex"].mask(gains_only == 1, 0.0).mask(gains_only.isna() & (read["said"] != ""))
+    )
     words = read["said"].where(read["said"] == "", "karyotype: " + read["said"])
     said[open_] = [
         "; ".join(part for part in pair if part) for pair in zip(words, read["remark"], strict=True)
