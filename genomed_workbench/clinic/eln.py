@@ -96,7 +96,6 @@ def _unsettled(
     )
 
 # %% ../../nbs/library/clinic/11_eln.ipynb #ea75b1e2
-@lru_cache(maxsize=100_000)
 def _by_completion(
     states: tuple[int, ...],  # of the groups in order: 1 present, 0 absent, 2 unknown
 ) -> dict[tuple[int, ...], int]:  # the same without an unknown -> category, 0 outside

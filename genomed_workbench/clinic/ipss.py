@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .karyotype import CLASSES, karyotypes_for_scores
+from .karyotype import CLASSES, karyotypes_for_scores, with_doubts
 
 # %% ../../nbs/library/clinic/08_ipss.ipynb #fdf8ad5f
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _comments(
     rows = [(int(code) >> np.arange(pattern.shape[1])) & 1 for code in distinct]
     texts = [_comment([n for n, m in zip(labels, row) if m], *map(bool, row[-3:])) for row in rows]
     comments = np.array(texts, dtype=object)[codes]
-    return np.asarray(np.where(said == "", comments, comments + "; karyotype: " + said))
+    return with_doubts(comments, said)
 
 # %% ../../nbs/library/clinic/08_ipss.ipynb #952647de
 def _comment(missing: list[str], from_text: bool, known: bool, agreed: bool) -> str:

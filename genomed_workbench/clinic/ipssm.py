@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 import pandas as pd
 
-from .karyotype import karyotypes_for_scores
+from .karyotype import karyotypes_for_scores, with_doubts
 
 # %% ../../nbs/library/clinic/09_ipssm.ipynb #783d6d9a
 @dataclass(frozen=True)
@@ -358,16 +358,13 @@ def listed(
     ]
     return np.asarray(np.array(texts, dtype=object)[codes])
 
-# %% ../../nbs/library/clinic/09_ipssm.ipynb #01921239
-def _with_doubts(
-    comments: np.ndarray,
+# %% ../../nbs/library/clinic/09_ipssm.ipynb #f9b8a939
+def _doubts(
     frame: pd.DataFrame,  # from `_with_karyotype`
 ) -> np.ndarray:
-    "The comments, with what the reader of the karyotype doubts."
-    if "karyotype_doubts" not in frame:
-        return comments
-    said = frame["karyotype_doubts"].to_numpy()
-    return np.asarray(np.where(said == "", comments, comments + "; karyotype: " + said))
+    'What the reader of the karyotype doubts, "" for nothing.'
+    none = np.full(len(frame), "", dtype=object)
+    return frame["karyotype_doubts"].to_numpy() if "karyotype_doubts" in frame else none
 
 # %% ../../nbs/library/clinic/09_ipssm.ipynb #36c9c066
 def ipss_m(
@@ -386,7 +383,7 @@ def ipss_m(
     table = {
         "score": score,
         "category": words(category, CATEGORIES),
-        "comment": _with_doubts(words(comment, _COMMENTS), frame),
+        "comment": with_doubts(words(comment, _COMMENTS), _doubts(frame)),
     }
     table |= {f"score_{scenario}": rounded[scenario] for scenario in rounded} | {
         f"raw_{scenario}": raw[scenario] for scenario in raw
@@ -449,7 +446,7 @@ def _reasons(
     "The reason of one term for every patient; that of the class with the doubts about the karyotype."
     pairs = zip(given.tolist(), counted.tolist(), strict=True)
     reasons = np.array([_reason(term, *pair) for pair in pairs], dtype=object)
-    return _with_doubts(reasons, frame) if term.name == "cytogenetic_risk" else reasons
+    return with_doubts(reasons, _doubts(frame)) if term.name == "cytogenetic_risk" else reasons
 
 # %% ../../nbs/library/clinic/09_ipssm.ipynb #bda9374e
 def ipss_m_contributions(

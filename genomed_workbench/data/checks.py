@@ -702,10 +702,8 @@ def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
         )
 
 # %% ../../nbs/library/data/04_checks.ipynb #64d871b1
-_CODES = (
-    3,
-    6,
-)  # from so many to so many different whole numbers may be codes; Table 1 counts these as levels
+# from so many to so many different whole numbers may be codes; Table 1 counts these as levels
+_CODES = (3, 6)
 
 
 def tell_codes(

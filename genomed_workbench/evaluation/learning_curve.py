@@ -23,7 +23,7 @@ from genomed_workbench.evaluation.arms import (
     pooled_model,
     without_fit_warnings,
 )
-from .metrics import METRIC_LABELS, metrics_for
+from .metrics import METRIC_LABELS, metrics_for, possible_values
 from ..federation.sites import FederationError, hospital_name, time_and_event
 from ..learners.cox import CoxPH
 from ..learners.learner import Learner
@@ -240,7 +240,9 @@ def _row(patients: int, deals: pd.DataFrame) -> dict[str, Any]:
     "Summary of one size."
     gain, known = deals.federated - deals.isolated, deals.isolated.notna().sum()
     mean, low, high, _ = corrected_interval(
-        gain.to_numpy(), _TEST_SHARE / (1 - _TEST_SHARE), possible=(-1.0, 1.0)
+        gain.to_numpy(),
+        _TEST_SHARE / (1 - _TEST_SHARE),
+        possible=possible_values("harrell_c", difference=True),  # that of auc as well
     )
     return {
         "patients": patients,

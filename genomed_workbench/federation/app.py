@@ -138,7 +138,7 @@ def summary_released(summary: Summary) -> dict[str, Released]:
 # %% ../../nbs/library/federation/02_app.ipynb #140cc758
 def too_few_released(site: Site, learner: Learner) -> dict[str, Released]:
     "That the site has too few patients of a kind for this learner, not how many; else no record."
-    event = time_and_event(site.table(site.train_rows)[1])[1]
+    event = time_and_event(site.cohort.y[site.train_rows])[1]
     code = learner.too_few(event)
     return {"too_few": Released(np.array([float(code)]), len(event))} if code else {}
 

@@ -7,6 +7,7 @@ __all__ = ['Several', 'Ensemble', 'BestOf']
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #0e652645
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -534,15 +535,14 @@ def _names_of(learners: Sequence[Learner]) -> list[str]:
 
 # %% ../../nbs/library/learners/15_ensemble.ipynb #6c494ac1
 def _impossible(
-    train: Callable[[int], None],
-    position: int,  # what is passed to it
-    learners: Sequence[Learner],  # of which it trains the one at that position
+    train: Callable[[], None],
+    learner: Learner,  # which it trains
 ) -> bool:
     "Whether a candidate cannot be trained; says which, and why."
     try:
-        train(position)
+        train()
     except LearnerError as e:
-        name = type(learners[position]).__name__
+        name = type(learner).__name__
         say(f"{name} was not a candidate, as it could not be trained: {e}")
         return True
     return False
@@ -595,7 +595,9 @@ class BestOf(Several):
             )
 
         lost = (
-            set() if self.retune else {k for k in range(len(mine)) if _impossible(tuned, k, mine)}
+            set()
+            if self.retune
+            else {k for k, one in enumerate(mine) if _impossible(partial(tuned, k), one)}
         )
         scores = pd.Series(
             [
@@ -627,11 +629,12 @@ class BestOf(Several):
         "Share of held-out pairs that a candidate orders correctly; NaN if it cannot be trained."
         counts = np.zeros(2)
 
-        def tried(f: int) -> None:
+        def tried() -> None:
             with collected([]):  # what is to be said about a model that is not kept
-                counts[:] += self._held_out(k, candidate, f, encoding, ask, folds, drive)
+                for f in range(folds):
+                    counts[:] += self._held_out(k, candidate, f, encoding, ask, folds, drive)
 
-        if any(_impossible(tried, f, [candidate] * folds) for f in range(folds)):
+        if _impossible(tried, candidate):
             return float("nan")
         return float(counts[0] / counts[1]) if counts[1] else float("nan")
 
