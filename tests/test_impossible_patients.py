@@ -20,14 +20,16 @@ def most_blasts(frame: pd.DataFrame) -> pd.Series:
     return frame[["marrow_blasts", "blood_blasts"]].max(axis=1)
 
 
-def lesion_defines_aml(frame: pd.DataFrame) -> pd.Series:
-    "AML from 10 % blasts: a fusion, NPM1 or bZIP CEBPA (ELN 2022, doi:10.1182/blood.2022016867, Table 1)."
-    return frame[[*FUSIONS, "NPM1", "CEBPA_bzip"]].max(axis=1) == 1
+def no_lesion_defines_aml(frame: pd.DataFrame) -> pd.Series:
+    """Tested for every lesion that defines AML from 10 % blasts, and none found: a fusion, NPM1 or bZIP CEBPA (ELN
+    2022, doi:10.1182/blood.2022016867, Table 1).
+    """
+    return (frame[[*FUSIONS, "NPM1", "CEBPA_bzip"]] == 0).all(axis=1)
 
 
 AML: Who = {
     "under 20 % blasts, no defining lesion": lambda f: (
-        (most_blasts(f) < 20) & ~lesion_defines_aml(f)
+        (most_blasts(f) < 20) & no_lesion_defines_aml(f)
     ),
     "under 10 % blasts": lambda f: most_blasts(f) < 10,
     "two class-defining fusions": lambda f: f[FUSIONS].sum(axis=1) > 1,
@@ -70,6 +72,13 @@ MDS: Who = {
     "MDS/MPN with few platelets and white cells": lambda f: (
         (f["who_class"] == "MDS/MPN-U") & (f["platelets"] < 450) & (f["white_cells"] < 13)
     ),
+    "MDS/MPN-RS-T with few platelets": lambda f: (
+        (f["who_class"] == "MDS/MPN-RS-T") & (f["platelets"] < 450)
+    ),
+    "CMML with few monocytes among the white cells": lambda f: (
+        (f["who_class"] == "CMML") & (f["monocytes"] < 0.1 * f["white_cells"] - 1e-9)
+    ),
+    "more neutrophils than white cells": lambda f: f["neutrophils"] > f["white_cells"],
     "a woman without Y": lambda f: (f["sex"] == "female") & (f["minusY"] == 1),
     "a child": lambda f: f["age"] < 18,
 }
@@ -113,6 +122,31 @@ def test_zero_of_20_000(name, what, seed):
     frame = gw.load_cohort(name, n=20_000, seed=seed, missing=False).frame
     found = frame[IMPOSSIBLE[name][what](frame)]
     assert found.empty, f"{name}: {len(found)} of 20,000: {what}\n{found.head(3).T.to_string()}"
+
+
+@pytest.mark.parametrize("hospitals", [2, 5, 12])
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_zero_of_20_000_at_hospitals_that_measure_and_test_differently(name, hospitals):
+    "Oracle: the lists above, on what the hospitals wrote down; a value that is missing makes nobody impossible."
+    for seed in (0, 1):
+        frame = gw.load_cohort(name, n=20_000, seed=seed, hospitals=hospitals).frame
+        found = {what: int(rule(frame).sum()) for what, rule in IMPOSSIBLE[name].items()}
+        assert not any(found.values()), f"seed {seed}: {found}"
+
+
+def test_a_laboratory_far_off_makes_nobody_impossible():
+    "The same lists where one hospital measures 15 % too high and the other 15 % too low."
+    for name, values in {
+        "virtual-aml": ["hemoglobin", "platelets", "white_cells"],
+        "virtual-mds": ["hemoglobin", "platelets", "white_cells", "neutrophils", "marrow_blasts"],
+        "virtual-mm": ["hemoglobin", "creatinine", "beta2_microglobulin", "albumin"],
+        "virtual-scd": ["hemoglobin"],
+    }.items():
+        offset = ({v: 1.15 for v in values}, {v: 0.85 for v in values})
+        two = gw.Hospitals((1, 1), laboratory_offset=offset)
+        frame = gw.load_cohort(name, n=20_000, seed=3, hospitals=two).frame
+        found = {what: int(rule(frame).sum()) for what, rule in IMPOSSIBLE[name].items()}
+        assert not any(found.values()), f"{name}: {found}"
 
 
 def test_share_of_monosomal_karyotypes_in_aml():

@@ -25,9 +25,16 @@ from ..data.outcome import Binary, Survival
 from ..data.problems import CohortError, suggestion
 from ..output.storage import write_text_atomically
 from ..statistics.survival import kaplan_meier
-from .hospitals import Hospitals, assign, measured, usual_hospitals
+from genomed_workbench.virtual.hospitals import (
+    Hospitals,
+    assign,
+    measured,
+    untested,
+    usual_hospitals,
+)
 from genomed_workbench.virtual.population import (
     Population,
+    Quantiles,
     mask_mcar,
     odds_ratio,
     pairs,
@@ -56,6 +63,8 @@ class Design:
     panels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # what adds to the log risk beside the features, by patient; None: nothing
     beside: Callable[[Columns], np.ndarray] | None = None
+    # changes measured values in place that nobody can have beside the others; None: there are none
+    agree: Callable[[Columns], None] | None = None
 
 # %% ../../nbs/library/virtual/05_design.ipynb #6aff8fa2
 def linear(
@@ -208,17 +217,7 @@ def virtual_cohort(
             _site_effects(truth, plan, where),
             np.asarray(plan.each("follow_up", 1.0), float)[where],
         )
-        measured(
-            columns,
-            plan,
-            where,
-            design.panels,
-            {
-                name: one.digits
-                for name, one in quantiles_of(told["published"]["quantiles"]).items()
-            },
-        )
-        columns["hospital"] = np.array(plan.labels, dtype=object)[where]
+        _as_written(columns, design, plan, where, quantiles_of(told["published"]["quantiles"]))
     columns |= _outcome_columns(card["outcomes"][chosen], truth, fates, follow_up)
     entry = card["outcomes"][chosen]
     asked = (
@@ -236,6 +235,21 @@ def virtual_cohort(
     return Cohort.from_frame(
         frame, asked, "hospital" if hospitals is not None else None, truth=truth, **settings
     )
+
+# %% ../../nbs/library/virtual/05_design.ipynb #faba36dd
+def _as_written(
+    columns: Columns,  # true values; changed in place
+    design: Design,
+    plan: Hospitals,
+    where: np.ndarray,  # number of each patient's hospital, shape (n,)
+    quantiles: Mapping[str, Quantiles],
+) -> None:
+    "Turn true values into what each hospital writes down, and add the hospital's name."
+    measured(columns, plan, where, quantiles)
+    if design.agree is not None:
+        design.agree(columns)
+    untested(columns, plan, where, design.panels)
+    columns["hospital"] = np.array(plan.labels, dtype=object)[where]
 
 # %% ../../nbs/library/virtual/05_design.ipynb #4c2df75b
 def _outcome_columns(

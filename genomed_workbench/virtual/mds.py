@@ -238,6 +238,36 @@ def _who_class(columns: Columns, rng: np.random.Generator) -> np.ndarray:
     named = [np.full(len(marrow), name, dtype=object) for name in rules]
     return np.select([*rules.values(), rings], [*named, ringed], plain)
 
+# %% ../../nbs/library/virtual/06_mds.ipynb #e739b655
+def _marrow_limits(
+    columns: Columns,  # who_class and blood_blasts, NaN where unknown
+) -> tuple[np.ndarray, np.ndarray]:  # percent, each of shape (n,)
+    "Fewest and most marrow blasts of each patient's WHO 2016 class, given the blasts in the blood."
+    found, blood = columns["who_class"], columns["blood_blasts"]
+    first, second, cmml = (found == name for name in ("MDS-EB1", "MDS-EB2", "CMML"))
+    least = np.select([second & (blood < 5), first & (blood < 2)], [10.0, 5.0], 0.0)
+    return least, np.select([second | cmml, first], [19.0, 9.9], 4.9)
+
+# %% ../../nbs/library/virtual/06_mds.ipynb #1a1b97b9
+def _agree_mds(
+    columns: Columns,  # as measured, NaN where unknown; changed in place
+) -> None:
+    "Counts that agree with the WHO 2016 class, which the same hospital found, and with each other."
+    found, white, platelets = (columns[name] for name in ("who_class", "white_cells", "platelets"))
+    columns["marrow_blasts"] = np.clip(columns["marrow_blasts"], *_marrow_limits(columns))
+    few = (found == "MDS/MPN-U") & (platelets < 450) & (white < 13)
+    white = np.where(few, 13.0, white)
+    white = np.where(
+        found == "CMML", np.fmin(white, np.floor(100 * columns["monocytes"]) / 10), white
+    )
+    columns["white_cells"] = white
+    columns["platelets"] = np.where(found == "MDS/MPN-RS-T", np.maximum(platelets, 450), platelets)
+    columns["neutrophils"] = np.where(
+        np.isnan(white),
+        columns["neutrophils"],
+        np.minimum(columns["neutrophils"], np.round(0.95 * white, 2)),
+    )
+
 # %% ../../nbs/library/virtual/06_mds.ipynb #e61ed6fc
 def _risk_group(columns: Columns) -> np.ndarray:
     "The IPSS-M category of patients without missing values (Bernard 2022)."
@@ -293,6 +323,7 @@ DESIGN = Design(
     _derive,
     groups={"IPSS-M": lambda frame: ipss_m(frame)["category"].astype(object)},
     laboratory=("hemoglobin", "platelets", "white_cells", "neutrophils", "marrow_blasts"),
+    agree=_agree_mds,
     panels={
         "rare genes": _RARE,
         "cytogenetics": ("karyotype", "cytogenetic_risk", *_LESIONS, "complex", "del7_7q"),

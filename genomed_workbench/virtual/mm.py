@@ -47,8 +47,7 @@ def _kidneys(
     "Creatinine within what beta-2-microglobulin, cleared by the same kidneys, allows; the bounds are ours."
     most = np.maximum(1.5, np.floor(100 * beta2_microglobulin / 1.2) / 100)
     least = np.ceil(100 * beta2_microglobulin / 25) / 100
-    result: np.ndarray = np.clip(creatinine, least, most)
-    return result
+    return np.where(np.isnan(most), creatinine, np.clip(creatinine, least, most))
 
 # %% ../../nbs/library/virtual/08_mm.ipynb #a27cc8b8
 def _complete_mm(
@@ -60,6 +59,13 @@ def _complete_mm(
     keep_one(columns, _TRANSLOCATIONS, rng)
     columns["creatinine"] = _kidneys(columns["creatinine"], columns["beta2_microglobulin"])
     return columns
+
+# %% ../../nbs/library/virtual/08_mm.ipynb #76aaf32d
+def _agree_mm(
+    columns: Columns,  # as measured, NaN where unknown; changed in place
+) -> None:
+    "Creatinine that agrees with the beta-2-microglobulin of the same laboratory."
+    columns["creatinine"] = _kidneys(columns["creatinine"], columns["beta2_microglobulin"])
 
 # %% ../../nbs/library/virtual/08_mm.ipynb #cd9678e9
 def _derive_mm(
@@ -108,4 +114,5 @@ DESIGN = Design(
     groups=_GROUPS,
     laboratory=("hemoglobin", "calcium", "creatinine", "beta2_microglobulin", "albumin"),
     panels={"chromosomes": _CHROMOSOMES},
+    agree=_agree_mm,
 )

@@ -77,6 +77,9 @@ def _episodes(
     rate = lived * _episode_rate(share, dispersion)
     return rng.poisson(rng.gamma(dispersion, rate / dispersion)).astype(float)
 
+# %% ../../nbs/library/virtual/09_scd.ipynb #9ee4a152
+_HEMOGLOBIN = (4, 16.9)  # g/dL, lowest and highest
+
 # %% ../../nbs/library/virtual/09_scd.ipynb #46aae75a
 def _complete_scd(
     columns: Columns,  # age, and male as 0 or 1
@@ -96,10 +99,18 @@ def _complete_scd(
         "hydroxyurea": ((rng.random(n) < figure["hydroxyurea"]) & (age >= _TREATED_FROM)).astype(
             float
         ),
-        "hemoglobin": np.round(np.clip(hemoglobin, 4, 16.9), 1),
+        "hemoglobin": np.round(np.clip(hemoglobin, *_HEMOGLOBIN), 1),
         "systolic_pressure": np.round(np.clip(pressure, 70, 200)),
         "voe_2y": _episodes(figure["episodes"], told["dispersion"], lived, rng),
     }
+
+# %% ../../nbs/library/virtual/09_scd.ipynb #ea081380
+def _agree_scd(
+    columns: Columns,  # as measured, NaN where unknown; changed in place
+) -> None:
+    "Hemoglobin within what can be, S-HPFH without deep anemia."
+    least = np.where(columns["diagnosis"] == "S-HPFH", 7, _HEMOGLOBIN[0])
+    columns["hemoglobin"] = np.clip(columns["hemoglobin"], least, _HEMOGLOBIN[1])
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #f1313af8
 def _derive_scd(
@@ -172,6 +183,7 @@ DESIGN = Design(
     laboratory=("hemoglobin",),
     panels={"alpha genes": ("alpha_deletions",), "pressure": ("systolic_pressure",)},
     beside=_protected,
+    agree=_agree_scd,
 )
 
 # %% ../../nbs/library/virtual/09_scd.ipynb #caada140
