@@ -323,6 +323,16 @@ def test_the_pooled_curve_lies_between_the_bounds(name, by, federation_of, made_
         )
 
 
+def test_an_event_without_a_cause_is_counted_and_named(made_up):
+    "Identity: the incidences of all causes, the unknown one too, add up to one minus Kaplan-Meier's estimate."
+    unknown = made_up.assign(cause=made_up.cause.mask(np.arange(len(made_up)) % 3 == 0))
+    federation = federation_from(unknown)
+    found = federation.cumulative_incidence("cause", **OPEN).at(2.0).estimate
+    assert "another or unknown cause" in found.index and found["another or unknown cause"] > 0
+    alive = federation.kaplan_meier(**OPEN).at(2.0).estimate.iloc[0]
+    measure("incidences of all causes + survival", found.sum() + alive, 1.0, 1e-12)
+
+
 @pytest.mark.parametrize("by", [None, "sex"])
 def test_competing_causes_between_the_bounds(by, made_up):
     """A column that names the cause; and the same as times and events of their own, the first of which

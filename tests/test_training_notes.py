@@ -367,6 +367,28 @@ def test_of_a_comparison_in_health_nothing_is_said():
     assert found.notes == ()
 
 
+def test_a_learning_curve_says_what_happened_to_its_models():
+    "A model that is held back learns nothing in any deal; of one that learned nothing is said."
+    cohort = hospitals().cohort
+    ask = {"sizes": (60,), "deals": 2, "progress": False}
+    held = gw.learning_curve(cohort, learner=gw.CoxPH(penalty=1e9), **ask)
+    assert any("learned nothing" in note for note in held.notes[60])
+    assert "- with 60 patients: " in repr(held) and "<li>with 60 patients: " in held._repr_html_()
+    well = gw.learning_curve(cohort, learner=gw.CoxPH(penalty=0.01), **ask)
+    assert well.notes == {60: ()} and "\n-" not in repr(well)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_what_went_wrong_on_ray_is_in_the_notes(kept_ray):
+    "Oracle: the notes of the same run in this process."
+    here, there = (
+        quietly(hospitals(events_at_c=0), gw.DiscreteHazard(intervals=8), engine=engine)
+        for engine in ("inprocess", "ray")
+    )
+    assert any("C" in note for note in here.notes) and there.notes == here.notes
+
+
 def test_leaving_out_a_hospital_says_what_happened_to_the_others():
     found = gw.leave_one_site_out(hospitals(0), gw.CoxPH(), tune=False, bootstrap=0, progress=False)
     assert {n.partition(":")[0] for n in found.notes} == {"without A", "without B"}

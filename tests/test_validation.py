@@ -876,6 +876,38 @@ def test_a_run_keeps_its_unit(learner, tmp_path):
     assert run.learner.fit(years.cohort.X, years.cohort.y).time_unit is None
 
 
+@pytest.mark.parametrize(
+    "learner",
+    [
+        gw.CoxPH(penalty=0.01),
+        gw.DiscreteHazard(intervals=8),
+        gw.HazardNet(hidden=(4,), max_rounds=2, intervals=8),
+        gw.Ensemble([gw.CoxPH(penalty=0.01), gw.DiscreteHazard(intervals=8)]),
+    ],
+    ids=["cox", "discrete", "net", "ensemble"],
+)
+def test_survival_is_predicted_in_the_unit_that_is_asked_for(learner):
+    "Oracle: the same times in the model's own unit; the columns are the times as they were asked for."
+    federation = in_unit("months", 12.0)
+    model, X = federate(federation, learner).learner, federation.cohort.X.iloc[:9]
+    own = model.predict_survival(X, [6, 18], baseline="average")
+    for unit, times in {"years": [0.5, 1.5], "days": [182.625, 547.875], "months": [6, 18]}.items():
+        found = model.predict_survival(X, times, baseline="average", unit=unit)
+        np.testing.assert_allclose(found, own, rtol=1e-12)
+        assert list(found.columns) == times
+    with pytest.raises(ValueError, match=r"'months'.*'cycles'"):
+        model.predict_survival(X, [1], baseline="average", unit="cycles")
+    with pytest.warns(UserWarning, match=r"trained in months.*unit='days'"):
+        model.predict_survival(X, [3652], baseline="average")
+
+
+def test_a_model_that_does_not_tell_its_unit_converts_nothing():
+    cohort = in_unit("years", 1.0).cohort
+    fitted = gw.CoxPH(penalty=0.01).fit(cohort.X, cohort.y)
+    with pytest.raises(ValueError, match="does not tell the unit"):
+        fitted.predict_survival(cohort.X, [12], unit="months")
+
+
 def test_a_run_of_before_does_not_know_its_unit(of_years, tmp_path):
     "It loads as ever, and the validation says that the unit was not known."
     folder = of_years.save(tmp_path / "run")

@@ -601,7 +601,7 @@ class SurvivalQuery:
             )
         return {"time": own.time, "event": own.event, "causes": self.causes, "names": names}, [
             *names,
-            "another cause",
+            "another or unknown cause",
         ]
 
     def lines(self, ask: AskSites) -> tuple[list[list[_Line]], list[str], list[str], list[int]]:
@@ -848,7 +848,8 @@ def cumulative_incidence(
 
     `causes` is a column that names the cause of each event, or pairs of columns (time, event) by
     name, of which the first event counts. A time may be empty where its event was not seen: then
-    the follow-up of the other pair counts. Returns `Curves`, one per cause (and group). Raises
+    the follow-up of the other pair counts. An event whose cause is missing in the column, or too
+    rare to be told apart, counts as "another or unknown cause". Returns `Curves`, one per cause (and group). Raises
     FederationError for another outcome and unknown columns, and CohortError, with rows and values,
     for pairs that are not coded 0/1, lack a time, or have one that is negative, a date or in
     another unit. Estimate: Aalen and Johansen 1978, jstor.org/stable/4615704.

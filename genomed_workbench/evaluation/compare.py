@@ -6,10 +6,8 @@
 __all__ = ['predictions', 'score_models', 'at_home', 'Comparison', 'compare', 'usable_for', 'default_horizon']
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #fd6cac2d
-import re
 import time
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -26,6 +24,7 @@ from ..data.cohort_scores import score_cohort
 from ..data.problems import suggestion
 from genomed_workbench.evaluation.arms import (
     Model,
+    count_notes,
     federated_model,
     isolated_model,
     pooled_model,
@@ -410,7 +409,7 @@ def compare(
             *_impossible(done),
             *_one_sided(done, list(federation.sites), chosen),
             *(_uncounted(done, list(federation.sites)) if "uno_c" in chosen else ()),
-            *_noted(done),
+            *count_notes([r.models for r in done], "repeats"),
         ),
         time.perf_counter() - start,
     )
@@ -566,29 +565,6 @@ def _one_sided(done: list[_Repeat], names: list[str], metrics: Sequence[str]) ->
         "hospitals"
         for site, found in zip(names, times)
         if found.any()
-    )
-
-# %% ../../nbs/library/evaluation/06_compare.ipynb #51247cbf
-def _whose(model: Model) -> str:
-    "The beginning of a sentence on a model; nothing for the federated one."
-    return {"federated": "", "pooled": "pooled: "}.get(model.arm, f"{model.trained_on} alone: ")
-
-# %% ../../nbs/library/evaluation/06_compare.ipynb #e5f95810
-def _noted(done: list[_Repeat]) -> tuple[str, ...]:
-    """Notes of the models: what went wrong in their training or was left out, and how often.
-
-    Sentences that differ in their numbers only count as one; the first of them is shown.
-    """
-    first, times = dict[str, str](), Counter[str]()
-    for repeat in done:
-        said = [_whose(m) + note for m in repeat.models for note in m.notes]
-        found = {re.sub(r"\d[\d.e+-]*", "#", text): text for text in reversed(said)}
-        first, times = {**found, **first}, times + Counter(list(found))
-    order = sorted(first, key=lambda one: "alone: " in one)  # stable: the federated model first
-    return tuple(
-        first[one]
-        + (f" (in {times[one]} of {len(done)} repeats)" if times[one] < len(done) else "")
-        for one in order
     )
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c

@@ -6,8 +6,9 @@
 __all__ = ['deal_hospitals', 'LearningCurve', 'size_in_words', 'learning_curve']
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #8fb992ad
+import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from tqdm.auto import tqdm
 from ..analytics.federation import Federation
 from ..data.cohort import Cohort
 from genomed_workbench.evaluation.arms import (
+    Model,
+    count_notes,
     federated_model,
     isolated_model,
     pooled_model,
@@ -62,8 +65,8 @@ def _score_deal(
     federation: Federation,
     learner: Learner,  # a template: every arm trains its own copy
     folds: int = 0,  # of the cross-validation in which every arm chooses its penalty, 0 for none
-) -> dict[str, float]:
-    """Scores of the isolated, federated and pooled model on all hospitals' test patients.
+) -> tuple[dict[str, float], list[Model]]:
+    """Scores of the isolated, federated and pooled model on all hospitals' test patients, and the models.
 
     This needs all predictions in one place (simulation only).
     """
@@ -76,10 +79,11 @@ def _score_deal(
             pooled_model(federation, learner, folds),
         ]
         X = cohort.X.iloc[rows]
-        return {
+        scores = {
             m.arm: float("nan") if m.learner is None else pairs.within(m.learner.predict(X))
             for m in models
         }
+    return scores, [replace(m, learner=None) for m in models]
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #3c8acb18
 @dataclass
@@ -88,7 +92,8 @@ class LearningCurve:
 
     `table` has one row per size, deal and arm: patients, deal, arm, score (0 to 1), events (at your
     hospital) and train_events; `summary` has one row per size with the gain and its interval; `add`
-    deals further sizes, `plot` draws them. Returned by `learning_curve`.
+    deals further sizes, `plot` draws them; `notes` says by size what went wrong in the training of the
+    models, and in how many deals. Returned by `learning_curve`.
 
     Example
 
@@ -113,6 +118,8 @@ class LearningCurve:
     seed: int = 0
     # by size: one row per deal
     kept: dict[int, pd.DataFrame] = field(default_factory=dict, repr=False)
+    # by size: what went wrong in the training of the models, and in how many deals
+    notes: dict[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def add(self, *sizes: int, progress: bool = False) -> "LearningCurve":
         "Deal further sizes; those dealt before are kept."
@@ -125,22 +132,19 @@ class LearningCurve:
             delay=1.0,
         ) as bar:
             for n in new:
-                self.kept[n] = pd.DataFrame(
-                    [self._deal(n, d, bar) for d in range(self.deals)]
-                ).rename_axis("deal")
+                rows, models = zip(*(self._deal(n, d, bar) for d in range(self.deals)))
+                self.kept[n] = pd.DataFrame(list(rows)).rename_axis("deal")
+                self.notes[n] = count_notes(models, "deals")
         return self
 
-    def _deal(self, patients: int, deal: int, bar: Any) -> dict[str, float]:
-        "Scores of one deal, and events at your hospital."
+    def _deal(self, patients: int, deal: int, bar: Any) -> tuple[dict[str, float], list[Model]]:
+        "Scores of one deal, events at your hospital, and the models without what they learned."
         federation = deal_hospitals(self.cohort, patients, self.others, deal, self.shift, self.seed)
         mine = federation.sites[_YOURS]
-        scores = _score_deal(federation, self.learner, self.folds)
+        scores, models = _score_deal(federation, self.learner, self.folds)
         bar.update()
-        return {
-            **scores,
-            "events": mine.n_events,
-            "train_events": int(time_and_event(mine.table(mine.train_rows)[1])[1].sum()),
-        }
+        train_events = int(time_and_event(mine.table(mine.train_rows)[1])[1].sum())
+        return {**scores, "events": mine.n_events, "train_events": train_events}, models
 
     def at(self, patients: int) -> pd.DataFrame:
         "Deals of one size, one row each: isolated, federated, pooled, events, train_events."
@@ -198,14 +202,22 @@ class LearningCurve:
         figure = _curve_figure(self.kept, patients, upto or max(self.sizes), self.metric)
         return Picture(figure, self.in_words(patients))
 
+    def _noted(self) -> list[str]:
+        "Notes of all sizes, as sentences."
+        return [f"with {n} patients: {note}" for n in self.sizes for note in self.notes.get(n, ())]
+
     def __repr__(self) -> str:
-        return self.in_words() if self.kept else "a learning curve without a size yet: add(30), say"
+        if not self.kept:
+            return "a learning curve without a size yet: add(30), say"
+        return "".join([self.in_words(), *(f"\n- {note}" for note in self._noted())])
 
     def _repr_html_(self) -> str:
+        if not self.kept:
+            return f"<p>{self!r}</p>"
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self._noted())
         return (
             f"{self.plot()._repr_html_()}{self.summary().round(3).to_html()}"
-            if self.kept
-            else f"<p>{self!r}</p>"
+            f"{f'<ul>{notes}</ul>' if notes else ''}"
         )
 
 # %% ../../nbs/library/evaluation/07_learning_curve.ipynb #74c473a0

@@ -126,6 +126,7 @@ class ProportionalHazards(SurvivalLearner):
         times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # the hospital of all rows, or of each row
         baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
+        unit: str | None = None,  # of `times`; None: the unit of the training times
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         """Event-free probabilities. The hazard is constant between knots; after a hospital's last
         knot the average hazard is used, after the last knot of all the curve stays flat.
@@ -133,8 +134,7 @@ class ProportionalHazards(SurvivalLearner):
         risk = self.predict(X)
         names = self._which_baseline(site, baseline, len(risk))
         ends = [*self.average_[0][-1:], *(knots[-1] for knots, _ in self.baselines_.values())]
-        asked = times_asked(times, max(ends, default=np.inf), self.time_unit)
-        t = asked.astype(float)
+        t, asked = times_asked(times, max(ends, default=np.inf), self.time_unit, unit)
         if names is None:
             S = _survival(risk, np.broadcast_to(self._average(t), (len(risk), len(t))))
         else:
@@ -145,7 +145,7 @@ class ProportionalHazards(SurvivalLearner):
         return pd.DataFrame(
             S,
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(asked, name="time"),
+            columns=asked,
         )
 
     def _cumulative(self, site: str, t: np.ndarray) -> np.ndarray:

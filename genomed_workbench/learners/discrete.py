@@ -891,12 +891,13 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
         times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # baseline per site: the hospital of all rows, or of each row
         baseline: str | None = None,  # "average" over the hospitals, for a patient of none of them
+        unit: str | None = None,  # of `times`; None: the unit of the training times
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         """Event-free probabilities. The hazard is constant within an interval; after the last one
         the curve stays flat.
         """
         Z = self.encoded(X)
-        asked = times_asked(times, self.edges_[-1], self.time_unit)
+        t, asked = times_asked(times, self.edges_[-1], self.time_unit, unit)
         names = self._which_baseline(site, baseline, len(Z))
         if names is None:
             hazard = self._average_hazard(Z)
@@ -905,9 +906,9 @@ class DiscreteHazard(ProportionalHazards, NewtonLearner):
             for s in dict.fromkeys(names):
                 hazard[own == s] = self.cumulative(Z[own == s], self.baselines_[s][1])
         return pd.DataFrame(
-            self._survival(hazard, asked.astype(float)),
+            self._survival(hazard, t),
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(asked, name="time"),
+            columns=asked,
         )
 
     def _survival(self, hazard: np.ndarray, t: np.ndarray) -> np.ndarray:

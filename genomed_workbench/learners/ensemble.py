@@ -379,6 +379,8 @@ class Several(SurvivalLearner):
             one = clone(kept["learner"])
             for name, value in kept["fitted"].items():
                 setattr(one, name, value)
+            if self.time_unit is not None:
+                one.unit_ = self.time_unit
             out.append(one)
         return out
 
@@ -508,11 +510,17 @@ class Ensemble(Several):
         return self._mean([one.risk_for(X, sites) for one in self.members()])
 
     def predict_survival(
-        self, X: Any, times: Sequence[float], site: Any = None, baseline: str | None = None
+        self,
+        X: Any,
+        times: Sequence[float],
+        site: Any = None,
+        baseline: str | None = None,
+        unit: str | None = None,
     ) -> pd.DataFrame:
         "Mean of the members' event-free probabilities, shape (n, m)."
         frames = [
-            one.predict_survival(X, times, site=site, baseline=baseline) for one in self.members()
+            one.predict_survival(X, times, site=site, baseline=baseline, unit=unit)
+            for one in self.members()
         ]
         return sum(frames[1:], frames[0]) / len(frames)
 
@@ -728,10 +736,15 @@ class BestOf(Several):
         return np.asarray(self.members()[0].risk_for(X, sites))
 
     def predict_survival(
-        self, X: Any, times: Sequence[float], site: Any = None, baseline: str | None = None
+        self,
+        X: Any,
+        times: Sequence[float],
+        site: Any = None,
+        baseline: str | None = None,
+        unit: str | None = None,
     ) -> pd.DataFrame:
         "Event-free probabilities by the selected learner."
-        return self.members()[0].predict_survival(X, times, site=site, baseline=baseline)
+        return self.members()[0].predict_survival(X, times, site=site, baseline=baseline, unit=unit)
 
     def survival_for(
         self, X: pd.DataFrame, times: Sequence[float], sites: np.ndarray

@@ -21,6 +21,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
+from ..clinic.units import factor, unit_of
 from ..data.columns import read_feature
 from ..data.outcome import one_time
 from .encoding import Encoding, EncodingWarning, Summary, warn_constant
@@ -437,31 +438,51 @@ _BEYOND = 5.0  # times the last known time: further on, another unit of time is 
 def times_asked(
     times: Any,  # one time, or several, shape (m,)
     last: float,  # where the curves of the model end
-    unit: str | None,  # of the training times; None where it is not known
-) -> np.ndarray:  # as they were given, shape (m,)
-    "Validate times for predictions; warn of times that look like those of another unit."
+    trained_in: str | None,  # unit of the training times; None where it is not known
+    unit: str | None = None,  # of `times`; None: the unit of the training times
+) -> tuple[np.ndarray, pd.Index]:  # in the unit of the training times, and as they were given
+    "Validate and convert times for predictions; warn of times that look like those of another unit."
     asked = np.atleast_1d(np.asarray(times))
     if asked.ndim > 1 or asked.dtype.kind not in "biuf":
         raise ValueError(f"times={times!r}: expected numbers such as [1.0, 2.0]")
     if np.isnan(asked.astype(float)).any() or (asked < 0).any():
         raise ValueError(f"times={times!r}: expected times from 0 up")
-    known = asked[np.isfinite(asked)]
+    converted = asked.astype(float) * _into(unit, trained_in)
+    known = converted[np.isfinite(converted)]
     if len(known) and known.max() > _BEYOND * last:
         warnings.warn(
             f"a time of {known.max():g} is asked for, and the curves of the model end at {last:.3g}; "
-            f"after that they stay flat. The model was trained in {unit or 'a unit that it does not tell'}: "
-            "give the times in that unit",
+            f"after that they stay flat. The model was trained in {trained_in or 'a unit that it does not tell'}: "
+            "give the times in that unit, or say theirs, such as unit='days'",
             TimeWarning,
             stacklevel=4,
         )
-    return asked
+    return converted, pd.Index(asked, name="time")
+
+# %% ../../nbs/library/learners/03_learner.ipynb #6fc0274b
+def _into(unit: str | None, trained_in: str | None) -> float:
+    "Factor from one unit of time to that of a model; raises ValueError where there is none."
+    if unit is None or unit == trained_in:
+        return 1.0
+    if trained_in is None:
+        raise ValueError(
+            f"unit={unit!r}: the model does not tell the unit of its training times, as after fit; "
+            "give the times in the unit of the table that it was fitted to, and no unit"
+        )
+    for one in (unit, trained_in):
+        if unit_of(one, "time") is None:
+            raise ValueError(
+                f"unit={unit!r}: the model was trained in {trained_in!r}, and {one!r} is no unit of "
+                "time that can be converted; expected one such as 'years', 'months' or 'days'"
+            )
+    return factor(unit, trained_in)
 
 # %% ../../nbs/library/learners/03_learner.ipynb #2a1ec4ee
 class SurvivalLearner(Learner):
     """Base class of learners of a survival outcome.
 
     Adds `predict_survival(X, times)`: the probability of being event-free at each time, one row per
-    patient and one column per time (in the unit of the training times). `fit` raises ValueError for
+    patient and one column per time (in the unit of the training times, or in `unit`). `fit` raises ValueError for
     an outcome that is not a structured array of event and time, or if `min_cell` is too small.
 
     Example
@@ -488,7 +509,12 @@ class SurvivalLearner(Learner):
 
     @abstractmethod
     def predict_survival(
-        self, X: Any, times: Sequence[float], site: Any = None, baseline: str | None = None
+        self,
+        X: Any,
+        times: Sequence[float],
+        site: Any = None,
+        baseline: str | None = None,
+        unit: str | None = None,
     ) -> pd.DataFrame:
         "Probability of being event-free at `times`, shape (n, m)."
 

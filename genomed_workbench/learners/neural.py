@@ -873,17 +873,18 @@ class HazardNet(Network):
         times: Sequence[float],  # in the unit of the training times (`Run.unit`), shape (m,)
         site: Any = None,  # makes no difference: one course of risk for all hospitals
         baseline: str | None = None,  # likewise
+        unit: str | None = None,  # of `times`; None: the unit of the training times
     ) -> pd.DataFrame:  # probability of being event-free, rows as X, columns = times
         """Event-free probabilities. The hazard is constant within an interval; after the last one
         the curve stays flat.
         """
         hazard, ends = self.cumulative(self.encoded(X)), np.append(0.0, self.edges_)
-        asked = times_asked(times, ends[-1], self.time_unit)
+        t, asked = times_asked(times, ends[-1], self.time_unit, unit)
         between = np.array(
-            [np.interp(asked.astype(float), ends, unit) for unit in np.eye(len(ends))[1:]]
+            [np.interp(t, ends, one) for one in np.eye(len(ends))[1:]]
         )  # of each end in each time, shape (J, m)
         return pd.DataFrame(
             np.exp(-hazard @ between),
             index=X.index if isinstance(X, pd.DataFrame) else None,
-            columns=pd.Index(asked, name="time"),
+            columns=asked,
         )
