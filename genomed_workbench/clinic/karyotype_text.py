@@ -137,51 +137,12 @@ def said_in_words(
     return "normal" if _NORMAL.search(text) and not denied else ""
 
 # %% ../../nbs/library/clinic/05_karyotype_text.ipynb #f2366218
-KINDS = frozenset(
-    {
-        "psudic",
-        "psu",
-        "inv",
-        "ins",
-        "idic",
-        "ider",
-        "ide",
-        "iso",
-        "i",
-        "dicr",
-        "dic",
-        "dder",
-        "der",
-        "del",
-        "dup",
-        "invdup",
-        "dmin",
-        "add",
-        "dir",
-        "dirins",
-        "tdic",
-        "tas",
-        "trc",
-        "trp",
-        "tri",
-        "qdp",
-        "rcp",
-        "rob",
-        "ring",
-        "r",
-        "t",
-        "hsr",
-        "fra",
-        "upd",
-        "mar",
-        "cx",
-        "cha",
-        "neo",
-        "dert",
-        "insdir",
-        "insinv",
-    }
+_KIND_WORDS = (
+    "psudic psu inv ins idic ider ide iso i dicr dic dder der del dup invdup dmin add "
+    "dir dirins tdic tas trc trp tri qdp rcp rob ring r t hsr fra upd mar cx cha neo "
+    "dert insdir insinv"
 )
+KINDS = frozenset(_KIND_WORDS.split())
 KIND = "|".join(re.escape(k) for k in sorted(KINDS, key=len, reverse=True))
 HEAD = re.compile(
     r"\d{2,3}(?: *[-~] *\d{2,3})? *(?:<\d?n>)? *[,.;:]? *(?:x|u|idem|sl|sdl|\(x)|\b(?:xx|xy)\b"
