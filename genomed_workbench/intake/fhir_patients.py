@@ -291,6 +291,10 @@ def _person_of(entry: Entry, id: str, book: Dictionary) -> Person:
         person.cells["death_date"] = day
     return person
 
+# %% ../../nbs/library/intake/09_fhir_patients.ipynb #85a6ff94
+_NOT_CONFIRMED = {"unconfirmed", "provisional", "differential"}
+_NO_DIAGNOSIS = {"refuted", "entered-in-error"}
+
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #d779c58a
 class Reading:
     "Collects the content of an export by patient."
@@ -412,7 +416,7 @@ class Reading:
             why = apart_from(r.get("code"), book) or f"no code of {book.title}"
             self.unread[f"Condition {shown_codes(r.get('code'))}, {why}"] += 1
             self.codes.update("|".join(one) for one in codes_in(r.get("code"))[:1])
-        elif status & {"refuted", "entered-in-error"}:
+        elif status & _NO_DIAGNOSIS:
             self.unread[f"Condition that is {' and '.join(sorted(status))}"] += 1
         elif self.valid(entry, "diagnosis_date"):
             if (person := self.person(entry)) is None:
@@ -424,6 +428,8 @@ class Reading:
         "Take the earliest day of the diagnosis, and the age at its onset."
         r, day = entry.resource, _diagnosis_day(entry.resource)
         person.ill = True
+        status = {code for _, code in codes_in(r.get("verificationStatus"))}
+        self.counts["unconfirmed"] += bool(status & _NOT_CONFIRMED)
         if day and "diagnosis_date" in self.book:
             self.counts["diagnoses"] += bool(person.diagnosis) and day != person.diagnosis
             person.diagnosis = min(day, person.diagnosis or day)
@@ -517,26 +523,30 @@ def _with_last_contact(reading: Reading) -> Iterator[str]:  # what to say of it
     derived = [
         person
         for person in reading.people.values()
-        if person.seen and person.cells.get("last_contact_date") is None
+        if person.seen
+        and person.cells.get("last_contact_date") is None
+        and person.cells.get("death_date") is None
     ]
     for person in derived:
-        day = max(person.seen, person.diagnosis)
-        person.cells["last_contact_date"] = min(day, person.cells.get("death_date") or day)
+        person.cells["last_contact_date"] = max(person.seen, person.diagnosis)
     silent = sum(person.cells.get("death") is None for person in derived)
     if derived:
-        yield (
-            f"last_contact_date of {len(derived):,} patients is derived: the latest day of an "
-            "encounter, observation, procedure, report, vaccination or medication"
-        ) + (
-            f"; nothing says whether {silent:,} of them have died, and they count as alive on that day"
+        told = (
+            f"; of {silent:,} of them no death is recorded, and they count as alive on that day"
             if silent
             else ""
+        )
+        yield (
+            f"the last contact of {len(derived):,} patients is derived (last_contact_date): the latest "
+            "day of an encounter, observation, procedure, report, vaccination or medication" + told
         )
 
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #d543f029
 def _with_the_disease(reading: Reading) -> Iterator[str]:  # what to say of it
     "Leave out the patients without the disease; raise `CohortError` where it is all of them."
     people, title = reading.people, reading.book.title
+    if n := reading.counts["unconfirmed"]:
+        yield f"{n:,} diagnoses are not confirmed (Condition.verificationStatus), and count"
     ill = {id: person for id, person in people.items() if person.ill}
     if people and not reading.counts["conditions"]:
         yield (
@@ -607,6 +617,11 @@ def _notes_of(reading: Reading) -> Iterator[str]:
         yield f"{n:,} Patient resources stand in the export twice, word for word; one is read"
 
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #1e3b6db2
+_GO_ON = (
+    "Correct the export, or go on without: leave_out_faulty = true under [fhir] in a mapping file."
+)
+
+
 def _faults_in(reading: Reading) -> list[Problem]:
     "The problems of the patients that are read, and of resources that belong to nobody."
     release = other_release(reading.bad, reading.file)
@@ -615,7 +630,7 @@ def _faults_in(reading: Reading) -> list[Problem]:
     return [
         *([release] if release else []),
         *(
-            problem
+            replace(problem, mend=f"{problem.mend} {_GO_ON}".strip())
             for person, entry, problem in reading.faults
             if (person is None or id(person) in kept) and id(entry) not in refused
         ),

@@ -108,7 +108,7 @@ def _mapped(data: str | os.PathLike[str], system: System, mapping: Any) -> Input
         for problem in records.problems
         if problem.column is None
         or problem.column in used
-        or (problem in records.faults and problem.variable in (None, *used.values()))
+        or (problem in records.faults and problem.variable in (None, *system.reads))
     ]:
         raise CohortError(wrong)
     read = records.canonical(strict=False)

@@ -134,13 +134,21 @@ def _as_table_kind(records: Records, kind: str | None) -> Records:
 
 # %% ../../nbs/library/intake/11_sources.ipynb #c0c46a40
 def _with_columns(mapping: Mapping, records: Records) -> Mapping:
-    "A mapping that says nothing but codes, with the columns that the source explains itself."
+    "A mapping of a FHIR export, with the columns that the export explains itself and the mapping does not name."
     own = records.mapping
-    if own is None or mapping.columns or not (mapping.codes or mapping.leave_out_faulty):
+    if own is None or not (mapping.codes or mapping.leave_out_faulty):
         return mapping
-    return replace(
-        mapping, columns=own.columns, id=own.id, decimal=own.decimal, date_format=own.date_format
-    )
+    if not mapping.columns:
+        return replace(
+            mapping,
+            columns=own.columns,
+            id=own.id,
+            decimal=own.decimal,
+            date_format=own.date_format,
+        )
+    coded = {meant.variable for meant in mapping.codes.values()} - set(mapping.variables)
+    added = {name: column for name, column in own.columns.items() if name in coded}
+    return replace(mapping, columns={**mapping.columns, **added})
 
 # %% ../../nbs/library/intake/11_sources.ipynb #93441696
 def records_at(
