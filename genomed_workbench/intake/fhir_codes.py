@@ -11,7 +11,7 @@ __all__ = ['LOINC', 'UCUM', 'HGNC', 'ORPHA', 'SNOMED', 'ICD10', 'ISCN', 'VARIANT
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ..clinic.dictionary import Dictionary, Variable
@@ -47,6 +47,7 @@ def own_system(
     return f"urn:genomed-workbench:{disease}{':' + variable if variable else ''}"
 
 # %% ../../nbs/library/intake/07_fhir_codes.ipynb #cd52a2a8
+@lru_cache(maxsize=4096)
 def _system_of(text: str) -> str:
     "A code system in the spelling used here: no version, OIDs and https by their address."
     plain = text.partition("|")[0].strip().rstrip("/")
@@ -201,7 +202,7 @@ class Meaning:
 
     def said(self, concept: Any) -> Coded | None:
         "What the hospital's mapping says of a concept; None where it is silent."
-        for system, code in codes_in(concept):
+        for system, code in codes_in(concept) if self.mapped else ():
             if meant := self._said.get((system, code)) or self._said.get(("", code)):
                 return meant
         return None
@@ -253,6 +254,8 @@ class Meaning:
 
     def in_moles(self, observation: Table[str, Any], variable: Variable) -> str:
         "The LOINC code by which an observation is in moles; empty where none says so."
+        if not _in_moles(variable):
+            return ""
         codes = {code for system, code in codes_in(observation.get("code")) if system == LOINC}
         mass = _loinc_of(variable) - _in_moles(variable)
         return min(codes & _in_moles(variable), default="") if not codes & mass else ""
