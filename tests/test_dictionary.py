@@ -147,6 +147,74 @@ def test_loinc_codes_have_their_check_digit():
     assert not luhn("718-8") and not luhn("4576-9")
 
 
+def test_further_loinc_codes_have_their_check_digit_and_one_meaning():
+    meant: dict[str, set[str]] = {}
+    for _, variable in EVERY:
+        first = [variable.codes["LOINC"]] if "LOINC" in variable.codes else []
+        for code in [*first, *(one for codes in variable.more_codes.values() for one in codes)]:
+            assert luhn(code), code
+            meant.setdefault(code, set()).add(variable.name)
+    assert len(meant) >= 45 and all(len(names) == 1 for names in meant.values())
+
+
+DIHEDRAL = [  # the group of the symmetries of a pentagon
+    *([(a + b) % 5 for b in range(5)] + [(a + b) % 5 + 5 for b in range(5)] for a in range(5)),
+    *([(a - b) % 5 + 5 for b in range(5)] + [(a - b) % 5 for b in range(5)] for a in range(5)),
+]
+
+
+def verhoeff(code: str) -> bool:
+    "The check digit of a SNOMED CT identifier (Verhoeff 1969; SNOMED CT release file specification, 5.5)."
+    turn = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4]
+    check = 0
+    for place, read in enumerate(map(int, reversed(code))):
+        digit = read
+        for _ in range(place % 8):
+            digit = turn[digit]
+        check = DIHEDRAL[check][digit]
+    return check == 0
+
+
+@pytest.mark.parametrize("disease", DISEASES)
+def test_codes_of_a_diagnosis_have_their_form_and_one_meaning(disease):
+    "A concept's identifier ends in its partition, 00 or 10, and the check digit."
+    conditions = dictionary(disease).conditions
+    snomed = [*conditions["SNOMED"], *(code for code in conditions["apart"] if code.isdigit())]
+    assert all(verhoeff(code) and code[-3:-1] in ("00", "10") for code in snomed)
+    assert not set(conditions["SNOMED"]) & set(conditions["apart"])
+    assert not verhoeff("91861008") and verhoeff("138875005")  # the root concept
+    others = {
+        code
+        for other in DISEASES
+        if other != disease
+        for system in ("SNOMED", "ICD-10")
+        for code in dictionary(other).conditions[system]
+    }
+    assert not others & {*conditions["SNOMED"], *conditions["ICD-10"]}
+
+
+@pytest.mark.parametrize(
+    "line,said",
+    [
+        ('[conditions.SNOMED]\n"C92" = "x"', "a code of ICD-10 or SNOMED CT"),
+        ('[conditions.OPS]\n91861009 = "x"', "a table ICD-10, SNOMED or apart"),
+        ("[conditions.ICD-10]\nC92 = 3", "with its term"),
+    ],
+)
+def test_a_wrong_code_of_a_diagnosis_is_refused(line, said):
+    with pytest.raises(gw.ClinicError, match=said):
+        read_dictionary(f'format = 1\ndisease = "x"\ntitle = "X"\n{line}\n', "")
+
+
+@pytest.mark.parametrize(
+    "more", ['{ LOINC = ["7-1-8"] }', '{ LOINC = "718-7" }', '{ ICD = ["1"] }']
+)
+def test_a_wrong_further_code_is_refused(more):
+    told = f'[blood.hb]\nlabel = "Hb"\ndescription = "d"\nkind = "number"\nmore_codes = {more}\n'
+    with pytest.raises(gw.ClinicError, match=r"blood.hb"):
+        read_dictionary(f'format = 1\ndisease = "x"\ntitle = "X"\n{told}', "")
+
+
 def test_every_gene_has_its_hgnc_number():
     numbers: dict[str, set[str]] = {}
     for disease in DISEASES:

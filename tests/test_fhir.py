@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import MEASURED
+from fhir_exports import synthea_bulk
 
 import genomed_workbench as gw
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
@@ -628,3 +629,581 @@ def test_the_orpha_code_of_sickle_cell_anemia_goes_with_homozygous_patients_alon
     conditions[0]["code"]["coding"] = [{"system": "http://www.orpha.net", "code": "232"}]
     path.write_text(json.dumps(bundle))
     assert read_fhir(path, "scd").canonical().frame["diagnosis"].tolist()[:4] == kinds[:4]
+
+
+# As systems write it
+
+SNOMED, ICD10 = "http://snomed.info/sct", "http://hl7.org/fhir/sid/icd-10"
+SPELLED = {  # LOINC of a variable -> units as written, and what 100 of them are in the dictionary's unit
+    "718-7": {
+        100: ["g/dL", "g/dl", "gm/dL", "G/DL", "gr/dl", "g/100mL", "grams/dL", "g%"],
+        10: ["g/L", "g/l"],
+    },
+    "777-3": {
+        100: [
+            *("10*9/L", "10^9/L", "10*3/uL", "K/uL", "G/L", "/nL", "Tsd/µl", "x10^9/L", "10e9/L"),
+            *("10E3/uL", "thou/uL", "10*9/l", "10*3/mm3", "giga/L", "10⁹/L"),
+        ],
+        0.1: ["/uL", "{cells}/uL", "cells/uL", "/mm3"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "code,value,unit",
+    [(code, value, u) for code, by in SPELLED.items() for value, us in by.items() for u in us],
+)
+def test_units_are_read_in_every_spelling(code, value, unit, tmp_path):
+    "Oracle: UCUM, by hand; g/L is a tenth of g/dL, a cell per microliter a thousandth of 10^9/L."
+    raw = read_fhir(bundle_of(tmp_path, lab(code, 100, unit)), "mds").raw
+    assert float(raw[{"718-7": "hemoglobin", "777-3": "platelets"}[code]][0]) == value
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"effectiveDateTime": "2020-05-02"},
+        {"effectiveDateTime": "2020-05-02T08:15:00Z"},
+        {"effectiveDateTime": "2020-05-02T08:15:00+02:00"},
+        {"effectiveDateTime": "2020-05-02T08:15:00.123Z"},
+        {"effectiveDateTime": "2020-05-02T08:15:00.000-05:00"},
+        {"effectivePeriod": {"start": "2020-05-02"}},
+        {"effectiveInstant": "2020-05-02T08:15:00Z"},
+        {"issued": "2020-05-02T08:15:00Z"},
+        {"effectiveDateTime": "2020-05-02T08:15:00"},  # not R4: without its zone
+        {"effectiveDateTime": "2020-05-02T08:15"},
+    ],
+)
+def test_days_are_read_in_every_spelling(told, tmp_path):
+    "The later observation has the day of the diagnosis after the other's; the earlier one counts."
+    path = bundle_of(tmp_path, lab("718-7", 9, day="2020-05-09"), lab("718-7", 5, **told))
+    assert row_of(path).hemoglobin == 5
+    day = told.get("effectiveDateTime", "")
+    said = [note for note in read_fhir(path, "mds").notes if "without its zone" in note]
+    assert bool(said) == (day in ("2020-05-02T08:15:00", "2020-05-02T08:15"))
+
+
+SISTERS = [
+    (disease, variable, code, system == "LOINC moles")
+    for disease in ("mds", "mm", "scd")
+    for variable in dictionary(disease)
+    for system, codes in variable.more_codes.items()
+    for code in codes
+]
+
+
+@pytest.mark.parametrize("disease,variable,code,moles", SISTERS)
+def test_sister_codes_mean_the_same_variable(disease, variable, code, moles, tmp_path):
+    unit = next(u for u in variable.units if u.endswith("mol/L")) if moles else variable.unit
+    illness = {"code": concept((ICD10, {"mds": "D46", "mm": "C90.0", "scd": "D57.1"}[disease]))}
+    path = bundle_of(tmp_path, lab(code, 20, unit), disease=illness)
+    assert variable.name in read_fhir(path, disease).raw and len(SISTERS) >= 25
+
+
+@pytest.mark.parametrize("unit,expected", [("mmol/L", 8 * 1.61145), ("g/dL", None), ("g/L", None)])
+def test_hemoglobin_in_moles_is_never_taken_for_grams(unit, expected, tmp_path):
+    "LOINC 59260-0 is moles in volume. Oracle: 16114.5 g/mol, the monomer (ICSH), by hand."
+    records = read_fhir(bundle_of(tmp_path, lab("59260-0", 8, unit)), "mds")
+    if expected:
+        assert records.canonical().frame.hemoglobin.iloc[0] == pytest.approx(expected)
+        return
+    [problem] = records.problems
+    assert (
+        problem.value == unit and "moles" in problem.expected and problem.variable == "hemoglobin"
+    )
+    assert "hemoglobin" not in records.raw
+
+
+def people_of(folder: Path, diagnoses: dict[str, dict], *resources) -> Path:
+    "One patient for each code of a diagnosis, and what was observed of them."
+    entries = [
+        {"resource": one}
+        for id, code in diagnoses.items()
+        for one in (
+            {"resourceType": "Patient", "id": id, "birthDate": "1950-05-02"},
+            {
+                "resourceType": "Condition",
+                "subject": {"reference": f"Patient/{id}"},
+                "code": code,
+                "onsetDateTime": "2020-05-01",
+            },
+        )
+    ]
+    path = folder / "people.json"
+    bundle = {"resourceType": "Bundle", "type": "collection"}
+    more = [{"resource": one} for one in resources]
+    path.write_text(json.dumps(bundle | {"entry": entries + more}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "disease,system,code",
+    [
+        ("aml", SNOMED, "91861009"),
+        ("aml", f"{SNOMED}|http://snomed.info/sct/731000124108", "110005000"),
+        ("aml", "urn:oid:2.16.840.1.113883.6.96", "763309005"),
+        ("aml", f"{ICD10}-cm", "C92.A0"),
+        ("aml", "http://fhir.de/CodeSystem/bfarm/icd-10-gm", "C92.50"),
+        ("aml", "urn:oid:2.16.840.1.113883.6.90", "C9200"),
+        ("mds", SNOMED, "109995007"),
+        ("mds", SNOMED, "277597005"),
+        ("mm", SNOMED, "109989006"),
+        ("scd", SNOMED, "417357006"),
+        ("scd", SNOMED, "127040003"),
+        ("scd", ICD10, "D57.1"),
+    ],
+)
+def test_a_diagnosis_is_known_by_its_public_codes(disease, system, code, tmp_path):
+    codes = {"a": concept((system, code)), "b": concept((ICD10, "I10"))}
+    records = read_fhir(people_of(tmp_path, codes), disease)
+    assert records.raw["patient_id"].tolist() == ["a"] and records.raw["age"].tolist() == ["69"]
+    assert records.choices == (
+        f"1 of 2 patients have no Condition with a code of {dictionary(disease).title}, and are left out",
+    )
+
+
+@pytest.mark.parametrize(
+    "disease,system,code,why",
+    [
+        ("scd", ICD10, "D57.3", "trait"),
+        ("scd", SNOMED, "16402000", "trait"),
+        ("aml", ICD10, "C92.40", "promyelocytic"),
+        ("aml", SNOMED, "110004001", "promyelocytic"),
+        ("mm", SNOMED, "440422002", "smoldering"),
+        ("mds", SNOMED, "91861009", "no code of Myelodysplastic"),
+    ],
+)
+def test_a_code_that_stands_near_a_disease_does_not_mean_it(disease, system, code, why, tmp_path):
+    with pytest.raises(gw.CohortError) as caught:
+        read_fhir(people_of(tmp_path, {"a": concept((system, code))}), disease)
+    said = str(caught.value)
+    assert "none of 1 patients" in said and why in said and '"disease"' in said
+
+
+def test_no_patient_without_the_disease_becomes_one_of_the_cohort(tmp_path):
+    illness = concept((SNOMED, "91861009"))
+    refuted = {
+        "resourceType": "Condition",
+        "subject": {"reference": "Patient/c"},
+        "code": illness,
+        "onsetDateTime": "2020-05-01",
+        "verificationStatus": concept(("http://x.example", "refuted")),
+    }
+    codes = {"a": illness, "b": concept((ICD10, "I10")), "c": concept((ICD10, "E11"))}
+    path = people_of(tmp_path, codes, refuted)
+    records = read_fhir(path, "aml")
+    assert records.raw["patient_id"].tolist() == ["a"] and "2 of 3" in records.choices[0]
+    assert any("refuted" in note for note in records.notes)
+
+
+def test_without_any_condition_the_disease_is_taken_on_trust_and_that_is_said(tmp_path):
+    path = tmp_path / "b.ndjson"
+    path.write_text(json.dumps({"resourceType": "Patient", "id": "1", "gender": "male"}))
+    [said] = read_fhir(path, "mm").choices
+    assert "on trust" in said and "1 patients" in said
+
+
+LOCAL = "http://lab.example/codes"
+
+
+def test_a_mapping_file_says_what_a_local_code_means(tmp_path):
+    codes = {"a": concept(("http://ward.example", "AML-NOS")), "b": concept((ICD10, "C92.0"))}
+    own = [
+        seen((LOCAL, "HB"), "Patient/a", valueQuantity={"value": 97}),
+        seen((LOINC, "9999-4"), "Patient/b", valueQuantity={"value": 12, "unit": "10*9/L"}),
+        seen((LOINC, "718-7"), "Patient/b", valueQuantity={"value": 8, "unit": "g/dL"}),
+    ]
+    path = people_of(tmp_path, codes, *own)
+    told = "\n".join(read_fhir(path, "aml").notes)
+    assert f"{LOCAL} HB" in told and "LOINC 9999-4" in told and "[fhir.codes]" in told
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(
+        'format = 1\ndisease = "aml"\n\n[fhir.codes]\n'
+        f'"{LOCAL}|HB" = {{ variable = "hemoglobin", unit = "g/L" }}\n'
+        '"LOINC|9999-4" = "white_cells"\n"http://ward.example|AML-NOS" = "disease"\n'
+    )
+    frame = gw.read_records(path, "aml", mapping=mapping).canonical().frame
+    assert frame["hemoglobin"].to_dict() == {"a": 9.7, "b": 8.0}
+    assert frame["white_cells"].dropna().to_dict() == {"b": 12.0}
+    read = gw.Mapping.read(mapping)
+    assert gw.Mapping.read(read.write(tmp_path / "again.toml")) == read
+
+
+def test_a_mapping_with_columns_gains_those_of_its_codes(tmp_path):
+    codes = {"a": concept((ICD10, "C92.0"))}
+    own = seen((LOCAL, "HB"), "Patient/a", valueQuantity={"value": 9.7, "unit": "g/dL"})
+    path = people_of(tmp_path, codes, own)
+    mapping = tmp_path / "m.toml"
+    gw.suggest_mapping(path, "aml").write(mapping, "all")
+    mapping.write_text(f'{mapping.read_text()}\n[fhir.codes]\n"{LOCAL}|HB" = "hemoglobin"\n')
+    frame = gw.read_records(path, "aml", mapping=mapping).canonical().frame
+    assert frame["hemoglobin"].tolist() == [9.7] and frame["age"].tolist() == [69.0]
+
+
+@pytest.mark.parametrize(
+    "line,said",
+    [
+        ('"a|b" = "hemoglobine"', "Did you mean 'hemoglobin'?"),
+        ('"a|b" = { variable = "hemoglobin", unit = "furlong" }', "a unit of hemoglobin"),
+        ('"a|b" = 3', 'a variable: "a|b" = "hemoglobin"'),
+        ('"a|b" = { unit = "g/L" }', "a variable"),
+        ('"a|b" = { variable = "disease", unit = "g/L" }', "no unit for a diagnosis"),
+        ('"a|b" = { variable = "hemoglobin", units = "g/L" }', "one of variable, unit"),
+    ],
+)
+def test_a_wrong_line_on_codes_is_refused_with_its_place(line, said, tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text(f'format = 1\ndisease = "mds"\n[fhir.codes]\n{line}\n')
+    with pytest.raises(gw.CohortError) as caught:
+        gw.Mapping.read(path)
+    assert "fhir.codes.a|b" in str(caught.value) and said in str(caught.value)
+
+
+# Last contact
+
+
+def visit(day: str, subject: str = "Patient/1", status: str = "finished") -> dict:
+    return {
+        "resourceType": "Encounter",
+        "status": status,
+        "subject": {"reference": subject},
+        "period": {"start": f"{day}T10:00:00+01:00"},
+    }
+
+
+@pytest.mark.parametrize(
+    "patient,resources,contact",
+    [
+        ({}, [visit("2023-05-04"), visit("2022-01-01")], "2023-05-04"),
+        ({}, [visit("2023-05-04"), visit("2024-01-01", status="planned")], "2023-05-04"),
+        ({}, [lab("718-7", 9, day="2021-02-03")], "2021-02-03"),
+        ({}, [seen((LOINC, "2085-9"), day="2021-02-03", valueString="unread")], "2021-02-03"),
+        ({}, [visit("2019-01-01")], "2020-05-01"),  # not before the diagnosis
+        ({}, [lab("718-7", 9)], None),  # nothing is dated
+        (
+            {"deceasedDateTime": "2021-07-01"},
+            [visit("2021-09-01")],
+            None,
+        ),  # a report after the death
+        ({"deceasedBoolean": True}, [visit("2021-06-01")], "2021-06-01"),
+        (
+            {},
+            [
+                visit("2023-05-04"),
+                seen(
+                    ("urn:genomed-workbench:mds", "last_contact_date"), valueDateTime="2022-02-02"
+                ),
+            ],
+            "2022-02-02",
+        ),
+    ],
+)
+def test_the_last_contact_is_derived_where_nothing_tells_it(patient, resources, contact, tmp_path):
+    "Oracle: the days written in the resources, by hand."
+    path = bundle_of(tmp_path, *resources, patient=patient)
+    records, told = read_fhir(path, "mds"), contact not in (None, "2022-02-02")
+    row = records.canonical().frame.iloc[0]
+    assert (
+        row["last_contact_date"] == pd.Timestamp(contact)
+        if contact
+        else "last_contact_date" not in row
+    )
+    assert any("1 patients is derived" in choice for choice in records.choices) == told
+    alive = told and "deceasedBoolean" not in patient
+    assert any("count as alive" in choice for choice in records.choices) == alive
+
+
+def test_survivors_stay_in_the_cohort(tmp_path):
+    "Half of 20 die a year after the diagnosis, the others were seen in the third year."
+    codes = {f"p{k}": concept((SNOMED, "91861009")) for k in range(20)}
+    visits = [visit("2023-05-01", f"Patient/p{k}") for k in range(20)]
+    labs = [
+        lab("718-7", 8 + k / 10, day="2020-05-02") | {"subject": {"reference": f"Patient/p{k}"}}
+        for k in range(20)
+    ]
+    path = people_of(tmp_path, codes, *visits, *labs)
+    bundle = json.loads(path.read_text())
+    for entry in bundle["entry"]:
+        one = entry["resource"]
+        if one["resourceType"] == "Patient" and int(one["id"][1:]) % 2:
+            one["deceasedDateTime"] = "2021-05-01T08:00:00+01:00"
+    path.write_text(json.dumps(bundle))
+    cohort = gw.read_hospital(path, "aml")
+    assert cohort.n == 20 and cohort.n_events == 10
+    assert set(np.round(cohort.time, 2)) == {1.0, 3.0}
+    assert any("derived" in note for note in cohort.notes)
+    found = gw.check_readiness(path, "aml")
+    assert any(
+        one.kind == "reader-choice"
+        and "20 patients" not in one.found
+        and "10 patients" in one.found
+        for one in found.all_findings
+    )
+
+
+# What cannot be read is set aside, and the rest is read
+
+
+def test_a_resource_that_is_not_used_is_not_checked(tmp_path):
+    odd = {"resourceType": "Encounter", "status": "finished", "class": 7, "period": "yesterday"}
+    broken = {"resourceType": "CarePlan", "intent": 5}
+    unknown = seen((LOINC, "2085-9"), valueQuantity={"value": "fifty"}, foo=1)
+    records = read_fhir(bundle_of(tmp_path, odd, broken, unknown, lab("718-7", 9)), "mds")
+    assert records.canonical().frame.hemoglobin.tolist() == [9.0] and not records.problems
+
+
+ASIDE = [
+    (lab("777-3", 9.7, None), "valueQuantity.unit", "a unit of Platelets"),
+    (lab("777-3", 5, "10*9/L") | {"subject": {"reference": "Patient/9"}}, "subject", "a Patient"),
+    (lab("777-3", 5, "10*9/L") | {"status": 5}, "status", "string"),
+    ({"resourceType": "Patient", "id": "7", "birthDate": "1.2.1950"}, "birthDate", "2020-03-02"),
+]
+
+
+@pytest.mark.parametrize("resource,element,expected", ASIDE)
+def test_one_bad_resource_does_not_refuse_the_rest(resource, element, expected, tmp_path):
+    path = bundle_of(tmp_path, lab("718-7", 9), resource)
+    records = read_fhir(path, "mds")
+    [problem] = records.problems
+    assert (
+        problem.column.startswith(f"entry[3].resource.{element}") and expected in problem.expected
+    )
+    assert records.canonical(strict=False).frame.hemoglobin.tolist() == [9.0]
+    with pytest.raises(gw.CohortError, match="leave_out_faulty"):
+        records.canonical()
+    [finding] = [
+        one for one in gw.check_readiness(path, "mds").all_findings if one.kind == "set-aside"
+    ]
+    assert "entry[3]" in finding.place and "Patient/9" not in str(finding)
+    mapping = tmp_path / "m.toml"
+    mapping.write_text('format = 1\ndisease = "mds"\n[fhir]\nleave_out_faulty = true\n')
+    went_on = gw.read_records(path, "mds", mapping=mapping)
+    assert went_on.canonical().frame.hemoglobin.tolist() == [9.0] and not went_on.problems
+    assert any("1 faults" in choice for choice in went_on.choices)
+
+
+def test_faults_of_patients_without_the_disease_are_none_of_ours(tmp_path):
+    codes = {"a": concept((ICD10, "C92.0")), "b": concept((ICD10, "I10"))}
+    odd = seen((LOINC, "718-7"), "Patient/b", valueQuantity={"value": 9})
+    assert read_fhir(people_of(tmp_path, codes, odd), "aml").problems == []
+
+
+def test_what_belongs_to_a_patient_who_cannot_be_read_is_counted_once(tmp_path):
+    odd = {"resourceType": "Patient", "id": "7", "birthDate": "1.2.1950"}
+    labs = [lab("718-7", 9) | {"subject": {"reference": "Patient/7"}} for _ in range(5)]
+    records = read_fhir(bundle_of(tmp_path, odd, *labs), "mds")
+    assert len(records.problems) == 1
+    assert any(note.startswith("5 x") and "cannot be read" in note for note in records.notes)
+
+
+def test_a_score_is_not_computed_beside_a_fault_that_it_needs(tmp_path):
+    odd = lab("777-3", 100, None)
+    path = bundle_of(tmp_path, lab("718-7", 9), odd)
+    with pytest.raises(gw.CohortError, match="a unit of Platelets"):
+        gw.score(path, "ipss-r")
+
+
+def test_a_panel_is_read_by_its_components(tmp_path):
+    parts = [
+        {
+            "code": concept((LOINC, code)),
+            "valueQuantity": {"value": value, "unit": "mm[Hg]", "code": "mm[Hg]"},
+        }
+        for code, value in (("8462-4", 70), ("8480-6", 118))
+    ]
+    path = bundle_of(
+        tmp_path,
+        seen((LOINC, "85354-9"), day="2020-05-02", component=parts),
+        disease={"code": concept((ICD10, "D57.1"))},
+    )
+    assert row_of(path, "scd")["systolic_pressure"] == 118
+
+
+def test_a_patient_told_twice_in_the_same_words_is_one_patient(tmp_path):
+    path = bundle_of(tmp_path, {"resourceType": "Patient", "id": "1", "gender": "male"})
+    records = read_fhir(path, "mds")
+    assert records.n == 1 and not records.problems
+    assert any("twice, word for word" in note for note in records.notes)
+
+
+def test_of_several_days_of_the_diagnosis_the_earliest_counts(tmp_path):
+    later = {
+        "resourceType": "Condition",
+        "subject": {"reference": "Patient/1"},
+        "code": concept((ICD10, "D46.2")),
+        "onsetDateTime": "2022-01-01",
+    }
+    records = read_fhir(bundle_of(tmp_path, later), "mds")
+    assert records.raw["diagnosis_date"].tolist() == ["2020-05-01"]
+    assert any(note.startswith("diagnosis_date: 1 further") for note in records.notes)
+
+
+# Bulk Data, folders, bundles of bundles
+
+
+def in_bundle(*resources) -> dict:
+    entries = [{"resource": one} for one in resources]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def resources_of(path: Path) -> list[dict]:
+    return [entry["resource"] for entry in json.loads(path.read_text())["entry"]]
+
+
+def as_bulk(folder: Path, resources: list[dict]) -> Path:
+    for one in resources:
+        with open(folder / f"{one['resourceType']}.ndjson", "a") as file:
+            file.write(f"{json.dumps(one)}\n")
+    return folder
+
+
+def as_bundle_a_patient(folder: Path, resources: list[dict]) -> Path:
+    for one in [r for r in resources if r["resourceType"] == "Patient"]:
+        about = {"reference": f"urn:uuid:{one['id']}"}
+        own = [one, *(r for r in resources if r.get("subject") == about)]
+        (folder / f"{one['id']}.json").write_text(json.dumps(in_bundle(*own)))
+    (folder / "hospitalInformation.json").write_text(
+        json.dumps(in_bundle({"resourceType": "Organization", "name": "South"}))
+    )
+    return folder
+
+
+def as_bundle_of_bundles(folder: Path, resources: list[dict]) -> Path:
+    (folder / "all.json").write_text(json.dumps(in_bundle(*(in_bundle(r) for r in resources))))
+    return folder / "all.json"
+
+
+def as_bundles_a_line(folder: Path, resources: list[dict]) -> Path:
+    lines = [json.dumps(in_bundle(one)) for one in resources]
+    (folder / "all.ndjson").write_text("\n".join(lines))
+    return folder / "all.ndjson"
+
+
+def as_lines_named_json(folder: Path, resources: list[dict]) -> Path:
+    (folder / "all.json").write_text("\n".join(map(json.dumps, resources)))
+    return folder / "all.json"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [as_bulk, as_bundle_a_patient, as_bundle_of_bundles, as_bundles_a_line, as_lines_named_json],
+)
+def test_every_form_of_an_export_gives_the_same_patients(form, tmp_path):
+    "Oracle: the frame that went in."
+    frame = random_frame("aml", 15, seed=2)
+    resources = resources_of(write_fhir(frame, tmp_path / "b.json", "aml"))
+    folder = tmp_path / "export"
+    folder.mkdir()
+    records = gw.read_records(form(folder, resources), "aml")
+    assert records.kind == "fhir" and records.problems == []
+    found = records.canonical().frame
+    assert sorted(found.index) == sorted(frame.index)
+    assert differences(found.loc[frame.index], frame, "aml") == []
+
+
+def test_a_broken_line_is_told_with_its_file_and_the_rest_is_read(tmp_path):
+    frame = random_frame("mds", 9, seed=4)
+    as_bulk(tmp_path, resources_of(write_fhir(frame, tmp_path / "b.json", "mds")))
+    (tmp_path / "b.json").unlink()
+    with open(tmp_path / "Observation.ndjson", "ab") as file:
+        file.write(b'{"resourceType": "Observa\n\xff\xfe\n')
+    records = gw.read_records(tmp_path, "mds")
+    assert [one.column.split(": ")[0] for one in records.problems] == ["Observation.ndjson"] * 2
+    assert len(records.canonical(strict=False).frame) == 9
+
+
+def test_a_folder_without_any_of_it_says_what_is_expected(tmp_path):
+    (tmp_path / "readme.txt").write_text("nothing")
+    with pytest.raises(gw.CohortError, match="FHIR as .ndjson or .json"):
+        gw.read_records(tmp_path, "mds")
+
+
+# Another release, and XML
+
+OLD = {
+    "DSTU2": {"patient": {"reference": "Patient/1"}, "clinicalStatus": "active"},
+    "STU3": {"assertedDate": "2020-01-01", "clinicalStatus": "active"},
+}
+
+
+@pytest.mark.parametrize("release", OLD)
+def test_an_older_release_is_called_by_its_name(release, tmp_path):
+    path = bundle_of(tmp_path, lab("718-7", 9), disease=OLD[release])
+    if release == "DSTU2":
+        bundle = json.loads(path.read_text())
+        del bundle["entry"][1]["resource"]["subject"]
+        path.write_text(json.dumps(bundle))
+    with pytest.raises(gw.CohortError) as caught:
+        read_fhir(path, "mds")
+    assert f"FHIR {release}" in str(caught.value) and "Ask for an export in R4" in str(caught.value)
+
+
+def test_xml_is_called_by_its_name(tmp_path):
+    path = tmp_path / "export.xml"
+    path.write_text('<?xml version="1.0"?><Bundle xmlns="http://hl7.org/fhir"></Bundle>')
+    with pytest.raises(gw.CohortError, match="FHIR in XML is not read, ask for JSON"):
+        gw.read_records(path, "mds")
+
+
+@pytest.mark.parametrize(
+    "resource,said",
+    [
+        (lab("718-7", 9, day="2.3.2020"), "a time with its zone such as 2020-03-02T08:15:00+01:00"),
+        (
+            {"resourceType": "Patient", "id": "7", "birthDate": "1.2.50"},
+            "a date such as 2020-03-02",
+        ),
+        (lab("718-7", 9) | {"subject": "Patient/1"}, "an object with its elements"),
+    ],
+)
+def test_what_the_models_say_is_put_into_words(resource, said, tmp_path):
+    assert said in str(refused(bundle_of(tmp_path, resource)))
+
+
+# From a bulk export of Synthea to a federated run
+
+
+def test_a_bulk_export_of_synthea_runs_after_three_decisions(tmp_path):
+    """Oracle: the patients that the generator drew, value by value; and lifelines, fitted to one table of all
+    training rows with a stratum for each hospital (to 1e-6).
+    """
+    from lifelines import CoxPHFitter
+    from typer.testing import CliRunner
+
+    from genomed_workbench.cli.app import app
+
+    folder, truth = synthea_bulk(tmp_path / "fhir")
+    lacking = CliRunner().invoke(app, ["check", str(folder)])
+    assert lacking.exit_code == 2 and "--disease" in lacking.output
+    decisions = [["--disease", "aml"]]  # which of the diseases
+    check = CliRunner().invoke(app, ["check", str(folder), *decisions[0]])
+    assert check.exit_code == 1 and "90 of 250 patients" in check.output
+    assert "73 patients is derived" in check.output and "gene panel is missing" in check.output
+    decisions.append(["--needs", "age,sex,hemoglobin,platelets,white_cells,ldh"])  # without genes
+    check = CliRunner().invoke(app, ["check", str(folder), *decisions[0], *decisions[1]])
+    assert check.exit_code == 0 and "Ready." in check.output
+    proposed = CliRunner().invoke(app, ["map", str(folder), *decisions[0]])
+    assert proposed.exit_code == 0 and "10 sure, 0 to look at" in proposed.output
+
+    found = gw.read_records(folder, "aml").canonical().frame.loc[truth.index]
+    for name in ("age", "sex", "hemoglobin", "platelets", "white_cells", "ldh", "diagnosis_date"):
+        assert found[name].tolist() == truth[name].tolist(), name
+    cohort = gw.read_hospital(folder, "aml")
+    assert cohort.n == len(truth) and cohort.n_events == truth["death"].sum()
+    np.testing.assert_allclose(np.sort(cohort.time), np.sort(truth["os_years"]), atol=1e-9)
+
+    with pytest.raises(ValueError, match="site"):
+        gw.Federation.by_site(cohort)
+    decisions.append([100, 60])  # who plays the hospitals
+    federation = gw.Federation.split(cohort, decisions[2], 0.2, seed=0)
+    run = gw.federate(federation, gw.CoxPH(penalty=0.0), progress=False)
+    rows = {site: one.train_rows for site, one in federation.sites.items()}
+    table = pd.concat(
+        cohort.X.iloc[at].assign(site=site, t=cohort.time[at], e=cohort.event[at])
+        for site, at in rows.items()
+    )
+    table["sex"] = (table["sex"] == "female").astype(float)
+    expected = CoxPHFitter().fit(table, "t", "e", strata=["site"], fit_options={"precision": 1e-12})
+    ours = run.learner.coefficients["coef"].rename({"sex=female": "sex"})
+    assert run.converged and len(decisions) <= 3
+    np.testing.assert_allclose(ours[expected.params_.index], expected.params_, atol=1e-6)

@@ -1137,7 +1137,8 @@ def propose(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV, TSV, Parquet or Excel table, a cBioPortal study folder, or a REDCap export.",
+            help="CSV, TSV, Parquet or Excel table, a cBioPortal study folder, a REDCap export, or FHIR "
+            "(bundle, NDJSON, folder of either).",
         ),
     ],
     disease: Annotated[

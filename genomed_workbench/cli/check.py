@@ -73,4 +73,4 @@ def in_lines(found: Readiness) -> list[str]:
         lines.append(
             f"{looks:,} {'thing is' if looks == 1 else 'things are'} worth a look (in the report)."
         )
-    return [*lines, found.outcome_words]
+    return [*lines, found.outcome_words, *(f"note: {note}" for note in found.notes)]

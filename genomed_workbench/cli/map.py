@@ -70,6 +70,7 @@ def record_of(found: Suggestion, file: Path, out: Path | None) -> dict[str, Any]
         "sure": len(found.confident),
         "to_look_at": len(found.unsure),
         "columns": columns,
+        "notes": list(found.notes),
         "mapping": None if out is None else str(out),
     }
 
@@ -91,6 +92,7 @@ def in_lines(found: Suggestion, out: Path | None) -> list[str]:
     ]
     if secret:
         lines.append(f"left out because they point to a person: {', '.join(secret)}")
+    lines += [f"note: {note}" for note in found.notes]
     lines.append(
         "Nothing is used before a person says yes: read the file, set confirmed = true where it stands"
         if out

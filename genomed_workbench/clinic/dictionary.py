@@ -74,6 +74,8 @@ class Variable:
     synonyms: Mapping[str, Any] = field(default_factory=dict, hash=False)  # word -> canonical value
     # system -> code: LOINC, HGNC, HP
     codes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    # further LOINC codes for the same quantity; in "LOINC moles" those for moles in volume
+    more_codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     # level -> ORPHA code of the patients who have it, where the code of a disease does not hold for all
     value_codes: Mapping[str, str] = field(default_factory=dict, hash=False)
     missing: str = "not known"  # what an empty cell means
@@ -142,6 +144,9 @@ class Dictionary:
     variables: tuple[Variable, ...]
     # score system -> the variables it reads
     systems: Mapping[str, tuple[str, ...]] = field(hash=False)
+    # "ICD-10" and "SNOMED": codes of a diagnosis that mean this disease, with their terms; "apart": codes
+    # that stand near it and do not mean it, with the reason
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
 
     @cached_property
     def by_name(self) -> dict[str, Variable]:
@@ -234,6 +239,7 @@ _KEYS: dict[str, type] = {
     "first": int,
     "synonyms": dict,
     "codes": dict,
+    "more_codes": dict,
     "value_codes": dict,
     "missing": str,
     "aliases": list,
@@ -328,6 +334,8 @@ CODES = {
     "HGNC": re.compile(r"HGNC:\d+"),
     "ORPHA": re.compile(r"ORPHA:\d+"),
     "HP": re.compile(r"HP:\d{7}"),
+    "SNOMED": re.compile(r"\d{6,18}"),
+    "ICD-10": re.compile(r"[A-Z]\d\d(\.[0-9A-Z]{1,3})?"),
 }
 
 
@@ -364,6 +372,24 @@ def _codes_of(told: Mapping[str, Any], where: str) -> dict[str, str]:
                 f"{', '.join(CODES)}, such as 718-7, HGNC:11998, ORPHA:519, HP:0001297."
             )
     return codes
+
+# %% ../../nbs/library/clinic/03_dictionary.ipynb #c3e1e2e3
+_MORE_CODES = {"LOINC": "LOINC", "LOINC moles": "LOINC"}  # key in the file -> system
+
+
+def _more_codes_of(told: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    "Read the further codes of a variable; raises `ClinicError` for an unknown system or form."
+    found: dict[str, tuple[str, ...]] = {}
+    for system, codes in told.get("more_codes", {}).items():
+        if system not in _MORE_CODES or not isinstance(codes, list):
+            raise ClinicError(
+                f"{where}: more_codes has {system!r} = {codes!r}; expected a list of codes for one of "
+                f"{', '.join(_MORE_CODES)}."
+            )
+        for code in codes:
+            _codes_of({"codes": {_MORE_CODES[system]: code}}, where)
+        found[system] = tuple(codes)
+    return found
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #dfa25353
 def _value_codes_of(told: Mapping[str, Any], where: str) -> dict[str, str]:
@@ -419,6 +445,7 @@ def _variable_of(
             for word, value in told.get("synonyms", {}).items()
         },
         codes=_codes_of(told, where),
+        more_codes=_more_codes_of(told, where),
         value_codes=_value_codes_of(told, where),
         missing=told.get("missing", "not known"),
         needed_by=needed_by,
@@ -436,7 +463,7 @@ def _parsed(text: str, file: str) -> dict[str, Any]:
         raise ClinicError(f"{file}: this is not TOML: {error}.") from error
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #12184f76
-_TABLES = (*GROUPS, "format", "disease", "title", "codes", "scores")
+_TABLES = (*GROUPS, "format", "disease", "title", "codes", "conditions", "scores")
 
 
 def _headed(own: Mapping[str, Any], file: str) -> None:
@@ -454,6 +481,20 @@ def _headed(own: Mapping[str, Any], file: str) -> None:
         for name, told in lines.items() if table in GROUPS else ():
             if not isinstance(told, dict):
                 raise ClinicError(f"{file}, [{table}.{name}]: expected a table, found {told!r}.")
+
+# %% ../../nbs/library/clinic/03_dictionary.ipynb #d74cfe92
+def _conditions_of(own: Mapping[str, Any], file: str) -> dict[str, dict[str, str]]:
+    "Read the codes of a diagnosis; raises `ClinicError` for an unknown table or form."
+    found: dict[str, dict[str, str]] = own.get("conditions", {})
+    for system, terms in found.items():
+        forms = [CODES[one] for one in ("ICD-10", "SNOMED") if system in (one, "apart")]
+        for code, term in terms.items():
+            if not any(form.fullmatch(code) for form in forms) or not isinstance(term, str):
+                raise ClinicError(
+                    f"{file}, [conditions.{system}]: found {code!r} = {term!r}; expected a code of "
+                    "ICD-10 or SNOMED CT with its term, in a table ICD-10, SNOMED or apart."
+                )
+    return found
 
 # %% ../../nbs/library/clinic/03_dictionary.ipynb #f4dd6aac
 def read_dictionary(
@@ -473,7 +514,14 @@ def read_dictionary(
             needed = tuple(system for system, names in systems.items() if name in names)
             variables.append(_variable_of(name, group, told, f"{file}, [{group}.{name}]", needed))
     return _agreed(
-        Dictionary(own["disease"], own["title"], own.get("codes", {}), tuple(variables), systems),
+        Dictionary(
+            own["disease"],
+            own["title"],
+            own.get("codes", {}),
+            tuple(variables),
+            systems,
+            _conditions_of(own, file),
+        ),
         file,
     )
 

@@ -271,6 +271,9 @@ class Records:
     labels: Table[str, str] = field(default_factory=dict)  # what the source calls a column in words
     # what the source says a cell means, by column
     meanings: Table[str, Table[str, str]] = field(default_factory=dict)
+    # parts of the source that could not be read, with their place; they are not among the cells
+    faults: tuple[Problem, ...] = ()
+    choices: tuple[str, ...] = ()  # what the reader derived or left out and a person should know
 
     @property
     def dictionary(self) -> Dictionary:
@@ -339,7 +342,7 @@ class Records:
     @property
     def problems(self) -> list[Problem]:
         "All problems of the file, with row and column."
-        return self.read.problems
+        return [*self.faults, *self.read.problems]
 
     @property
     def ids(self) -> pd.Index:
@@ -358,7 +361,9 @@ class Records:
             raise CohortError(self.problems)
         found = self.read.canonical
         return replace(
-            found, frame=found.frame.set_axis(self.ids, axis=0), notes=(*self.notes, *found.notes)
+            found,
+            frame=found.frame.set_axis(self.ids, axis=0),
+            notes=(*self.choices, *self.notes, *found.notes),
         )
 
     def column_of(self, variable: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..clinic.problems import Problem
 from ..data.outcome import Outcome, Survival
 from ..data.problems import CohortError
 from ..intake.mapping import Mapping, natural_mapping
@@ -30,7 +31,7 @@ from genomed_workbench.readiness.completeness import (
 )
 from .contradictions import contradiction_findings
 from .duplicates import duplicate_findings
-from .findings import Finding, in_order
+from .findings import Finding, counted, in_order
 from .follow_up import FollowUp, follow_up_findings, follow_up_of
 from .personal_data import people_findings, unknown_columns
 from .report import page_of
@@ -99,6 +100,30 @@ def _mapping_findings(records: Records) -> list[Finding]:
             mend="Read it, mend it, and set confirmed = true.",
         )
     ]
+
+# %% ../../nbs/library/readiness/13_check.ipynb #aa3d23a3
+def _reader_findings(records: Records) -> list[Finding]:
+    "Findings about what the reader set aside, derived or left out; they name places and no patient."
+    groups: dict[tuple[str | None, str], list[Problem]] = {}
+    for fault in records.faults:
+        groups.setdefault((fault.variable, fault.expected), []).append(fault)
+    aside = [
+        Finding(
+            severity="mend",
+            kind="set-aside",
+            found=f"{counted(len(faults), 'One part', 'parts')} of the export left out"
+            f"{f' ({variable})' if variable else ''}: expected {expected}.",
+            mend="Correct the export, or go on without: leave_out_faulty = true under [fhir] in the "
+            "mapping file.",
+            column=faults[0].column if len(faults) == 1 else f"{faults[0].column} and others",
+        )
+        for (variable, expected), faults in groups.items()
+    ]
+    chosen = [
+        Finding(severity="look", kind="reader-choice", found=f"{one[0].upper()}{one[1:]}.")
+        for one in records.choices
+    ]
+    return [*aside, *chosen]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #07f792a6
 def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
@@ -260,6 +285,7 @@ def check_readiness(
     table = completeness(sheet, needs)
     listed = [
         *strangers,
+        *_reader_findings(records),
         *_mapping_findings(records),
         *odd,
         *_of_columns(sheet, _proposals(records, sheet)),
@@ -281,7 +307,7 @@ def check_readiness(
             [
                 *(
                     f"{note[0].upper()}{note[1:]}." if not note.endswith(".") else note
-                    for note in records.notes
+                    for note in (*records.choices, *records.notes)
                     if note
                 ),
                 _how(records),

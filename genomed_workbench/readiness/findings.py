@@ -41,6 +41,14 @@ _CHAPTERS: dict[str, dict[str, tuple[str, str]]] = {
             "Cells that cannot be read",
             "A cell that is no number and no known word counts as missing.",
         ),
+        "set-aside": (
+            "Parts of the export that cannot be read",
+            "What cannot be read counts as missing; if it is a death or a diagnosis, a patient is misjudged.",
+        ),
+        "reader-choice": (
+            "What was derived or left out when reading",
+            "A cohort is only what its rules make it: they are told to whoever uses it.",
+        ),
         "mapping-problem": (
             "The mapping does not fit the file",
             "A column that the mapping names and the file lacks is missing for everybody.",
