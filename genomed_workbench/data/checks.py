@@ -37,6 +37,7 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was left out, and why
     warnings: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)  # by column, where the file says them
 
     def row(self, position: int) -> int:
         "The row of a patient as a spreadsheet shows it: the header is row 1."

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,7 @@ def _records_of(
     disease: str | None,
     mapping: Mapping | str | Path | None = None,
     kind: str | None = None,
+    **reading: Any,
 ) -> Records:
     "Read a path or a frame as records."
     if isinstance(source, Records):
@@ -69,7 +71,7 @@ def _records_of(
             np.arange(2, len(frame) + 2),
             meant,
         )
-    return records_at(source, disease, kind, mapping)
+    return records_at(source, disease, kind, mapping, **reading)
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8f3f19e9
 def _mapping_findings(records: Records) -> list[Finding]:
@@ -232,6 +234,7 @@ def check_readiness(
     needs: Sequence[str] | None = None,
     kind: str | None = None,  # of source; None: found out
     today: date | None = None,  # dates after it lie in the future; None: today
+    **reading: Any,  # how a table is read: the options of `read_records`
 ) -> Readiness:
     """Everything that keeps a hospital's file from taking part in a federation, with rows, reasons and what to do.
 
@@ -252,7 +255,7 @@ def check_readiness(
     >>> found.findings.iloc[0][["kind", "column", "rows"]].tolist()
     ['impossible-value', 'age', '4']
     """
-    records, strangers = _without_strangers(_records_of(source, disease, mapping, kind))
+    records, strangers = _without_strangers(_records_of(source, disease, mapping, kind, **reading))
     whole = sheet_of(records, today)
     odd, positions = rows_that_are_no_patients(whole)
     sheet = whole.without(positions)
