@@ -202,7 +202,7 @@ MALFORMED: list[tuple[str, Writer, tuple[str, ...]]] = [
     (
         "title above values",
         writes("Register 2024\n\n" + text_of(good_rows()).split("\n", 1)[1]),
-        ("row 3", "holds values", "header="),
+        ("single column", "sep=", "header="),
     ),
     (
         "no such header",

@@ -26,6 +26,7 @@ from genomed_workbench.data.layout import (
     header_place,
     is_comment,
     is_value,
+    names_stand_at,
     patients_in,
     remarks_at_end,
     rows_in_short,
@@ -68,16 +69,15 @@ def _first_rows(text: str, separator: str) -> list[list[str]]:
 # %% ../../nbs/library/data/08_delimited.ipynb #8e2539b1
 def _fit_of(
     rows: list[list[str]], wanted: Sequence[str]
-) -> tuple[bool, int, float, int] | None:  # None where no row could be a header
-    "How well a separator fits: names in the header, columns asked for, share of rows as long, columns."
+) -> tuple[int, float, int] | None:  # None where no row could be a header
+    "How well a separator fits: columns asked for, share of rows as long as the header, columns."
     place = header_place(rows) if rows else 0
     header, body = (rows[place], rows[place:]) if rows else ([], [])
-    if len(header) < 2:
+    if len(header) < 2 or (place and not names_stand_at(rows, place)):
         return None
-    named = not place or not any(map(is_value, header))
     same = sum(len(row) == len(header) for row in body) / len(body)
     longer = sum(len(row) == len(header) + 1 for row in body[1:]) / len(body)
-    return named, len({*header} & {*wanted}), max(same, longer), len(header)
+    return len({*header} & {*wanted}), max(same, longer), len(header)
 
 # %% ../../nbs/library/data/08_delimited.ipynb #5318be10
 def _fits_blanks(rows: list[list[str]]) -> bool:
@@ -93,14 +93,13 @@ def found_separator(
     text: str,
     wanted: Sequence[str] = (),  # columns asked for
 ) -> str | None:  # None where no separator gives two columns
-    "Detect the separator of a table from its first hundred rows; blanks only where no sign gives names."
+    "Detect the separator of a table from its first hundred rows; blanks only where no sign fits."
     rows = {separator: _first_rows(text, separator) for separator in _SEPARATORS}
     scores = {separator: _fit_of(cells, wanted) for separator, cells in rows.items()}
     fitting = {separator: score for separator, score in scores.items() if score is not None}
-    best = max(fitting, key=lambda separator: fitting[separator], default=None)
-    if best is not None and fitting[best][0]:
-        return best
-    return _BLANK if _fits_blanks(_first_rows(text, _BLANK)) else best
+    if fitting:
+        return max(fitting, key=lambda separator: fitting[separator])
+    return _BLANK if _fits_blanks(_first_rows(text, _BLANK)) else None
 
 # %% ../../nbs/library/data/08_delimited.ipynb #c55565a7
 @dataclass(frozen=True)
@@ -182,11 +181,13 @@ def _place_of(
             found = f"row {options.header} of the file holds nothing"
             raise CohortError(Problem(findings.file, found, "the names of the columns there"))
         return numbers.index(options.header)
-    place = header_place([row for number, row in records[:200] if any(row)])
-    place = [k for k, (_, row) in enumerate(records) if any(row)][place] if place else 0
-    number, header = records[place]
-    if place and any(map(is_value, header)):
-        found = "the rows above fill too few cells to be names, and this one holds values"
+    looked = [k for k, (_, row) in enumerate(records[:200]) if any(row)]
+    rows = [records[k][1] for k in looked]
+    found_at = header_place(rows)
+    place = looked[found_at] if found_at else 0
+    number = records[place][0]
+    if found_at and not is_comment(rows[found_at]) and not names_stand_at(rows, found_at):
+        found = "the rows above fill too few cells to be names, and neither is this one sure to hold them"
         advice = "Pass header=... with the row that holds the names."
         raise CohortError(
             Problem(findings.file, found, "a row with the names of the columns", advice, row=number)
@@ -292,12 +293,14 @@ def plain_frame(
     pd.DataFrame | None
 ):  # texts, "" where a cell is empty; None where the file needs a careful reading
     "Read a long and regular text table with pandas."
-    lines = text.rstrip("\r\n").split("\n") if separator != _BLANK else []
-    header = [name.strip() for name in lines[0].split(separator)] if lines else [""]
+    if separator == _BLANK:
+        return None
+    lines = text.rstrip("\r\n").split("\n")
+    header = [name.strip() for name in lines[0].split(separator)]
     blank = f"{separator} \t\r"
     if (
         text.count("\r") != text.count("\r\n")
-        or not all(header)
+        or not all(header[1:])  # pandas gives no heading to its first column
         or '"' in lines[0]
         or any(not line.strip(blank) for line in lines)
     ):
@@ -337,12 +340,26 @@ def _closed(lines: list[str], separator: str, width: int) -> bool:
         return False
     return len(rows) == len(lines) and all(len(row) == width for row in rows)
 
+# %% ../../nbs/library/data/08_delimited.ipynb #df429396
+def _named(separator: str) -> str:
+    "A separator in words."
+    return "a blank" if separator == _BLANK else _SEPARATORS.get(separator, separator)
+
+# %% ../../nbs/library/data/08_delimited.ipynb #c871cecf
+def _or_semicolons(separator: str) -> str:
+    "The other advice on rows that are too long: decimal commas between commas."
+    return (
+        "; if commas are decimal signs, separate the columns by semicolons"
+        if separator == ","
+        else ""
+    )
+
 # %% ../../nbs/library/data/08_delimited.ipynb #3757395a
 def _ragged(file: str, number: int, row: list[str], header: list[str], separator: str) -> Problem:
     "A row with too many or too few cells."
     more = len(row) > len(header)
     advice = (
-        f"Put cells that contain {_SEPARATORS.get(separator, separator)} in quotation marks."
+        f"Put cells that contain {_named(separator)} in quotation marks{_or_semicolons(separator)}."
         if more
         else "Add the missing cells; leave them empty where the value is not known."
     )
@@ -382,15 +399,6 @@ def _without_empty_edge(
         for number, row in body
     ]
 
-# %% ../../nbs/library/data/08_delimited.ipynb #cb813966
-def _single_column(text: str, file: str) -> CohortError:
-    "The error of a table without a separator."
-    first = text.strip().splitlines()[0]
-    found = f"found a single column {shown(first)}"
-    expected = "columns separated by a comma, semicolon, tab, bar or blanks"
-    advice = "Pass sep=... if another sign separates them."
-    return CohortError(Problem(file, found, expected, advice, row=1, value=first))
-
 # %% ../../nbs/library/data/08_delimited.ipynb #7dcd8def
 def _careful_frame(
     text: str, separator: str, findings: Findings, options: TableOptions
@@ -404,6 +412,11 @@ def _careful_frame(
         dtype=object,
     )
     return frame.set_axis(table.header, axis=1), table.row
+
+# %% ../../nbs/library/data/08_delimited.ipynb #f62c2d83
+def _from_row(text: str, row: int) -> str:
+    "The text from a row on."
+    return "\n".join(text.splitlines()[row - 1 :])
 
 # %% ../../nbs/library/data/08_delimited.ipynb #e70fb893
 def frame_of_text(
@@ -419,7 +432,8 @@ def frame_of_text(
     if not text.strip():
         raise _empty(findings.file)
     text, declared = _declared_separator(text)
-    separator = options.sep or declared or found_separator(text, wanted)
+    below = text if options.header is None else _from_row(text, options.header)
+    separator = options.sep or declared or found_separator(below, wanted)
     if separator is None:
         raise _single_column(text, findings.file)
     if separator == _BLANK and options.sep is None:
@@ -438,6 +452,18 @@ def frame_of_text(
     frame = frame.set_axis([bare, *names[1:]], axis=1)
     return patients_in(frame, findings, row, wanted), separator
 
+# %% ../../nbs/library/data/08_delimited.ipynb #cb813966
+def _single_column(text: str, file: str) -> CohortError:
+    "The error of a table without a separator."
+    first = text.strip().splitlines()[0]
+    found = f"found a single column {shown(first)}"
+    expected = "columns separated by a comma, semicolon, tab, bar or blanks"
+    advice = (
+        "Pass sep=... if another sign separates them, and header=... if the names of the columns "
+        "stand further below."
+    )
+    return CohortError(Problem(file, found, expected, advice, row=1, value=first))
+
 # %% ../../nbs/library/data/08_delimited.ipynb #bee08bad
 def _check_header(
     header: list[str], separator: str, text: str, findings: Findings, row: int
@@ -450,6 +476,8 @@ def _check_header(
         raise CohortError(
             Problem(findings.file, found, "several columns", mend, row=row, value=header[0])
         )
+    if len(header) == 1:
+        raise _single_column(text, findings.file)
     if header and all(as_number(name) is not None for name in header):
         findings.stop(
             "the header holds only numbers",

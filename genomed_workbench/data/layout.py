@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['READING', 'FOUND_OUT', 'TableOptions', 'table_options', 'is_value', 'found_id', 'usual_width', 'is_comment',
-           'header_place', 'remarks_at_end', 'rows_in_short', 'tell_remarks', 'units_row', 'counts_rows',
-           'with_plain_columns', 'patients_in', 'lines_of_totals', 'tell_totals']
+           'header_place', 'names_stand_at', 'remarks_at_end', 'rows_in_short', 'tell_remarks', 'units_row',
+           'counts_rows', 'with_plain_columns', 'patients_in', 'lines_of_totals', 'tell_totals']
 
 # %% ../../nbs/library/data/07_layout.ipynb #6cd9c9ca
 import re
@@ -158,6 +158,19 @@ def header_place(
     filled = (sum(map(bool, row)) for row in rows[first : first + 30])
     return next((place for place, count in enumerate(filled, first) if 2 * count > width), first)
 
+# %% ../../nbs/library/data/07_layout.ipynb #0f731246
+def names_stand_at(
+    rows: Sequence[Sequence[str]],  # cells of the first rows
+    place: int,  # below titles
+) -> bool:
+    "True where a row holds names and no values, most rows below are as long, and some column holds values."
+    header, body = rows[place], rows[place + 1 : _LOOKED]
+    alike = [row for row in body if len(row) - len(header) in (0, 1)]
+    if any(map(is_value, header)) or len(alike) < 0.8 * len(body):
+        return False
+    columns = ([row[k] for row in alike if row[k]] for k in range(len(header)))
+    return any(column and sum(map(is_value, column)) > 0.8 * len(column) for column in columns)
+
 # %% ../../nbs/library/data/07_layout.ipynb #111fda0d
 _REMARK = re.compile(
     r"(?i)[*†‡§#¹²³].+|\(?[*a-z0-9]\)\s.+|(note|legend|source|abbreviation|key|quelle|anmerkung|hinweis|abkürz|"
@@ -270,21 +283,21 @@ def _begins_table(frame: pd.DataFrame, place: int) -> bool:
 
 # %% ../../nbs/library/data/07_layout.ipynb #446e190e
 def _refuse_second_table(frame: pd.DataFrame, findings: Findings) -> None:
-    "Add a problem where a second table begins below the first, or beside it."
+    "Raise `CohortError` where a second table begins below the first, or beside it."
     rows, names = _rows_of(findings), list(frame.columns)
     advice = "Keep one table per file or sheet: move the other one, or delete it."
     for place in (np.flatnonzero(np.diff(rows) > 1) + 1).tolist():
         repeated = frame.iloc[place].tolist() == names
         if place < len(frame) - 1 and not repeated and _begins_table(frame, place):
             found = "a second table seems to begin here, with names below values"
-            findings.stop(found, "one table", advice, row=int(rows[place]))
-            return
+            raise CohortError(
+                Problem(findings.file, found, "one table", advice, row=int(rows[place]))
+            )
     for place, name in enumerate(names[1:-1], start=1):
         if not name and not (frame.iloc[:, place] != "").any() and any(names[place + 1 :]):
             found = f"column {place + 1} is empty, name and all, with columns on both sides"
             more = f"{advice} If it is one table, delete the empty column."
-            findings.stop(found, "one table", more)
-            return
+            raise CohortError(Problem(findings.file, found, "one table", more))
 
 # %% ../../nbs/library/data/07_layout.ipynb #3177eb9a
 _UNNAMED = re.compile(r"|Unnamed: 0(\.[0-9]+)?|\.\.\.1")
@@ -381,8 +394,6 @@ def patients_in(
     "The patients and variables of a table, without remarks, units and row names."
     frame = _without_units(_without_remarks(frame, findings), findings)
     _refuse_second_table(frame, findings)
-    if findings.problems:
-        return frame.loc[:, ~frame.columns.duplicated()].reset_index(drop=True)
     return with_plain_columns(frame, findings, row, wanted).reset_index(drop=True)
 
 # %% ../../nbs/library/data/07_layout.ipynb #2e585e5a

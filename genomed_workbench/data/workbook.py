@@ -324,7 +324,7 @@ def _fill_down(
 def _refuse_wide_cells(
     merged: Sequence[tuple[int, int, int, int]], header: int, findings: Findings
 ) -> None:
-    "Add a problem for each patient whose cells are merged over several columns."
+    "Raise `CohortError` for a patient whose cells are merged over several columns."
     kept = set(() if findings.rows is None else findings.rows.tolist())
     for top, left, bottom, right in merged:
         lines = [row for row in range(top + 1, bottom + 2) if row in kept]
@@ -334,7 +334,9 @@ def _refuse_wide_cells(
                 "If it is a heading for the rows below, such as a hospital, make it a column; "
                 "otherwise undo the merging and fill each cell."
             )
-            findings.stop(found, "a cell for each column", advice, row=lines[0])
+            raise CohortError(
+                Problem(findings.file, found, "a cell for each column", advice, row=lines[0])
+            )
 
 # %% ../../nbs/library/data/09_workbook.ipynb #8f14c167
 def _table_of(

@@ -341,6 +341,11 @@ class Records:
         )
 
     @property
+    def patients(self) -> "Records":
+        "The same records without lines of totals among the last rows."
+        return _without_totals(self)
+
+    @property
     def problems(self) -> list[Problem]:
         "All problems of the file, with row and column."
         return self.read.problems
@@ -448,7 +453,7 @@ def _cohort_of(
     metadata: dict[str, Any],
 ) -> Cohort:
     "Records as a cohort."
-    records = _without_totals(records)
+    records = records.patients
     book = records.dictionary
     outcome = outcome_of(asked, book)
     found = records.canonical()

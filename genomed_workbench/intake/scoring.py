@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..clinic.dictionary import dictionary
+from ..clinic.dictionary import Dictionary, dictionary
 from ..clinic.scores import System
 from ..data.checks import Findings
 from ..data.cohort import Cohort
@@ -33,7 +33,6 @@ from genomed_workbench.data.cohort_scores import (
 )
 from ..data.columns import label
 from genomed_workbench.data.layout import (
-    FOUND_OUT,
     TableOptions,
     found_id,
     lines_of_totals,
@@ -46,9 +45,7 @@ from .tables import read_table_file
 from ..output.pictures import RISK_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #9cc789cb
-def _read_patients(
-    path: Path, id: str | None = None, options: TableOptions = FOUND_OUT
-) -> Patients:
+def _read_patients(path: Path, book: Dictionary, id: str | None, options: TableOptions) -> Patients:
     "Read a table file; ids stay texts, so that leading zeros are kept."
     findings = Findings(str(path))
     frame, _ = read_table_file(path, findings, options)
@@ -67,10 +64,15 @@ def _read_patients(
         )
     notes = tuple(dict.fromkeys([*findings.notes, *findings.warnings, *told]))
     rows = np.asarray(findings.rows)
-    return Patients(findings.file, frame, ids, name, rows, dict(findings.units), notes=notes)
+    units = {
+        column: unit
+        for column, unit in findings.units.items()
+        if (known := book.find(column)) is not None and known.unit
+    }
+    return Patients(findings.file, frame, ids, name, rows, units, notes=notes)
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #66083607
-def _patients(data: Any, id: str | None, options: TableOptions) -> Patients:
+def _patients(data: Any, book: Dictionary, id: str | None, options: TableOptions) -> Patients:
     "The table to score: a cohort, a frame, or the path of a file."
     if isinstance(data, Cohort | pd.DataFrame):
         return Patients.of(data, id)
@@ -78,7 +80,7 @@ def _patients(data: Any, id: str | None, options: TableOptions) -> Patients:
         raise CohortError(
             f"found a {type(data).__name__}; expected a Cohort, a DataFrame or the path of a file."
         )
-    return _read_patients(Path(os.path.expanduser(data)), id, options)
+    return _read_patients(Path(os.path.expanduser(data)), book, id, options)
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #863301a4
 def _is_source(data: Any) -> bool:
@@ -98,7 +100,7 @@ def _inputs(
 ) -> Inputs:
     "The inputs of a score from a cohort, a frame or a file."
     if mapping is None and not _is_source(data):
-        return inputs_for(_patients(data, id, options), system, units)
+        return inputs_for(_patients(data, dictionary(system.disease), id, options), system, units)
     if not isinstance(data, str | os.PathLike):
         raise CohortError(
             "a mapping explains the columns of a file; expected the path of one. Rename the columns of a frame instead."
@@ -114,7 +116,7 @@ def _mapped(
     data: str | os.PathLike[str], system: System, mapping: Any, options: TableOptions
 ) -> Inputs:
     "The inputs of a file whose columns a mapping explains, or of a study folder or bundle that explains itself."
-    records = records_at(Path(data), system.disease, mapping=mapping, **asdict(options))
+    records = records_at(Path(data), system.disease, mapping=mapping, **asdict(options)).patients
     used = {
         column: name for column, name in records.read.canonical.used.items() if name in system.reads
     }
@@ -386,7 +388,7 @@ def explain(
     chosen = score_system(system)
     reading, options = table_options(options)
     if mapping is None and not _is_source(data):
-        patients = _patients(data, id, reading)
+        patients = _patients(data, dictionary(chosen.disease), id, reading)
         place = _place_of(patients, patient)
         # of all: 1.200 is read by what else its column holds
         inputs = inputs_for(patients, chosen, units, place)
