@@ -1850,8 +1850,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'genomed_workbench/data/layout.py'),
                                                'genomed_workbench.data.layout._each_once': ( 'library/data/layout.html#_each_once',
                                                                                              'genomed_workbench/data/layout.py'),
-                                               'genomed_workbench.data.layout._first_texts': ( 'library/data/layout.html#_first_texts',
-                                                                                               'genomed_workbench/data/layout.py'),
                                                'genomed_workbench.data.layout._is_remark': ( 'library/data/layout.html#_is_remark',
                                                                                              'genomed_workbench/data/layout.py'),
                                                'genomed_workbench.data.layout._refuse_nameless': ( 'library/data/layout.html#_refuse_nameless',

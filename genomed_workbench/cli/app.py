@@ -222,8 +222,13 @@ _Port = Annotated[
 _Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")]
 
 # %% ../../nbs/library/cli/07_app.ipynb #fa6c9406
-def _show(result: "Result", words: list[str], folder: Path | None) -> None:
-    "Print a result to stdout."
+def _show(
+    result: "Result",
+    words: list[str],
+    folder: Path | None,
+    warned: Sequence[str] = (),  # what stands on the screen already
+) -> None:
+    "Print a result to stdout; what was said of the file while it was read is not said again."
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -235,7 +240,8 @@ def _show(result: "Result", words: list[str], folder: Path | None) -> None:
     else:
         console.print(_coefficients(result.run))
     for note in result.notes:
-        console.print(f"note: {note}", style="dim")
+        if not any(text.endswith(f": {note}") for text in warned):
+            console.print(f"note: {note}", style="dim")
     if folder is None:
         console.print(
             "--out FOLDER writes a report, tables, the figure and the trained model.", style="dim"
@@ -322,7 +328,7 @@ def _carry_out(
         if json_:
             typer.echo(as_json(told))
         elif not quiet:
-            _show(result, words, folder)
+            _show(result, words, folder, warned)
 
 # %% ../../nbs/library/cli/07_app.ipynb #4bf43632
 @app.command()
@@ -415,7 +421,7 @@ _Encoding = Annotated[str | None, _option(_READING, "Text encoding. Default: det
 _Sheet = Annotated[str | None, _option(_READING, "Sheet of a workbook. Default: the first.")]
 _Header = Annotated[
     int | None,
-    _option(_READING, "Row with the names of the columns. Default: detected.", min=1),
+    _option(_READING, "Row with the names of the columns. Default: detected."),
 ]
 _RowNames = Annotated[
     bool | None,

@@ -361,6 +361,8 @@ def _ragged(file: str, number: int, row: list[str], header: list[str], separator
     advice = (
         f"Put cells that contain {_named(separator)} in quotation marks{_or_semicolons(separator)}."
         if more
+        else "Write NA where a value is not known, and put texts with blanks in quotation marks."
+        if separator == _BLANK
         else "Add the missing cells; leave them empty where the value is not known."
     )
     where = {"column": header[len(row)]} if not more else {}

@@ -408,19 +408,17 @@ _LAST = 5  # a line of totals stands among the last rows
 def lines_of_totals(
     frame: pd.DataFrame,  # texts, or missing
 ) -> list[int]:  # positions
-    "Rows among the last that say they are a total or a mean."
-    last = frame.iloc[max(len(frame) - _LAST, 0) :]
-    return [
-        position
-        for position, row in enumerate(last.itertuples(index=False), len(frame) - len(last))
-        if any(_TOTALS.fullmatch(cell.strip()) for cell in _first_texts(row))
-    ]
-
-# %% ../../nbs/library/data/07_layout.ipynb #1e94ed1d
-def _first_texts(row: Sequence[Any]) -> list[str]:
-    "The texts among the first three filled cells of a row."
-    filled = [cell for cell in row if cell is not None and cell == cell and cell != ""]
-    return [cell for cell in filled[:3] if isinstance(cell, str)]
+    "Rows among the last whose first filled cell, unlike those above it, says a total or a mean."
+    above = max(len(frame) - _LAST, 0)
+    found = []
+    for position in range(above, len(frame)):
+        cells = frame.iloc[position].tolist()
+        place = next((k for k, cell in enumerate(cells) if isinstance(cell, str) and cell), None)
+        if place is None or not _TOTALS.fullmatch(word := cells[place].strip()):
+            continue
+        if not (frame.iloc[:above, place] == word).any():
+            found.append(position)
+    return found
 
 # %% ../../nbs/library/data/07_layout.ipynb #07fcc357
 def tell_totals(rows: Sequence[int], findings: Findings) -> None:
