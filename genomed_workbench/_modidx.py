@@ -1754,6 +1754,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'genomed_workbench/data/delimited.py'),
                                                   'genomed_workbench.data.delimited._begins_with_names': ( 'library/data/delimited.html#_begins_with_names',
                                                                                                            'genomed_workbench/data/delimited.py'),
+                                                  'genomed_workbench.data.delimited._below_comments': ( 'library/data/delimited.html#_below_comments',
+                                                                                                        'genomed_workbench/data/delimited.py'),
                                                   'genomed_workbench.data.delimited._careful_frame': ( 'library/data/delimited.html#_careful_frame',
                                                                                                        'genomed_workbench/data/delimited.py'),
                                                   'genomed_workbench.data.delimited._cells': ( 'library/data/delimited.html#_cells',

@@ -177,6 +177,11 @@ AROUND = {  # content, and what is said
         PLAIN.replace("P9,", "# seen\nP9,"),
         "comments are left out (row 10)",
     ),
+    "comments above blanks": (
+        "# made by us, for you\n# as it was asked for\n" + PLAIN.replace(",", " "),
+        "from row 3",
+    ),
+    "comment above a table of R": ("# by R 4.3\n" + in_r(ONE_TO_N, sep=","), "from row 2"),
     "header as a comment": ("#" + PLAIN, ""),
     "footnote": (PLAIN + "\n* follow-up until 2024\n", "row 33 holds a remark"),
     "footnote in a wide row": (PLAIN + "Source: the registry,,,,,\n", "row 32 holds a remark"),

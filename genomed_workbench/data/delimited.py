@@ -63,7 +63,7 @@ def _cells(text: str, separator: str, lines: int | None = None) -> list[list[str
 # %% ../../nbs/library/data/08_delimited.ipynb #562961d2
 def _first_rows(text: str, separator: str) -> list[list[str]]:
     "The trimmed cells of the first hundred rows that hold something."
-    rows = ([cell.strip() for cell in row] for row in _cells(text[:200_000], separator, 100))
+    rows = ([cell.strip() for cell in row] for row in _cells(text, separator, 100))
     return [row for row in rows if any(row)]
 
 # %% ../../nbs/library/data/08_delimited.ipynb #8e2539b1
@@ -88,12 +88,20 @@ def _fits_blanks(rows: list[list[str]]) -> bool:
     widths = {len(row) for row in rows[1:]}
     return len(widths) == 1 and widths <= {len(rows[0]), len(rows[0]) + 1}
 
+# %% ../../nbs/library/data/08_delimited.ipynb #9c8f1ee6
+def _below_comments(text: str) -> str:
+    "The beginning of a text without comments above its table, which may hold any sign."
+    lines = text[:200_000].splitlines()
+    first = next((k for k, line in enumerate(lines) if line.strip() and line.lstrip()[0] != "#"), 0)
+    return "\n".join(lines[first:])
+
 # %% ../../nbs/library/data/08_delimited.ipynb #6f96d25f
 def found_separator(
     text: str,
     wanted: Sequence[str] = (),  # columns asked for
 ) -> str | None:  # None where no separator gives two columns
     "Detect the separator of a table from its first hundred rows; blanks only where no sign fits."
+    text = _below_comments(text)
     rows = {separator: _first_rows(text, separator) for separator in _SEPARATORS}
     scores = {separator: _fit_of(cells, wanted) for separator, cells in rows.items()}
     fitting = {separator: score for separator, score in scores.items() if score is not None}
@@ -128,6 +136,8 @@ def _records(
         except csv.Error as error:
             findings.problems.append(_quote_problem(findings.file, number, line, str(error)))
             return records
+        if row and row[0] == "#" and separator == _BLANK:
+            row = [" ".join(row)]  # a comment, of however many words
         if row:
             records.append((number, [cell.strip() for cell in row]))
 
@@ -241,7 +251,8 @@ def _begins_with_names(
     names = [row[0] for _, row in body]
     id = found_id(header, ())
     ids = names if id is None else [row[header.index(id) + 1] for _, row in body]
-    quoted = all(line.lstrip().startswith('"') for line in text.splitlines() if line.strip())
+    starts = [line.lstrip()[0] for line in text.splitlines() if line.strip()]
+    quoted = starts.count('"') > 0.8 * len(starts)  # comments and remarks are not
     written_by_r = quoted and (separator != "," or all(name.isdigit() for name in names))
     sure = written_by_r or (separator != "," and id is not None)
     if sure and len(set(names)) == len(set(ids)) == len(body):
