@@ -1514,6 +1514,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                       'genomed_workbench/data/checks.py'),
                                                'genomed_workbench.data.checks._absent': ( 'library/data/checks.html#_absent',
                                                                                           'genomed_workbench/data/checks.py'),
+                                               'genomed_workbench.data.checks._ask_of_merged_cells': ( 'library/data/checks.html#_ask_of_merged_cells',
+                                                                                                       'genomed_workbench/data/checks.py'),
                                                'genomed_workbench.data.checks._check_leak': ( 'library/data/checks.html#_check_leak',
                                                                                               'genomed_workbench/data/checks.py'),
                                                'genomed_workbench.data.checks._check_levels': ( 'library/data/checks.html#_check_levels',

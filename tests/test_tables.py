@@ -320,6 +320,18 @@ def test_a_large_workbook_is_filled_down_as_well(plain, tmp_path, monkeypatch):
     same(read(tmp_path / "t.xlsx", content)[0], plain)
 
 
+def test_merged_hospitals_that_a_csv_lost_are_explained(tmp_path):
+    rows = [
+        [row[0], row[1] if k % 10 == 0 else "", *row[2:]]
+        for k, row in enumerate(sorted(ROWS, key=lambda r: r[1]))
+    ]
+    with pytest.raises(
+        gw.CohortError, match=r"27 of 30 cells are empty below filled ones.*Read the workbook"
+    ) as caught:
+        read(tmp_path / "t.csv", text_of(rows))
+    assert len(caught.value.problems) == 28
+
+
 SEVERAL = {  # cells, merged ranges, and what is said
     "below": (
         [HEADER, *CELLS, [], ["site", "n", "events", "age", "wbc"], ["A", 10, 5, 60, 3]],
