@@ -297,6 +297,16 @@ def test_a_column_twice_with_other_cells_is_refused_once_with_its_rows(tmp_path)
     assert "rows 5, 11" in str(caught.value) and "77" not in str(caught.value)
 
 
+def test_a_frame_with_a_column_twice_is_checked_alike():
+    frame = pd.DataFrame([[*row, row[3]] for row in CELLS], columns=[*HEADER, "os_event"])
+    assert any(
+        "'os_event' stands there 2 times" in n for n in gw.check_readiness(frame, "mds").notes
+    )
+    frame.iloc[4, 6] = 1 - frame.iloc[4, 6]
+    with pytest.raises(gw.CohortError, match=r"which differ \(row 6\)"):
+        gw.check_readiness(frame, "mds")
+
+
 # --- Excel
 
 

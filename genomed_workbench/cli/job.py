@@ -413,17 +413,17 @@ def _training_options(options: Mapping[str, Any]) -> dict[str, Any]:
         "scores": names_of(options["scores"]) or [],
     }
 
-# %% ../../nbs/library/cli/01_job.ipynb #c605ba4f
-_COLUMNS = ("time", "event", "outcome", "site", "unit", "id")
-_COHORT = (*_COLUMNS, "zero_time", "missing_outcome", "folder", "mapping", "disease")
-
-
+# %% ../../nbs/library/cli/01_job.ipynb #16a0a140
 def reading_of(
     options: Mapping[str, Any],  # of a command, by name
 ) -> dict[str, Any]:  # those that were given, as the readers take them
     "The options that say how a table is read."
     given = {**options, "na_values": names_of(options["na"])}
     return {name: given[name] for name in READING if given[name] is not None}
+
+# %% ../../nbs/library/cli/01_job.ipynb #c605ba4f
+_COLUMNS = ("time", "event", "outcome", "site", "unit", "id")
+_COHORT = (*_COLUMNS, "zero_time", "missing_outcome", "folder", "mapping", "disease")
 
 
 def _cohort_options(options: Mapping[str, Any]) -> dict[str, Any]:

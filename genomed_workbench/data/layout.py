@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READING', 'FOUND_OUT', 'TableOptions', 'table_options', 'is_value', 'found_id', 'usual_width', 'is_comment',
            'header_place', 'names_stand_at', 'remarks_at_end', 'rows_in_short', 'tell_remarks', 'units_row',
-           'counts_rows', 'with_plain_columns', 'patients_in', 'lines_of_totals', 'tell_totals']
+           'counts_rows', 'each_once', 'with_plain_columns', 'patients_in', 'lines_of_totals', 'tell_totals']
 
 # %% ../../nbs/library/data/07_layout.ipynb #6cd9c9ca
 import re
@@ -344,7 +344,11 @@ def _refuse_nameless(names: Sequence[str], findings: Findings, row: int) -> None
             )
 
 # %% ../../nbs/library/data/07_layout.ipynb #69b57503
-def _each_once(frame: pd.DataFrame, findings: Findings, row: int) -> pd.DataFrame:
+def each_once(
+    frame: pd.DataFrame,  # columns as they are called
+    findings: Findings,
+    row: int = 1,  # of the header
+) -> pd.DataFrame:
     "The table with each name once; a problem where columns of one name differ."
     names = list(frame.columns)
     for name, count in Counter(names).items():
@@ -382,7 +386,7 @@ def with_plain_columns(
     "The table without row names, each column named and there once."
     frame = _without_row_names(frame, findings, wanted)
     _refuse_nameless([str(name) for name in frame.columns], findings, row)
-    return _each_once(frame, findings, row)
+    return each_once(frame, findings, row)
 
 # %% ../../nbs/library/data/07_layout.ipynb #2e776475
 def patients_in(

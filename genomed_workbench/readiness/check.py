@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.checks import Findings
+from ..data.layout import each_once
 from ..data.outcome import Outcome, Survival
 from ..data.problems import CohortError
 from ..intake.mapping import Mapping, natural_mapping
@@ -62,14 +64,18 @@ def _records_of(
     check_disease(disease)
     if isinstance(source, pd.DataFrame):
         frame = source.reset_index() if source.index.name else source.reset_index(drop=True)
+        findings = Findings("the frame")
+        frame = each_once(frame.set_axis(list(map(str, frame.columns)), axis=1), findings)
+        findings.raise_if_any()
         meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
         return Records(
             "the frame",
             "csv",
             disease,
-            as_texts(frame.set_axis([str(name) for name in frame.columns], axis=1)),
+            as_texts(frame),
             np.arange(2, len(frame) + 2),
             meant,
+            tuple(findings.notes),
         )
     return records_at(source, disease, kind, mapping, **reading)
 
