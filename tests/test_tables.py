@@ -554,3 +554,26 @@ def test_an_r_export_and_an_excel_registry_come_to_a_federated_run(tmp_path):
     X, y, site = training_table(gw.Federation.by_site(cohort, 0.2, 0))
     pooled = gw.CoxPH(penalty=0.01).fit(X, y, site=site).coefficients["coef"]
     assert results[0]["coefficients"] == pytest.approx(pooled.to_dict(), rel=1e-6)
+
+
+def test_what_a_mapping_says_is_not_said_again(tmp_path):
+    (tmp_path / "t.csv").write_text("id,HB,os_years,death\nK1,9,1,0\n")
+    asked = ["run", str(tmp_path / "t.csv"), "--disease", "mds", "--time", "os_years"]
+    ran = CliRunner().invoke(app, [*asked, "--unit", "years"])
+    assert ran.exit_code == 2 and "--time, --unit: the mapping and the dictionary" in ran.output
+    with_name = CliRunner().invoke(app, ["run", "made-up-aml", "--disease", "aml"])
+    assert with_name.exit_code == 2 and "leave out --disease" in with_name.output
+
+
+def test_a_hospital_file_trains_under_the_dictionarys_names(tmp_path):
+    "Oracle: the same file read by `read_hospital`."
+    text = "id,HB,PLT,os_years,death\n" + "".join(
+        f"K{k},{9 + k % 4},{100 + 3 * k % 70},{1 + k % 7},{k % 2}\n" for k in range(60)
+    )
+    (tmp_path / "t.csv").write_text(text)
+    asked = f"run {tmp_path / 't.csv'} --disease mds --shares 60,40 --repeats 0 --json".split()
+    ran = CliRunner().invoke(app, asked)
+    assert ran.exit_code == 0, ran.output
+    cohort = gw.read_hospital(tmp_path / "t.csv", "mds")
+    told = json.loads(ran.stdout)
+    assert told["features"] == list(cohort.features) and told["events"] == cohort.n_events == 30

@@ -58,7 +58,7 @@ def refuse_other_kinds(
                 Problem(
                     path,
                     f"found {kind}",
-                    "a CSV, TSV or Parquet table",
+                    "a CSV, TSV, Parquet or Excel table",
                     advice or "Give the file that holds the table.",
                 )
             )
@@ -70,7 +70,9 @@ def refuse_other_kinds(
                 if "HTML" in kind
                 else "Export the table as CSV."
             )
-            raise CohortError(Problem(path, f"found {kind}", "a CSV, TSV or Parquet table", advice))
+            raise CohortError(
+                Problem(path, f"found {kind}", "a CSV, TSV, Parquet or Excel table", advice)
+            )
 
 # %% ../../nbs/library/data/06_text.ipynb #7d81f712
 def decoded(
@@ -189,13 +191,15 @@ def content_of(path: Path, file: str) -> bytes:
                 Problem(
                     file,
                     "this is a folder",
-                    "a CSV, TSV or Parquet file",
+                    "a CSV, TSV, Parquet or Excel file",
                     "Name the file inside it.",
                 )
             )
         if path.is_block_device() or path.is_char_device():
             raise CohortError(
-                Problem(file, "this is a device", "a CSV, TSV or Parquet file", "Name a file.")
+                Problem(
+                    file, "this is a device", "a CSV, TSV, Parquet or Excel file", "Name a file."
+                )
             )
         return path.read_bytes()
     except FileNotFoundError:
@@ -208,7 +212,7 @@ def content_of(path: Path, file: str) -> bytes:
             Problem(
                 file,
                 "there is no such file",
-                "a CSV, TSV or Parquet file",
+                "a CSV, TSV, Parquet or Excel file",
                 near if near.startswith(("Did", "Its")) else "Check the name and the folder.",
             )
         ) from None
