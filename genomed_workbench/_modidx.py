@@ -1832,6 +1832,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'genomed_workbench/data/files.py'),
                                               'genomed_workbench.data.files._with_ids': ( 'library/data/files.html#_with_ids',
                                                                                           'genomed_workbench/data/files.py'),
+                                              'genomed_workbench.data.files._with_types': ( 'library/data/files.html#_with_types',
+                                                                                            'genomed_workbench/data/files.py'),
                                               'genomed_workbench.data.files._without_nested': ( 'library/data/files.html#_without_nested',
                                                                                                 'genomed_workbench/data/files.py'),
                                               'genomed_workbench.data.files._without_totals': ( 'library/data/files.html#_without_totals',

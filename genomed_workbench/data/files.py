@@ -325,6 +325,12 @@ def _typed(column: pd.Series, decimal: str) -> pd.Series:
         dtype=float,
     )
 
+# %% ../../nbs/library/data/10_files.ipynb #2ebda614
+def _with_types(frame: pd.DataFrame, taken: Sequence[str | None], decimal: str) -> pd.DataFrame:
+    "The frame with the columns that have no role as numbers or booleans, where all their cells are."
+    others = {name: _typed(frame[name], decimal) for name in frame.columns if name not in taken}
+    return frame.assign(**others)
+
 # %% ../../nbs/library/data/10_files.ipynb #74117f5f
 def _check_stated_unit(outcome: Outcome, findings: Findings) -> None:
     "Add a problem where the file says another unit of time than the one that was asked for."
@@ -395,17 +401,8 @@ def read_cohort(
     frame, decimal = _read_frame(path, findings, wanted, options)
     _check_stated_unit(asked, findings)
     frame = _with_ids(frame, id, taken, findings) if frame.columns.is_unique else frame
-    if chosen is not None:
-        others = (
-            {
-                name: _typed(frame[name], decimal)
-                for name in frame.columns
-                if name not in (*taken, *(categories or ()))
-            }
-            if frame.columns.is_unique
-            else {}
-        )
-        frame = frame.assign(**others)
+    if chosen is not None and frame.columns.is_unique:
+        frame = _with_types(frame, [*taken, *(categories or ())], decimal)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", CohortWarning)
         cohort = Cohort.from_frame(
