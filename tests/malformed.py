@@ -101,6 +101,16 @@ def parquet(
     return write
 
 
+def _asking(write: Writer, **asked: Any) -> Writer:
+    "The same file with more arguments."
+
+    def more(folder: Path) -> tuple[Path, dict[str, Any]]:
+        path, given = write(folder)
+        return path, {**given, **asked}
+
+    return more
+
+
 def _swapped(frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
     return frame.assign(**columns)
 
@@ -189,7 +199,17 @@ MALFORMED: list[tuple[str, Writer, tuple[str, ...]]] = [
         writes("\n".join(f"{i},{i % 3},{i + 0.5},{i % 2}" for i in range(1, 30))),
         ("header",),
     ),
-    ("title above the header", writes("Register 2024\n\n" + text_of(good_rows())), ("row 1",)),
+    (
+        "title above values",
+        writes("Register 2024\n\n" + text_of(good_rows()).split("\n", 1)[1]),
+        ("single column", "sep=", "header="),
+    ),
+    (
+        "no such header",
+        writes("a,b\n\n1,2\n", header=2),
+        ("row 2", "nothing", "names of the columns"),
+    ),
+    ("impossible header", writes(text_of(good_rows()), header=0), ("header=0", "from 1")),
     # its columns
     (
         "misspelt time",
@@ -454,9 +474,9 @@ MALFORMED: list[tuple[str, Writer, tuple[str, ...]]] = [
         ("'seen'", "dates"),
     ),
     (
-        "Parquet with lists",
-        parquet(lambda f: _swapped(f, genes=[["TP53"]] * len(f))),
-        ("'genes'", "row 2"),
+        "Parquet with lists that are asked for",
+        _asking(parquet(lambda f: _swapped(f, genes=[["TP53"]] * len(f))), features=["genes"]),
+        ("'genes'", "each cell is a list", "one value"),
     ),
     (
         "Parquet with infinity",

@@ -904,15 +904,19 @@ def test_panel_without_voila_says_what_to_install(genomed, tmp_path, monkeypatch
 
 
 def test_a_hint_names_only_options_that_the_command_has(tmp_path):
-    file = tmp_path / "one.csv"
-    file.write_text("HB\n9\n", encoding="utf-8")
+    "`score` takes units; `run` computes the same score and does not."
+    file = tmp_path / "ward.csv"
+    rows = [f"K{k},{90 + k},{100 + k},1.5,3,Good,{1 + k % 7},{k % 2}" for k in range(30)]
+    header = "patient_id,HB,PLT,ANC,BM_BLAST,CYTO_IPSSR,os_years,death"
+    file.write_text("\n".join([header, *rows]), encoding="utf-8")
     from typer.testing import CliRunner
 
     from genomed_workbench.cli.app import app
 
-    said = CliRunner().invoke(app, ["score", "ipss-r", str(file)])
-    assert said.exit_code == 2 and "single column" in said.stderr and "--sep" not in said.stderr
-    assert "--sep" in CliRunner().invoke(app, ["map", str(file), "--disease", "mds"]).stderr
+    assert "--units HB=g/L" in CliRunner().invoke(app, ["score", "ipss-r", str(file)]).stderr
+    asked = "--time os_years --event death --shares 60,40 --repeats 1 --scores ipss-r"
+    said = CliRunner().invoke(app, ["run", str(file), *asked.split()])
+    assert said.exit_code == 2 and "units=" in said.stderr and "--units" not in said.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_named_by_the_file_that_was_asked_for(

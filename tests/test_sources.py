@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import genomed_workbench as gw
 from genomed_workbench.cli.app import app
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary
-from genomed_workbench.data.files import plain_frame
+from genomed_workbench.data.delimited import plain_frame
 from genomed_workbench.intake.mapping import Column, Mapping
 
 ROWS = "Pat;Hb;Sex\n1;9,5;m\n2;10;w\n3;8;m\n"

@@ -49,6 +49,9 @@ _OPTIONS = (
     "na_values",
     "decimal",
     "encoding",
+    "sheet",
+    "header",
+    "row_names",
     "zero_time",
     "missing_outcome",
     "folder",
@@ -93,7 +96,7 @@ def _as_options(
 # %% ../../nbs/library/cli/07_app.ipynb #5d270585
 def _spelled(value: str) -> str:
     "A Python literal as it is written after an option."
-    if value in ("None", "...", "{...}", "[...]"):
+    if value in ("None", "True", "...", "{...}", "[...]"):
         return ""
     try:
         meant = ast.literal_eval(value)
@@ -219,8 +222,13 @@ _Port = Annotated[
 _Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")]
 
 # %% ../../nbs/library/cli/07_app.ipynb #fa6c9406
-def _show(result: "Result", words: list[str], folder: Path | None) -> None:
-    "Print a result to stdout."
+def _show(
+    result: "Result",
+    words: list[str],
+    folder: Path | None,
+    warned: Sequence[str] = (),  # what stands on the screen already
+) -> None:
+    "Print a result to stdout; what was said of the file while it was read is not said again."
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -232,7 +240,8 @@ def _show(result: "Result", words: list[str], folder: Path | None) -> None:
     else:
         console.print(_coefficients(result.run))
     for note in result.notes:
-        console.print(f"note: {note}", style="dim")
+        if not any(text.endswith(f": {note}") for text in warned):
+            console.print(f"note: {note}", style="dim")
     if folder is None:
         console.print(
             "--out FOLDER writes a report, tables, the figure and the trained model.", style="dim"
@@ -319,7 +328,7 @@ def _carry_out(
         if json_:
             typer.echo(as_json(told))
         elif not quiet:
-            _show(result, words, folder)
+            _show(result, words, folder, warned)
 
 # %% ../../nbs/library/cli/07_app.ipynb #4bf43632
 @app.command()
@@ -399,6 +408,30 @@ def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
     "An option of `run` in its group of the help."
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
+# %% ../../nbs/library/cli/07_app.ipynb #5dcef75b
+_READING = "How the file is read"
+
+_Sep = Annotated[
+    str | None,
+    _option(_READING, "Column separator: a sign, or tab, blank. Default: detected."),
+]
+_Decimal = Annotated[str | None, _option(_READING, "Decimal sign: . or , Default: detected.")]
+_Na = Annotated[str | None, _option(_READING, "Values that mean missing, separated by commas.")]
+_Encoding = Annotated[str | None, _option(_READING, "Text encoding. Default: detected.")]
+_Sheet = Annotated[str | None, _option(_READING, "Sheet of a workbook. Default: the first.")]
+_Header = Annotated[
+    int | None,
+    _option(_READING, "Row with the names of the columns. Default: detected."),
+]
+_RowNames = Annotated[
+    bool | None,
+    _option(
+        _READING,
+        "Each row begins with a name that has no heading, or not. Default: detected.",
+        "--row-names/--no-row-names",
+    ),
+]
+
 # %% ../../nbs/library/cli/07_app.ipynb #462d4507
 _COHORT = "The cohort"
 
@@ -428,14 +461,17 @@ _Categories = Annotated[
 _Id = Annotated[
     str | None, _option(_COHORT, "Column with the patient id. Default: detected by its name.")
 ]
+_Disease = Annotated[
+    str | None,
+    _option(
+        _COHORT,
+        "mds, aml, mm or scd: read a hospital's file by the names that the dictionary knows.",
+    ),
+]
 _Unit = Annotated[str | None, _option(_COHORT, "Unit of the follow-up time. Default: years.")]
 _EventValues = Annotated[
     str | None, _option(_COHORT, "Coding of the event, such as alive=0,dead=1.")
 ]
-_Sep = Annotated[str | None, _option(_COHORT, "Column separator. Default: detected.")]
-_Decimal = Annotated[str | None, _option(_COHORT, "Decimal sign. Default: detected.")]
-_Na = Annotated[str | None, _option(_COHORT, "Values that mean missing, separated by commas.")]
-_Encoding = Annotated[str | None, _option(_COHORT, "Text encoding. Default: detected.")]
 _ZeroTime = Annotated[
     str | None,
     _option(_COHORT, "Patients with follow-up time 0: drop, half-unit or error. Default: drop."),
@@ -567,10 +603,15 @@ def run(
     id: _Id = None,
     unit: _Unit = None,
     event_values: _EventValues = None,
+    mapping: _Mapping = None,
+    disease: _Disease = None,
     sep: _Sep = None,
     decimal: _Decimal = None,
     na: _Na = None,
     encoding: _Encoding = None,
+    sheet: _Sheet = None,
+    header: _Header = None,
+    row_names: _RowNames = None,
     zero_time: _ZeroTime = None,
     missing_outcome: _MissingOutcome = None,
     folder: _Folder = None,
@@ -600,7 +641,9 @@ def run(
 ) -> None:
     """Train on the hospitals of a cohort and compare isolated, federated and pooled training.
 
-    COHORT is a registered name (genomed cohorts), FILE a CSV, TSV or Parquet table with one row per patient.
+    COHORT is a registered name (genomed cohorts), FILE a CSV, TSV, Parquet or Excel table with one row per
+    patient. With --mapping or --disease FILE is a hospital's file or folder of any kind, its values are
+    converted to the dictionary's units, and --outcome is os (default), lfs, aml, pfs or a yes-or-no variable.
     """
     options = dict(locals())
 
@@ -648,6 +691,13 @@ def score(
         float | None,
         typer.Option(metavar="U/L", help="R-ISS and R2-ISS: the laboratory's upper limit of LDH."),
     ] = None,
+    sep: _Sep = None,
+    decimal: _Decimal = None,
+    na: _Na = None,
+    encoding: _Encoding = None,
+    sheet: _Sheet = None,
+    header: _Header = None,
+    row_names: _RowNames = None,
     json_: _Json = False,
     quiet: _Quiet = False,
     debug: _Debug = False,
@@ -660,14 +710,23 @@ def score(
     The table has the patient id as in the file, score, category, comment, the scenarios and
     intermediate values; missing values are empty.
     """
+    options = dict(locals())
     with _error_boundary(debug):
         from genomed_workbench.cli import scores
-        from genomed_workbench.cli.job import as_json
+        from genomed_workbench.cli.job import as_json, reading_of
         from genomed_workbench.output.storage import write_text_atomically
 
         scores.check_file(out, file)
         with _to_stderr(quiet):
-            table = scores.score_file(file, system, mapping, scores.units_in(units), id, ldh_upper)
+            table = scores.score_file(
+                file,
+                system,
+                mapping,
+                scores.units_in(units),
+                id,
+                ldh_upper,
+                **reading_of(options),
+            )
             if out:
                 write_text_atomically(out, scores.as_csv(table))
         if json_:
@@ -711,6 +770,13 @@ def check(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the report (readiness.html, readiness.json)."),
     ] = None,
+    sep: _Sep = None,
+    decimal: _Decimal = None,
+    na: _Na = None,
+    encoding: _Encoding = None,
+    sheet: _Sheet = None,
+    header: _Header = None,
+    row_names: _RowNames = None,
     json_: _Json = False,
     quiet: _Quiet = False,
     debug: _Debug = False,
@@ -722,12 +788,22 @@ def check(
     Exit status: 0 ready (perhaps with findings worth a look), 1 something must or should be corrected
     first, 2 the file or the request cannot be read.
     """
+    options = dict(locals())
     with _error_boundary(debug):
         from genomed_workbench.cli.check import in_lines, run_check
-        from genomed_workbench.cli.job import names_of
+        from genomed_workbench.cli.job import names_of, reading_of
 
         with redirect_stdout(sys.stderr):
-            found, report = run_check(file, disease, mapping, outcome, names_of(needs), kind, out)
+            found, report = run_check(
+                file,
+                disease,
+                mapping,
+                outcome,
+                names_of(needs),
+                kind,
+                out,
+                **reading_of(options),
+            )
         if json_:
             typer.echo(found.to_json())
         elif not quiet:
@@ -1157,11 +1233,13 @@ def propose(
             help="csv, excel, parquet, genomed4all, cbioportal, redcap or fhir. Default: detected."
         ),
     ] = None,
-    sheet: Annotated[
-        str | None, typer.Option(help="Sheet of a workbook. Default: the first.")
-    ] = None,
-    sep: Annotated[str | None, typer.Option(help="Column separator. Default: detected.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Text encoding. Default: detected.")] = None,
+    sep: _Sep = None,
+    decimal: _Decimal = None,
+    na: _Na = None,
+    encoding: _Encoding = None,
+    sheet: _Sheet = None,
+    header: _Header = None,
+    row_names: _RowNames = None,
     data_dictionary: Annotated[
         Path | None,
         typer.Option(
@@ -1173,18 +1251,14 @@ def propose(
     debug: _Debug = False,
 ) -> None:
     "Propose what the columns of a hospital's file mean, for a person to confirm."
-    options = {
-        "sheet": sheet,
-        "sep": sep,
-        "encoding": encoding,
-        "data_dictionary": data_dictionary,
-    }
+    options = dict(locals())
     with _error_boundary(debug):
-        from genomed_workbench.cli.job import as_json
+        from genomed_workbench.cli.job import as_json, reading_of
         from genomed_workbench.cli.map import in_lines, propose_mapping, record_of
 
         with _to_stderr(quiet):
-            found = propose_mapping(file, disease, kind, out, **options)
+            reading = reading_of(options) | {"data_dictionary": data_dictionary}
+            found = propose_mapping(file, disease, kind, out, **reading)
         if json_:
             typer.echo(as_json(record_of(found, file, out)))
         elif not out:

@@ -7,6 +7,7 @@ __all__ = ['run_check', 'in_lines']
 
 # %% ../../nbs/library/cli/05_check.ipynb #56360a5e
 from pathlib import Path
+from typing import Any
 
 from ..readiness.check import Readiness, check_readiness
 from ..readiness.findings import SEVERITIES
@@ -43,10 +44,11 @@ def run_check(
     needs: list[str] | None = None,
     kind: str | None = None,
     out: Path | None = None,
+    **reading: Any,  # the reading options of `read_records`, where given
 ) -> tuple[Readiness, Path | None]:  # and the report, where one was written
     "Check a file, and write the report if `out` is given."
     _check_out(out, file)
-    found = check_readiness(file, disease, mapping, outcome, needs=needs, kind=kind)
+    found = check_readiness(file, disease, mapping, outcome, needs=needs, kind=kind, **reading)
     return found, None if out is None else found.report(out / _REPORT)
 
 # %% ../../nbs/library/cli/05_check.ipynb #697badd8

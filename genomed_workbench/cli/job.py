@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OptionError', 'names_of', 'open_cohort', 'make_federation', 'make_strategy', 'Result', 'train_and_compare',
-           'run_options', 'to_jsonable', 'record', 'as_json', 'check_folder', 'write_folder', 'capture_warnings']
+           'reading_of', 'run_options', 'to_jsonable', 'record', 'as_json', 'check_folder', 'write_folder',
+           'capture_warnings']
 
 # %% ../../nbs/library/cli/01_job.ipynb #35ec0820
 import json
@@ -27,12 +28,15 @@ from ..data.cards import cards
 from ..data.cohort import Cohort
 from ..data.columns import coding_in
 from ..data.files import read_cohort
+from ..data.layout import READING
 from ..data.outcome import Survival
 from ..data.problems import suggestion
 from ..evaluation.compare import Comparison, compare
 from ..evaluation.report import rounds_of
 from ..federation.engines import ENGINES
 from ..federation.run import Run, federate
+from ..intake.mapping import Mapping as ColumnMapping
+from ..intake.sources import read_hospital
 from ..learners.catalogue import LEARNERS, arguments_of, learner_of, name_of
 from ..learners.learner import Learner, LearnerError
 from ..learners.strategies import STRATEGIES
@@ -98,7 +102,7 @@ def _coding_of(text: str | None) -> dict[str, int] | None:
     return coding
 
 # %% ../../nbs/library/cli/01_job.ipynb #20c2157f
-_FILE_ONLY = ("id", "sep", "decimal", "na_values", "encoding", "event_values")
+_FILE_ONLY = ("id", "event_values", "mapping", "disease", *READING)
 _VIRTUAL_ONLY = ("n", "hospitals")
 
 
@@ -158,7 +162,24 @@ def _from_file(path: str, asked: dict[str, Any]) -> Cohort:
         raise OptionError(
             "--folder is for registered cohorts that are read from a folder of yours; a file is named by its own path."
         )
+    if "mapping" in asked or "disease" in asked:
+        return _from_hospital(path, asked)
     return read_cohort(path, **asked)
+
+# %% ../../nbs/library/cli/01_job.ipynb #69a492e7
+def _from_hospital(path: str, asked: dict[str, Any]) -> Cohort:
+    "Read a cohort whose columns a mapping explains, or whose names the dictionary knows."
+    own = ("time", "event", "unit", "id", "event_values", "categories")
+    if wrong := [k for k in asked if k in own]:
+        raise OptionError(
+            f"{', '.join(map(_option_of, wrong))}: the mapping and the dictionary say this. Leave out; "
+            "--outcome os, lfs, aml, pfs or a yes-or-no variable names the outcome."
+        )
+    mapping = ColumnMapping.read(asked["mapping"]) if "mapping" in asked else None
+    rest = {k: v for k, v in asked.items() if k not in ("mapping", "disease")}
+    return read_hospital(
+        path, asked.get("disease") or str(mapping and mapping.disease), mapping, **rest
+    )
 
 # %% ../../nbs/library/cli/01_job.ipynb #82a0e8bb
 def _without_scores(
@@ -392,21 +413,32 @@ def _training_options(options: Mapping[str, Any]) -> dict[str, Any]:
         "scores": names_of(options["scores"]) or [],
     }
 
+# %% ../../nbs/library/cli/01_job.ipynb #16a0a140
+def reading_of(
+    options: Mapping[str, Any],  # of a command, by name
+) -> dict[str, Any]:  # those that were given, as the readers take them
+    "The options that say how a table is read."
+    given = {**options, "na_values": names_of(options["na"])}
+    return {name: given[name] for name in READING if given[name] is not None}
+
 # %% ../../nbs/library/cli/01_job.ipynb #c605ba4f
-_COLUMNS = ("time", "event", "outcome", "site", "unit", "id", "sep", "decimal", "encoding")
-_COHORT = (*_COLUMNS, "zero_time", "missing_outcome", "folder")
+_COLUMNS = ("time", "event", "outcome", "site", "unit", "id")
+_COHORT = (*_COLUMNS, "zero_time", "missing_outcome", "folder", "mapping", "disease")
 
 
 def _cohort_options(options: Mapping[str, Any]) -> dict[str, Any]:
     "Arguments of `open_cohort`, from the options of `genomed run`."
     hospitals, shares = options["hospitals"], options["shares"]
-    found = {name: options[name] for name in _COHORT} | {
-        "features": names_of(options["features"]),
-        "categories": names_of(options["categories"]),
-        "na_values": names_of(options["na"]),
-        "event_values": _coding_of(options["event_values"]),
-        "n": options["n"],
-    }
+    found = (
+        reading_of(options)
+        | {name: options[name] for name in _COHORT}
+        | {
+            "features": names_of(options["features"]),
+            "categories": names_of(options["categories"]),
+            "event_values": _coding_of(options["event_values"]),
+            "n": options["n"],
+        }
+    )
     if hospitals and shares:
         raise OptionError(
             "--hospitals draws hospitals that differ, --shares splits one cohort: give one of them."

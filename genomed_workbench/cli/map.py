@@ -6,9 +6,13 @@
 __all__ = ['propose_mapping', 'record_of', 'in_lines']
 
 # %% ../../nbs/library/cli/04_map.ipynb #501c2980
+import warnings
 from pathlib import Path
 from typing import Any
 
+from ..data.problems import CohortWarning
+from ..intake.records import check_disease
+from ..intake.sources import records_at
 from ..intake.suggest import SURE, Suggestion, suggest_mapping
 
 # %% ../../nbs/library/cli/04_map.ipynb #10dcfbb5
@@ -35,13 +39,16 @@ def propose_mapping(
     disease: str,
     kind: str | None = None,
     out: Path | None = None,
-    **options: Any,  # sheet, sep, encoding, data_dictionary, where given
+    **options: Any,  # data_dictionary and the reading options of `read_records`, where given
 ) -> Suggestion:
-    "Propose a mapping for a file, and write it to `out` if given."
+    "Propose a mapping for a file, and write it to `out` if given; warns of what the reader assumed."
     _check_new(out)
-    found = suggest_mapping(
-        file, disease, kind, **{name: value for name, value in options.items() if value is not None}
-    )
+    check_disease(disease)
+    given = {name: value for name, value in options.items() if value is not None}
+    records = records_at(file, disease, kind, **given)
+    for note in records.notes:
+        warnings.warn(note, CohortWarning, stacklevel=2)
+    found = suggest_mapping(records, disease)
     if out:
         found.write(out)
     return found

@@ -64,12 +64,12 @@ def score_file(
     units: Mapping[str, str] | None = None,
     id: str | None = None,
     ldh_upper: float | None = None,
+    **reading: Any,  # the reading options of `read_records`, where given
 ) -> pd.DataFrame:
     "Compute the scores of the patients in a file, one row per patient."
     chosen = system_of(system)
-    return score(
-        file, chosen.name, units, mapping=mapping, id=id, **_options_for(chosen, ldh_upper)
-    )
+    options = _options_for(chosen, ldh_upper) | reading
+    return score(file, chosen.name, units, mapping=mapping, id=id, **options)
 
 # %% ../../nbs/library/cli/03_scores.ipynb #18d4611a
 def _with_id(table: pd.DataFrame) -> pd.DataFrame:

@@ -37,6 +37,7 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was left out, and why
     warnings: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)  # by column, where the file says them
 
     def row(self, position: int) -> int:
         "The row of a patient as a spreadsheet shows it: the header is row 1."
@@ -773,6 +774,18 @@ def _proportional(one: np.ndarray, other: np.ndarray) -> bool:
             return False
     return True
 
+# %% ../../nbs/library/data/04_checks.ipynb #2a47854d
+def _ask_of_merged_cells(site: str, reading: Reading, n: int, findings: Findings) -> None:
+    "Add a problem where most hospitals are missing below one that is there."
+    rows = {problem.row for problem in reading.problems if problem.value in ("", None)}
+    if 0 not in rows and 2 * len(rows) > n:
+        findings.stop(
+            f"{len(rows):,} of {n:,} cells are empty below filled ones, as where a spreadsheet merged them",
+            "the hospital of each patient",
+            "Read the workbook itself, whose merged cells are filled down, or fill them down before saving as CSV.",
+            column=site,
+        )
+
 # %% ../../nbs/library/data/04_checks.ipynb #56261966
 def read_site(
     frame: pd.DataFrame,
@@ -783,6 +796,7 @@ def read_site(
     if site is None or site not in frame.columns:
         return None
     reading = read_names(frame[site])
+    _ask_of_merged_cells(site, reading, len(frame), findings)
     findings.stop_cells(site, reading.problems)
     if reading.kind == "unusable":
         findings.stop(

@@ -18,8 +18,8 @@ from ..clinic.dictionary import Dictionary, dictionary
 from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.columns import as_number
-from ..data.files import content_of, decoded, refuse_binary, refuse_other_kinds
 from ..data.problems import CohortError, suggestion
+from ..data.text import content_of, decoded, refuse_binary, refuse_other_kinds
 from .mapping import Column, Mapping, natural_mapping
 from .records import Records
 

@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from genomed_workbench.data.dates import (
     parsed_dates,
     strptime_format,
 )
-from ..data.files import found_decimal, found_id
+from ..data.files import found_decimal
+from ..data.layout import found_id
 from ..data.problems import CohortError, shown, suggestion
 from ..output.storage import write_text_atomically
 
@@ -998,10 +1000,15 @@ def _date_advice(written: str | None, formats: tuple[str, ...]) -> tuple[str, st
 def natural_mapping(
     header: Sequence[str],
     disease: str,
+    units: Table[str, str] | None = None,  # by column, where the file says them
 ) -> tuple[Mapping, list[str], list[Problem]]:  # notes, and columns that contend for one variable
     "A mapping of the columns whose names the dictionary knows."
+    said = units or {}
     found, notes, faults = recognised(list(header), dictionary(disease))
-    columns = {str(name): Column(variable.name) for name, variable in found.items()}
+    columns = {
+        str(name): Column(variable.name, said.get(str(name)) if variable.unit else None)
+        for name, variable in found.items()
+    }
     return (
         Mapping(
             disease, columns, found_id(list(header), list(columns)), source="the dictionary's names"

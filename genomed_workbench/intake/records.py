@@ -24,6 +24,7 @@ from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.cohort import Cohort
 from ..data.columns import as_number, mend_number
+from ..data.layout import lines_of_totals, tell_totals
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError, CohortWarning, shown, suggestion
 from .mapping import Applied, Mapping, natural_mapping
@@ -274,6 +275,9 @@ class Records:
     # parts of the source that could not be read, with their place; they are not among the cells
     faults: tuple[Problem, ...] = ()
     choices: tuple[str, ...] = ()  # what the reader derived or left out and a person should know
+    units: Table[str, str] = field(
+        default_factory=dict
+    )  # by column, where a row of the file says them
 
     @property
     def dictionary(self) -> Dictionary:
@@ -314,7 +318,7 @@ class Records:
         if self.mapping is not None:
             return _read_under(self.mapping, self.raw, self.rows, self.file, self.decimal)
         natural, notes, rivals = natural_mapping(
-            [str(name) for name in self.raw.columns], self.disease
+            [str(name) for name in self.raw.columns], self.disease, self.units
         )
         found = _read_under(natural, self.raw, self.rows, self.file, self.decimal)
         unread = f"columns with names that the dictionary does not know are not read: {', '.join(found.applied.unread)}"
@@ -338,6 +342,11 @@ class Records:
         return _Read(
             replace(found.canonical, notes=told), found.applied, [*contending, *found.problems]
         )
+
+    @property
+    def patients(self) -> "Records":
+        "The same records without lines of totals among the last rows."
+        return _without_totals(self)
 
     @property
     def problems(self) -> list[Problem]:
@@ -425,6 +434,19 @@ def _sites_of(records: Records, site: str | None) -> np.ndarray | None:
 # %% ../../nbs/library/intake/03_records.ipynb #f9091041
 SITE = "hospital"  # the site's column in a cohort read from a hospital's file
 
+# %% ../../nbs/library/intake/03_records.ipynb #ed2a9358
+def _without_totals(records: Records) -> Records:
+    "The records without lines of totals among the last rows."
+    totals = lines_of_totals(records.raw)
+    if not totals:
+        return records
+    told = Findings(records.file)
+    tell_totals([int(records.rows[position]) for position in totals], told)
+    kept = np.setdiff1d(np.arange(records.n), totals)
+    raw = records.raw.iloc[kept].reset_index(drop=True)
+    notes = (*records.notes, *told.notes)
+    return replace(records, raw=raw, rows=np.asarray(records.rows)[kept], notes=notes)
+
 # %% ../../nbs/library/intake/03_records.ipynb #8fce0562
 def _cohort_of(
     records: Records,
@@ -436,6 +458,7 @@ def _cohort_of(
     metadata: dict[str, Any],
 ) -> Cohort:
     "Records as a cohort."
+    records = records.patients
     book = records.dictionary
     outcome = outcome_of(asked, book)
     found = records.canonical()

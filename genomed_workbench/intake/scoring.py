@@ -9,7 +9,7 @@ __all__ = ['score', 'Explanation', 'explain']
 import html
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..clinic.dictionary import dictionary
+from ..clinic.dictionary import Dictionary, dictionary
 from ..clinic.scores import System
 from ..data.checks import Findings
 from ..data.cohort import Cohort
@@ -32,17 +32,27 @@ from genomed_workbench.data.cohort_scores import (
     score_system,
 )
 from ..data.columns import label
-from ..data.files import found_id
+from genomed_workbench.data.layout import (
+    TableOptions,
+    found_id,
+    lines_of_totals,
+    table_options,
+    tell_totals,
+)
 from ..data.problems import CohortError, suggestion
 from .sources import records_at
 from .tables import read_table_file
 from ..output.pictures import RISK_COLOURS, Picture, tidy
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #9cc789cb
-def _read_patients(path: Path, id: str | None = None) -> Patients:
+def _read_patients(path: Path, book: Dictionary, id: str | None, options: TableOptions) -> Patients:
     "Read a table file; ids stay texts, so that leading zeros are kept."
     findings = Findings(str(path))
-    frame, _ = read_table_file(path, findings)
+    frame, _ = read_table_file(path, findings, options)
+    if totals := lines_of_totals(frame):
+        tell_totals([findings.row(position) for position in totals], findings)
+        findings.rows = np.delete(np.asarray(findings.rows), totals)
+        frame = frame.drop(index=totals).reset_index(drop=True)
     name = found_id(list(frame.columns), ()) if id is None else id_column(frame, id, findings.file)
     ids = pd.Index(frame[name], name=name) if name else pd.Index(findings.rows, name="row")
     again = int(ids.dropna().duplicated().sum())
@@ -52,11 +62,17 @@ def _read_patients(path: Path, id: str | None = None) -> Patients:
             "no column is called like a patient's id: each patient goes by the row in the file; "
             "id=... names the column (--id on the command line)"
         )
-    notes = (*findings.notes, *findings.warnings, *told)
-    return Patients(findings.file, frame, ids, name, np.asarray(findings.rows), notes=notes)
+    notes = tuple(dict.fromkeys([*findings.notes, *findings.warnings, *told]))
+    rows = np.asarray(findings.rows)
+    units = {
+        column: unit
+        for column, unit in findings.units.items()
+        if (known := book.find(column)) is not None and known.unit
+    }
+    return Patients(findings.file, frame, ids, name, rows, units, notes=notes)
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #66083607
-def _patients(data: Any, id: str | None) -> Patients:
+def _patients(data: Any, book: Dictionary, id: str | None, options: TableOptions) -> Patients:
     "The table to score: a cohort, a frame, or the path of a file."
     if isinstance(data, Cohort | pd.DataFrame):
         return Patients.of(data, id)
@@ -64,7 +80,7 @@ def _patients(data: Any, id: str | None) -> Patients:
         raise CohortError(
             f"found a {type(data).__name__}; expected a Cohort, a DataFrame or the path of a file."
         )
-    return _read_patients(Path(os.path.expanduser(data)), id)
+    return _read_patients(Path(os.path.expanduser(data)), book, id, options)
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #863301a4
 def _is_source(data: Any) -> bool:
@@ -75,11 +91,16 @@ def _is_source(data: Any) -> bool:
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #29030149
 def _inputs(
-    data: Any, system: System, units: Mapping[str, str] | None, mapping: Any, id: str | None
+    data: Any,
+    system: System,
+    units: Mapping[str, str] | None,
+    mapping: Any,
+    id: str | None,
+    options: TableOptions,
 ) -> Inputs:
     "The inputs of a score from a cohort, a frame or a file."
     if mapping is None and not _is_source(data):
-        return inputs_for(_patients(data, id), system, units)
+        return inputs_for(_patients(data, dictionary(system.disease), id, options), system, units)
     if not isinstance(data, str | os.PathLike):
         raise CohortError(
             "a mapping explains the columns of a file; expected the path of one. Rename the columns of a frame instead."
@@ -88,12 +109,14 @@ def _inputs(
         raise CohortError(
             "a mapping names the units and the id: leave units and id out, and write them there."
         )
-    return _mapped(data, system, mapping)
+    return _mapped(data, system, mapping, options)
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #2f8dfc1b
-def _mapped(data: str | os.PathLike[str], system: System, mapping: Any) -> Inputs:
+def _mapped(
+    data: str | os.PathLike[str], system: System, mapping: Any, options: TableOptions
+) -> Inputs:
     "The inputs of a file whose columns a mapping explains, or of a study folder or bundle that explains itself."
-    records = records_at(Path(data), system.disease, mapping=mapping)
+    records = records_at(Path(data), system.disease, mapping=mapping, **asdict(options)).patients
     used = {
         column: name for column, name in records.read.canonical.used.items() if name in system.reads
     }
@@ -125,7 +148,9 @@ def score(
     mapping: Any = None,  # a mapping file (or Mapping) that explains the columns of a file
     # column with the patient's id; None: a frame's index, a file's column by its name
     id: str | None = None,
-    **options: Any,  # of the system, such as ldh_upper=250 for R-ISS
+    # of the system, such as ldh_upper=250 for R-ISS, and of reading a file: sep, decimal, encoding,
+    # na_values, sheet, header, row_names
+    **options: Any,
     # index = patients; score, category, comment, scenarios, intermediates; .attrs["used"],
     # .attrs["notes"]
 ) -> pd.DataFrame:
@@ -154,8 +179,9 @@ def score(
     [[4.0, 'Intermediate'], [7.5, 'Very High']]
     """
     chosen = score_system(system)
-    inputs = _inputs(data, chosen, units, mapping, id)
-    return score_inputs(inputs, chosen, **options)
+    reading, rest = table_options(options)
+    inputs = _inputs(data, chosen, units, mapping, id, reading)
+    return score_inputs(inputs, chosen, **rest)
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #ce447b4b
 @dataclass(frozen=True)
@@ -364,13 +390,14 @@ def explain(
     [['Cytogenetic class', 3.0], ['Marrow blasts', 3.0]]
     """
     chosen = score_system(system)
+    reading, options = table_options(options)
     if mapping is None and not _is_source(data):
-        patients = _patients(data, id)
+        patients = _patients(data, dictionary(chosen.disease), id, reading)
         place = _place_of(patients, patient)
         # of all: 1.200 is read by what else its column holds
         inputs = inputs_for(patients, chosen, units, place)
     else:
-        inputs = _inputs(data, chosen, units, mapping, id)
+        inputs = _inputs(data, chosen, units, mapping, id, reading)
         place = _place_of(inputs.patients, patient)
     frame = inputs.frame.iloc[[place]]
     table = _weightiest_first(chosen.contributions(frame, **options).drop(columns="patient"))

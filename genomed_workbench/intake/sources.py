@@ -20,6 +20,7 @@ from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.cohort import Cohort
 from ..data.columns import label
+from ..data.layout import READING, TableOptions, table_options
 from ..data.outcome import Outcome
 from ..data.problems import CohortError, suggestion
 from .cbioportal import is_study, read_study
@@ -33,16 +34,10 @@ from .tables import read_table_file
 from ..output.storage import write_text_atomically
 
 # %% ../../nbs/library/intake/11_sources.ipynb #74e9bd8a
-def _read_flat(
-    path: Path,
-    disease: str,
-    sheet: str | None = None,
-    sep: str | None = None,
-    encoding: str | None = None,
-) -> Records:
+def _read_flat(path: Path, disease: str, options: TableOptions) -> Records:
     "Records of a CSV, TSV, Parquet or Excel table."
     findings = Findings(str(path))
-    frame, kind = read_table_file(path, findings, sheet, sep, encoding)
+    frame, kind = read_table_file(path, findings, options)
     return Records(
         str(path),
         kind,
@@ -50,6 +45,9 @@ def _read_flat(
         frame,
         np.asarray(findings.rows),
         notes=tuple(dict.fromkeys([*findings.notes, *findings.warnings])),
+        decimal=options.decimal,
+        labels={name: f"{name} ({unit})" for name, unit in findings.units.items()},
+        units=dict(findings.units),
     )
 
 # %% ../../nbs/library/intake/11_sources.ipynb #4cf10771
@@ -150,6 +148,20 @@ def _with_columns(mapping: Mapping, records: Records) -> Mapping:
     added = {name: column for name, column in own.columns.items() if name in coded}
     return replace(mapping, columns={**mapping.columns, **added})
 
+# %% ../../nbs/library/intake/11_sources.ipynb #12396157
+def _options_of(reading: dict[str, Any], path: Path, kind: str | None) -> TableOptions:
+    "The reading options by name; raises `CohortError` for unknown ones, and where no table is read."
+    options, unknown = table_options(reading)
+    if unknown:
+        name = next(iter(unknown))
+        raise CohortError(f"{name}=... is no option of reading. {suggestion(name, READING)}")
+    given = [name for name, value in reading.items() if value is not None]
+    if given and kind in ("cbioportal", "redcap", "fhir"):
+        found = f"found {given[0]}={reading[given[0]]!r} for a source of kind {kind!r}"
+        advice = "Leave it out: such a source has one form."
+        raise CohortError(Problem(str(path), found, "reading options for a table only", advice))
+    return options
+
 # %% ../../nbs/library/intake/11_sources.ipynb #93441696
 def records_at(
     path: str | Path,  # file or folder
@@ -157,10 +169,8 @@ def records_at(
     kind: str | None = None,  # one of the kinds above; None: detected
     mapping: Mapping | str | Path | None = None,
     *,
-    sheet: str | None = None,
-    sep: str | None = None,
-    encoding: str | None = None,
     data_dictionary: str | Path | None = None,
+    **reading: Any,  # how a table is read: the options of `read_records`
 ) -> Records:
     "Read a file or folder of any kind for a known disease; options as in `read_records`."
     path = Path(os.path.expanduser(path))
@@ -170,6 +180,7 @@ def records_at(
         )
     found = kind or ("redcap" if data_dictionary is not None else _kind_of(path))
     meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
+    options = _options_of(reading, path, found)
     readers: dict[str, Callable[[], Records]] = {
         "cbioportal": lambda: read_study(path, disease),
         "redcap": lambda: _read_export(path, disease, data_dictionary),
@@ -178,7 +189,7 @@ def records_at(
     records = (
         readers[found]()
         if found in readers
-        else _as_table_kind(_read_flat(path, disease, sheet, sep, encoding), kind)
+        else _as_table_kind(_read_flat(path, disease, options), kind)
     )
     return records if meant is None else records.mapped(_with_columns(meant, records))
 
@@ -190,17 +201,19 @@ def read_records(
     # what the columns mean; None: the source's own, or names that the dictionary knows
     mapping: Mapping | str | Path | None = None,
     *,
-    sheet: str | None = None,  # of a workbook; None: the first
-    sep: str | None = None,  # of a text table; None: found out
-    encoding: str | None = None,  # of a text table; None: found out
     data_dictionary: str | Path | None = None,  # of a REDCap export; None: found beside it
+    # how a table is read, where it is not found out: sep, decimal, encoding and na_values as in
+    # `read_cohort`; sheet of a workbook; header, the row with the names; row_names, True where each
+    # row begins with a name that has no heading
+    **reading: Any,
 ) -> Records:
     """Read a hospital's table, workbook, study folder, REDCap export or FHIR bundle as records.
 
     The cells stay as written, with the row of each patient in the file. `canonical()` gives them in the
     dictionary's names, units and codes, `problems` lists the cells that cannot be right, `cohort()` makes a
-    cohort. Without a mapping only columns whose names the dictionary knows are read. Raises `CohortError` for
-    an unknown disease or kind, and for a file that cannot be read.
+    cohort. Without a mapping only columns whose names the dictionary knows are read. `notes` says what
+    was assumed: titles, remarks, units and row names that are no patients. Raises `CohortError` for an
+    unknown disease, kind or option, and for a file that cannot be read.
 
     Example
 
@@ -222,10 +235,8 @@ def read_records(
         disease,
         kind,
         mapping,
-        sheet=sheet,
-        sep=sep,
-        encoding=encoding,
         data_dictionary=data_dictionary,
+        **reading,
     )
 
 # %% ../../nbs/library/intake/11_sources.ipynb #0355be31
@@ -238,13 +249,11 @@ def read_hospital(
     features: Sequence[str] | None = None,  # None: the baseline variables that are there
     site: str | None = None,  # column with the hospital; None: what the mapping says
     *,
-    sheet: str | None = None,
-    sep: str | None = None,
-    encoding: str | None = None,
     data_dictionary: str | Path | None = None,  # of a REDCap export; None: found beside it
     zero_time: str = "drop",
     missing_outcome: str = "drop",
-    **metadata: Any,  # name, title, source, licence, citation, virtual
+    # reading options as in `read_records`; name, title, source, licence, citation, virtual
+    **more: Any,
 ) -> Cohort:
     """Read a hospital's file, in any of the forms of `read_records`, as a cohort.
 
@@ -266,11 +275,10 @@ def read_hospital(
         disease,
         kind,
         mapping,
-        sheet=sheet,
-        sep=sep,
-        encoding=encoding,
         data_dictionary=data_dictionary,
+        **{name: value for name, value in more.items() if name in READING},
     )
+    metadata = {name: value for name, value in more.items() if name not in READING}
     return records.cohort(outcome, features, site, zero_time, missing_outcome, **metadata)
 
 # %% ../../nbs/library/intake/11_sources.ipynb #f7af6e64

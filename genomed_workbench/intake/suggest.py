@@ -1486,7 +1486,7 @@ def suggest_mapping(
     data: pd.DataFrame | str | Path | Records,  # a frame, a file or folder, or records
     disease: str,  # "mds", "aml", "mm" or "scd"
     kind: str | None = None,  # of a file; None: found out
-    **options: Any,  # sheet, sep, encoding, data_dictionary of a file
+    **options: Any,  # of a file: data_dictionary, and the reading options of `read_records`
 ) -> Suggestion:
     """Propose which column is which variable, in which unit, with a confidence and a reason.
 

@@ -6,10 +6,6 @@
 __all__ = ['as_texts', 'read_table_file']
 
 # %% ../../nbs/library/intake/02_tables.ipynb #e5d5f6d3
-import datetime
-import io
-import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,34 +15,19 @@ import pandas as pd
 
 from ..clinic.problems import Problem
 from ..data.checks import Findings
-from ..data.columns import label
-from genomed_workbench.data.files import (
-    check_options,
-    content_of,
-    frame_of_parquet,
-    frame_of_text,
-    names_once,
-)
-from ..data.problems import CohortError, suggestion
+from ..data.files import frame_of_file
+from ..data.layout import FOUND_OUT, TableOptions
+from ..data.problems import CohortError
+from ..data.workbook import cell_text
 
-# %% ../../nbs/library/intake/02_tables.ipynb #6c7333e7
-def _cell_text(
-    value: Any,  # a cell of Excel or Parquet
-) -> str | float:  # NaN where it is empty
-    "A cell as the text that a person would type."
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, datetime.datetime):
-        return value.strftime(
-            "%Y-%m-%d" if value.time() == datetime.time() else "%Y-%m-%d %H:%M:%S"
-        )
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, float | np.floating):
-        return np.nan if value != value else label(float(f"{value:.15g}"))
-    if value is None or value is pd.NaT or value is pd.NA:
-        return np.nan
-    return str(value).strip() or np.nan
+# %% ../../nbs/library/intake/02_tables.ipynb #a5804c32
+def _different(column: pd.Series) -> tuple[np.ndarray, Any]:
+    "Which of the different values stands in each cell, and the values; lists and structs as texts."
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:  # lists cannot be told apart by pandas
+        codes, values = pd.factorize(column.map(str, na_action="ignore"))
+    return codes, values
 
 # %% ../../nbs/library/intake/02_tables.ipynb #8a881749
 def as_texts(
@@ -55,304 +36,21 @@ def as_texts(
     "A table as its cells were written."
     columns = []
     for place in range(frame.shape[1]):
-        codes, values = pd.factorize(frame.iloc[:, place])
-        table = np.array([*map(_cell_text, values), np.nan], dtype=object)
+        codes, values = _different(frame.iloc[:, place])
+        table = np.array([*map(cell_text, values), np.nan], dtype=object)
         columns.append(pd.Series(table[codes]))
     table = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(len(frame)))
     return table.set_axis(frame.columns, axis=1)
 
-# %% ../../nbs/library/intake/02_tables.ipynb #f982c8c4
-_INSTALL_EXCEL = "Reading Excel needs openpyxl: pip install 'genomed-workbench[hospital]', or save the sheet as CSV."
-_BIG = 8_000_000  # bytes above which a workbook is read cell by cell, without its merged cells
-
-# %% ../../nbs/library/intake/02_tables.ipynb #6db73d79
-def _is_workbook(content: bytes) -> bool:
-    "True for an Excel workbook (.xlsx, .xlsm)."
-    if not content.startswith(b"PK\x03\x04"):
-        return False
-    try:
-        return any(
-            name.startswith("xl/") for name in zipfile.ZipFile(io.BytesIO(content)).namelist()
-        )
-    except zipfile.BadZipFile:
-        return b"xl/workbook" in content or b"[Content_Types].xml" in content[:100]
-
-# %% ../../nbs/library/intake/02_tables.ipynb #27afccf4
-def _open_workbook(content: bytes, file: str, **options: Any) -> Any:
-    "Open a workbook; raises `CohortError` with the reason."
-    try:
-        import openpyxl
-    except ImportError:
-        raise CohortError(
-            Problem(file, "found an Excel workbook", "openpyxl to read it", _INSTALL_EXCEL)
-        ) from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # openpyxl tells of styles and extensions that it drops; cells are not among them
-            return openpyxl.load_workbook(io.BytesIO(content), data_only=True, **options)
-    except Exception as error:  # a damaged archive raises one of a dozen kinds
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise CohortError(
-            Problem(
-                file,
-                f"the workbook cannot be read ({reason})",
-                "a whole Excel workbook (.xlsx)",
-                "It may be cut off or damaged: open it in Excel and save it again, or save the sheet as CSV.",
-            )
-        ) from None
-
-# %% ../../nbs/library/intake/02_tables.ipynb #4f7ddf6c
-def _sheet_of(book: Any, sheet: str | None, findings: Findings) -> Any:
-    "The sheet that was asked for, or the first one."
-    names = [one.title for one in book.worksheets]
-    if sheet is not None and sheet not in names:
-        raise CohortError(
-            Problem(
-                findings.file,
-                f"there is no sheet {sheet!r}",
-                "a sheet of the workbook",
-                suggestion(sheet, names),
-                value=sheet,
-            )
-        )
-    if not names:
-        raise CohortError(
-            Problem(
-                findings.file,
-                "the workbook has no sheet with cells",
-                "a sheet with a header and one row per patient",
-            )
-        )
-    chosen = book[sheet if sheet is not None else names[0]]
-    if len(names) > 1 and sheet is None:
-        findings.note(
-            f"the sheet {names[0]!r} is read, the first of {len(names)}; pass sheet=... for "
-            f"{', '.join(map(repr, names[1:6]))}"
-        )
-    return chosen
-
-# %% ../../nbs/library/intake/02_tables.ipynb #77fd545e
-def _cells_of(
-    sheet: Any, findings: Findings
-) -> tuple[list[list[Any]], list[tuple[int, int, int, int]]]:
-    "The cells of a sheet row by row, and its merged ranges (top, left, bottom, right; from 0)."
-    merged = [
-        (one.min_row - 1, one.min_col - 1, one.max_row - 1, one.max_col - 1)
-        for one in getattr(getattr(sheet, "merged_cells", None), "ranges", ())
-    ]
-    rows = [list(row) for row in sheet.iter_rows(values_only=True)]
-    hidden = sum(bool(one.hidden) for one in getattr(sheet, "row_dimensions", {}).values())
-    if hidden:
-        findings.note(f"{hidden:,} rows are hidden in the sheet and are read all the same")
-    return rows, merged
-
-# %% ../../nbs/library/intake/02_tables.ipynb #1ace7a34
-def _header_row(rows: list[list[Any]], merged: Sequence[tuple[int, int, int, int]]) -> int:
-    """The place of the header: the first row of texts that fills more than half of the fullest of the
-    first twenty, below merged group names.
-    """
-    filled = [
-        sum(cell is not None and str(cell).strip() != "" for cell in row) for row in rows[:20]
-    ]
-    covered = [
-        count
-        + sum(
-            right - left
-            for top, left, bottom, right in merged
-            if top <= place <= bottom and bottom == top
-        )
-        for place, count in enumerate(filled)
-    ]
-    most = max(filled, default=0)
-    named = [
-        count > 0.5 * most and all(isinstance(cell, str) for cell in row if cell is not None)
-        for row, count in zip(rows, filled, strict=False)
-    ]
-    first = next(
-        (place for place, is_header in enumerate(named) if is_header),
-        next((place for place, count in enumerate(filled) if count and count >= 0.75 * most), 0),
-    )
-    group = next(
-        (
-            place
-            for place in range(first + 1)
-            if covered[place] > filled[place]
-            and covered[place] >= 0.75 * most
-            and filled[place] > 1
-        ),
-        None,
-    )
-    below = first if group is None or group < first else first + 1
-    return min(below, len(rows) - 1)
-
-# %% ../../nbs/library/intake/02_tables.ipynb #4b0226d9
-def _names(
-    rows: list[list[Any]], merged: Sequence[tuple[int, int, int, int]], header: int
-) -> list[str]:
-    "The names of the columns, those of merged groups above put before them."
-    spread = {}
-    for top, left, bottom, right in merged:
-        if top <= header:
-            for row in range(top, min(bottom, header) + 1):
-                spread.update({(row, column): rows[top][left] for column in range(left, right + 1)})
-    width = max(map(len, rows))
-    wide = {
-        (top, row)
-        for top, left, bottom, right in merged
-        for row in range(top, bottom + 1)
-        if right - left + 1 >= 0.75 * width
-    }
-    names = []
-    for column in range(width):
-        levels = [
-            row
-            for row in range(header + 1)
-            if row == header
-            or ((row, column) in spread and not any(row == title for _, title in wide))
-        ]
-        parts = [
-            str(
-                _cell_text(
-                    spread.get(
-                        (row, column), rows[row][column] if column < len(rows[row]) else None
-                    )
-                )
-            )
-            for row in levels
-        ]
-        names.append(" ".join(dict.fromkeys(part for part in parts if part != "nan")))
-    return names
-
-# %% ../../nbs/library/intake/02_tables.ipynb #5e2131ee
-def _tell_formulas(content: bytes, sheet: str, rows: list[list[Any]], findings: Findings) -> None:
-    "Add problems for formulas without a stored result, which would be read as empty."
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if not any(
-            b"<f" in archive.read(name)
-            for name in archive.namelist()
-            if name.startswith("xl/worksheets/sheet")
-        ):
-            return
-    import openpyxl
-
-    for row in openpyxl.load_workbook(io.BytesIO(content))[sheet].iter_rows():
-        for cell in row:
-            if cell.data_type == "f" and rows[cell.row - 1][cell.column - 1] is None:
-                findings.stop(
-                    "found a formula that has not been computed",
-                    "values",
-                    "Open the workbook in Excel and save it, or save the sheet as CSV.",
-                    row=cell.row,
-                    column=cell.column_letter,
-                    value=str(cell.value),
-                )
-
-# %% ../../nbs/library/intake/02_tables.ipynb #2bd887c3
-def _frame_of_workbook(
-    content: bytes,
-    findings: Findings,
-    sheet: str | None = None,  # None: the first
-) -> pd.DataFrame:  # texts; rows go to findings
-    "A sheet of an Excel workbook as texts."
-    big = len(content) > _BIG
-    book = _open_workbook(content, findings.file, read_only=big)
-    chosen = _sheet_of(book, sheet, findings)
-    rows, merged = _cells_of(chosen, findings)
-    if not any(cell is not None and str(cell).strip() for row in rows for cell in row):
-        raise CohortError(
-            Problem(
-                findings.file,
-                f"the sheet {chosen.title!r} is empty",
-                "a header and one row per patient",
-                "Pass sheet=... if the table is on another sheet.",
-            )
-        )
-    if not big:
-        _tell_formulas(content, chosen.title, rows, findings)
-    return _table_of(rows, merged, findings)
-
-# %% ../../nbs/library/intake/02_tables.ipynb #8f14c167
-def _table_of(
-    rows: list[list[Any]], merged: Sequence[tuple[int, int, int, int]], findings: Findings
-) -> pd.DataFrame:
-    "Header and body of a sheet."
-    header = _header_row(rows, merged)
-    names = _names(rows, merged, header)
-    if header:
-        findings.note(f"the header is read from row {header + 1}; what stands above is no patient")
-    width = max(
-        (
-            place + 1
-            for place, name in enumerate(names)
-            if name
-            or any(len(row) > place and row[place] is not None for row in rows[header + 1 :])
-        ),
-        default=0,
-    )
-    names_once(names[:width], findings, header + 1)
-    body = [
-        (place + 1, row)
-        for place, row in enumerate(rows)
-        if place > header and any(cell is not None and str(cell).strip() for cell in row)
-    ]
-    findings.rows = np.array([place for place, _ in body], dtype=int)
-    table = pd.DataFrame(
-        [[_cell_text(cell) for cell in [*row, *[None] * width][:width]] for _, row in body],
-        columns=range(width),
-        dtype=object,
-    )
-    return table.set_axis(names[:width], axis=1)
-
-# %% ../../nbs/library/intake/02_tables.ipynb #62c99169
-def _kind_of_table(content: bytes, path: Path) -> str:
-    "The kind of table, excel, parquet or csv, from the first bytes of a file."
-    if content.startswith(b"PAR1") or (
-        path.suffix.lower() in (".parquet", ".pq") and b"PAR1" in content[-8:]
-    ):
-        return "parquet"
-    return "excel" if _is_workbook(content) else "csv"
-
 # %% ../../nbs/library/intake/02_tables.ipynb #9b4749ec
 def read_table_file(
     path: str | Path,
-    findings: Findings,  # gets the rows, and what was wrong
-    sheet: str | None = None,  # of a workbook; None: the first
-    sep: str | None = None,  # of a text; None: found out
-    encoding: str | None = None,  # of a text; None: found out
+    findings: Findings,  # gets the rows, units and notes, and what was wrong
+    options: TableOptions = FOUND_OUT,
     wanted: Sequence[str] = (),  # columns that should be there: they tell the separator
 ) -> tuple[pd.DataFrame, str]:  # texts with NaN for empty cells, index 0..n-1; and the kind
     "The cells of a table file."
-    path = Path(path)
-    check_options(sep, None, findings.file)
-    content = content_of(path, findings.file)
-    kind = _kind_of_table(content, path)
-    if sheet is not None and kind != "excel":
-        raise CohortError(
-            Problem(
-                findings.file,
-                f"found sheet={sheet!r} for a file that is no workbook",
-                "a sheet only where there is a workbook",
-                "Leave sheet out.",
-            )
-        )
-    if content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise CohortError(
-            Problem(
-                findings.file,
-                "found a workbook of old Excel, or one that a password protects",
-                "an Excel workbook (.xlsx) without a password, or a CSV",
-                "Save it without a password as .xlsx or CSV.",
-            )
-        )
-    frame = (
-        _frame_of_workbook(content, findings, sheet)
-        if kind == "excel"
-        else frame_of_parquet(path, findings)
-        if kind == "parquet"
-        else frame_of_text(content, findings, wanted, sep, encoding)[0]
-    )
+    frame, kind, _ = frame_of_file(Path(path), findings, options, wanted)
     findings.raise_if_any()
     if not len(frame):
         raise CohortError(
@@ -365,4 +63,5 @@ def read_table_file(
         )
     if findings.rows is None:
         findings.rows = np.arange(2, len(frame) + 2)
-    return as_texts(frame.set_axis(pd.RangeIndex(len(frame)), axis=0)), kind
+    texts = as_texts(frame.set_axis(pd.RangeIndex(len(frame)), axis=0))
+    return texts.mask(texts.isin(options.missing)) if options.missing else texts, kind

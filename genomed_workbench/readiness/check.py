@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..clinic.problems import Problem
+from ..data.checks import Findings
+from ..data.layout import each_once
 from ..data.outcome import Outcome, Survival
 from ..data.problems import CohortError
 from ..intake.mapping import Mapping, natural_mapping
@@ -46,6 +49,7 @@ def _records_of(
     disease: str | None,
     mapping: Mapping | str | Path | None = None,
     kind: str | None = None,
+    **reading: Any,
 ) -> Records:
     "Read a path or a frame as records."
     if isinstance(source, Records):
@@ -61,16 +65,20 @@ def _records_of(
     check_disease(disease)
     if isinstance(source, pd.DataFrame):
         frame = source.reset_index() if source.index.name else source.reset_index(drop=True)
+        findings = Findings("the frame")
+        frame = each_once(frame.set_axis(list(map(str, frame.columns)), axis=1), findings)
+        findings.raise_if_any()
         meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
         return Records(
             "the frame",
             "csv",
             disease,
-            as_texts(frame.set_axis([str(name) for name in frame.columns], axis=1)),
+            as_texts(frame),
             np.arange(2, len(frame) + 2),
             meant,
+            tuple(findings.notes),
         )
-    return records_at(source, disease, kind, mapping)
+    return records_at(source, disease, kind, mapping, **reading)
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8f3f19e9
 def _mapping_findings(records: Records) -> list[Finding]:
@@ -257,6 +265,7 @@ def check_readiness(
     needs: Sequence[str] | None = None,
     kind: str | None = None,  # of source; None: found out
     today: date | None = None,  # dates after it lie in the future; None: today
+    **reading: Any,  # how a table is read: the options of `read_records`
 ) -> Readiness:
     """Everything that keeps a hospital's file from taking part in a federation, with rows, reasons and what to do.
 
@@ -277,7 +286,7 @@ def check_readiness(
     >>> found.findings.iloc[0][["kind", "column", "rows"]].tolist()
     ['impossible-value', 'age', '4']
     """
-    records, strangers = _without_strangers(_records_of(source, disease, mapping, kind))
+    records, strangers = _without_strangers(_records_of(source, disease, mapping, kind, **reading))
     whole = sheet_of(records, today)
     odd, positions = rows_that_are_no_patients(whole)
     sheet = whole.without(positions)

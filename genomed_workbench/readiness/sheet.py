@@ -179,7 +179,9 @@ def sheet_of(
     "The sheet behind a hospital's records."
     mapping = (
         records.mapping
-        or natural_mapping([str(name) for name in records.raw.columns], records.disease)[0]
+        or natural_mapping(
+            [str(name) for name in records.raw.columns], records.disease, records.units
+        )[0]
     )
     applied = mapping.apply(records.raw, records.decimal, unconfirmed=True)
     bad: dict[str, list[int]] = {}

@@ -12,23 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..data.layout import lines_of_totals
 from ..intake.identifiers import words_in
 from .findings import Finding, counted
 from .sheet import Sheet
-
-# %% ../../nbs/library/readiness/03_spreadsheet.ipynb #5b8c9431
-_TOTALS = re.compile(
-    r"(?i)(grand "
-    r"|sub)?totals?e?|summen?|gesamt|sum|somma|totaal|suma|mittel(wert)?|"
-    r"mean|average|media(na)?|moyenne|promedio|median|durchschnitt|anzahl|count|n "
-    r"?= ?[0-9]+|(total|summe|somme|totale|mean|mittelwert|media)[ :/].*"
-)
-_LAST = 5  # a line of totals stands among the last rows
-
-# %% ../../nbs/library/readiness/03_spreadsheet.ipynb #93ec1809
-def _edges(raw: pd.DataFrame) -> list[int]:
-    "Positions of the first row and of the last ones."
-    return [*range(max(len(raw) - _LAST, 0), len(raw))]
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #0d097fe7
 def _is_sum(values: pd.DataFrame, position: int) -> bool:
@@ -44,20 +31,14 @@ def _is_sum(values: pd.DataFrame, position: int) -> bool:
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #aa9d4565
 def _total_rows(sheet: Sheet) -> np.ndarray:
-    "Positions of lines of totals."
-    texts = sheet.raw.iloc[_edges(sheet.raw)]
-    said = [
-        position
-        for position, (_, row) in zip(_edges(sheet.raw), texts.iterrows())
-        if any(_TOTALS.fullmatch(str(cell).strip()) for cell in row.dropna().iloc[:3])
-    ]
+    "Positions of lines of totals, by their words or their sums."
     numbers = pd.DataFrame({name: sheet.numbers(name) for name in sheet.numeric})
     sums = [
         position
-        for position in _edges(sheet.raw)[-2:]
-        if len(numbers.columns) >= 2 and position >= 5 and _is_sum(numbers, position)
+        for position in range(max(sheet.n - 2, 5), sheet.n)
+        if len(numbers.columns) >= 2 and _is_sum(numbers, position)
     ]
-    return np.array(sorted({*said, *sums}), dtype=int)
+    return np.array(sorted({*lines_of_totals(sheet.raw), *sums}), dtype=int)
 
 # %% ../../nbs/library/readiness/03_spreadsheet.ipynb #2ca30620
 def _repeated_headers(sheet: Sheet) -> np.ndarray:

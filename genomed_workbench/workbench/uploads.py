@@ -12,13 +12,7 @@ from pathlib import Path
 
 from ..clinic.problems import Problem
 from ..data.checks import Findings
-from genomed_workbench.data.files import (
-    decoded,
-    found_separator,
-    read_table,
-    refuse_binary,
-    refuse_other_kinds,
-)
+from ..data.delimited import frame_of_text
 from ..data.problems import CohortError
 from ..output.storage import write_bytes_atomically
 
@@ -76,35 +70,12 @@ def tables_in(folder: Path) -> list[str]:
 
 # %% ../../nbs/library/workbench/02_uploads.ipynb #60fed609
 def header_of(path: Path) -> list[str]:
-    "The column names of a table; CohortError if the file cannot be read."
-    findings, content = Findings(path.name), path.read_bytes()
+    "The column names of a table as `read_cohort` reads it; CohortError if the file cannot be read."
+    content = path.read_bytes()
     if content.startswith(b"PAR1"):
         return _header_of_parquet(path)
-    refuse_other_kinds(content, path.name)
-    text = decoded(content, findings)
-    refuse_binary(text, path.name)
-    told = re.match(r'"?sep=(.)"?\r?\n', text)
-    text = text[told.end() :] if told else text
-    if not text.strip():
-        raise CohortError(
-            Problem(
-                path.name,
-                "the file is empty",
-                "a header and one row per patient",
-                "Check that the export went through.",
-            )
-        )
-    separator = told.group(1) if told else found_separator(text)
-    if separator is None:
-        raise CohortError(
-            Problem(
-                path.name,
-                "found a single column",
-                "columns separated by a comma, semicolon, tab or bar",
-                "Export the table again.",
-            )
-        )
-    return [name for name in read_table(text, separator, findings).header if name]
+    frame, _ = frame_of_text(content, Findings(path.name))
+    return [str(name) for name in frame.columns if name]
 
 # %% ../../nbs/library/workbench/02_uploads.ipynb #ee62062a
 def _header_of_parquet(path: Path) -> list[str]:
