@@ -108,7 +108,9 @@ def _mapped(data: str | os.PathLike[str], system: System, mapping: Any) -> Input
     ]:
         raise CohortError(wrong)
     read = records.canonical(strict=False)
-    return Inputs(patients, read.frame, used, tuple(in_short(read.notes)))
+    again = int(records.ids.dropna().duplicated().sum())
+    told = [f"{again:,} ids stand there again; every row is scored by itself"] if again else []
+    return Inputs(patients, read.frame, used, tuple([*told, *in_short(read.notes)]))
 
 # %% ../../nbs/library/intake/11_scoring.ipynb #2f21d3ec
 def score(

@@ -8,6 +8,7 @@ __all__ = ['records_at', 'read_records', 'read_hospital', 'write_table']
 # %% ../../nbs/library/intake/08_sources.ipynb #5546337c
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def _no_kind(folder: Path) -> str:
         Problem(
             str(folder),
             f"this folder holds {', '.join(held) or 'nothing'}",
-            "a cBioPortal study, or a REDCap export with its data dictionary",
+            "a cBioPortal study (its clinical tables, or meta files that name them), "
+            "or a REDCap export with its data dictionary",
             "Name the file itself if it is a table.",
         )
     )
@@ -151,6 +153,7 @@ def records_at(
         if found in readers
         else _as_table_kind(_read_flat(path, disease, sheet, sep, encoding), kind)
     )
+    records = replace(records, path=str(path))
     meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
     return records if meant is None else records.mapped(meant)
 

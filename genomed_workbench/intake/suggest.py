@@ -29,7 +29,14 @@ from ..data.columns import as_number, distinct
 from ..data.dates import found_date_format
 from ..data.files import found_decimal
 from ..data.problems import CohortError, suggestion
-from .identifiers import identifier_in, named_as, words_in
+from ..data.visits import number_patients, order_columns
+from genomed_workbench.intake.identifiers import (
+    identifier_in,
+    named_as,
+    names_a_person,
+    names_a_specimen,
+    words_in,
+)
 from .mapping import Column, Mapping, says_nothing
 from .records import Records, check_disease
 from .sources import records_at
@@ -1196,11 +1203,31 @@ _SITE = re.compile(
     r"?(?:id|name|code)|center ?(?:id|name)|study ?(?:site|center)|region)"
 )
 
+# %% ../../nbs/library/intake/10_suggest.ipynb #cc8a0048
+_STUDY_ID = re.compile(r"pseudo|study|studi|subj|anon|upn")
+
+# %% ../../nbs/library/intake/10_suggest.ipynb #e1f332f1
+def _repeating_person(looks: Sequence[ColumnProfile]) -> str | None:
+    "The column that names the patient where patients stand on several rows, and no other id of a person is unique."
+    filled = [one for one in looks if one.known >= 0.98 * one.rows and one.dates < 0.5]
+    persons = [one for one in filled if names_a_person(one.name)]
+    unique = [
+        one
+        for one in filled
+        if len(one.words) >= 0.9 * one.rows
+        and (names_a_person(one.name) or _STUDY_ID.search(" ".join(words_in(one.name))))
+        and not names_a_specimen(one.name)
+    ]
+    several = [one for one in persons if max(2, 0.02 * one.rows) <= len(one.words) < 0.9 * one.rows]
+    return several[0].name if several and not unique else None
+
 # %% ../../nbs/library/intake/10_suggest.ipynb #d7f5e1c0
 def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
     """The column with the patients' ids: named so, filled, and hardly ever the same twice; a pseudonym
-    before a number of the hospital.
+    before a number of the hospital. A column that names the patient comes before one that counts samples.
     """
+    if (person := _repeating_person(looks)) is not None:
+        return person
     fits = [
         one
         for one in looks
@@ -1208,6 +1235,7 @@ def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
         and one.known >= 0.98 * one.rows
         and len(one.words) >= 0.9 * one.rows
         and one.dates < 0.5
+        and not names_a_specimen(one.name)
     ]
     fits = fits or [
         one
@@ -1266,6 +1294,10 @@ class Suggestion:
     missing: tuple[str, ...] = ()
     # what the cells look like, without naming a patient
     examples: dict[str, str] = field(default_factory=dict)
+    visits: str | None = (
+        None  # column proposed to order the rows of a patient who stands on several
+    )
+    told: tuple[str, ...] = ()  # what is or will be chosen of a patient's rows, in sentences
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -1385,6 +1417,7 @@ def _mapping_of(proposed: Suggestion, confirmed: str | Iterable[str] | None) -> 
         missing=proposed.missing,
         confirmed=whole,
         source=f"the proposal for {proposed.file}",
+        visits=proposed.visits,
     )
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #03b02ff4
@@ -1409,6 +1442,27 @@ def _example_of(looks: ColumnProfile, secret: bool) -> str:
     ][:6]
     return ", ".join(shared) or f"{len(looks.words):,} different texts"
 
+# %% ../../nbs/library/intake/10_suggest.ipynb #5f4d55c5
+def _rows_of_a_patient(
+    records: Records, id: str | None
+) -> tuple[str | None, tuple[str, ...]]:  # a column proposed to order them; sentences
+    "What is chosen where patients stand on several rows, or what is proposed."
+    if records.choices or id is None or id not in records.raw:
+        return None, tuple(one.found for one in records.choices)
+    patients = number_patients(records.raw[id])
+    counts = np.bincount(patients)
+    if (counts < 2).all():
+        return None, ()
+    found = next(iter(order_columns(records.raw, patients)), None)
+    said = f"{int((counts > 1).sum()):,} of {len(counts):,} patients stand on several rows ({len(patients):,} rows)"
+    rule = "the earliest row counts for the baseline, the latest for the outcome"
+    proposed = f"{found!r} is proposed to order them (visits in the mapping): {rule}"
+    nothing = (
+        "rows that say the same are read once; where they differ, "
+        'name the column that orders them in the mapping: visits = "COLUMN"'
+    )
+    return found, (f"{said}; {proposed if found else nothing}.",)
+
 # %% ../../nbs/library/intake/10_suggest.ipynb #2eab07b9
 def suggest_for(
     records: Records,  # under a mapping or not; what a mapping says is taken over
@@ -1428,6 +1482,7 @@ def suggest_for(
     forms = shared_beginnings(looks)
     id = prior.id if prior is not None else _id_column(looks)
     columns = _roles(records, looks, id, forms)
+    visits, told = _rows_of_a_patient(records, id)
     open_columns = [one for one in looks if one.name not in columns and one.name != id]
     taken = {column.variable for column in columns.values()}
     called = [one for one in _everything_called(records.disease) if one.variable.name not in taken]
@@ -1467,6 +1522,8 @@ def suggest_for(
         len(raw),
         missing,
         {one.name: _example_of(one, one.name in secret) for one in looks},
+        visits,
+        told,
     )
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #bf754cc2
@@ -1542,8 +1599,9 @@ def _roles(
         name: replace(
             column,
             confidence=0.97,
-            reason=f"{records.mapping.source if records.mapping else ''} "
-            f"{'says so' if column.variable else column.reason}".strip(),
+            reason=f"{records.mapping.source if records.mapping else ''} says so"
+            if column.variable
+            else column.reason,
         )
         for name, column in known.items()
     }
@@ -1561,7 +1619,8 @@ def _roles(
         ):
             columns[one.name] = Column(ignore=True, reason=found.reason, confidence=0.9)
     site = _site_column([one for one in looks if one.name not in columns and one.name != id])
-    if site is not None and book.find(site) is None:
+    known_site = any(column.site for column in columns.values())
+    if site is not None and book.find(site) is None and not known_site:
         columns[site] = Column(
             site=True, reason="the name says that it is the hospital", confidence=0.9
         )

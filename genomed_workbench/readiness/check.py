@@ -61,15 +61,40 @@ def _records_of(
     if isinstance(source, pd.DataFrame):
         frame = source.reset_index() if source.index.name else source.reset_index(drop=True)
         meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
-        return Records(
+        records = Records(
             "the frame",
             "csv",
             disease,
             as_texts(frame.set_axis([str(name) for name in frame.columns], axis=1)),
             np.arange(2, len(frame) + 2),
-            meant,
         )
+        return records if meant is None else records.mapped(meant)
     return records_at(source, disease, kind, mapping)
+
+# %% ../../nbs/library/readiness/13_check.ipynb #b3a11d31
+def _choice_findings(records: Records) -> list[Finding]:
+    "What was chosen where patients stand on several rows."
+    return [
+        Finding(
+            severity=one.severity,
+            kind="several-rows",
+            found=one.found,
+            mend=one.mend or "Nothing, if that is what is meant.",
+            column=one.column,
+        )
+        for one in records.choices
+    ]
+
+# %% ../../nbs/library/readiness/13_check.ipynb #4d6672e1
+def _placed(finding: Finding, records: Records) -> Finding:
+    "A finding with the file and the rows of its cells, where they stand elsewhere than the patient's own row."
+    if not finding.rows or finding.column not in records.places:
+        return finding
+    file, rows = records.places[str(finding.column)]
+    position = {int(row): place for place, row in enumerate(records.rows)}
+    there = tuple(int(rows[position[row]]) for row in finding.rows if row in position)
+    several = any(name for name, _ in records.places.values())
+    return replace(finding, rows=there, file=Path(file or records.file).name if several else "")
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8f3f19e9
 def _mapping_findings(records: Records) -> list[Finding]:
@@ -108,6 +133,16 @@ def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
         return records, []
     header = [str(name) for name in records.raw.columns]
     lost = [name for name in mapping.columns if name not in header]
+    if mapping.visits is not None and mapping.visits not in header:
+        records = records.mapped(replace(mapping, visits=None))
+        unseen = Finding(
+            severity="stop",
+            kind="mapping-problem",
+            found=f"the mapping names {mapping.visits!r} as the order of visits, and the file has no such column.",
+            mend="Correct the name in the mapping.",
+        )
+        rest, more = _without_strangers(records)
+        return rest, [unseen, *more]
     id_lost = mapping.id is not None and mapping.id not in header
     if not lost and not id_lost:
         return records, []
@@ -261,6 +296,7 @@ def check_readiness(
     listed = [
         *strangers,
         *_mapping_findings(records),
+        *_choice_findings(records),
         *odd,
         *_of_columns(sheet, _proposals(records, sheet)),
         *follow_up_findings(sheet, found),
@@ -272,7 +308,7 @@ def check_readiness(
         sheet.book.title,
         sheet.n,
         sheet.raw.shape[1],
-        tuple(in_order(_once(listed))),
+        tuple(in_order([_placed(one, records) for one in _once(listed)])),
         table,
         score_completeness(sheet),
         None if found is None else found.events,
@@ -287,6 +323,7 @@ def check_readiness(
                 _how(records),
             ]
         ),
+        again=records.path if Path(records.path).is_dir() else "",
     )
 
 # %% ../../nbs/library/readiness/13_check.ipynb #0b8e37c4
