@@ -145,20 +145,23 @@ _NOT_ORDER = re.compile(
     r"birth|geburt|nascita|nacimiento|death|dead|died|tod|verstorben|surviv|\bage\b|overall|\b(os|pfs|lfs|efs|dfs|dob)\b"
 )
 
+# %% ../../nbs/library/data/11_visits.ipynb #a03caa73
+_VISIT = re.compile(r"visit|sample|specimen|collect|encounter|event|instance|time.?point")
+
 # %% ../../nbs/library/data/11_visits.ipynb #bee05171
 def _may_order(name: str) -> bool:
     "True for a column whose name speaks of a time."
     plain = re.sub(r"[\s_.-]+", " ", name).strip().casefold()
     return bool(_TIMED.search(plain)) and not _NOT_ORDER.search(plain)
 
-# %% ../../nbs/library/data/11_visits.ipynb #bbdc7ecc
+# %% ../../nbs/library/data/11_visits.ipynb #683c2d16
 def order_columns(
     raw: pd.DataFrame,  # texts
     patients: np.ndarray,  # number of the patient on each row
     date_format: str | None = None,
-) -> list[str]:  # stages first, then days, dates and visits
+) -> list[str]:  # stages first, then what is called a visit or a sample, then other days and dates
     "Columns that tell the order of a patient's rows: named so, readable, and not the same on all rows."
-    found: dict[str, tuple[bool, int]] = {}
+    found: dict[str, tuple[bool, bool, int]] = {}
     for place, name in enumerate(raw.columns):
         if not _may_order(str(name)) or not differing(raw[name], patients).any():
             continue
@@ -167,7 +170,7 @@ def order_columns(
             staged = as_number(str(raw[name].dropna().iloc[0])) is None and set(
                 order[np.isfinite(order)]
             ) <= {0.0, 1.0, 3.0, 4.0}
-            found[str(name)] = (not staged, place)
+            found[str(name)] = (not staged, not _VISIT.search(str(name).casefold()), place)
     return sorted(found, key=found.__getitem__)
 
 # %% ../../nbs/library/data/11_visits.ipynb #962d22cd

@@ -1502,6 +1502,10 @@ def suggest_for(
         )
         for name, one in chosen.items()
     }
+    if visits in columns and (columns[visits].confidence or 0) < SURE:
+        columns[visits] = Column(
+            ignore=True, reason="it is proposed to order the rows of a patient"
+        )
     columns |= {
         one.name: Column(ignore=True, reason=_why_not(one, called))
         for one in open_columns
