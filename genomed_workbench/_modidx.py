@@ -3288,6 +3288,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'genomed_workbench/intake/records.py'),
                                                   'genomed_workbench.intake.records._no_outcome': ( 'library/intake/records.html#_no_outcome',
                                                                                                     'genomed_workbench/intake/records.py'),
+                                                  'genomed_workbench.intake.records._not_known': ( 'library/intake/records.html#_not_known',
+                                                                                                   'genomed_workbench/intake/records.py'),
                                                   'genomed_workbench.intake.records._placed': ( 'library/intake/records.html#_placed',
                                                                                                 'genomed_workbench/intake/records.py'),
                                                   'genomed_workbench.intake.records._read_under': ( 'library/intake/records.html#_read_under',

@@ -184,6 +184,21 @@ def test_visits_entered_in_another_order_do_not_shorten_the_follow_up(tmp_path):
     assert found["last_contact_date"].iloc[0] == pd.Timestamp("2019-01-01")
 
 
+def test_not_known_is_no_answer(tmp_path):
+    "9, Unknown at the last visit does not undo what was known before: alive, and dead where any form said so."
+    vital = '"0, Alive | 1, Dead | 9, Unknown"'
+    rows = [
+        "1,baseline_arm_1,,9,2015-01-01,,",
+        "1,followup_arm_1,1,,,2016-01-01,0",
+        "1,followup_arm_1,2,,,2017-01-01,9",
+        "2,baseline_arm_1,,8,2015-01-01,,",
+        "2,followup_arm_1,1,,,2016-01-01,1",
+        "2,followup_arm_1,2,,,2017-01-01,9",
+    ]
+    found = gw.read_records(redcap(tmp_path, rows, vital), "mds").canonical().frame
+    assert found["death"].tolist() == [0, 1]
+
+
 def test_a_later_laboratory_is_no_baseline(tmp_path):
     "Patient 2 has no hemoglobin at the diagnosis: it stays empty, and is counted."
     rows = [
@@ -285,6 +300,25 @@ def test_the_row_of_a_cell_is_that_of_its_visit(tmp_path):
     assert "6" in found.loc[found["kind"] == "contact-before-diagnosis", "rows"].tolist()
 
 
+def test_a_person_may_order_the_rows_of_an_event(tmp_path):
+    "Two laboratories at the baseline, the second taken first: the date of the laboratory orders them."
+    head = "record_id,redcap_event_name,redcap_repeat_instance,hb,lab_date,dx_date,fu_date,vital"
+    rows = [
+        "1,baseline_arm_1,1,11,2015-01-09,,,",
+        "1,baseline_arm_1,2,8,2015-01-02,,,",
+        "1,baseline_arm_1,,,,2015-01-01,,",
+        "1,followup_arm_1,1,14,2014-12-01,,2016-01-01,0",
+    ]
+    records = gw.read_records(redcap(tmp_path, rows, head=head), "mds")
+    assert records.canonical().frame["hemoglobin"].tolist() == [11]
+    mapping = gw.Mapping("mds", records.mapping.columns, id="record_id", visits="lab_date")
+    again = records.mapped(mapping)
+    assert (
+        again.canonical().frame["hemoglobin"].tolist() == [8]
+        and "lab_date" in again.choices[0].found
+    )
+
+
 # a portal's table
 
 
@@ -323,7 +357,7 @@ def test_an_ignored_patient_id_that_repeats_is_pointed_out(tmp_path):
     columns = {name: one for name, one in columns.items() if name != "Sample ID"}
     mapping = gw.Mapping("aml", columns | {"Patient ID": Column(ignore=True)}, id="Sample ID")
     found = gw.check_readiness(path, "aml", mapping)
-    stop = [one for one in found.all_findings if one.kind == "duplicate-id"]
+    stop = [one for one in found.all_findings if one.kind == "duplicate-id" and one.rows]
     assert [(one.severity, one.column) for one in stop] == [("stop", "Patient ID")]
     assert 'id = "Patient ID"' in stop[0].mend and len(stop[0].rows) == 28
 
@@ -343,6 +377,30 @@ def test_rows_that_differ_are_asked_about(tmp_path):
         and "visits =" in stop[0].mend
     )
     with pytest.raises(gw.CohortError, match=r"14 patients stand on several rows.*NPM1.*visits ="):
+        gw.read_hospital(path, "aml", mapping)
+
+
+def test_an_id_of_samples_alone_is_doubted(tmp_path):
+    path = portal(tmp_path / "clinical.tsv", agreeing())
+    frame = pd.read_csv(path, sep="\t", dtype=str).drop(columns="Patient ID")
+    proposed = gw.suggest_mapping(frame, "aml")
+    assert proposed.id == "Sample ID" and "names a sample" in proposed.told[0]
+    found = gw.check_readiness(frame, "aml", proposed.mapping("all"))
+    assert "names a sample or a visit" in next(
+        o.what for o in found.all_findings if o.kind == "duplicate-id"
+    )
+
+
+def test_a_line_that_was_pasted_twice_still_stops(tmp_path):
+    "Rows that nothing tells apart are no samples: a slip, which is put right in the file."
+    lines = agreeing()
+    path = portal(tmp_path / "clinical.tsv", [*lines, lines[2]])
+    mapping = gw.suggest_mapping(path, "aml").mapping("all")
+    stop = [
+        o for o in gw.check_readiness(path, "aml", mapping).all_findings if o.severity == "stop"
+    ]
+    assert stop[0].kind == "duplicate-id" and "say the same" in stop[0].what
+    with pytest.raises(gw.CohortError, match="stand on several rows"):
         gw.read_hospital(path, "aml", mapping)
 
 

@@ -23,7 +23,7 @@ from genomed_workbench.data.dates import (
     strptime_format,
 )
 
-# %% ../../nbs/library/data/11_visits.ipynb #558b5396
+# %% ../../nbs/library/data/11_visits.ipynb #0017230d
 @dataclass(frozen=True, eq=False)
 class Visits:
     "A table in which patients may stand on several rows, in the order of time."
@@ -66,9 +66,10 @@ class Visits:
         "Position of each patient's first row in the file."
         return np.unique(self.patients, return_index=True)[1]
 
-    def known(self, column: str) -> np.ndarray:
-        "True where a cell holds anything."
-        return np.asarray(self.raw[column].notna().to_numpy())
+    def known(self, column: str, unknown: frozenset[str] = frozenset()) -> np.ndarray:
+        "True where a cell holds anything but a word for not known."
+        cells = self.raw[column]
+        return np.asarray((cells.notna() & ~cells.isin(unknown)).to_numpy())
 
 # %% ../../nbs/library/data/11_visits.ipynb #bbe145a1
 def number_patients(
@@ -186,7 +187,7 @@ def differing(
     np.maximum.at(high, patients[known], codes[known])
     return (high >= 0) & (low < high)
 
-# %% ../../nbs/library/data/11_visits.ipynb #64c47d78
+# %% ../../nbs/library/data/11_visits.ipynb #c564e7c1
 @dataclass(frozen=True, eq=False)
 class Answer:
     "The rule for one column."
@@ -197,6 +198,7 @@ class Answer:
     # event: 1 yes, 0 no; latest: a day or a length of time; NaN not known; shape (n,)
     values: np.ndarray | None = None
     event: str | None = None  # latest: the column of the event it goes with
+    unknown: frozenset[str] = frozenset()  # cells that say that nothing is known
     read: bool = True  # False: a column without a meaning, not spoken of
 
 # %% ../../nbs/library/data/11_visits.ipynb #e32aa9d3
@@ -240,10 +242,11 @@ def _at_the_beginning(visits: Visits, known: np.ndarray) -> np.ndarray:
         home |= (visits.arms == arm) & (visits.events <= asked)
     return home
 
-# %% ../../nbs/library/data/11_visits.ipynb #abf12882
+# %% ../../nbs/library/data/11_visits.ipynb #e42c227e
 def _taken(visits: Visits, name: str, answers: Mapping[str, Answer]) -> np.ndarray:
     "Position of the row from which each patient's cell of a column is taken, -1 where it is empty."
-    answer, known = answers[name], visits.known(name)
+    answer = answers[name]
+    known = visits.known(name, answer.unknown)
     if answer.rule == "earliest":
         return _earliest(visits, known & _at_the_beginning(visits, known))
     if answer.rule == "anywhere":
@@ -323,16 +326,19 @@ def _main_choice(visits: Visits, answers: Mapping[str, Answer]) -> Choice:
         else 'Name the column that tells the order in the mapping: visits = "COLUMN".',
     )
 
-# %% ../../nbs/library/data/11_visits.ipynb #d84c46a8
+# %% ../../nbs/library/data/11_visits.ipynb #21ffc55d
 def disagreeing(visits: Visits, answers: Mapping[str, Answer]) -> list[str]:
     "Columns with a meaning in which the rows of at least one patient say different things."
     return [
         name
         for name, answer in answers.items()
-        if answer.read and differing(visits.raw[name], visits.patients).any()
+        if answer.read
+        and differing(
+            visits.raw[name].where(visits.known(name, answer.unknown)), visits.patients
+        ).any()
     ]
 
-# %% ../../nbs/library/data/11_visits.ipynb #8ed4fbe3
+# %% ../../nbs/library/data/11_visits.ipynb #2a681ea1
 def _later_only(
     visits: Visits, answers: Mapping[str, Answer], taken: Mapping[str, np.ndarray]
 ) -> list[Choice]:
@@ -340,7 +346,8 @@ def _later_only(
     left: dict[str, int] = {}
     for name, answer in answers.items():
         if answer.read and answer.rule == "earliest":
-            later = (_earliest(visits, visits.known(name)) >= 0) & (taken[name] < 0)
+            any_ = _earliest(visits, visits.known(name, answer.unknown))
+            later = (any_ >= 0) & (taken[name] < 0)
             left |= {name: int(later.sum())} if later.any() else {}
     said = [f"{name} ({n:,} {'patient' if n == 1 else 'patients'})" for name, n in left.items()]
     return (

@@ -617,9 +617,9 @@ def _study_mapping(
         for name, variable in spoken.items()
         if list(spoken.values()).count(variable) == 1
     }
-    return Mapping(
-        disease, {**named, **once, **fixed}, id="PATIENT_ID", source="the study's own names"
-    ), notes
+    sample = {"SAMPLE_ID": Column(ignore=True, reason="the sample, not the patient")}
+    columns = {**named, **once, **fixed, **(sample if "SAMPLE_ID" in frame else {})}
+    return Mapping(disease, columns, id="PATIENT_ID", source="the study's own names"), notes
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #1f342bac
 def _coded(column: pd.Series) -> dict[str, str]:

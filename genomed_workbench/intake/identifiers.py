@@ -473,7 +473,7 @@ def identifier_in(
 
 # %% ../../nbs/library/intake/09_identifiers.ipynb #8520b6a6
 _PERSON_WORD = (
-    r"(?:patient|patients|patienten|pat|pz|paziente|paciente|pacient|doente|subject|subj|usubj|person|"
+    r"(?:patient|patients|patienten|pat|pz|paz|paziente|paciente|pacient|doente|subject|subj|usubj|person|"
     r"participant|proband|case)"
 )
 _PERSON_ID = re.compile(

@@ -23,7 +23,7 @@ from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary
 from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.cohort import Cohort
-from ..data.columns import as_number, mend_number
+from ..data.columns import as_number, distinct, mend_number
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError, CohortWarning, shown, suggestion
 from genomed_workbench.data.visits import (
@@ -36,7 +36,7 @@ from genomed_workbench.data.visits import (
     order_columns,
     time_order,
 )
-from .mapping import Applied, Mapping, natural_mapping
+from .mapping import Applied, Mapping, natural_mapping, says_nothing
 
 # %% ../../nbs/library/intake/03_records.ipynb #90d73c88
 def check_disease(disease: str) -> None:
@@ -413,6 +413,14 @@ def _rule_of(variable: Variable) -> str:
         return "event"
     return "anywhere" if variable.name in _ANYWHERE else "earliest"
 
+# %% ../../nbs/library/intake/03_records.ipynb #e9f050be
+def _not_known(cells: pd.Series, mapping: Mapping, name: str) -> frozenset[str]:
+    "The words of a column that say that nothing is known: those of the mapping, and the usual ones."
+    absent = {word.strip() for word, meant in mapping.columns[name].values.items() if not meant}
+    absent |= set(mapping.missing)
+    words = [str(value) for value in distinct(cells).values]
+    return frozenset(word for word in words if word.strip() in absent or says_nothing(word.strip()))
+
 # %% ../../nbs/library/intake/03_records.ipynb #c97148e6
 def _answers(
     mapping: Mapping,
@@ -443,6 +451,7 @@ def _answers(
             rule,
             values.get(name),
             column_of.get(_GOES_WITH.get(str(mapping.columns[name].variable), "")),
+            _not_known(raw[name], mapping, name),
         )
         for name, rule in rules.items()
     }
@@ -517,14 +526,15 @@ def _visits_of(records: "Records") -> Visits | None:
 # %% ../../nbs/library/intake/03_records.ipynb #f2c61d00
 def per_patient(records: "Records") -> "Records":
     """The records with one row per patient, as far as their mapping and the order of their rows allow: rows of a
-    table that contradict each other stay until a person says what orders them.
+    table that contradict or repeat each other stay until a person says what orders them.
     """
     kept, visits = records.visits, _visits_of(records)
     whole = records if kept is None else replace(records, raw=kept.raw, rows=kept.rows)
     if records.mapping is None or visits is None or records.mapping.faults():
         return whole if records.kind not in _TOLD else records
     answers = _answers(records.mapping, visits.raw, records.decimal)
-    if not visits.by and records.kind not in _TOLD and disagreeing(visits, answers):
+    asks = disagreeing(visits, answers) or visits.raw.duplicated().any()
+    if not visits.by and records.kind not in _TOLD and asks:
         return replace(whole, choices=(), places={})
     found = one_row_each(visits, answers)
     return replace(

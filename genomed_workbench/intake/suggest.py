@@ -1218,7 +1218,12 @@ def _repeating_person(looks: Sequence[ColumnProfile]) -> str | None:
         and (names_a_person(one.name) or _STUDY_ID.search(" ".join(words_in(one.name))))
         and not names_a_specimen(one.name)
     ]
-    several = [one for one in persons if max(2, 0.02 * one.rows) <= len(one.words) < 0.9 * one.rows]
+    several = [
+        one
+        for one in persons
+        if (len(one.words) >= max(5, 0.02 * one.rows) or len(one.words) >= 0.3 * one.rows)
+        and 2 <= len(one.words) < 0.9 * one.rows
+    ]
     return several[0].name if several and not unique else None
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #d7f5e1c0
@@ -1373,10 +1378,11 @@ class Suggestion:
             "<code>gw.confirm_mapping(suggestion)</code>, or "
             '<code>suggestion.write("mapping.toml")</code> and edit.'
         )
+        told = "".join(f"<br>{html.escape(one)}" for one in self.told)
         return (
             f"<div><p><b>Proposed mapping of {html.escape(self.file)}</b> ({self.disease}; "
             "id: "
-            f"{html.escape(self.id or 'none')})<br>{said}</p>{shown.to_html(index=False, border=0)}</div>"
+            f"{html.escape(self.id or 'none')})<br>{said}{told}</p>{shown.to_html(index=False, border=0)}</div>"
         )
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #9d4c238d
@@ -1452,7 +1458,8 @@ def _rows_of_a_patient(
     patients = number_patients(records.raw[id])
     counts = np.bincount(patients)
     if (counts < 2).all():
-        return None, ()
+        doubt = f"the id {id!r} names a sample or a visit: if patients may have several, name the patient's column"
+        return None, (doubt,) if names_a_specimen(id) else ()
     found = next(iter(order_columns(records.raw, patients)), None)
     said = f"{int((counts > 1).sum()):,} of {len(counts):,} patients stand on several rows ({len(patients):,} rows)"
     rule = "the earliest row counts for the baseline, the latest for the outcome"
@@ -1468,7 +1475,7 @@ def suggest_for(
     records: Records,  # under a mapping or not; what a mapping says is taken over
 ) -> Suggestion:
     "Propose a variable and a unit for each column of records, with the confidence and the reason."
-    raw, prior = records.raw, records.mapping
+    raw, prior = records.raw if records.visits is None else records.visits.raw, records.mapping
     decimal = records.decimal or found_decimal(
         [raw[name].dropna().astype(str).unique()[:500].tolist() for name in raw.columns], ";"
     )

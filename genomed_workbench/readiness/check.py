@@ -208,7 +208,9 @@ def _proposals(
         return {}
     part = sheet.raw.head(_LOOKED)
     proposed = suggest_for(
-        replace(records, raw=part, rows=sheet.rows[: len(part)], mapping=None)
+        replace(
+            records, raw=part, rows=sheet.rows[: len(part)], mapping=None, visits=None, choices=()
+        )
     ).columns
     told = {
         name: column

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.visits import differing, number_patients, order_columns
-from ..intake.identifiers import names_a_person
+from ..intake.identifiers import names_a_person, names_a_specimen
 from .findings import Finding, counted
 from .sheet import Sheet
 
@@ -22,7 +22,7 @@ def _stands_twice(sheet: Sheet, ids: pd.Series, twice: np.ndarray) -> Finding:
     patients = number_patients(ids)
     unlike = [name for name in sheet.variables if differing(sheet.raw[name], patients).any()]
     column = next(iter(order_columns(sheet.raw, patients)), "COLUMN")
-    told = f", which differ in {', '.join(unlike[:6])}" if unlike else ""
+    told = f", which differ in {', '.join(unlike[:6])}" if unlike else ", which say the same"
     more = f" and {len(unlike) - 6:,} more" if len(unlike) > 6 else ""
     ids_stand = counted(len(ids[twice].unique()), "one id stands", "ids stand")
     return Finding(
@@ -47,6 +47,14 @@ def _id_findings(sheet: Sheet) -> Iterator[Finding]:
             mend='Name it in the mapping (id = "..."): without it, nobody can be corrected or left out later.',
         )
         return
+    if names_a_specimen(sheet.id):
+        yield Finding(
+            severity="look",
+            kind="duplicate-id",
+            found="the id names a sample or a visit: a patient with several of them would count several times.",
+            mend="Name the column with the patient in the mapping, if there is one.",
+            column=sheet.id,
+        )
     ids = sheet.raw[sheet.id]
     missing = ids.isna().to_numpy()
     if missing.any():
@@ -163,7 +171,8 @@ def _person_left_out(sheet: Sheet) -> Iterator[Finding]:
         ids = sheet.raw[name]
         twice = (ids.duplicated(keep=False) & ids.notna()).to_numpy()
         different = len(ids.dropna().unique())
-        if twice.any() and different >= max(2, 0.02 * sheet.n):
+        many = different >= max(5, 0.02 * sheet.n) or different >= max(2, 0.3 * sheet.n)
+        if twice.any() and many:
             yield Finding(
                 severity="stop",
                 kind="duplicate-id",
