@@ -124,6 +124,20 @@ def test_a_stage_comes_before_days_and_ids_tell_nothing():
     assert order_columns(frame, number_patients(frame["PATIENT_ID"])) == ["DISEASE_STAGE", "DAYS"]
 
 
+def test_an_event_orders_nothing():
+    "A yes or no, an outcome, and the state at each visit come after the date of the visit."
+    frame = pd.DataFrame(
+        {
+            "id": list("aaabbbcc"),
+            "event": list("00100001"),
+            "disease_status": ["Diagnosis", "Remission", "Remission"] * 2
+            + ["Diagnosis", "Relapse"],
+            "visit_date": [f"2015-0{n}-01" for n in (1, 2, 3, 1, 2, 3, 1, 2)],
+        }
+    )
+    assert order_columns(frame, number_patients(frame["id"])) == ["visit_date", "disease_status"]
+
+
 # REDCap
 
 
@@ -182,6 +196,16 @@ def test_visits_entered_in_another_order_do_not_shorten_the_follow_up(tmp_path):
     ]
     found = gw.read_records(redcap(tmp_path, rows), "mds").canonical().frame
     assert found["last_contact_date"].iloc[0] == pd.Timestamp("2019-01-01")
+
+
+def test_what_cannot_change_is_pointed_out(tmp_path):
+    rows = [
+        "1,baseline_arm_1,,9,2015-01-01,,",
+        "1,followup_arm_1,1,,2015-06-01,2016-01-01,0",
+    ]
+    found = gw.check_readiness(gw.read_records(redcap(tmp_path, rows), "mds")).all_findings
+    told = [one for one in found if one.kind == "several-rows" and one.severity == "mend"]
+    assert [one.column for one in told] == ["dx_date"] and "should not change" in told[0].what
 
 
 def test_not_known_is_no_answer(tmp_path):
@@ -297,7 +321,9 @@ def test_the_row_of_a_cell_is_that_of_its_visit(tmp_path):
     with pytest.raises(gw.CohortError, match=r"row 6, column 'fu_date'"):
         records.cohort()
     found = gw.check_readiness(records).findings
-    assert "6" in found.loc[found["kind"] == "contact-before-diagnosis", "rows"].tolist()
+    assert (
+        "6 of DATA.csv" in found.loc[found["kind"] == "contact-before-diagnosis", "rows"].tolist()
+    )
 
 
 def test_a_person_may_order_the_rows_of_an_event(tmp_path):

@@ -24,6 +24,7 @@ from genomed_workbench.data.visits import (
     Visits,
     number_patients,
     order_columns,
+    tells_stages,
     time_order,
 )
 from .mapping import Column, Mapping, natural_mapping
@@ -645,7 +646,9 @@ def _sample_order(
     patients: np.ndarray,  # number of the patient of each
 ) -> tuple[np.ndarray, str]:  # place of each sample, and what tells it, in words
     "The order of the samples: by the stage of the disease, then by days; as they stand where nothing tells it."
-    names = order_columns(samples, patients)
+    names = sorted(
+        order_columns(samples, patients), key=lambda name: not tells_stages(samples[name])
+    )
     orders = [time_order(samples[name]) for name in names]
     keys = [np.nan_to_num(one, nan=np.inf) for one in orders if one is not None]
     place = np.empty(len(samples))

@@ -533,7 +533,8 @@ def per_patient(records: "Records") -> "Records":
     if records.mapping is None or visits is None or records.mapping.faults():
         return whole if records.kind not in _TOLD else records
     answers = _answers(records.mapping, visits.raw, records.decimal)
-    asks = disagreeing(visits, answers) or visits.raw.duplicated().any()
+    copies = visits.raw[visits.counts[visits.patients] > 1].duplicated().any()
+    asks = copies or disagreeing(visits, answers)
     if not visits.by and records.kind not in _TOLD and asks:
         return replace(whole, choices=(), places={})
     found = one_row_each(visits, answers)

@@ -86,15 +86,19 @@ def _choice_findings(records: Records) -> list[Finding]:
     ]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #4d6672e1
-def _placed(finding: Finding, records: Records) -> Finding:
-    "A finding with the file and the rows of its cells, where they stand elsewhere than the patient's own row."
-    if not finding.rows or finding.column not in records.places:
-        return finding
-    file, rows = records.places[str(finding.column)]
+def _placed(findings: list[Finding], records: Records) -> list[Finding]:
+    "Findings with the file and the rows of their cells, where these stand elsewhere than the patient's own row."
     position = {int(row): place for place, row in enumerate(records.rows)}
-    there = tuple(int(rows[position[row]]) for row in finding.rows if row in position)
-    several = any(name for name, _ in records.places.values())
-    return replace(finding, rows=there, file=Path(file or records.file).name if several else "")
+    named = Path(records.path).is_dir() or any(file for file, _ in records.places.values())
+
+    def placed(one: Finding) -> Finding:
+        if not one.rows or one.column not in records.places:
+            return one
+        file, rows = records.places[str(one.column)]
+        there = tuple(int(rows[position[row]]) for row in one.rows)
+        return replace(one, rows=there, file=Path(file or records.file).name if named else "")
+
+    return [placed(one) for one in findings]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8f3f19e9
 def _mapping_findings(records: Records) -> list[Finding]:
@@ -310,7 +314,7 @@ def check_readiness(
         sheet.book.title,
         sheet.n,
         sheet.raw.shape[1],
-        tuple(in_order([_placed(one, records) for one in _once(listed)])),
+        tuple(in_order(_placed(_once(listed), records))),
         table,
         score_completeness(sheet),
         None if found is None else found.events,
