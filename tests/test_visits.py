@@ -96,6 +96,8 @@ def test_each_column_follows_its_rule(seed):
         (["Visit 10", "Baseline", "Visit 2"], [10, 0, 2]),
         (["followup_2", "followup_11", "baseline"], None),
         (["01/02/2020", "03/04/2020"], None),
+        (["month_6_arm_2", "baseline_arm_2", "month_12_arm_2"], [6, 0, 12]),
+        (["Month 6 (Arm 1: Main)", "Baseline (Arm 1: Main)"], [6, 0]),
         (["blood", "marrow"], None),
     ],
 )
@@ -406,6 +408,18 @@ def test_rows_that_differ_are_asked_about(tmp_path):
         gw.read_hospital(path, "aml", mapping)
 
 
+def test_a_redcap_table_without_its_dictionary_is_asked_about(tmp_path):
+    "Its record_id repeats and is the patient; the events are proposed as the order where they tell one."
+    truth = longitudinal.redcap_project(tmp_path)
+    frame = pd.read_csv(next(tmp_path.glob("MDS_DATA*")), dtype=str)
+    proposed = gw.suggest_mapping(frame, "mds")
+    assert proposed.id == "record_id" and proposed.visits is None
+    assert f"{len(truth)} of {len(truth)} patients stand on several rows" in proposed.told[0]
+    assert 'visits = "COLUMN"' in proposed.told[0]
+    frame = frame[~frame["redcap_event_name"].str.startswith("visit")]
+    assert gw.suggest_mapping(frame, "mds").visits == "redcap_event_name"
+
+
 def test_an_id_of_samples_alone_is_doubted(tmp_path):
     path = portal(tmp_path / "clinical.tsv", agreeing())
     frame = pd.read_csv(path, sep="\t", dtype=str).drop(columns="Patient ID")
@@ -572,6 +586,17 @@ def test_a_relapse_never_comes_before_the_diagnosis(columns, tmp_path):
     else:
         assert finding.severity == "mend" and "visits =" in finding.mend
         assert "no column tells the order of the samples" in finding.what
+
+
+def test_a_patient_with_a_relapse_only_is_pointed_out(tmp_path):
+    "Their earliest sample is no diagnosis: two patients, counted."
+    lines = relapse_first("DISEASE_STAGE")
+    lines = [line for line in lines if line.split("\t")[1] not in ("P0-D", "P3-D")]
+    found = gw.check_readiness(study(tmp_path, lines), "aml")
+    told = [
+        one for one in found.all_findings if one.kind == "several-rows" and one.severity == "mend"
+    ]
+    assert len(told) == 1 and told[0].what.startswith("2 patients have no row of the diagnosis")
 
 
 def test_a_person_may_name_the_order_of_the_samples(tmp_path):

@@ -22,8 +22,10 @@ from ..data.files import content_of, decoded, refuse_binary, refuse_other_kinds
 from ..data.problems import CohortError, suggestion
 from genomed_workbench.data.visits import (
     Visits,
+    is_late,
     number_patients,
     order_columns,
+    stage_column,
     tells_stages,
     time_order,
 )
@@ -644,7 +646,9 @@ def is_study(folder: Path) -> bool:
 def _sample_order(
     samples: pd.DataFrame,  # one row per sample
     patients: np.ndarray,  # number of the patient of each
-) -> tuple[np.ndarray, str]:  # place of each sample, and what tells it, in words
+) -> tuple[
+    np.ndarray, str, np.ndarray
+]:  # place of each sample, what tells it in words, True for a later stage
     "The order of the samples: by the stage of the disease, then by days; as they stand where nothing tells it."
     names = sorted(
         order_columns(samples, patients), key=lambda name: not tells_stages(samples[name])
@@ -653,7 +657,9 @@ def _sample_order(
     keys = [np.nan_to_num(one, nan=np.inf) for one in orders if one is not None]
     place = np.empty(len(samples))
     place[np.lexsort((np.arange(len(samples)), *keys[::-1]))] = np.arange(len(samples))
-    return place, f"{' and '.join(names)}" if names else ""
+    stage = stage_column(samples)
+    late = is_late(samples[stage]) if stage else np.zeros(len(samples), dtype=bool)
+    return place, " and ".join(names), late
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #39bb9b1d
 def _both_tables(files: dict[str, Path], folder: Path) -> tuple[_StudyTable, _StudyTable]:
@@ -697,7 +703,7 @@ def _every_sample(
     frame = patients.frame.iloc[pairs["patient"]].reset_index(drop=True)
     frame = frame.join(own.reindex(taken).reset_index(drop=True))
     numbers = number_patients(frame["PATIENT_ID"])
-    order, by = _sample_order(frame[list(own.columns)], numbers)
+    order, by, late = _sample_order(frame[list(own.columns)], numbers)
     rows = patients.rows[pairs["patient"]]
     lines = np.where(taken < 0, rows, samples.rows[taken])
     strange = int((~whole["PATIENT_ID"].isin(patients.frame["PATIENT_ID"])).sum())
@@ -705,7 +711,7 @@ def _every_sample(
         [f"{strange:,} samples belong to patients that the study does not list"] if strange else []
     )
     places = {str(name): (str(file), lines) for name in own.columns}
-    return Visits(frame, rows, numbers, order, by, "samples", places=places), notes
+    return Visits(frame, rows, numbers, order, by, "samples", late=late, places=places), notes
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #e839968d
 def read_study(folder: str | Path, disease: str) -> Records:

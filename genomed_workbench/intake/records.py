@@ -31,9 +31,11 @@ from genomed_workbench.data.visits import (
     Choice,
     Visits,
     disagreeing,
+    is_late,
     number_patients,
     one_row_each,
     order_columns,
+    tells_stages,
     time_order,
 )
 from .mapping import Applied, Mapping, natural_mapping, says_nothing
@@ -506,7 +508,8 @@ def _in_order(
         line = np.lexsort((visits.order, np.nan_to_num(order, nan=-np.inf), visits.events))
         ranks[line] = np.arange(len(order))
         return replace(visits, order=ranks, by=f"REDCap's events and the column {column!r}")
-    return replace(visits, order=order, by=f"the column {column!r}")
+    late = is_late(visits.raw[column]) if tells_stages(visits.raw[column]) else visits.late
+    return replace(visits, order=order, by=f"the column {column!r}", late=late)
 
 # %% ../../nbs/library/intake/03_records.ipynb #19de850a
 def _visits_of(records: "Records") -> Visits | None:

@@ -1226,6 +1226,22 @@ def _repeating_person(looks: Sequence[ColumnProfile]) -> str | None:
     ]
     return several[0].name if several and not unique else None
 
+# %% ../../nbs/library/intake/10_suggest.ipynb #4706c50b
+def _repeating_id(looks: Sequence[ColumnProfile]) -> str | None:
+    "A column named as an id in which patients stand several times, where no id is unique: record_id of visits."
+    return next(
+        (
+            one.name
+            for one in looks
+            if _ID.fullmatch(" ".join(words_in(one.name)))
+            and not names_a_specimen(one.name)
+            and one.known >= 0.98 * one.rows
+            and one.dates < 0.5
+            and max(5, 0.02 * one.rows) <= len(one.words)
+        ),
+        None,
+    )
+
 # %% ../../nbs/library/intake/10_suggest.ipynb #d7f5e1c0
 def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
     """The column with the patients' ids: named so, filled, and hardly ever the same twice; a pseudonym
@@ -1270,7 +1286,7 @@ def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
             key=lambda one: (not _PSEUDONYM.search(" ".join(words_in(one.name))), looks.index(one)),
         ).name
         if fits
-        else None
+        else _repeating_id(looks)
     )
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #767a9cb7
