@@ -577,6 +577,28 @@ _EVENTS = {
     "AML_STATUS": "aml",
 }
 
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #39f31d5c
+def _by_label(
+    frame: pd.DataFrame,
+    labels: dict[str, str],  # name for people by column
+    book: Dictionary,
+    said: set[str],  # columns that have a meaning
+    taken: set[str | None],  # variables that have a column
+) -> dict[str, Column]:
+    "Columns whose name for people the dictionary knows, where it speaks of one variable once."
+    spoken = {
+        name: found.name
+        for name in frame.columns
+        if name not in said
+        and (found := book.find(labels.get(name, ""))) is not None
+        and found.name not in taken
+    }
+    return {
+        name: Column(variable)
+        for name, variable in spoken.items()
+        if list(spoken.values()).count(variable) == 1
+    }
+
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #4cde663c
 def _study_mapping(
     frame: pd.DataFrame, labels: dict[str, str], disease: str
@@ -607,19 +629,7 @@ def _study_mapping(
         name: column for name, column in natural.columns.items() if column.variable not in taken
     }
     taken |= {column.variable for column in named.values()}
-    spoken = {
-        name: found.name
-        for name in frame.columns
-        if name not in fixed
-        and name not in named
-        and (found := book.find(labels.get(name, ""))) is not None
-        and found.name not in taken
-    }
-    once = {
-        name: Column(variable)
-        for name, variable in spoken.items()
-        if list(spoken.values()).count(variable) == 1
-    }
+    once = _by_label(frame, labels, book, {*fixed, *named}, taken)
     sample = {"SAMPLE_ID": Column(ignore=True, reason="the sample, not the patient")}
     columns = {**named, **once, **fixed, **(sample if "SAMPLE_ID" in frame else {})}
     return Mapping(disease, columns, id="PATIENT_ID", source="the study's own names"), notes

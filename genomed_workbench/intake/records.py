@@ -608,6 +608,14 @@ def _sites_of(records: Records, site: str | None) -> np.ndarray | None:
 # %% ../../nbs/library/intake/03_records.ipynb #f9091041
 SITE = "hospital"  # the site's column in a cohort read from a hospital's file
 
+# %% ../../nbs/library/intake/03_records.ipynb #007b8223
+def _say_choices(records: Records) -> None:
+    "Warn of what was chosen of a patient's rows; raise `CohortError` where a person has to be asked."
+    if (question := question_of_rows(records)) is not None:
+        raise CohortError(question)
+    for choice in records.choices:
+        warnings.warn(choice.found, CohortWarning, stacklevel=5)
+
 # %% ../../nbs/library/intake/03_records.ipynb #8fce0562
 def _cohort_of(
     records: Records,
@@ -621,11 +629,8 @@ def _cohort_of(
     "Records as a cohort."
     book = records.dictionary
     outcome = outcome_of(asked, book)
-    if (question := question_of_rows(records)) is not None:
-        raise CohortError(question)
+    _say_choices(records)
     found = records.canonical()
-    for choice in records.choices:
-        warnings.warn(choice.found, CohortWarning, stacklevel=4)
     if wrong := _contradictions(records, found.frame):
         raise CohortError(wrong)
     frame, notes = (

@@ -129,28 +129,33 @@ def _mapping_findings(records: Records) -> list[Finding]:
         )
     ]
 
+# %% ../../nbs/library/readiness/13_check.ipynb #b92ae8a5
+def _without_lost_order(records: Records) -> tuple[Records, list[Finding]]:
+    "Drop the column that orders the rows of a patient from the mapping where the file does not have it."
+    mapping = records.mapping
+    if mapping is None or mapping.visits is None or mapping.visits in records.raw:
+        return records, []
+    finding = Finding(
+        severity="stop",
+        kind="mapping-problem",
+        found=f"the mapping names {mapping.visits!r} as the order of visits, and the file has no such column.",
+        mend="Correct the name in the mapping.",
+    )
+    return records.mapped(replace(mapping, visits=None)), [finding]
+
 # %% ../../nbs/library/readiness/13_check.ipynb #07f792a6
 def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
     "Drop columns from the mapping that the file does not have, with findings."
+    records, found = _without_lost_order(records)
     mapping = records.mapping
     if mapping is None:
-        return records, []
+        return records, found
     header = [str(name) for name in records.raw.columns]
     lost = [name for name in mapping.columns if name not in header]
-    if mapping.visits is not None and mapping.visits not in header:
-        records = records.mapped(replace(mapping, visits=None))
-        unseen = Finding(
-            severity="stop",
-            kind="mapping-problem",
-            found=f"the mapping names {mapping.visits!r} as the order of visits, and the file has no such column.",
-            mend="Correct the name in the mapping.",
-        )
-        rest, more = _without_strangers(records)
-        return rest, [unseen, *more]
     id_lost = mapping.id is not None and mapping.id not in header
     if not lost and not id_lost:
-        return records, []
-    found = [
+        return records, found
+    found += [
         Finding(
             severity="stop",
             kind="mapping-problem",
@@ -319,16 +324,7 @@ def check_readiness(
         score_completeness(sheet),
         None if found is None else found.events,
         _outcome_in_words(found),
-        tuple(
-            [
-                *(
-                    f"{note[0].upper()}{note[1:]}." if not note.endswith(".") else note
-                    for note in records.notes
-                    if note
-                ),
-                _how(records),
-            ]
-        ),
+        _notes(records),
         again=records.path if Path(records.path).is_dir() else "",
     )
 
@@ -450,3 +446,9 @@ def _how(records: Records) -> str:
         else f"under a mapping of {len(records.mapping.variables):,} columns"
     )
     return f"The {records.kind} file was read {meant}."
+
+# %% ../../nbs/library/readiness/13_check.ipynb #107176b9
+def _notes(records: Records) -> tuple[str, ...]:
+    "What the reader left out or derived, and how the file was read, in sentences."
+    told = [f"{note[0].upper()}{note[1:]}" for note in records.notes if note]
+    return (*(note if note.endswith(".") else f"{note}." for note in told), _how(records))
