@@ -757,7 +757,7 @@ def test_a_diagnosis_is_known_by_its_public_codes(disease, system, code, tmp_pat
     codes = {"a": concept((system, code)), "b": concept((ICD10, "I10"))}
     records = read_fhir(people_of(tmp_path, codes), disease)
     assert records.raw["patient_id"].tolist() == ["a"] and records.raw["age"].tolist() == ["69"]
-    assert records.choices == (
+    assert records.derived == (
         f"1 of 2 patients have no Condition with a code of {dictionary(disease).title}, and are left out",
     )
 
@@ -792,14 +792,14 @@ def test_no_patient_without_the_disease_becomes_one_of_the_cohort(tmp_path):
     codes = {"a": illness, "b": concept((ICD10, "I10")), "c": concept((ICD10, "E11"))}
     path = people_of(tmp_path, codes, refuted)
     records = read_fhir(path, "aml")
-    assert records.raw["patient_id"].tolist() == ["a"] and "2 of 3" in records.choices[0]
+    assert records.raw["patient_id"].tolist() == ["a"] and "2 of 3" in records.derived[0]
     assert any("refuted" in note for note in records.notes)
 
 
 def test_without_any_condition_the_disease_is_taken_on_trust_and_that_is_said(tmp_path):
     path = tmp_path / "b.ndjson"
     path.write_text(json.dumps({"resourceType": "Patient", "id": "1", "gender": "male"}))
-    [said] = read_fhir(path, "mm").choices
+    [said] = read_fhir(path, "mm").derived
     assert "on trust" in said and "1 patients" in said
 
 
@@ -908,9 +908,9 @@ def test_the_last_contact_is_derived_where_nothing_tells_it(patient, resources, 
         if contact
         else "last_contact_date" not in row
     )
-    assert any("1 patients is derived" in choice for choice in records.choices) == told
+    assert any("1 patients is derived" in choice for choice in records.derived) == told
     alive = told and "deceasedBoolean" not in patient
-    assert any("count as alive" in choice for choice in records.choices) == alive
+    assert any("count as alive" in choice for choice in records.derived) == alive
 
 
 def test_survivors_stay_in_the_cohort(tmp_path):
@@ -979,7 +979,7 @@ def test_one_bad_resource_does_not_refuse_the_rest(resource, element, expected, 
     mapping.write_text('format = 1\ndisease = "mds"\n[fhir]\nleave_out_faulty = true\n')
     went_on = gw.read_records(path, "mds", mapping=mapping)
     assert went_on.canonical().frame.hemoglobin.tolist() == [9.0] and not went_on.problems
-    assert any("1 faults" in choice for choice in went_on.choices)
+    assert any("1 faults" in choice for choice in went_on.derived)
 
 
 def test_faults_of_patients_without_the_disease_are_none_of_ours(tmp_path):

@@ -59,6 +59,7 @@ def in_lines(found: Readiness) -> list[str]:
     "The result of the check as lines of text."
     grave = [one for one in found.all_findings if one.severity != "look"]
     looks = len(found.all_findings) - len(grave)
+    chosen = [one for one in found.all_findings if one.kind == "several-rows"]
     lines = [
         f"{found.verdict.capitalize()}. {found.sentence}",
         "",
@@ -71,6 +72,7 @@ def in_lines(found: Readiness) -> list[str]:
     ]
     if len(grave) > _SHOWN:
         lines.append(f"... and {len(grave) - _SHOWN:,} more")
+    lines += [f"Chosen: {one.what}" for one in chosen if one.severity == "look"]
     if looks:
         lines.append(
             f"{looks:,} {'thing is' if looks == 1 else 'things are'} worth a look (in the report)."

@@ -74,6 +74,8 @@ def record_of(found: Suggestion, file: Path, out: Path | None) -> dict[str, Any]
         "disease": found.disease,
         "rows": found.rows,
         "id": found.id,
+        "visits": found.visits,
+        "told": list(found.told),
         "sure": len(found.confident),
         "to_look_at": len(found.unsure),
         "columns": columns,
@@ -91,6 +93,7 @@ def in_lines(found: Suggestion, out: Path | None) -> list[str]:
         else f"{len(found.columns)} columns: {len(found.confident)} sure, "
         f"{len(found.unsure)} to look at; no column looks like a patient's id"
     ]
+    lines += found.told
     for name in found.unsure:
         one = found.columns[name]
         lines.append(f"look at {name!r}: {one.variable}? {one.confidence:.0%} sure; {one.reason}")

@@ -8,7 +8,7 @@ __all__ = ['is_study', 'read_study']
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #b098a84d
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,86 @@ from ..data.checks import Findings
 from ..data.columns import as_number
 from ..data.problems import CohortError, suggestion
 from ..data.text import content_of, decoded, refuse_binary, refuse_other_kinds
+from genomed_workbench.data.visits import (
+    Visits,
+    is_late,
+    number_patients,
+    order_columns,
+    stage_column,
+    tells_stages,
+    time_order,
+)
 from .mapping import Column, Mapping, natural_mapping
-from .records import Records
+from .records import Records, per_patient
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #93ece1cf
+_USUAL_NAMES = {  # what a file holds -> its usual names
+    "patients": ("data_clinical_patient.txt",),
+    "samples": ("data_clinical_sample.txt",),
+    "mutations": ("data_mutations.txt", "data_mutations_extended.txt"),
+    "copy numbers": ("data_cna.txt",),
+    "panels": ("data_gene_panel_matrix.txt",),
+}
+_META_SAYS = {  # genetic_alteration_type and datatype of a meta file -> what its file holds
+    ("CLINICAL", "PATIENT_ATTRIBUTES"): "patients",
+    ("CLINICAL", "SAMPLE_ATTRIBUTES"): "samples",
+    ("MUTATION_EXTENDED", "MAF"): "mutations",
+    ("COPY_NUMBER_ALTERATION", "DISCRETE"): "copy numbers",
+    ("GENE_PANEL_MATRIX", "GENE_PANEL_MATRIX"): "panels",
+}
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #9bcca320
+def _fields_of(path: Path) -> dict[str, str]:
+    "The lines `name: value` of a meta file, a case list or a panel."
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return {
+        name: value.strip() for name, value in re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE)
+    }
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #cafafaf4
+def _named_by_meta(folder: Path) -> dict[str, list[tuple[Path, Path]]]:
+    "What the meta files name: by what a file holds, the meta file and the file."
+    found: dict[str, list[tuple[Path, Path]]] = {}
+    for meta in sorted(folder.glob("meta_*.txt")):
+        said = _fields_of(meta)
+        kind = (
+            said.get("genetic_alteration_type", "").upper(),
+            said.get("datatype", "").upper(),
+        )
+        name = said.get("data_filename", "")
+        if kind in _META_SAYS and name:
+            found.setdefault(_META_SAYS[kind], []).append((meta, folder / name))
+    return found
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #45558eaf
+def _study_files(folder: Path) -> dict[str, Path]:
+    "The files of a study by what they hold; raises `CohortError` for one that a meta file names in vain."
+    files: dict[str, Path] = {}
+    for holds, names in _USUAL_NAMES.items():
+        there = [folder / name for name in names if (folder / name).is_file()]
+        files |= {holds: there[0]} if there else {}
+    for holds, named in _named_by_meta(folder).items():
+        meta, path = next(((m, p) for m, p in named if p.is_file()), named[0])
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise CohortError(
+                Problem(
+                    str(meta),
+                    f"data_filename names {path.name!r} outside the folder",
+                    "a file of the folder",
+                    "Put the file into the folder and name it without a path.",
+                )
+            )
+        if not path.is_file() and holds not in files:
+            raise CohortError(
+                Problem(
+                    str(meta),
+                    f"data_filename names {path.name!r}, and the folder has no such file",
+                    f"the file with the {holds}",
+                    "Download the study again, or correct the name.",
+                )
+            )
+        files |= {holds: path} if path.is_file() else {}
+    return files
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #4759e8ab
 @dataclass(frozen=True)
@@ -245,24 +323,22 @@ def _read_panels(folder: Path) -> dict[str, frozenset[str]]:
     "The genes of each panel that is defined in the folder."
     panels = {}
     for path in sorted([*folder.glob("*gene_panel*.txt"), *folder.glob("gene_panels/*.txt")]):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        said = dict(re.findall(r"^(stable_id|gene_list):[ \t]*(.*)$", text, re.MULTILINE))
+        said = _fields_of(path)
         if {"stable_id", "gene_list"} <= set(said):
-            panels[said["stable_id"].strip()] = frozenset(said["gene_list"].split())
+            panels[said["stable_id"]] = frozenset(said["gene_list"].split())
     return panels
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #e22361ed
 def _sequenced_samples(folder: Path) -> set[str] | None:
     "The samples in the study's list of sequenced ones; None where there is no list."
-    path = folder / "case_lists" / "cases_sequenced.txt"
-    if not path.is_file():
-        return None
-    found = re.search(
-        r"^case_list_ids:[ \t]*(.*)$",
-        path.read_text(encoding="utf-8", errors="replace"),
-        re.MULTILINE,
-    )
-    return set(found[1].split()) if found else None
+    for path in sorted(folder.glob("case_lists/*.txt")):
+        said = _fields_of(path)
+        is_it = path.name == "cases_sequenced.txt" or said.get("stable_id", "").endswith(
+            "_sequenced"
+        )
+        if is_it and "case_list_ids" in said:
+            return set(said["case_list_ids"].split())
+    return None
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #b7ea2637
 _WHOLE = frozenset(("WES", "WXS", "WGS"))  # panels that hold every gene
@@ -308,16 +384,17 @@ def _tested_genes(
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #aa74748b
 def _gene_columns(
-    folder: Path, samples: pd.Index, book: Dictionary
+    folder: Path,
+    files: dict[str, Path],  # by what they hold
+    samples: pd.Index,
+    book: Dictionary,
 ) -> tuple[pd.DataFrame, list[str]]:
     "The dictionary's gene columns of each sample, as texts: 1, 0, or empty where not tested."
-    path = folder / "data_mutations.txt"
-    path = path if path.is_file() else folder / "data_mutations_extended.txt"
-    if not path.is_file():
+    if "mutations" not in files:
         return pd.DataFrame(index=samples), [
             "the folder has no data_mutations.txt: all genes are unknown"
         ]
-    maf = _read_study_table(path, ("Hugo_Symbol", "Tumor_Sample_Barcode")).frame
+    maf = _read_study_table(files["mutations"], ("Hugo_Symbol", "Tumor_Sample_Barcode")).frame
     maf, notes = _counting_mutations(maf)
     strange = int((~maf["Tumor_Sample_Barcode"].isin(samples)).sum())
     maf = maf[maf["Tumor_Sample_Barcode"].isin(samples)]
@@ -353,7 +430,7 @@ def _gene_columns(
         samples,
         list(mutated.columns),
         mutated,
-        _panel_of(folder),
+        _panel_of(files.get("panels")),
         _in_names(_read_panels(folder), book),
         _sequenced_samples(folder),
     )
@@ -403,10 +480,9 @@ def _in_names(panels: dict[str, frozenset[str]], book: Dictionary) -> dict[str, 
     return named
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #4537baf1
-def _panel_of(folder: Path) -> pd.Series | None:
+def _panel_of(path: Path | None) -> pd.Series | None:
     "The mutation panel of each sample, from the gene panel matrix."
-    path = folder / "data_gene_panel_matrix.txt"
-    if not path.is_file():
+    if path is None:
         return None
     table = _read_study_table(path, ("SAMPLE_ID", "mutations")).frame
     panel = table.set_index("SAMPLE_ID")["mutations"]
@@ -468,12 +544,11 @@ def _two_hits(maf: pd.DataFrame, columns: pd.DataFrame, book: Dictionary) -> pd.
     )
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #66328caa
-def _lost_tp53(folder: Path, samples: pd.Index, book: Dictionary) -> pd.DataFrame:
+def _lost_tp53(path: Path | None, samples: pd.Index, book: Dictionary) -> pd.DataFrame:
     """Samples that have lost a copy of TP53; a copy that is replaced does not show in copy numbers, so
     nobody is said to be without loss.
     """
-    path = folder / "data_cna.txt"
-    if not path.is_file() or "TP53_loh" not in book:
+    if path is None or "TP53_loh" not in book:
         return pd.DataFrame(index=samples)
     table = _read_study_table(path, ("Hugo_Symbol",)).frame
     row = table[table["Hugo_Symbol"].eq("TP53")]
@@ -501,6 +576,28 @@ _EVENTS = {
     "AMLT_STATUS": "aml",
     "AML_STATUS": "aml",
 }
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #39f31d5c
+def _by_label(
+    frame: pd.DataFrame,
+    labels: dict[str, str],  # name for people by column
+    book: Dictionary,
+    said: set[str],  # columns that have a meaning
+    taken: set[str | None],  # variables that have a column
+) -> dict[str, Column]:
+    "Columns whose name for people the dictionary knows, where it speaks of one variable once."
+    spoken = {
+        name: found.name
+        for name in frame.columns
+        if name not in said
+        and (found := book.find(labels.get(name, ""))) is not None
+        and found.name not in taken
+    }
+    return {
+        name: Column(variable)
+        for name, variable in spoken.items()
+        if list(spoken.values()).count(variable) == 1
+    }
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #4cde663c
 def _study_mapping(
@@ -532,22 +629,10 @@ def _study_mapping(
         name: column for name, column in natural.columns.items() if column.variable not in taken
     }
     taken |= {column.variable for column in named.values()}
-    spoken = {
-        name: found.name
-        for name in frame.columns
-        if name not in fixed
-        and name not in named
-        and (found := book.find(labels.get(name, ""))) is not None
-        and found.name not in taken
-    }
-    once = {
-        name: Column(variable)
-        for name, variable in spoken.items()
-        if list(spoken.values()).count(variable) == 1
-    }
-    return Mapping(
-        disease, {**named, **once, **fixed}, id="PATIENT_ID", source="the study's own names"
-    ), notes
+    once = _by_label(frame, labels, book, {*fixed, *named}, taken)
+    sample = {"SAMPLE_ID": Column(ignore=True, reason="the sample, not the patient")}
+    columns = {**named, **once, **fixed, **(sample if "SAMPLE_ID" in frame else {})}
+    return Mapping(disease, columns, id="PATIENT_ID", source="the study's own names"), notes
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #1f342bac
 def _coded(column: pd.Series) -> dict[str, str]:
@@ -560,67 +645,106 @@ def _coded(column: pd.Series) -> dict[str, str]:
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #7fca7126
 def is_study(folder: Path) -> bool:
-    "True for a folder with cBioPortal's clinical tables."
-    return (folder / "data_clinical_patient.txt").is_file() or (
-        folder / "data_clinical_sample.txt"
-    ).is_file()
+    "True for a folder with cBioPortal's clinical tables, by their usual names or those of its meta files."
+    clinical = {"patients", "samples"}
+    usual = [name for holds in clinical for name in _USUAL_NAMES[holds]]
+    return any((folder / name).is_file() for name in usual) or bool(
+        clinical & set(_named_by_meta(folder))
+    )
 
 # %% ../../nbs/library/intake/05_cbioportal.ipynb #6256d107
-def _one_sample_each(samples: _StudyTable) -> tuple[pd.DataFrame, list[str]]:
-    "The first sample of each patient."
-    frame = samples.frame.dropna(subset=["PATIENT_ID", "SAMPLE_ID"])
-    again = int(frame["PATIENT_ID"].duplicated().sum())
-    notes = (
-        [
-            f"{again:,} further samples of patients with several are left out: the first in the file is read"
-        ]
-        if again
-        else []
+def _sample_order(
+    samples: pd.DataFrame,  # one row per sample
+    patients: np.ndarray,  # number of the patient of each
+) -> tuple[
+    np.ndarray, str, np.ndarray
+]:  # place of each sample, what tells it in words, True for a later stage
+    "The order of the samples: by the stage of the disease, then by days; as they stand where nothing tells it."
+    names = sorted(
+        order_columns(samples, patients), key=lambda name: not tells_stages(samples[name])
     )
-    return frame.drop_duplicates("PATIENT_ID").set_index("PATIENT_ID"), notes
+    orders = [time_order(samples[name]) for name in names]
+    keys = [np.nan_to_num(one, nan=np.inf) for one in orders if one is not None]
+    place = np.empty(len(samples))
+    place[np.lexsort((np.arange(len(samples)), *keys[::-1]))] = np.arange(len(samples))
+    stage = stage_column(samples)
+    late = is_late(samples[stage]) if stage else np.zeros(len(samples), dtype=bool)
+    return place, " and ".join(names), late
 
-# %% ../../nbs/library/intake/05_cbioportal.ipynb #e839968d
-def read_study(folder: str | Path, disease: str) -> Records:
-    "Records of a cBioPortal study folder, one per patient."
-    folder, book = Path(folder), dictionary(disease)
-    there = [
-        name
-        for name in ("data_clinical_patient.txt", "data_clinical_sample.txt")
-        if (folder / name).is_file()
-    ]
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #39bb9b1d
+def _both_tables(files: dict[str, Path], folder: Path) -> tuple[_StudyTable, _StudyTable]:
+    "The tables of patients and of samples; raises `CohortError` where one is missing or a patient stands twice."
+    there = [files[name].name for name in ("patients", "samples") if name in files]
     if len(there) < 2:
         raise CohortError(
             Problem(
                 str(folder),
                 f"found {' and '.join(there) or 'no clinical table'}",
-                "data_clinical_patient.txt and data_clinical_sample.txt",
+                "data_clinical_patient.txt and data_clinical_sample.txt, or meta files that name them",
                 "Name the folder of a cBioPortal study.",
             )
         )
-    patients = _read_study_table(folder / there[0], ("PATIENT_ID",))
-    samples = _read_study_table(folder / there[1], ("PATIENT_ID", "SAMPLE_ID"))
-    first, notes = _one_sample_each(samples)
-    frame = patients.frame.join(
-        first.drop(columns=[name for name in first.columns if name in patients.frame]),
-        on="PATIENT_ID",
+    patients = _read_study_table(files["patients"], ("PATIENT_ID",))
+    again = np.flatnonzero(patients.frame["PATIENT_ID"].dropna().duplicated())
+    if len(again):
+        rows = ", ".join(map(str, patients.rows[again[:10]]))
+        raise CohortError(
+            Problem(
+                str(files["patients"]),
+                f"{len(again):,} rows hold a patient who stands above already (rows {rows})",
+                "each patient once: samples stand in the table of samples",
+                "Keep one row per patient.",
+                column="PATIENT_ID",
+            )
+        )
+    return patients, _read_study_table(files["samples"], ("PATIENT_ID", "SAMPLE_ID"))
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #e83fea77
+def _every_sample(
+    patients: _StudyTable, samples: _StudyTable, file: Path
+) -> tuple[Visits, list[str]]:
+    "One row per sample with its patient's columns, in the order of the samples; and notes."
+    whole = samples.frame.dropna(subset=["PATIENT_ID", "SAMPLE_ID"])
+    own = whole.drop(columns=[name for name in whole.columns if name in patients.frame])
+    listed = patients.frame[["PATIENT_ID"]].assign(patient=range(len(patients.frame)))
+    pairs = listed.merge(whole[["PATIENT_ID"]].assign(sample=whole.index), how="left")
+    place = pairs["sample"].to_numpy(dtype=float)
+    taken = np.where(np.isnan(place), -1, place).astype(int)
+    frame = patients.frame.iloc[pairs["patient"]].reset_index(drop=True)
+    frame = frame.join(own.reindex(taken).reset_index(drop=True))
+    numbers = number_patients(frame["PATIENT_ID"])
+    order, by, late = _sample_order(frame[list(own.columns)], numbers)
+    rows = patients.rows[pairs["patient"]]
+    lines = np.where(taken < 0, rows, samples.rows[taken])
+    strange = int((~whole["PATIENT_ID"].isin(patients.frame["PATIENT_ID"])).sum())
+    notes = (
+        [f"{strange:,} samples belong to patients that the study does not list"] if strange else []
     )
-    ids = pd.Index(frame["SAMPLE_ID"])
-    genes, told = _gene_columns(folder, pd.Index(ids.dropna().unique()), book)
-    derived = (
-        genes.join(_lost_tp53(folder, genes.index, book)).reindex(ids).set_axis(frame.index, axis=0)
-    )
+    places = {str(name): (str(file), lines) for name in own.columns}
+    return Visits(frame, rows, numbers, order, by, "samples", late=late, places=places), notes
+
+# %% ../../nbs/library/intake/05_cbioportal.ipynb #e839968d
+def read_study(folder: str | Path, disease: str) -> Records:
+    "Records of a cBioPortal study folder, one per patient."
+    folder, book = Path(folder), dictionary(disease)
+    files = _study_files(folder)
+    patients, samples = _both_tables(files, folder)
+    every, notes = _every_sample(patients, samples, files["samples"])
+    frame, ids = every.raw, pd.Index(every.raw["SAMPLE_ID"])
+    genes, told = _gene_columns(folder, files, pd.Index(ids.dropna().unique()), book)
+    lost = _lost_tp53(files.get("copy numbers"), genes.index, book)
+    derived = genes.join(lost).reindex(ids).set_axis(frame.index, axis=0)
     frame = frame[[name for name in frame.columns if name not in derived]].join(derived)
     frame = frame.where(frame.notna(), np.nan).astype(object)
     labels = {**samples.labels, **patients.labels}
     mapping, said = _study_mapping(frame, labels, disease)
-    return Records(
-        str(folder / there[0]),
-        "cbioportal",
-        disease,
-        frame,
-        patients.rows,
-        mapping,
-        tuple([*notes, *told, *said]),
-        ".",
-        labels,
+    sampled = every.places["SAMPLE_ID"]
+    every = replace(
+        every, raw=frame, places=dict(every.places) | {name: sampled for name in derived}
+    )
+    records = Records(
+        str(files["patients"]), "cbioportal", disease, frame, every.rows, mapping, decimal="."
+    )
+    return per_patient(
+        replace(records, notes=tuple([*notes, *told, *said]), labels=labels, visits=every)
     )

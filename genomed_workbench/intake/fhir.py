@@ -312,7 +312,7 @@ def read_fhir(
     """Read the patients of a FHIR R4 export as records: a bundle, one resource a line, or a folder (Bulk Data).
 
     Patient, Condition and Observation become one row per patient in the units of the dictionary. `notes` counts
-    what was not read, `choices` what was derived (the last contact) or left out (patients without the disease).
+    what was not read, `derived` what was derived (the last contact) or left out (patients without the disease).
     What is not valid or cannot be read stands in `problems` with its place; `canonical()` refuses it,
     `canonical(strict=False)` goes on without it. Raises `CohortError` where no patient can be read.
     FHIR R4: hl7.org/fhir/R4.

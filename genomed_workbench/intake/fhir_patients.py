@@ -657,12 +657,12 @@ def read_patients(
             read(entry)
     if not reading.people:
         raise CohortError(_nobody(reading))
-    choices = [*_with_the_disease(reading), *_with_last_contact(reading)]
+    derived = [*_with_the_disease(reading), *_with_last_contact(reading)]
     _with_ages(reading)
     faults = _faults_in(reading)
     if faults and leave_out_faulty:
-        choices.append(f"{len(faults):,} faults of the export are left out, as the mapping says")
-    return _records_of(reading, () if leave_out_faulty else faults, choices)
+        derived.append(f"{len(faults):,} faults of the export are left out, as the mapping says")
+    return _records_of(reading, () if leave_out_faulty else faults, derived)
 
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #065d2056
 def _nobody(reading: Reading) -> list[Problem]:
@@ -677,7 +677,7 @@ def _nobody(reading: Reading) -> list[Problem]:
     ]
 
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #8691da9b
-def _records_of(reading: Reading, faults: Iterable[Problem], choices: Iterable[str]) -> Records:
+def _records_of(reading: Reading, faults: Iterable[Problem], derived: Iterable[str]) -> Records:
     "A reading as records: one row per patient, one column per variable."
     people, book = list(reading.people.values()), reading.book
     there = {name for person in people for name in person.cells}
@@ -709,5 +709,5 @@ def _records_of(reading: Reading, faults: Iterable[Problem], choices: Iterable[s
         ".",
         {name: book[name].label for name in said},
         faults=tuple(faults),
-        choices=tuple(choices),
+        derived=tuple(derived),
     )

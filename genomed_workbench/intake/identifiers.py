@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAMED', 'words_in', 'named_as', 'is_codice_fiscale', 'is_dni', 'is_bsn', 'is_nhs_number', 'is_kvnr', 'is_nir',
-           'is_iban', 'is_free_text', 'Identifier', 'identifiers_in', 'identifier_in', 'looks_like_births']
+           'is_iban', 'is_free_text', 'Identifier', 'identifiers_in', 'identifier_in', 'names_a_person',
+           'names_a_specimen', 'looks_like_births']
 
 # %% ../../nbs/library/intake/12_identifiers.ipynb #c22aae2b
 import re
@@ -469,6 +470,30 @@ def identifier_in(
             "its name and its cells" if told and seen else "its name" if told else "its cells",
         )
     )
+
+# %% ../../nbs/library/intake/12_identifiers.ipynb #8520b6a6
+_PERSON_WORD = (
+    r"(?:patient|patients|patienten|pat|pz|paz|paziente|paciente|pacient|doente|subject|subj|usubj|person|"
+    r"participant|proband|case)"
+)
+_PERSON_ID = re.compile(
+    rf"{_PERSON_WORD} ?(?:id|identifier|number|no|nr|num|nummer|code|key|kennung|pseudonym)?|"
+    rf"(?:id|codice|codigo|code|cod|numero|n|num|nr|no|identifiant|pseudonym) ?(?:of|del|do|du|de|des)? ?{_PERSON_WORD}"
+)
+_SPECIMEN_ID = re.compile(
+    r"\b(?:sample|samples|specimen|aliquot|biopsy|barcode|probe|proben|campione|muestra|echantillon|mostra|visit|"
+    r"visite|visita|encounter|event|instance|row|line)"
+)
+
+# %% ../../nbs/library/intake/12_identifiers.ipynb #9b107754
+def names_a_person(name: str) -> bool:
+    "True for the name of a column with the patients' ids."
+    return _PERSON_ID.fullmatch(" ".join(words_in(name))) is not None
+
+# %% ../../nbs/library/intake/12_identifiers.ipynb #0e94acf1
+def names_a_specimen(name: str) -> bool:
+    "True for the name of a column with ids of samples, visits or rows."
+    return _SPECIMEN_ID.search(" ".join(words_in(name))) is not None
 
 # %% ../../nbs/library/intake/12_identifiers.ipynb #2cac4756
 def looks_like_births(

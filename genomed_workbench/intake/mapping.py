@@ -135,6 +135,8 @@ class Mapping:
     codes: dict[str, Coded] = field(default_factory=dict)
     leave_out_faulty: bool = False  # FHIR: go on without the resources that cannot be read
     source: str = field(default="the mapping", compare=False)  # the file it came from
+    # column that orders the rows of a patient who stands on several: days, dates, visits, stages
+    visits: str | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> "Mapping":
@@ -222,6 +224,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "decimal": (str,),
     "date_format": (str,),
     "missing": (list,),
+    "visits": (str,),
     "columns": (dict,),
     "fhir": (dict,),
 }
@@ -438,6 +441,7 @@ def _read_mapping(path: Path) -> Mapping:
         tuple(map(_as_word, good.get("missing", []))),
         good.get("confirmed", True),
         source=file,
+        visits=good.get("visits"),
         **fhir,
     )
     if faults := mapping.faults():
@@ -624,6 +628,7 @@ def _faults_beside(mapping: Mapping, header: Sequence[str]) -> Iterator[Problem]
     for name, said in [
         *((name, "column") for name, column in mapping.columns.items() if not column.ignore),
         *([(mapping.id, "id")] if mapping.id is not None else []),
+        *([(mapping.visits, "column of visits")] if mapping.visits is not None else []),
     ]:
         if name not in there:
             yield Problem(
@@ -662,6 +667,11 @@ def _head(mapping: Mapping) -> Iterator[str]:
     for line in ("id", "decimal", "date_format"):
         if (value := getattr(mapping, line)) is not None:
             yield f"{line} = {_quoted(value)}"
+    if mapping.visits is not None:
+        yield (
+            f"visits = {_quoted(mapping.visits)}  # orders the rows of a patient: baseline from the "
+            "earliest, outcome from the latest"
+        )
     if mapping.missing:
         yield f"missing = [{', '.join(map(_quoted, mapping.missing))}]"
 

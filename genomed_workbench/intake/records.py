@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OUTCOMES', 'SITE', 'check_disease', 'date_contradictions', 'dated_years', 'with_follow_up', 'outcome_of',
-           'baseline_features', 'Records', 'patients_table']
+           'baseline_features', 'Records', 'per_patient', 'question_of_rows', 'patients_table']
 
 # %% ../../nbs/library/intake/03_records.ipynb #bf8f6654
 import warnings
@@ -18,16 +18,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..clinic.canonical import Canonical, canonical
+from ..clinic.canonical import Canonical, canonical, read_column
 from ..clinic.dictionary import DISEASES, Dictionary, Variable, dictionary
 from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.cohort import Cohort
-from ..data.columns import as_number, mend_number
+from ..data.columns import as_number, distinct, mend_number
 from ..data.layout import lines_of_totals, tell_totals
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError, CohortWarning, shown, suggestion
-from .mapping import Applied, Mapping, natural_mapping
+from genomed_workbench.data.visits import (
+    Answer,
+    Choice,
+    Visits,
+    disagreeing,
+    is_late,
+    number_patients,
+    one_row_each,
+    order_columns,
+    tells_stages,
+    time_order,
+)
+from .mapping import Applied, Mapping, natural_mapping, says_nothing
 
 # %% ../../nbs/library/intake/03_records.ipynb #90d73c88
 def check_disease(disease: str) -> None:
@@ -57,41 +69,31 @@ def _advice(variable: Variable, value: Any) -> str:
         return "Write the whole date, or leave the cell empty where it is not known."
     return f'Correct it, or say what it means in the mapping: values = {{ "{value}" = "..." }}.'
 
+# %% ../../nbs/library/intake/03_records.ipynb #e029ea57
+def _placed(problem: Problem, records: "Records") -> Problem:
+    "A problem of a cell with its file and its row there."
+    file, row = records.place(str(problem.column), int(problem.row))
+    return replace(problem, file=file, found=f"found {shown(problem.value)}", row=row)
+
 # %% ../../nbs/library/intake/03_records.ipynb #aa76d059
 def _read_under(
     mapping: Mapping,
-    raw: pd.DataFrame,  # texts, index 0..n-1
-    rows: np.ndarray,  # row of each record as a spreadsheet shows it
-    file: str,
-    decimal: str | None = None,
-    unconfirmed: bool = False,  # True: with proposals, to look at them
+    records: "Records",
 ) -> _Read:
     "Read the cells of a file into the dictionary's names, units and words."
-    book, applied = dictionary(mapping.disease), mapping.apply(raw, decimal, unconfirmed)
+    raw, place = records.raw, records.place
+    book, applied = dictionary(mapping.disease), mapping.apply(raw, records.decimal)
     numbered = applied.frame.set_axis(pd.RangeIndex(len(raw)), axis=0)
     found = canonical(numbered, book, units=applied.units, strict=False)
-    problems = [
-        replace(bad, file=file, found=f"found {shown(bad.value)}", row=int(rows[bad.row]))
-        for bad in applied.problems
-    ]
-    told = {(problem.row, problem.column) for problem in problems}
+    problems = [_placed(bad, records) for bad in applied.problems]
+    told = {(problem.file, problem.row, problem.column) for problem in problems}
     for fault in found.faults:
-        column, value = (
-            applied.columns[str(fault.variable)],
-            raw[applied.columns[str(fault.variable)]].iloc[fault.row],
-        )
-        if (int(rows[fault.row]), column) not in told:
-            problems.append(
-                Problem(
-                    file,
-                    f"found {shown(value)}",
-                    fault.expected,
-                    _advice(book[str(fault.variable)], value),
-                    int(rows[fault.row]),
-                    column,
-                    value,
-                )
-            )
+        column = applied.columns[str(fault.variable)]
+        value, (file, row) = raw[column].iloc[fault.row], place(column, fault.row)
+        if (file, row, column) not in told:
+            mend = _advice(book[str(fault.variable)], value)
+            said = f"found {shown(value)}"
+            problems.append(Problem(file, said, fault.expected, mend, row, column, value))
     used = {applied.columns[name]: name for name in found.frame.columns}
     notes = [*applied.notes, *(_in_columns(note, applied.columns) for note in found.notes)]
     whole = replace(
@@ -274,10 +276,15 @@ class Records:
     meanings: Table[str, Table[str, str]] = field(default_factory=dict)
     # parts of the source that could not be read, with their place; they are not among the cells
     faults: tuple[Problem, ...] = ()
-    choices: tuple[str, ...] = ()  # what the reader derived or left out and a person should know
-    units: Table[str, str] = field(
-        default_factory=dict
-    )  # by column, where a row of the file says them
+    derived: tuple[str, ...] = ()  # what the reader derived or left out and a person should know
+    # by column, where a row of the file says them
+    units: Table[str, str] = field(default_factory=dict)
+    # every row of the file, where patients stand on several; `raw` has one row of each
+    visits: Visits | None = None
+    choices: tuple[Choice, ...] = ()  # what was chosen of a patient's rows, in sentences
+    # column -> file ("": `file`) and row of each cell, where it is not the patient's row of `rows`
+    places: Table[str, tuple[str, np.ndarray]] = field(default_factory=dict)
+    path: str = ""  # what to name to read it again: the file or its folder; empty: `file`
 
     @property
     def dictionary(self) -> Dictionary:
@@ -310,17 +317,26 @@ class Records:
             raise CohortError(
                 f"{mapping.source}: the mapping is for {mapping.disease!r}, the records are read as {self.disease!r}."
             )
-        return replace(self, mapping=mapping)
+        return per_patient(replace(self, mapping=mapping))
+
+    def place(
+        self,
+        column: str,
+        position: int,  # of the record, 0 is the first
+    ) -> tuple[str, int]:
+        "File and row of a cell, as a spreadsheet shows it."
+        file, rows = self.places.get(column, ("", self.rows))
+        return file or self.file, int(rows[position])
 
     @cached_property
     def read(self) -> _Read:
         "The cells under the mapping, with every problem; made once and kept."
         if self.mapping is not None:
-            return _read_under(self.mapping, self.raw, self.rows, self.file, self.decimal)
+            return _read_under(self.mapping, self)
         natural, notes, rivals = natural_mapping(
             [str(name) for name in self.raw.columns], self.disease, self.units
         )
-        found = _read_under(natural, self.raw, self.rows, self.file, self.decimal)
+        found = _read_under(natural, self)
         unread = f"columns with names that the dictionary does not know are not read: {', '.join(found.applied.unread)}"
         told = tuple(
             [
@@ -372,7 +388,12 @@ class Records:
         return replace(
             found,
             frame=found.frame.set_axis(self.ids, axis=0),
-            notes=(*self.choices, *self.notes, *found.notes),
+            notes=(
+                *self.derived,
+                *self.notes,
+                *(one.found for one in self.choices),
+                *found.notes,
+            ),
         )
 
     def column_of(self, variable: str) -> str:
@@ -393,6 +414,181 @@ class Records:
         "Make a cohort of the records; raises `CohortError` with all problems."
         return _cohort_of(self, outcome, features, site, zero_time, missing_outcome, metadata)
 
+# %% ../../nbs/library/intake/03_records.ipynb #1bd5bbda
+_GOES_WITH = {time: event for time, event in OUTCOMES.values()} | {
+    "death_date": "death",
+    "last_contact_date": "death",
+}
+_ANYWHERE = ("sex", "diagnosis_date")  # the same whenever they are written down
+_TOLD = ("redcap", "cbioportal")  # kinds whose source tells the order of a patient's rows
+
+# %% ../../nbs/library/intake/03_records.ipynb #9a48e6cd
+def _rule_of(variable: Variable) -> str:
+    "Which of a patient's answers counts."
+    if variable.name in _GOES_WITH:
+        return "latest"
+    if variable.kind == "yes-no" and variable.role in ("event", "treatment"):
+        return "event"
+    return "anywhere" if variable.name in _ANYWHERE else "earliest"
+
+# %% ../../nbs/library/intake/03_records.ipynb #e9f050be
+def _not_known(cells: pd.Series, mapping: Mapping, name: str) -> frozenset[str]:
+    "The words of a column that say that nothing is known: those of the mapping, and the usual ones."
+    absent = {word.strip() for word, meant in mapping.columns[name].values.items() if not meant}
+    absent |= set(mapping.missing)
+    words = [str(value) for value in distinct(cells).values]
+    return frozenset(word for word in words if word.strip() in absent or says_nothing(word.strip()))
+
+# %% ../../nbs/library/intake/03_records.ipynb #c97148e6
+def _answers(
+    mapping: Mapping,
+    raw: pd.DataFrame,  # texts, every row
+    decimal: str | None,
+) -> dict[str, Answer]:  # by column
+    "The rule for each column under a mapping, with the values that decide."
+    book = dictionary(mapping.disease)
+    rules = {
+        name: _rule_of(book[column.variable])
+        for name, column in mapping.columns.items()
+        if column.variable and name in raw
+    }
+    decide = {
+        name: mapping.columns[name]
+        for name, rule in rules.items()
+        if rule in ("event", "latest") or book[str(mapping.columns[name].variable)].kind == "date"
+    }
+    part = replace(mapping, columns=decide, id=None, visits=None, confirmed=True)
+    applied = part.apply(raw, decimal, unconfirmed=True)
+    values = {
+        applied.columns[name]: _sizes(applied.frame[name], book[name])
+        for name in applied.frame.columns
+    }
+    column_of = {str(column.variable): name for name, column in decide.items()}
+    found = {
+        name: Answer(
+            rule,
+            values.get(name),
+            column_of.get(_GOES_WITH.get(str(mapping.columns[name].variable), "")),
+            _not_known(raw[name], mapping, name),
+        )
+        for name, rule in rules.items()
+    }
+    anywhere = [name for name in (mapping.id, mapping.site) if name in raw]
+    return found | {name: Answer("anywhere") for name in anywhere if name is not None}
+
+# %% ../../nbs/library/intake/03_records.ipynb #bbac2f4a
+def _sizes(column: pd.Series, variable: Variable) -> np.ndarray:
+    "Answers as numbers: days, lengths of time, 1 for yes; NaN where they are not known."
+    values = read_column(column, variable).values
+    if variable.kind != "date":
+        return np.asarray(values, dtype=float)
+    days = np.asarray(values, dtype="datetime64[D]")
+    return np.where(np.isnat(days), np.nan, days.astype(float))
+
+# %% ../../nbs/library/intake/03_records.ipynb #84e50a19
+def _in_order(
+    records: "Records",
+    visits: Visits,
+    column: str,  # that a person has named
+) -> Visits:
+    "The rows in the order of a column; raises `CohortError` where it tells none."
+    mapping = records.mapping
+    order = time_order(visits.raw[column], mapping.date_format if mapping else None)
+    if order is None:
+        raise CohortError(
+            Problem(
+                records.file,
+                "its cells tell no order of the rows",
+                "days, dates, numbers of visits, or stages such as Initial Diagnosis and Relapse",
+                "Name another column in the mapping (visits = ...), or write dates in one way.",
+                column=column,
+            )
+        )
+    open_ = np.isnan(order) & (visits.counts[visits.patients] > 1)
+    if open_.any() and visits.events is None:
+        raise CohortError(
+            [
+                Problem(
+                    records.file,
+                    "found an empty cell",
+                    "what orders the rows of a patient who stands on several",
+                    "Fill it in, or name another column in the mapping (visits = ...).",
+                    int(visits.rows[place]),
+                    column,
+                )
+                for place in np.flatnonzero(open_)
+            ]
+        )
+    if visits.events is not None:
+        ranks = np.empty(len(order))
+        line = np.lexsort((visits.order, np.nan_to_num(order, nan=-np.inf), visits.events))
+        ranks[line] = np.arange(len(order))
+        return replace(visits, order=ranks, by=f"REDCap's events and the column {column!r}")
+    late = is_late(visits.raw[column]) if tells_stages(visits.raw[column]) else visits.late
+    return replace(visits, order=order, by=f"the column {column!r}", late=late)
+
+# %% ../../nbs/library/intake/03_records.ipynb #19de850a
+def _visits_of(records: "Records") -> Visits | None:
+    "Every row of the file with its patient; None where no patient stands on several."
+    mapping, kept = records.mapping, records.visits
+    if mapping is None or mapping.id not in (records.raw if kept is None else kept.raw):
+        return None
+    if records.kind not in _TOLD or kept is None:
+        raw, rows = (records.raw, records.rows) if kept is None else (kept.raw, kept.rows)
+        patients = number_patients(raw[mapping.id])
+        kept = Visits(raw, np.asarray(rows), patients, np.zeros(len(raw)))
+    if (kept.counts < 2).all() and records.kind not in _TOLD:
+        return None
+    ordered = mapping.visits is not None and mapping.visits in kept.raw
+    return _in_order(records, kept, str(mapping.visits)) if ordered else kept
+
+# %% ../../nbs/library/intake/03_records.ipynb #f2c61d00
+def per_patient(records: "Records") -> "Records":
+    """The records with one row per patient, as far as their mapping and the order of their rows allow: rows of a
+    table that contradict or repeat each other stay until a person says what orders them.
+    """
+    kept, visits = records.visits, _visits_of(records)
+    whole = records if kept is None else replace(records, raw=kept.raw, rows=kept.rows)
+    if records.mapping is None or visits is None or records.mapping.faults():
+        return whole if records.kind not in _TOLD else records
+    answers = _answers(records.mapping, visits.raw, records.decimal)
+    copies = visits.raw[visits.counts[visits.patients] > 1].duplicated().any()
+    asks = copies or disagreeing(visits, answers)
+    if not visits.by and records.kind not in _TOLD and asks:
+        return replace(whole, choices=(), places={})
+    found = one_row_each(visits, answers)
+    return replace(
+        records,
+        raw=found.raw,
+        rows=found.rows,
+        visits=kept if records.kind in _TOLD else visits,
+        choices=found.choices,
+        places=found.places,
+    )
+
+# %% ../../nbs/library/intake/03_records.ipynb #688282fa
+def question_of_rows(records: "Records") -> Problem | None:
+    "What to ask where patients stand on several rows that differ; None where nobody does."
+    if len(known := records.ids.dropna()) == len(known.unique()):
+        return None
+    mapping = (
+        records.mapping or natural_mapping(list(map(str, records.raw.columns)), records.disease)[0]
+    )
+    patients = number_patients(records.raw[mapping.id])
+    rows = Visits(records.raw, np.asarray(records.rows), patients, np.zeros(records.n))
+    unlike = disagreeing(rows, _answers(mapping, records.raw, records.decimal))
+    column = next(iter(order_columns(records.raw, patients, mapping.date_format)), "COLUMN")
+    said = f", which differ in {', '.join(unlike[:8])}" if unlike else ""
+    several = rows.counts[rows.counts > 1]
+    return Problem(
+        records.file,
+        f"{len(several):,} patients stand on several rows ({int(several.sum()):,} rows){said}",
+        "one row per patient, or a column that orders the rows",
+        "If they are visits or samples, say in the mapping which column orders them: "
+        f'visits = "{column}" (genomed map writes a mapping). If not, keep one row per patient.',
+        column=mapping.id,
+    )
+
 # %% ../../nbs/library/intake/03_records.ipynb #6633f751
 def _contradictions(records: Records, frame: pd.DataFrame) -> list[Problem]:
     "Problems of dates that contradict each other, with rows and columns of the file."
@@ -401,16 +597,10 @@ def _contradictions(records: Records, frame: pd.DataFrame) -> list[Problem]:
         column = records.column_of(variable)
         for place in np.flatnonzero(wrong).tolist():
             value = records.raw[column].iloc[place]
+            file, row = records.place(column, place)
+            mend = "Check it against the other dates of this patient."
             problems.append(
-                Problem(
-                    records.file,
-                    f"found {shown(value)}",
-                    expected,
-                    "Check it against the other dates of this patient.",
-                    int(records.rows[place]),
-                    column,
-                    value,
-                )
+                Problem(file, f"found {shown(value)}", expected, mend, row, column, value)
             )
     return problems
 
@@ -447,6 +637,14 @@ def _without_totals(records: Records) -> Records:
     notes = (*records.notes, *told.notes)
     return replace(records, raw=raw, rows=np.asarray(records.rows)[kept], notes=notes)
 
+# %% ../../nbs/library/intake/03_records.ipynb #007b8223
+def _say_choices(records: Records) -> None:
+    "Warn of what was chosen of a patient's rows; raise `CohortError` where a person has to be asked."
+    if (question := question_of_rows(records)) is not None:
+        raise CohortError(question)
+    for choice in records.choices:
+        warnings.warn(choice.found, CohortWarning, stacklevel=5)
+
 # %% ../../nbs/library/intake/03_records.ipynb #8fce0562
 def _cohort_of(
     records: Records,
@@ -461,6 +659,7 @@ def _cohort_of(
     records = records.patients
     book = records.dictionary
     outcome = outcome_of(asked, book)
+    _say_choices(records)
     found = records.canonical()
     if wrong := _contradictions(records, found.frame):
         raise CohortError(wrong)

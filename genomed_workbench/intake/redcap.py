@@ -8,20 +8,22 @@ __all__ = ['find_data_dictionary', 'read_redcap']
 # %% ../../nbs/library/intake/06_redcap.ipynb #927a320d
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..clinic.dictionary import Variable, dictionary
+from ..clinic.canonical import NO, YES
+from ..clinic.dictionary import Variable, dictionary, key
 from ..clinic.problems import ClinicError, Problem
 from ..clinic.units import factor
 from ..data.checks import Findings
 from ..data.columns import as_number
 from ..data.problems import CohortError
+from ..data.visits import Visits, number_patients
 from .mapping import YES_NO, Column, Mapping, word_for
-from .records import Records
+from .records import Records, per_patient
 from .tables import read_table_file
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #48d927c4
@@ -128,40 +130,46 @@ def _field(row: dict[str, str]) -> _Field:
 _BOOKKEEPING = re.compile(r"redcap_\w+|\w+_complete|\w+_timestamp")
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #011d2e11
-def _first_answers(
-    frame: pd.DataFrame,  # the export, texts
-    id: str,
-) -> tuple[
-    pd.DataFrame, np.ndarray, list[str]
-]:  # one row per patient, the position of each patient's first row, notes
-    "The first answer of each patient to each question."
-    codes, _ = pd.factorize(frame[id])
-    if (codes < 0).any() or len(set(codes)) == len(frame):
-        return frame, np.arange(len(frame)), []
-    first = np.flatnonzero(~pd.Series(codes).duplicated())
-    answers = frame.groupby(codes, sort=False).first()
-    several = frame.groupby(codes, sort=False).nunique()
-    changed = [
-        str(name)
-        for name in frame.columns
-        if (several[name] > 1).any() and not _BOOKKEEPING.fullmatch(str(name))
+_ARM = re.compile(r"_arm_(\d+)$|\(Arm (\d+):.*\)$")  # baseline_arm_1, or Baseline (Arm 1: Main)
+
+# %% ../../nbs/library/intake/06_redcap.ipynb #c8f1a241
+def _events(
+    names: pd.Series,  # event of each row, by its name or its label
+    patients: np.ndarray,  # number of the patient on each row
+) -> tuple[np.ndarray, np.ndarray]:  # number of the event, 0 the first; number of the arm
+    "The place of each row's event in the course of the project, by the order in which patients have their events."
+    codes, events = pd.factorize(names.fillna(""))
+    told = [_ARM.search(str(event)) for event in events]
+    arms = np.array([int(one[1] or one[2]) if one else 0 for one in told], dtype=int)
+    seen = pd.DataFrame({"patient": patients, "event": codes}).drop_duplicates()
+    place = seen.groupby("patient").cumcount().groupby(seen["event"]).mean()
+    rank = np.argsort(np.argsort(place.sort_index().to_numpy(), kind="stable"))
+    return rank[codes], arms[codes]
+
+# %% ../../nbs/library/intake/06_redcap.ipynb #6522c258
+def _visits(frame: pd.DataFrame, rows: np.ndarray, id: str) -> Visits:
+    "The rows of an export in the order of its events, forms and instances."
+    patients = number_patients(frame[id])
+    empty = pd.Series(np.nan, index=frame.index, dtype=object)
+    events, arms = _events(frame.get("redcap_event_name", empty), patients)
+    instance = frame.get("redcap_repeat_instance", empty).map(as_number, na_action="ignore")
+    number = np.nan_to_num(instance.to_numpy(dtype=float), nan=0.0)
+    order = np.empty(len(frame))
+    order[np.lexsort((np.arange(len(frame)), number, events))] = np.arange(len(frame))
+    told = [
+        said
+        for name, said in (
+            ("redcap_event_name", "events"),
+            ("redcap_repeat_instance", "instances of repeated forms"),
+        )
+        if name in frame and frame[name].notna().any()
     ]
-    notes = [
-        f"{len(first):,} patients have {len(frame):,} rows (events or repeated forms): "
-        "the first answer to each question is read"
-    ]
-    notes += (
-        [
-            f"answers that change between the rows of a patient, of which the first is read: {', '.join(changed)}"
-        ]
-        if changed
-        else []
-    )
-    return answers.where(answers.notna(), np.nan).reset_index(drop=True), first, notes
+    by = f"REDCap's {' and '.join(told)}" if told else ""
+    return Visits(frame, rows, patients, order, by, events=events, arms=arms)
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #0350f80a
 def _unticked(frame: pd.DataFrame, field: _Field) -> np.ndarray:
-    "Patients whose checkbox question is unanswered: no box is ticked and the form is not complete."
+    "Rows whose checkbox question is unanswered: no box is ticked and the form is not complete."
     boxes = [name for name in frame.columns if str(name).startswith(f"{field.name}___")]
     none = ~frame[boxes].isin(["1", "Checked"]).any(axis=1).to_numpy()
     done = (
@@ -171,13 +179,43 @@ def _unticked(frame: pd.DataFrame, field: _Field) -> np.ndarray:
     )
     return np.asarray(none & ~done)
 
+# %% ../../nbs/library/intake/06_redcap.ipynb #ef93063d
+def _without_unticked(
+    frame: pd.DataFrame,  # every row
+    fields: Sequence[_Field],
+    patients: np.ndarray,
+) -> tuple[pd.DataFrame, list[str]]:
+    "The export with the boxes of unanswered questions emptied, and notes with the number of such patients."
+    notes = []
+    for field in fields:
+        boxes = [name for name in frame.columns if str(name).startswith(f"{field.name}___")]
+        if field.type != "checkbox" or not (silent := _unticked(frame, field)).any():
+            continue
+        frame = frame.assign(**{name: frame[name].mask(silent) for name in boxes})
+        unknown = len(np.setdiff1d(patients[silent], patients[~silent]))
+        if unknown:
+            notes.append(
+                f"{field.name}: {unknown:,} patients without a tick on a form that is "
+                "not complete are unknown"
+            )
+    return frame, notes
+
+# %% ../../nbs/library/intake/06_redcap.ipynb #3a8587f0
+def _yes_or_no(answer: str, variable: Variable) -> str | None:
+    "An answer of a form as yes or no, by the words of the variable (dead, alive) and the common ones; None: neither."
+    folded = key(answer)
+    known = variable.words.get(folded)
+    if known is None:
+        known = 1.0 if folded in YES else 0.0 if folded and folded in NO else None
+    return YES_NO.get(answer.casefold()) if known is None else "yes" if known else "no"
+
 # %% ../../nbs/library/intake/06_redcap.ipynb #a051bfb4
 def _answers(field: _Field, variable: Variable) -> dict[str, str]:
     "Codes and answers in the dictionary's words, where it knows them."
     if variable.kind not in ("yes-no", "level", "ordinal"):
         return {}
     words = {
-        code: YES_NO.get(answer.casefold())
+        code: _yes_or_no(answer, variable)
         if variable.kind == "yes-no"
         else word_for(variable, answer)
         for code, answer in field.choices.items()
@@ -192,6 +230,8 @@ def _answers(field: _Field, variable: Variable) -> dict[str, str]:
         )
     }
     known = {code: word for code, word in words.items() if word} | dict.fromkeys(unknown, "")
+    if variable.kind == "yes-no" and set(field.choices) - set(known):
+        return {}
     return known | {
         field.choices[code]: word for code, word in known.items() if field.choices[code]
     }
@@ -207,6 +247,11 @@ def _noted_unit(note: str, variable: Variable) -> str | None:
         )
     except ClinicError:
         return None
+
+# %% ../../nbs/library/intake/06_redcap.ipynb #66becbba
+def _is_clear(field: _Field, variable: Variable) -> bool:
+    "False for a yes or no whose form has an answer that is neither: then its codes are not to be read."
+    return variable.kind != "yes-no" or not field.choices or bool(_answers(field, variable))
 
 # %% ../../nbs/library/intake/06_redcap.ipynb #b172060b
 def _redcap_columns(
@@ -233,6 +278,7 @@ def _redcap_columns(
                 variable is not None
                 and name in header
                 and variable.name not in {one.variable for one in columns.values()}
+                and (boxes or _is_clear(field, variable))
             ):
                 columns[name] = Column(
                     variable.name,
@@ -288,6 +334,50 @@ def _header(path: Path) -> list[str]:
             for name in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', file.readline().strip())
         ]
 
+# %% ../../nbs/library/intake/06_redcap.ipynb #b4fd2ff8
+_GROUP = "redcap_data_access_group"  # of a project that several hospitals share: the hospital
+
+# %% ../../nbs/library/intake/06_redcap.ipynb #1b70b0b2
+def _redcap_mapping(
+    frame: pd.DataFrame, fields: Sequence[_Field], id: str, disease: str
+) -> Mapping:
+    "The meaning of all columns of an export: questions, the hospital, and REDCap's own bookkeeping."
+    header = [str(name) for name in frame.columns]
+    columns = {
+        name: column
+        for name, column in _redcap_columns(header, fields, disease).items()
+        if name != id
+    }
+    if _GROUP in frame and frame[_GROUP].notna().any():
+        columns[_GROUP] = Column(site=True, reason="its data access groups are the hospitals")
+    bookkeeping = {
+        name: Column(ignore=True, reason="REDCap's own bookkeeping")
+        for name in header
+        if _BOOKKEEPING.fullmatch(name) and name not in columns
+    }
+    return Mapping(
+        disease, columns | bookkeeping, id=id, decimal=".", source="the REDCap data dictionary"
+    )
+
+# %% ../../nbs/library/intake/06_redcap.ipynb #e17abeec
+def _in_words(fields: Sequence[_Field]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    "What the forms call each column, and what their codes mean, by column."
+    labels = {field.name: field.label for field in fields} | {
+        f"{field.name}___{code.lower().replace('-', '_')}": answer
+        for field in fields
+        if field.type == "checkbox"
+        for code, answer in field.choices.items()
+    }
+    meanings = {
+        field.name: field.choices for field in fields if field.choices and field.type != "checkbox"
+    }
+    units = {
+        field.name: f"{field.label} ({field.note})"
+        for field in fields
+        if re.fullmatch(r"[\w%^*/. µμ]{1,12}", field.note or "")
+    }
+    return labels | units, meanings
+
 # %% ../../nbs/library/intake/06_redcap.ipynb #4ef0fc50
 def read_redcap(
     data: str | Path,  # the export
@@ -308,56 +398,14 @@ def read_redcap(
                 column=id,
             )
         )
-    whole, first, notes = _first_answers(frame, id)
-    for field in fields:
-        if field.type == "checkbox" and (silent := _unticked(whole, field)).any():
-            whole = whole.assign(
-                **{
-                    name: whole[name].mask(silent)
-                    for name in whole.columns
-                    if str(name).startswith(f"{field.name}___")
-                }
-            )
-            notes.append(
-                f"{field.name}: {int(silent.sum()):,} patients without a tick on a form that is "
-                "not complete are unknown"
-            )
-    columns = {
-        name: column
-        for name, column in _redcap_columns(list(whole.columns), fields, disease).items()
-        if name != id
-    }
-    bookkeeping = {
-        str(name): Column(ignore=True, reason="REDCap's own bookkeeping")
-        for name in whole.columns
-        if _BOOKKEEPING.fullmatch(str(name)) and name not in columns
-    }
-    labels = {field.name: field.label for field in fields} | {
-        f"{field.name}___{code.lower().replace('-', '_')}": answer
-        for field in fields
-        if field.type == "checkbox"
-        for code, answer in field.choices.items()
-    }
-    mapping = Mapping(
-        disease, columns | bookkeeping, id=id, decimal=".", source="the REDCap data dictionary"
+    frame, notes = _without_unticked(frame, fields, number_patients(frame[id]))
+    visits = _visits(frame, np.asarray(findings.rows), id)
+    mapping = _redcap_mapping(frame, fields, id, disease)
+    labels, meanings = _in_words(fields)
+    every = Records(
+        str(data), "redcap", disease, frame, visits.rows, mapping, tuple([*findings.notes, *notes])
     )
-    meanings = {
-        field.name: field.choices for field in fields if field.choices and field.type != "checkbox"
-    }
-    units = {
-        field.name: f"{field.label} ({field.note})"
-        for field in fields
-        if re.fullmatch(r"[\w%^*/. µμ]{1,12}", field.note or "")
-    }
-    return Records(
-        str(data),
-        "redcap",
-        disease,
-        whole,
-        np.asarray(findings.rows)[first],
-        mapping,
-        tuple([*findings.notes, *notes, *_range_notes(whole, fields)]),
-        ".",
-        labels | units,
-        meanings,
+    whole = per_patient(
+        replace(every, decimal=".", labels=labels, meanings=meanings, visits=visits)
     )
+    return replace(whole, notes=(*whole.notes, *_range_notes(whole.raw, fields)))

@@ -135,7 +135,9 @@ def _mapped(
     ]:
         raise CohortError(wrong)
     read = records.canonical(strict=False)
-    return Inputs(patients, read.frame, used, tuple(in_short(read.notes)))
+    again = int(records.ids.dropna().duplicated().sum())
+    told = [f"{again:,} ids stand there again; every row is scored by itself"] if again else []
+    return Inputs(patients, read.frame, used, tuple([*told, *in_short(read.notes)]))
 
 # %% ../../nbs/library/intake/14_scoring.ipynb #2f21d3ec
 def score(

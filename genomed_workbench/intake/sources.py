@@ -90,7 +90,8 @@ def _no_kind(folder: Path) -> str:
         Problem(
             str(folder),
             f"this folder holds {', '.join(held) or 'nothing'}",
-            "a cBioPortal study, a REDCap export with its data dictionary, or FHIR as .ndjson or .json",
+            "a cBioPortal study (its clinical tables, or meta files that name them), "
+            "a REDCap export with its data dictionary, or FHIR as .ndjson or .json",
             "Name the file itself if it is a table.",
         )
     )
@@ -191,6 +192,7 @@ def records_at(
         if found in readers
         else _as_table_kind(_read_flat(path, disease, options), kind)
     )
+    records = replace(records, path=str(path))
     return records if meant is None else records.mapped(_with_columns(meant, records))
 
 # %% ../../nbs/library/intake/11_sources.ipynb #fb5c4282

@@ -29,7 +29,14 @@ from ..data.columns import as_number, distinct
 from ..data.dates import found_date_format
 from ..data.files import found_decimal
 from ..data.problems import CohortError, suggestion
-from .identifiers import identifier_in, named_as, words_in
+from ..data.visits import number_patients, order_columns
+from genomed_workbench.intake.identifiers import (
+    identifier_in,
+    named_as,
+    names_a_person,
+    names_a_specimen,
+    words_in,
+)
 from .mapping import Column, Mapping, says_nothing
 from .records import Records, check_disease
 from .sources import records_at
@@ -1196,11 +1203,52 @@ _SITE = re.compile(
     r"?(?:id|name|code)|center ?(?:id|name)|study ?(?:site|center)|region)"
 )
 
+# %% ../../nbs/library/intake/13_suggest.ipynb #cc8a0048
+_STUDY_ID = re.compile(r"pseudo|study|studi|subj|anon|upn")
+
+# %% ../../nbs/library/intake/13_suggest.ipynb #e1f332f1
+def _repeating_person(looks: Sequence[ColumnProfile]) -> str | None:
+    "The column that names the patient where patients stand on several rows, and no other id of a person is unique."
+    filled = [one for one in looks if one.known >= 0.98 * one.rows and one.dates < 0.5]
+    persons = [one for one in filled if names_a_person(one.name)]
+    unique = [
+        one
+        for one in filled
+        if len(one.words) >= 0.9 * one.rows
+        and (names_a_person(one.name) or _STUDY_ID.search(" ".join(words_in(one.name))))
+        and not names_a_specimen(one.name)
+    ]
+    several = [
+        one
+        for one in persons
+        if (len(one.words) >= max(5, 0.02 * one.rows) or len(one.words) >= 0.3 * one.rows)
+        and 2 <= len(one.words) < 0.9 * one.rows
+    ]
+    return several[0].name if several and not unique else None
+
+# %% ../../nbs/library/intake/13_suggest.ipynb #4706c50b
+def _repeating_id(looks: Sequence[ColumnProfile]) -> str | None:
+    "A column named as an id in which patients stand several times, where no id is unique: record_id of visits."
+    return next(
+        (
+            one.name
+            for one in looks
+            if _ID.fullmatch(" ".join(words_in(one.name)))
+            and not names_a_specimen(one.name)
+            and one.known >= 0.98 * one.rows
+            and one.dates < 0.5
+            and max(5, 0.02 * one.rows) <= len(one.words)
+        ),
+        None,
+    )
+
 # %% ../../nbs/library/intake/13_suggest.ipynb #d7f5e1c0
 def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
     """The column with the patients' ids: named so, filled, and hardly ever the same twice; a pseudonym
-    before a number of the hospital.
+    before a number of the hospital. A column that names the patient comes before one that counts samples.
     """
+    if (person := _repeating_person(looks)) is not None:
+        return person
     fits = [
         one
         for one in looks
@@ -1208,6 +1256,7 @@ def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
         and one.known >= 0.98 * one.rows
         and len(one.words) >= 0.9 * one.rows
         and one.dates < 0.5
+        and not names_a_specimen(one.name)
     ]
     fits = fits or [
         one
@@ -1237,7 +1286,7 @@ def _id_column(looks: Sequence[ColumnProfile]) -> str | None:
             key=lambda one: (not _PSEUDONYM.search(" ".join(words_in(one.name))), looks.index(one)),
         ).name
         if fits
-        else None
+        else _repeating_id(looks)
     )
 
 # %% ../../nbs/library/intake/13_suggest.ipynb #767a9cb7
@@ -1267,6 +1316,9 @@ class Suggestion:
     # what the cells look like, without naming a patient
     examples: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what the reader derived or left out, and did not read
+    # column proposed to order the rows of a patient who stands on several
+    visits: str | None = None
+    told: tuple[str, ...] = ()  # what is or will be chosen of a patient's rows, in sentences
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -1342,10 +1394,11 @@ class Suggestion:
             "<code>gw.confirm_mapping(suggestion)</code>, or "
             '<code>suggestion.write("mapping.toml")</code> and edit.'
         )
+        told = "".join(f"<br>{html.escape(one)}" for one in self.told)
         return (
             f"<div><p><b>Proposed mapping of {html.escape(self.file)}</b> ({self.disease}; "
             "id: "
-            f"{html.escape(self.id or 'none')})<br>{said}</p>{shown.to_html(index=False, border=0)}</div>"
+            f"{html.escape(self.id or 'none')})<br>{said}{told}</p>{shown.to_html(index=False, border=0)}</div>"
         )
 
 # %% ../../nbs/library/intake/13_suggest.ipynb #9d4c238d
@@ -1386,6 +1439,7 @@ def _mapping_of(proposed: Suggestion, confirmed: str | Iterable[str] | None) -> 
         missing=proposed.missing,
         confirmed=whole,
         source=f"the proposal for {proposed.file}",
+        visits=proposed.visits,
     )
 
 # %% ../../nbs/library/intake/13_suggest.ipynb #03b02ff4
@@ -1420,12 +1474,34 @@ def _faulty(records: Records) -> list[str]:
         "genomed check lists them with their place"
     ]
 
+# %% ../../nbs/library/intake/13_suggest.ipynb #5f4d55c5
+def _rows_of_a_patient(
+    records: Records, id: str | None
+) -> tuple[str | None, tuple[str, ...]]:  # a column proposed to order them; sentences
+    "What is chosen where patients stand on several rows, or what is proposed."
+    if records.choices or id is None or id not in records.raw:
+        return None, tuple(one.found for one in records.choices)
+    patients = number_patients(records.raw[id])
+    counts = np.bincount(patients)
+    if (counts < 2).all():
+        doubt = f"the id {id!r} names a sample or a visit: if patients may have several, name the patient's column"
+        return None, (doubt,) if names_a_specimen(id) else ()
+    found = next(iter(order_columns(records.raw, patients)), None)
+    said = f"{int((counts > 1).sum()):,} of {len(counts):,} patients stand on several rows ({len(patients):,} rows)"
+    rule = "the earliest row counts for the baseline, the latest for the outcome"
+    proposed = f"{found!r} is proposed to order them (visits in the mapping): {rule}"
+    nothing = (
+        "rows that say the same are read once; where they differ, "
+        'name the column that orders them in the mapping: visits = "COLUMN"'
+    )
+    return found, (f"{said}; {proposed if found else nothing}.",)
+
 # %% ../../nbs/library/intake/13_suggest.ipynb #2eab07b9
 def suggest_for(
     records: Records,  # under a mapping or not; what a mapping says is taken over
 ) -> Suggestion:
     "Propose a variable and a unit for each column of records, with the confidence and the reason."
-    raw, prior = records.raw, records.mapping
+    raw, prior = records.raw if records.visits is None else records.visits.raw, records.mapping
     decimal = records.decimal or found_decimal(
         [raw[name].dropna().astype(str).unique()[:500].tolist() for name in raw.columns], ";"
     )
@@ -1439,6 +1515,7 @@ def suggest_for(
     forms = shared_beginnings(looks)
     id = prior.id if prior is not None else _id_column(looks)
     columns = _roles(records, looks, id, forms)
+    visits, told = _rows_of_a_patient(records, id)
     open_columns = [one for one in looks if one.name not in columns and one.name != id]
     taken = {column.variable for column in columns.values()}
     called = [one for one in _everything_called(records.disease) if one.variable.name not in taken]
@@ -1458,6 +1535,10 @@ def suggest_for(
         )
         for name, one in chosen.items()
     }
+    if visits in columns and (columns[visits].confidence or 0) < SURE:
+        columns[visits] = Column(
+            ignore=True, reason="it is proposed to order the rows of a patient"
+        )
     columns |= {
         one.name: Column(ignore=True, reason=_why_not(one, called))
         for one in open_columns
@@ -1478,7 +1559,9 @@ def suggest_for(
         len(raw),
         missing,
         {one.name: _example_of(one, one.name in secret) for one in looks},
-        (*records.choices, *_faulty(records), *records.notes),
+        (*records.derived, *_faulty(records), *records.notes),
+        visits,
+        told,
     )
 
 # %% ../../nbs/library/intake/13_suggest.ipynb #bf754cc2
@@ -1554,8 +1637,9 @@ def _roles(
         name: replace(
             column,
             confidence=0.97,
-            reason=f"{records.mapping.source if records.mapping else ''} "
-            f"{'says so' if column.variable else column.reason}".strip(),
+            reason=f"{records.mapping.source if records.mapping else ''} says so"
+            if column.variable
+            else column.reason,
         )
         for name, column in known.items()
     }
@@ -1573,7 +1657,8 @@ def _roles(
         ):
             columns[one.name] = Column(ignore=True, reason=found.reason, confidence=0.9)
     site = _site_column([one for one in looks if one.name not in columns and one.name != id])
-    if site is not None and book.find(site) is None:
+    known_site = any(column.site for column in columns.values())
+    if site is not None and book.find(site) is None and not known_site:
         columns[site] = Column(
             site=True, reason="the name says that it is the hospital", confidence=0.9
         )

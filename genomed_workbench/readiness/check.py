@@ -43,6 +43,16 @@ from .sheet import Sheet, sheet_of
 from .spreadsheet import rows_that_are_no_patients, spreadsheet_findings
 from .values import value_findings
 
+# %% ../../nbs/library/readiness/13_check.ipynb #7eea5fe5
+def _of_frame(frame: pd.DataFrame, disease: str) -> Records:
+    "Records of a frame; its first row counts as row 2, as in a file with a header."
+    frame = frame.reset_index() if frame.index.name else frame.reset_index(drop=True)
+    findings = Findings("the frame")
+    frame = each_once(frame.set_axis(list(map(str, frame.columns)), axis=1), findings)
+    findings.raise_if_any()
+    rows, notes = np.arange(2, len(frame) + 2), tuple(findings.notes)
+    return Records("the frame", "csv", disease, as_texts(frame), rows, notes=notes)
+
 # %% ../../nbs/library/readiness/13_check.ipynb #f7ef349a
 def _records_of(
     source: str | Path | Records | pd.DataFrame,
@@ -64,21 +74,39 @@ def _records_of(
         raise CohortError('disease is not given; expected "mds", "aml", "mm" or "scd".')
     check_disease(disease)
     if isinstance(source, pd.DataFrame):
-        frame = source.reset_index() if source.index.name else source.reset_index(drop=True)
-        findings = Findings("the frame")
-        frame = each_once(frame.set_axis(list(map(str, frame.columns)), axis=1), findings)
-        findings.raise_if_any()
+        records = _of_frame(source, disease)
         meant = Mapping.read(mapping) if isinstance(mapping, str | Path) else mapping
-        return Records(
-            "the frame",
-            "csv",
-            disease,
-            as_texts(frame),
-            np.arange(2, len(frame) + 2),
-            meant,
-            tuple(findings.notes),
-        )
+        return records if meant is None else records.mapped(meant)
     return records_at(source, disease, kind, mapping, **reading)
+
+# %% ../../nbs/library/readiness/13_check.ipynb #b3a11d31
+def _choice_findings(records: Records) -> list[Finding]:
+    "What was chosen where patients stand on several rows."
+    return [
+        Finding(
+            severity=one.severity,
+            kind="several-rows",
+            found=one.found,
+            mend=one.mend or "Nothing, if that is what is meant.",
+            column=one.column,
+        )
+        for one in records.choices
+    ]
+
+# %% ../../nbs/library/readiness/13_check.ipynb #4d6672e1
+def _placed(findings: list[Finding], records: Records) -> list[Finding]:
+    "Findings with the file and the rows of their cells, where these stand elsewhere than the patient's own row."
+    position = {int(row): place for place, row in enumerate(records.rows)}
+    named = Path(records.path).is_dir() or any(file for file, _ in records.places.values())
+
+    def placed(one: Finding) -> Finding:
+        if not one.rows or one.column not in records.places:
+            return one
+        file, rows = records.places[str(one.column)]
+        there = tuple(int(rows[position[row]]) for row in one.rows)
+        return replace(one, rows=there, file=Path(file or records.file).name if named else "")
+
+    return [placed(one) for one in findings]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #8f3f19e9
 def _mapping_findings(records: Records) -> list[Finding]:
@@ -129,22 +157,37 @@ def _reader_findings(records: Records) -> list[Finding]:
     ]
     chosen = [
         Finding(severity="look", kind="reader-choice", found=f"{one[0].upper()}{one[1:]}.")
-        for one in records.choices
+        for one in records.derived
     ]
     return [*aside, *chosen]
+
+# %% ../../nbs/library/readiness/13_check.ipynb #b92ae8a5
+def _without_lost_order(records: Records) -> tuple[Records, list[Finding]]:
+    "Drop the column that orders the rows of a patient from the mapping where the file does not have it."
+    mapping = records.mapping
+    if mapping is None or mapping.visits is None or mapping.visits in records.raw:
+        return records, []
+    finding = Finding(
+        severity="stop",
+        kind="mapping-problem",
+        found=f"the mapping names {mapping.visits!r} as the order of visits, and the file has no such column.",
+        mend="Correct the name in the mapping.",
+    )
+    return records.mapped(replace(mapping, visits=None)), [finding]
 
 # %% ../../nbs/library/readiness/13_check.ipynb #07f792a6
 def _without_strangers(records: Records) -> tuple[Records, list[Finding]]:
     "Drop columns from the mapping that the file does not have, with findings."
+    records, found = _without_lost_order(records)
     mapping = records.mapping
     if mapping is None:
-        return records, []
+        return records, found
     header = [str(name) for name in records.raw.columns]
     lost = [name for name in mapping.columns if name not in header]
     id_lost = mapping.id is not None and mapping.id not in header
     if not lost and not id_lost:
-        return records, []
-    found = [
+        return records, found
+    found += [
         Finding(
             severity="stop",
             kind="mapping-problem",
@@ -206,7 +249,9 @@ def _proposals(
         return {}
     part = sheet.raw.head(_LOOKED)
     proposed = suggest_for(
-        replace(records, raw=part, rows=sheet.rows[: len(part)], mapping=None)
+        replace(
+            records, raw=part, rows=sheet.rows[: len(part)], mapping=None, visits=None, choices=()
+        )
     ).columns
     told = {
         name: column
@@ -296,6 +341,7 @@ def check_readiness(
         *strangers,
         *_reader_findings(records),
         *_mapping_findings(records),
+        *_choice_findings(records),
         *odd,
         *_of_columns(sheet, _proposals(records, sheet)),
         *follow_up_findings(sheet, found),
@@ -307,21 +353,13 @@ def check_readiness(
         sheet.book.title,
         sheet.n,
         sheet.raw.shape[1],
-        tuple(in_order(_once(listed))),
+        tuple(in_order(_placed(_once(listed), records))),
         table,
         score_completeness(sheet),
         None if found is None else found.events,
         _outcome_in_words(found),
-        tuple(
-            [
-                *(
-                    f"{note[0].upper()}{note[1:]}." if not note.endswith(".") else note
-                    for note in (*records.choices, *records.notes)
-                    if note
-                ),
-                _how(records),
-            ]
-        ),
+        _notes(records),
+        again=records.path if Path(records.path).is_dir() else "",
     )
 
 # %% ../../nbs/library/readiness/13_check.ipynb #0b8e37c4
@@ -442,3 +480,9 @@ def _how(records: Records) -> str:
         else f"under a mapping of {len(records.mapping.variables):,} columns"
     )
     return f"The {records.kind} file was read {meant}."
+
+# %% ../../nbs/library/readiness/13_check.ipynb #107176b9
+def _notes(records: Records) -> tuple[str, ...]:
+    "What the reader left out or derived, and how the file was read, in sentences."
+    told = [f"{note[0].upper()}{note[1:]}" for note in (*records.derived, *records.notes) if note]
+    return (*(note if note.endswith(".") else f"{note}." for note in told), _how(records))

@@ -11,8 +11,30 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..data.visits import differing, number_patients, order_columns
+from ..intake.identifiers import names_a_person, names_a_specimen
 from .findings import Finding, counted
 from .sheet import Sheet
+
+# %% ../../nbs/library/readiness/06_duplicates.ipynb #48273082
+def _stands_twice(sheet: Sheet, ids: pd.Series, twice: np.ndarray) -> Finding:
+    "The finding of an id that stands on several rows, with the question what the rows are."
+    patients = number_patients(ids)
+    unlike = [name for name in sheet.variables if differing(sheet.raw[name], patients).any()]
+    column = next(iter(order_columns(sheet.raw, patients)), "COLUMN")
+    told = f", which differ in {', '.join(unlike[:6])}" if unlike else ", which say the same"
+    more = f" and {len(unlike) - 6:,} more" if len(unlike) > 6 else ""
+    ids_stand = counted(len(ids[twice].unique()), "one id stands", "ids stand")
+    return Finding(
+        severity="stop",
+        kind="duplicate-id",
+        found=f"{ids_stand} in {twice.sum():,} rows{told}{more}.",
+        mend="Where rows are visits or samples, name in the mapping the column that orders them, "
+        f'visits = "{column}": the baseline is read from the earliest, the outcome from the latest. '
+        "Otherwise keep one row a patient.",
+        column=sheet.id,
+        rows=sheet.rows_at(np.flatnonzero(twice)),
+    )
 
 # %% ../../nbs/library/readiness/06_duplicates.ipynb #8b711836
 def _id_findings(sheet: Sheet) -> Iterator[Finding]:
@@ -25,6 +47,14 @@ def _id_findings(sheet: Sheet) -> Iterator[Finding]:
             mend='Name it in the mapping (id = "..."): without it, nobody can be corrected or left out later.',
         )
         return
+    if names_a_specimen(sheet.id):
+        yield Finding(
+            severity="look",
+            kind="duplicate-id",
+            found="the id names a sample or a visit: a patient with several of them would count several times.",
+            mend="Name the column with the patient in the mapping, if there is one.",
+            column=sheet.id,
+        )
     ids = sheet.raw[sheet.id]
     missing = ids.isna().to_numpy()
     if missing.any():
@@ -38,15 +68,7 @@ def _id_findings(sheet: Sheet) -> Iterator[Finding]:
         )
     twice = (ids.duplicated(keep=False) & ids.notna()).to_numpy()
     if twice.any():
-        different = len(ids[twice].unique())
-        yield Finding(
-            severity="stop",
-            kind="duplicate-id",
-            found=f"{counted(different, 'one id stands', 'ids stand')} in {twice.sum():,} rows.",
-            mend="Keep one row a patient: the first visit, not the last, where rows are visits.",
-            column=sheet.id,
-            rows=sheet.rows_at(np.flatnonzero(twice)),
-        )
+        yield _stands_twice(sheet, ids, twice)
 
 # %% ../../nbs/library/readiness/06_duplicates.ipynb #e4f7aa05
 _AGREE = 0.9  # share of the values known for both that must be equal
@@ -140,7 +162,28 @@ def _same_patient_findings(sheet: Sheet) -> Iterator[Finding]:
             rows=sheet.rows_at(rows),
         )
 
+# %% ../../nbs/library/readiness/06_duplicates.ipynb #ee445481
+def _person_left_out(sheet: Sheet) -> Iterator[Finding]:
+    "Findings of a column that names the patient, repeats, and is not the id: patients count more than once."
+    for name in (*sheet.ignored, *sheet.unknown):
+        if name == sheet.id or name not in sheet.raw or not names_a_person(name):
+            continue
+        ids = sheet.raw[name]
+        twice = (ids.duplicated(keep=False) & ids.notna()).to_numpy()
+        different = len(ids.dropna().unique())
+        many = different >= max(5, 0.02 * sheet.n) or different >= max(2, 0.3 * sheet.n)
+        if twice.any() and many:
+            yield Finding(
+                severity="stop",
+                kind="duplicate-id",
+                found=f"the name says that it is the patient, and {different:,} patients stand in "
+                f"{int(ids.notna().sum()):,} rows; the id that is read is {sheet.id!r}.",
+                mend=f'Write id = "{name}" in the mapping if a patient is meant by it.',
+                column=name,
+                rows=sheet.rows_at(np.flatnonzero(twice)),
+            )
+
 # %% ../../nbs/library/readiness/06_duplicates.ipynb #0f724bab
 def duplicate_findings(sheet: Sheet) -> list[Finding]:
     "All findings of duplicate patients."
-    return [*_id_findings(sheet), *_same_patient_findings(sheet)]
+    return [*_id_findings(sheet), *_person_left_out(sheet), *_same_patient_findings(sheet)]

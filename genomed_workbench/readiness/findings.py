@@ -145,6 +145,10 @@ _CHAPTERS: dict[str, dict[str, tuple[str, str]]] = {
             "The same id twice",
             "A patient who counts twice, once in training and once in the test, makes every result too good.",
         ),
+        "several-rows": (
+            "Patients on several rows",
+            "Each patient counts once: which visit or sample is read decides what the model learns.",
+        ),
         "same-patient": (
             "One patient under two ids",
             "A patient who counts twice, once in training and once in the test, makes every result too good.",
@@ -341,6 +345,14 @@ class Finding(Problem):
         "The chapter of the report in which it stands."
         return KINDS[self.kind].chapter
 
+    def rows_text(
+        self,
+        most: int = _LISTED,  # stretches of rows spelled out
+    ) -> str:
+        "The rows, with their file where the records were put together from several."
+        of = f" of {self.file}" if self.rows and self.file else ""
+        return f"{rows_in_words(self.rows, most)}{of}"
+
     def place_in_words(
         self,
         most: int = _LISTED,  # stretches of rows spelled out
@@ -348,7 +360,7 @@ class Finding(Problem):
         "Column and rows in words."
         column = f"column {self.column!r}" if self.column else ""
         rows = (
-            f"{'row' if len(self.rows) == 1 else 'rows'} {rows_in_words(self.rows, most)}"
+            f"{'row' if len(self.rows) == 1 else 'rows'} {self.rows_text(most)}"
             if self.rows
             else ""
         )
@@ -388,7 +400,7 @@ def as_frame(
             f.kind,
             f.variable,
             f.column,
-            rows_in_words(f.rows),
+            f.rows_text(),
             len(f.rows),
             f.what,
             f.why,

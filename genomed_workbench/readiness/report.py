@@ -19,7 +19,7 @@ from ..output.page import HEAD, MACROS, STYLE, Table
 from ..output.pictures import Picture, as_png, tidy
 from ..output.version import own_version
 from .completeness import HOW
-from .findings import KINDS, SEVERITIES, Finding, rows_in_words
+from .findings import KINDS, SEVERITIES, Finding
 from .result import ReadinessRecord
 
 # %% ../../nbs/library/readiness/12_report.ipynb #cf1073a6
@@ -121,7 +121,7 @@ def _findings_table(
             one.title,
             _GRADES[one.severity],
             one.column or "",
-            rows_in_words(one.rows) or "all",
+            one.rows_text() or "all",
             f"{one.what[0].upper()}{one.what[1:]}",
             one.mend,
         )

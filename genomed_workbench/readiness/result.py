@@ -53,6 +53,7 @@ class ReadinessRecord:
     outcome_words: str = ""
     notes: tuple[str, ...] = ()
     made: str = field(default_factory=lambda: date.today().isoformat())
+    again: str = ""  # what to name to check again: the folder as it was named; empty: `file`
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -103,7 +104,7 @@ class ReadinessRecord:
             return [
                 *first,
                 f"{f'Go through the other {rest} below, then c' if len(grave) > 2 else 'C'}heck "
-                f"again: genomed check {self.file} --disease {self.disease} (with the mapping, "
+                f"again: genomed check {self.again or self.file} --disease {self.disease} (with the mapping, "
                 "where there is one).",
             ]
         lacking = [
@@ -122,7 +123,7 @@ class ReadinessRecord:
                 else []
             ),
             "Keep the file, its mapping and this report together.",
-            f'Load it: gw.read_hospital("{self.file}", "{self.disease}").',
+            f'Load it: gw.read_hospital("{self.again or self.file}", "{self.disease}").',
         ]
 
     @property

@@ -171,6 +171,12 @@ class Sheet:
             bad_dates=bad,
         )
 
+# %% ../../nbs/library/readiness/02_sheet.ipynb #f10df3ad
+def _name_of(records: Records) -> str:
+    "The name of the file, or of the folder where the records were put together from several files."
+    path = Path(records.path or records.file)
+    return (path.resolve().name or str(path)) if path.is_dir() else Path(records.file).name
+
 # %% ../../nbs/library/readiness/02_sheet.ipynb #57562aa9
 def sheet_of(
     records: Records,
@@ -189,7 +195,7 @@ def sheet_of(
         bad.setdefault(mapping.columns[str(one.column)].variable or "", []).append(one.row)
     ignored = tuple(name for name, column in mapping.columns.items() if column.ignore)
     return Sheet(
-        Path(records.file).name,
+        _name_of(records),
         records.dictionary,
         records.raw,
         np.asarray(records.rows),

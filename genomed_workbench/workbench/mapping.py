@@ -314,7 +314,8 @@ class MappingForm(widgets.VBox):
             '<div class="gwb-top"><h2>What do the columns '
             f"mean?</h2><p>{html.escape(self.suggestion.file)}, {self.suggestion.rows:,} "
             "rows. Nothing is used before you have checked it. No patient is shown: "
-            "quartiles, and words that several share.</p></div>"
+            "quartiles, and words that several share.</p>"
+            f"{''.join(f'<p>{html.escape(one)}</p>' for one in self.suggestion.told)}</div>"
         )
         parts = [
             top,
