@@ -325,7 +325,7 @@ def _look_at(column: pd.Series, who: _Patients) -> _Seen:
 def leak_suspects(
     cohort: Cohort,  # survival, or yes or no
     *,
-    most: int = 3000,  # patients in a ranking at most: pairs grow with their square
+    most: int = 3000,  # patients in a ranking at most; more would only take longer
     seed: int = 0,  # for the folds and for that draw
 ) -> pd.DataFrame:  # one row a feature, the most suspicious first
     """How well each feature alone predicts the outcome, and whether that is too good to be known in time.

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'METRIC_LABELS', 'IDEAL', 'HIGHER_IS_BETTER', 'goodness', 'possible_values', 'metrics_for', 'Predicted',
-           'TestRows', 'Scores', 'concordance_scores', 'brier_scores', 'own_survival', 'scores_of']
+           'TestRows', 'Scores', 'concordance_scores', 'brier_scores', 'own_survival', 'scores_of', 'redraws',
+           'resampled']
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #9802f9eb
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -260,16 +261,6 @@ def _weights(
         out[mask] = uno_weights(time[mask], event[mask], curve.before)
     return out
 
-# %% ../../nbs/library/evaluation/01_metrics.ipynb #2bb2d01e
-def _pair_counts(
-    pairs: Pairs, risk: np.ndarray, multiplicity: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    "Weight of concordant and of comparable pairs, per group, shapes (groups,)."
-    if multiplicity is None:
-        return pairs.counts(risk)
-    weight = pairs.weight * multiplicity[pairs.earlier] * multiplicity[pairs.later]
-    return Pairs(pairs.earlier, pairs.later, pairs.group, weight, pairs.groups).counts(risk)
-
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #c94d64fc
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     "part/whole; NaN where whole is zero."
@@ -311,9 +302,36 @@ def concordance_scores(
     test: TestRows, metric: str, risk: np.ndarray, multiplicity: np.ndarray | None = None
 ) -> Scores:
     "Concordance of a risk, shape (n,), at each site and over all test rows."
-    part, whole = _pair_counts(test.inside[metric], risk, multiplicity)
-    right, all_ = _pair_counts(test.across[metric], risk, multiplicity)
+    part, whole = test.inside[metric].counts(risk, multiplicity)
+    right, all_ = test.across[metric].counts(risk, multiplicity)
     return Scores(part, whole, float(_ratio(right.sum(), all_.sum())))
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #992376b3
+def _errors(test: TestRows, probability: np.ndarray, kind: str) -> np.ndarray:
+    "Squared error of each test row, weighted for censoring, shape (n,)."
+    if kind == "binary":
+        squares: np.ndarray = (probability - test.event) ** 2
+        return squares
+    here = [test.group == g for g in range(test.sites)]
+    return np.concatenate(
+        [
+            brier_terms(test.time[rows], test.event[rows], probability[rows], test.horizon, curve)
+            for rows, curve in zip(here, test.censoring)
+        ]
+    )
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #804839fa
+def _mean_error(
+    test: TestRows, terms: np.ndarray, kind: str, multiplicity: np.ndarray | None
+) -> Scores:
+    "Mean of the errors at each site and over all test rows."
+    times = np.ones(len(terms)) if multiplicity is None else multiplicity.astype(float)
+    known = np.ones(test.sites, bool) if kind == "binary" else test.followed
+    part, whole = (
+        np.bincount(test.group, terms * times, test.sites) * known,
+        np.bincount(test.group, times, test.sites) * known,
+    )
+    return Scores(part, whole, float(part.sum() / whole.sum()) if known.all() else float("nan"))
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #a4234b00
 def brier_scores(
@@ -324,29 +342,7 @@ def brier_scores(
     `probability` is predicted survival at the horizon, or the probability of a 1 for a binary
     outcome, shape (n,).
     """
-    terms = (
-        (probability - test.event) ** 2
-        if kind == "binary"
-        else np.concatenate(
-            [
-                brier_terms(
-                    test.time[test.group == g],
-                    test.event[test.group == g],
-                    probability[test.group == g],
-                    test.horizon,
-                    c,
-                )
-                for g, c in enumerate(test.censoring)
-            ]
-        )
-    )
-    times = np.ones(len(terms)) if multiplicity is None else multiplicity.astype(float)
-    known = np.ones(test.sites, bool) if kind == "binary" else test.followed
-    part, whole = (
-        np.bincount(test.group, terms * times, test.sites) * known,
-        np.bincount(test.group, times, test.sites) * known,
-    )
-    return Scores(part, whole, float(part.sum() / whole.sum()) if known.all() else float("nan"))
+    return _mean_error(test, _errors(test, probability, kind), kind, multiplicity)
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #64a7bdce
 @dataclass(frozen=True)
@@ -602,6 +598,32 @@ _OF_ROWS: dict[str, Callable[[_Tested, TestRows], Scores]] = {
     "net_benefit": _net_benefit,
 }
 
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #5971b0fe
+def _answered(
+    predicted: Predicted, test: TestRows, metric: str
+) -> tuple[np.ndarray, Predicted]:  # rows of sites that lack a prediction; any number in its place
+    "Where a model says nothing that the metric needs."
+    said = predicted.risk[:, None] if metric in _PAIRED or metric == "auc_t" else predicted.survival
+    silent = np.isin(test.group, test.group[np.isnan(said).any(axis=1)])
+    return silent, Predicted(
+        np.where(silent, 0, predicted.risk), np.where(silent[:, None], 0.5, predicted.survival)
+    )
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #789bf6ea
+def _scored(
+    predicted: Predicted,
+    test: TestRows,
+    metric: str,
+    kind: str,
+    multiplicity: np.ndarray | None,
+) -> Scores:
+    "One metric of a model that has a prediction for every row that counts."
+    if metric in _PAIRED:
+        return concordance_scores(test, metric, predicted.risk, multiplicity)
+    if metric == "brier":
+        return brier_scores(test, predicted.survival[:, 0], kind, multiplicity)
+    return _OF_ROWS[metric](_Tested.of(predicted, test, kind, multiplicity), test)
+
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #529cf66e
 def scores_of(
     predicted: Predicted,
@@ -614,8 +636,7 @@ def scores_of(
 
     A site where the model lacks a prediction has no value, and then there is none over all rows.
     """
-    said = predicted.risk[:, None] if metric in _PAIRED or metric == "auc_t" else predicted.survival
-    silent = np.isin(test.group, test.group[np.isnan(said).any(axis=1)])
+    silent, rest = _answered(predicted, test, metric)
     if silent.all():
         return Scores(
             np.zeros(test.sites),
@@ -624,21 +645,62 @@ def scores_of(
             metric == "intercept" and kind == "survival",
         )
     if silent.any():
-        rest = Predicted(
-            np.where(silent, 0, predicted.risk), np.where(silent[:, None], 0.5, predicted.survival)
-        )
-        return replace(
-            scores_of(
-                rest,
-                test,
-                metric,
-                kind,
-                np.where(silent, 0, 1 if multiplicity is None else multiplicity),
-            ),
-            overall=float("nan"),
-        )
-    if metric in _PAIRED:
-        return concordance_scores(test, metric, predicted.risk, multiplicity)
-    if metric == "brier":
-        return brier_scores(test, predicted.survival[:, 0], kind, multiplicity)
-    return _OF_ROWS[metric](_Tested.of(predicted, test, kind, multiplicity), test)
+        heard = np.where(silent, 0, 1 if multiplicity is None else multiplicity)
+        return replace(_scored(rest, test, metric, kind, heard), overall=float("nan"))
+    return _scored(predicted, test, metric, kind, multiplicity)
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #daa834da
+_CELLS = 4_000_000  # rows times resamples in memory at once
+
+
+def redraws(
+    test: TestRows, draws: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:  # shape (n, some)
+    "How often each test row is drawn in bootstrap resamples inside sites, some of them at a time."
+    sizes = np.bincount(test.group, minlength=test.sites)
+    at_once = max(1, _CELLS // max(len(test.rows), 1)) if test.sites else draws + 1
+    for first in range(0, draws if test.sites else 0, at_once):
+        yield np.stack(
+            [
+                np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
+                for _ in range(min(at_once, draws - first))
+            ],
+            axis=1,
+        ).astype(np.int32)
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #152d70f1
+def _resampled_ranking(
+    predicted: Predicted, test: TestRows, metrics: Sequence[str], copies: np.ndarray
+) -> dict[str, list[Scores]]:
+    "Concordances in each resample; those that differ in their weights only are counted together."
+    if not metrics:
+        return {}
+    silent, rest = _answered(predicted, test, metrics[0])
+    copies = np.where(silent[:, None], 0, copies)
+    lower = [p[metrics[0]].lower(rest.risk, copies) for p in (test.inside, test.across)]
+    found = {}
+    for m in metrics:
+        part, whole = test.inside[m].summed(lower[0], copies)
+        right, all_ = test.across[m].summed(lower[1], copies)
+        overall = _ratio(right.sum(axis=0), np.where(silent.any(), 0, all_.sum(axis=0)))
+        found[m] = [Scores(p, w, float(o)) for p, w, o in zip(part.T, whole.T, overall)]
+    return found
+
+# %% ../../nbs/library/evaluation/01_metrics.ipynb #e4238c02
+def resampled(
+    predicted: Predicted,
+    test: TestRows,
+    metrics: Sequence[str],
+    kind: str,
+    copies: np.ndarray,  # how often each row is drawn in each resample, shape (n, draws)
+) -> list[dict[str, Scores]]:  # one a resample, by metric
+    "What `scores_of` gives with each column of `copies` as multiplicity, many at once."
+    found = _resampled_ranking(predicted, test, [m for m in metrics if m in _PAIRED], copies)
+    for m in (m for m in metrics if m not in _PAIRED):
+        silent, rest = _answered(predicted, test, m)
+        if m == "brier" and not silent.any():
+            terms = _errors(test, rest.survival[:, 0], kind)
+            found[m] = [_mean_error(test, terms, kind, one) for one in copies.T]
+        else:
+            found[m] = [scores_of(predicted, test, m, kind, one) for one in copies.T]
+    return [{m: found[m][k] for m in metrics} for k in range(copies.shape[1])]

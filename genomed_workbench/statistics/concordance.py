@@ -8,34 +8,126 @@ __all__ = ['Pairs', 'comparable_pairs', 'harrell_c', 'uno_weights', 'uno_uncount
 # %% ../../nbs/library/statistics/02_concordance.ipynb #e29f5f4b
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+# %% ../../nbs/library/statistics/02_concordance.ipynb #885ad400
+def _between(
+    copies: np.ndarray,  # shape (n, draws)
+    start: np.ndarray,  # shape (d,)
+    end: np.ndarray,  # shape (d,)
+) -> np.ndarray:  # shape (d, draws)
+    "Sum of the rows from each start up to, not including, each end."
+    upto = np.zeros((len(copies) + 1, copies.shape[1]), copies.dtype)
+    np.cumsum(copies, axis=0, out=upto[1:])
+    total: np.ndarray = upto[end] - upto[start]
+    return total
+
 # %% ../../nbs/library/statistics/02_concordance.ipynb #10dc8ad2
+def _lower(
+    rank: np.ndarray,  # rank of the risk of each patient, whole numbers from 0, shape (n,)
+    asking: np.ndarray,  # positions of those who ask, shape (d,)
+    start: np.ndarray,  # where the stretch of each of them begins, shape (d,)
+    end: np.ndarray,  # and where it ends, shape (d,)
+    copies: np.ndarray,  # how often each patient counts, once per draw, shape (n, draws)
+) -> np.ndarray:  # shape (d, draws)
+    "Twice the number of patients of lower rank in each stretch, and once that of the same rank."
+    own, found = rank[asking], np.zeros((len(asking), copies.shape[1]), copies.dtype)
+    for bit in range(int(rank.max(initial=0)).bit_length() - 1, -1, -1):
+        high, mine = (rank >> bit & 1).astype(bool), (own >> bit & 1).astype(bool)
+        low_before = np.append(0, np.cumsum(~high))
+        sorted_ = np.concatenate([np.flatnonzero(~high), np.flatnonzero(high)])
+        rank, copies, lows = rank[sorted_], copies[sorted_], int(low_before[-1])
+        from_, to = low_before[start], low_before[end]
+        found[mine] += _between(copies[:lows], from_[mine], to[mine])
+        start = np.where(mine, lows + start - from_, from_)
+        end = np.where(mine, lows + end - to, to)
+    twice: np.ndarray = 2 * found + _between(copies, start, end)
+    return twice
+
+# %% ../../nbs/library/statistics/02_concordance.ipynb #81311782
+_MOST_LISTED = 50_000_000  # pairs in a list: 400 MB
+
+
 @dataclass(frozen=True)
 class Pairs:
-    "Weighted comparable pairs of patients, each within one group (a site, for example)."
+    """Weighted comparable pairs of patients, each within one group (a site, for example).
 
-    earlier: np.ndarray  # position of the patient whose event came first, shape (m,)
-    later: np.ndarray  # position of the other, shape (m,)
-    group: np.ndarray  # group of the pair, 0 .. groups-1, shape (m,)
-    weight: np.ndarray  # 1 for Harrell, inverse probability of censoring for Uno, shape (m,)
+    They are counted, in n log n steps, and not kept. `earlier` and `later` list them where they are
+    few. Made by `comparable_pairs`.
+    """
+
+    order: np.ndarray  # positions by group, time, and events before censorings, shape (n,)
+    groups_of: np.ndarray  # group of each, in that order, shape (n,)
+    events: np.ndarray  # places in that order of those with an event, shape (d,)
+    start: np.ndarray  # place of the first patient who is later than each of them, shape (d,)
+    end: np.ndarray  # place after the last one, shape (d,)
+    weight: np.ndarray  # of each of their pairs: 1 for Harrell, Uno's otherwise, shape (d,)
     groups: int
 
-    def counts(self, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weight of concordant pairs (ties in risk count half) and of all comparable pairs, per
-        group, shapes (groups,).
+    @property
+    def number(self) -> int:
+        "How many pairs there are."
+        return int((self.end - self.start).sum())
+
+    @property
+    def patients(self) -> int:
+        "How many patients are in at least one pair."
+        some = self.end > self.start
+        opened = np.bincount(self.start[some], minlength=len(self.order) + 1)
+        later = np.cumsum(opened - np.bincount(self.end[some], minlength=len(opened)))[:-1] > 0
+        later[self.events[some]] = True
+        return int(later.sum())
+
+    def lower(self, risk: np.ndarray, copies: np.ndarray | None = None) -> np.ndarray:
+        """Twice the number of later patients with a lower risk, and once of those with the same one,
+        for each event and draw, shape (d, draws). It is the same for every weight.
         """
-        a, b = risk[self.earlier], risk[self.later]
-        right = self.weight * ((a > b) + 0.5 * (a == b))
-        # of no pair at all, bincount gives whole numbers
-        return (
-            np.bincount(self.group, right, minlength=self.groups).astype(float),
-            np.bincount(self.group, self.weight, minlength=self.groups).astype(float),
+        rank = np.unique(risk[self.order], return_inverse=True)[1]
+        return _lower(rank, self.events, self.start, self.end, self._copies(copies))
+
+    def _copies(self, copies: np.ndarray | None) -> np.ndarray:
+        "How often each patient counts, in the sorted order, shape (n, draws)."
+        if copies is None:
+            return np.ones((len(self.order), 1), np.int32)
+        sorted_ = np.asarray(copies)[self.order].reshape(len(self.order), -1)
+        most = 2 * int(sorted_.sum(axis=0, dtype=np.int64).max(initial=0))
+        counted: np.ndarray = sorted_.astype(
+            np.int32 if most < np.iinfo(np.int32).max else np.int64
         )
+        return counted
+
+    def summed(
+        self, lower: np.ndarray, copies: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        "Weight of concordant and of all pairs, per group and draw, shapes (groups, draws)."
+        mine = self._copies(copies)
+        later, mine = _between(mine, self.start, self.end), mine[self.events]
+        borders = np.searchsorted(self.groups_of[self.events], np.arange(self.groups + 1))
+        right, all_ = (np.zeros((self.groups, mine.shape[1])) for _ in range(2))
+        for g, rows in enumerate(map(slice, borders[:-1], borders[1:])):
+            weight = self.weight[rows, None] * mine[rows]
+            right[g] = (weight * lower[rows]).sum(axis=0) / 2
+            all_[g] = (weight * later[rows]).sum(axis=0)
+        return right, all_
+
+    def counts(
+        self,
+        risk: np.ndarray,  # shape (n,)
+        # how often each patient counts, shape (n,), or (n, draws) for many draws at once; None: once
+        copies: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Weight of concordant pairs (ties in risk count half) and of all comparable pairs, per
+        group, shapes (groups,), or (groups, draws). NaN concordant pairs where a risk is NaN.
+        """
+        right, all_ = self.summed(self.lower(risk, copies), copies)
+        right[np.unique(self.groups_of[np.isnan(risk[self.order])])] = np.nan
+        one = copies is None or np.ndim(copies) == 1
+        return (right[:, 0], all_[:, 0]) if one else (right, all_)
 
     def concordance(self, risk: np.ndarray) -> np.ndarray:
-        "Concordance per group, NaN without comparable pairs, shape (groups,)."
+        "Concordance per group, NaN without comparable pairs or with a NaN risk, shape (groups,)."
         right, all_ = self.counts(risk)
         result: np.ndarray = np.divide(
             right, all_, out=np.full(self.groups, np.nan), where=all_ > 0
@@ -47,26 +139,33 @@ class Pairs:
         right, all_ = self.counts(risk)
         return float(right.sum() / all_.sum()) if all_.sum() > 0 else float("nan")
 
-# %% ../../nbs/library/statistics/02_concordance.ipynb #89796cfc
-def _pairs_of(
-    time: np.ndarray,  # follow-up, any unit, shape (n,)
-    event: np.ndarray,  # 1 where the event was seen, shape (n,)
-) -> tuple[np.ndarray, np.ndarray]:  # (earlier, later), positions, shapes (m,)
-    "All comparable pairs of one group; takes 8 bytes per pair."
-    earlier, later = [], []
-    for i in np.flatnonzero(event > 0):
-        js = np.flatnonzero((time > time[i]) | ((time == time[i]) & ~(event > 0)))
-        earlier.append(np.full(len(js), i, dtype=np.int32))
-        later.append(js.astype(np.int32))
-    return (
-        (np.concatenate(earlier), np.concatenate(later))
-        if earlier
-        else (np.empty(0, np.int32), np.empty(0, np.int32))
-    )
+    @cached_property
+    def _listed(self) -> tuple[np.ndarray, np.ndarray]:
+        "All pairs, by the earlier patient and then by the later one; ValueError where they are many."
+        if self.number > _MOST_LISTED:
+            raise ValueError(
+                f"{self.number:,} pairs of {len(self.order):,} patients are too many to list "
+                f"(at most {_MOST_LISTED:,}). `counts`, `concordance` and `within` need no list."
+            )
+        sorted_ = np.lexsort((self.order[self.events], self.groups_of[self.events]))
+        later = [np.sort(self.order[self.start[k] : self.end[k]]) for k in sorted_]
+        one_each = self.order[self.events][sorted_]
+        none = np.empty(0, dtype=int)
+        return np.repeat(one_each, [len(js) for js in later]), np.concatenate([none, *later])
+
+    @property
+    def earlier(self) -> np.ndarray:
+        "Position of the patient whose event came first, of each pair, shape (m,)."
+        return self._listed[0]
+
+    @property
+    def later(self) -> np.ndarray:
+        "Position of the other, shape (m,)."
+        return self._listed[1]
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #760d4d89
 def comparable_pairs(
-    time: np.ndarray,  # follow-up, any unit, shape (n,)
+    time: np.ndarray,  # follow-up, any unit, shape (n,); who has NaN is in no pair
     event: np.ndarray,  # 1 where the event was seen, shape (n,)
     group: np.ndarray | None = None,  # pairs are made inside groups 0 .. groups-1 only, shape (n,)
     # weight of a pair by its earlier patient, shape (n,); None counts each once
@@ -77,15 +176,17 @@ def comparable_pairs(
     "Comparable pairs within each group; a patient of weight 0 is never the earlier one of a pair."
     group = np.zeros(len(time), dtype=int) if group is None else np.asarray(group)
     groups = int(group.max(initial=0)) + 1 if groups is None else groups
-    found = []
-    for g in range(groups):
-        rows = np.flatnonzero(group == g)
-        i, j = _pairs_of(time[rows], event[rows])
-        found.append((rows[i], rows[j], np.full(len(i), g)))
-    earlier, later, of = (np.concatenate(part) for part in zip(*found))
-    return Pairs(
-        earlier, later, of, np.ones(len(earlier)) if weight is None else weight[earlier], groups
-    )
+    seen = np.asarray(event) > 0
+    order = np.lexsort((~seen, time, group))
+    order = order[~np.isnan(np.asarray(time, float)[order])]
+    t, e, g = np.asarray(time)[order], seen[order], group[order]
+    new = np.ones(len(order), bool)  # where another time, kind or group begins
+    new[1:] = (t[1:] != t[:-1]) | (e[1:] != e[:-1]) | (g[1:] != g[:-1])
+    next_ = np.append(np.flatnonzero(new), len(order))[np.cumsum(new)]
+    events = np.flatnonzero(e)
+    end = np.searchsorted(g, np.arange(groups), side="right")[g[events]]
+    each = np.ones(len(events)) if weight is None else np.asarray(weight, float)[order][events]
+    return Pairs(order, g, events, np.minimum(next_[events], end), end, each, groups)
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #69ece04b
 def harrell_c(
@@ -135,10 +236,11 @@ def expected_c(
 ) -> float:  # 0.5 to 1; NaN where no pair is comparable
     """The concordance expected if these risks are true and hazards proportional (Gönen and Heller
     2005, doi:10.1093/biomet/92.4.965, over the comparable pairs).
+
+    Each pair has its own term, so the time grows with the number of pairs; the memory does not.
     """
-    apart = np.abs(risk[pairs.earlier] - risk[pairs.later])
-    return (
-        float((pairs.weight / (1 + np.exp(-apart))).sum() / pairs.weight.sum())
-        if pairs.weight.sum() > 0
-        else float("nan")
-    )
+    sorted_, found = risk[pairs.order], np.zeros(len(pairs.events))
+    for k, (i, start, end) in enumerate(zip(pairs.events, pairs.start, pairs.end)):
+        found[k] = (1 / (1 + np.exp(-np.abs(sorted_[start:end] - sorted_[i])))).sum()
+    all_ = (pairs.weight * (pairs.end - pairs.start)).sum()
+    return float((pairs.weight * found).sum() / all_) if all_ > 0 else float("nan")
