@@ -190,10 +190,9 @@ def _run_repeat(
     if tell:
         tell(Step("score"))
     table = _score_table(models, score_models(predicted, test, metrics, kind), names, metrics)
-    rng = np.random.default_rng([settings["seed"], 99])
+    copies = redraws(test, bootstrap, np.random.default_rng([settings["seed"], 99]))
     draws = [
         _score_table(models, list(scored), names, metrics)
-        for copies in redraws(test, bootstrap, rng)
         for scored in zip(*(_resampled(p, test, metrics, kind, copies, tell) for p in predicted))
     ]
     return _Repeat(models, table, run, test.uncounted, np.array(draws) if draws else None)
@@ -207,7 +206,7 @@ def _resampled(
     copies: np.ndarray,
     tell: Listener | None,
 ) -> list[dict[str, Scores]]:
-    "Scores of one model in some resamples; a listener is told before."
+    "Scores of one model in all resamples; a listener is told before."
     if tell:
         tell(Step("score"))
     return resampled(predicted, test, metrics, kind, copies)

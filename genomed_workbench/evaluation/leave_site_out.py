@@ -293,11 +293,8 @@ def _away_table(
 ) -> pd.DataFrame:
     "Every metric at every hospital and within, with bootstrap intervals."
     rng, kind = np.random.default_rng([federation.seed, 98]), federation.cohort.kind
-    drawn = [
-        scores
-        for copies in redraws(test, settings["bootstrap"], rng)
-        for scores in resampled(predicted, test, settings["metrics"], kind, copies)
-    ]
+    copies = redraws(test, settings["bootstrap"], rng)
+    drawn = resampled(predicted, test, settings["metrics"], kind, copies)
     names = [*federation.members, "within"]
     n, events = np.bincount(test.group), np.bincount(test.group, test.event).astype(int)
     rows = [

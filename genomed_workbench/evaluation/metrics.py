@@ -8,7 +8,7 @@ __all__ = ['KNOWN', 'METRIC_LABELS', 'IDEAL', 'HIGHER_IS_BETTER', 'goodness', 'p
            'resampled']
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #9802f9eb
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -650,25 +650,22 @@ def scores_of(
     return _scored(predicted, test, metric, kind, multiplicity)
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #daa834da
-_CELLS = 4_000_000  # rows times resamples in memory at once
-
-
-def redraws(
-    test: TestRows, draws: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:  # shape (n, some)
-    "How often each test row is drawn in bootstrap resamples inside sites, some of them at a time."
+def redraws(test: TestRows, draws: int, rng: np.random.Generator) -> np.ndarray:  # shape (n, draws)
+    "How often each test row is drawn in bootstrap resamples inside sites."
     sizes = np.bincount(test.group, minlength=test.sites)
-    at_once = max(1, _CELLS // max(len(test.rows), 1)) if test.sites else draws + 1
-    for first in range(0, draws if test.sites else 0, at_once):
-        yield np.stack(
-            [
-                np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
-                for _ in range(min(at_once, draws - first))
-            ],
-            axis=1,
-        ).astype(np.int32)
+    copies = np.zeros((draws if test.sites else 0, len(test.rows)), np.uint8)
+    for k in range(len(copies)):
+        drawn = [np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes]
+        one = np.concatenate(drawn)
+        if one.max(initial=0) > np.iinfo(copies.dtype).max:
+            copies = copies.astype(np.int32)
+        copies[k] = one
+    return copies.T
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #152d70f1
+_CELLS = 800_000  # rows times resamples that are counted at once: as many as a processor keeps near
+
+
 def _resampled_ranking(
     predicted: Predicted, test: TestRows, metrics: Sequence[str], copies: np.ndarray
 ) -> dict[str, list[Scores]]:
@@ -676,14 +673,18 @@ def _resampled_ranking(
     if not metrics:
         return {}
     silent, rest = _answered(predicted, test, metrics[0])
-    copies = np.where(silent[:, None], 0, copies)
-    lower = [p[metrics[0]].lower(rest.risk, copies) for p in (test.inside, test.across)]
-    found = {}
-    for m in metrics:
-        part, whole = test.inside[m].summed(lower[0], copies)
-        right, all_ = test.across[m].summed(lower[1], copies)
-        overall = _ratio(right.sum(axis=0), np.where(silent.any(), 0, all_.sum(axis=0)))
-        found[m] = [Scores(p, w, float(o)) for p, w, o in zip(part.T, whole.T, overall)]
+    inside, across = (
+        ([p[m].weight for m in metrics], p[metrics[0]].ranked(rest.risk))
+        for p in (test.inside, test.across)
+    )
+    found: dict[str, list[Scores]] = {m: [] for m in metrics}
+    at_once = max(1, _CELLS // max(len(test.rows), 1))
+    for first in range(0, copies.shape[1], at_once):
+        some = np.where(silent[:, None], 0, copies[:, first : first + at_once]).astype(copies.dtype)
+        both = (ranking.counts(weights, some) for weights, ranking in (inside, across))
+        for m, (part, whole), (right, all_) in zip(metrics, *both):
+            overall = _ratio(right.sum(axis=0), all_.sum(axis=0) * (not silent.any()))
+            found[m] += [Scores(p, w, float(o)) for p, w, o in zip(part.T, whole.T, overall)]
     return found
 
 # %% ../../nbs/library/evaluation/01_metrics.ipynb #e4238c02
