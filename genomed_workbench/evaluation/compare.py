@@ -23,6 +23,7 @@ from ..analytics.federation import Federation
 from ..analytics.validation import Validation, validate
 from ..clinic.scores import SYSTEMS
 from ..data.cohort_scores import score_cohort
+from ..data.leaks import LeakWarning, leak_notes, too_good
 from ..data.problems import suggestion
 from genomed_workbench.evaluation.arms import (
     Model,
@@ -590,6 +591,23 @@ def _noted(done: list[_Repeat]) -> tuple[str, ...]:
         for one in order
     )
 
+# %% ../../nbs/library/evaluation/06_compare.ipynb #0fc7c25f
+_RANKED = ("harrell_c", "uno_c", "auc")  # metrics of which a value near 1 is doubted
+
+
+def _doubted(table: pd.DataFrame) -> tuple[str, ...]:
+    "A note on trained models whose concordance is too high to be believed; none of clinical scores."
+    asked = table[
+        table["tested_on"].isin(["within", "all"])
+        & table["metric"].isin(_RANKED)
+        & (table["arm"] != "clinical score")
+    ]
+    high = [row for row in asked.itertuples() if too_good("", "", row.mean)]
+    if not high:
+        return ()
+    arms = " and ".join(dict.fromkeys(row.arm for row in high))
+    return too_good(f"the {arms} model", METRIC_LABELS[high[0].metric], high[0].mean)
+
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c
 def _uncounted(done: list[_Repeat], names: list[str]) -> tuple[str, ...]:
     "Notes on events that Uno's concordance has no weight for."
@@ -644,6 +662,9 @@ def _gather(
     ).rename_axis("repeat")
     if scores.shape[0] == 1 and draws is None:
         notes = (*notes, "one repeat: no intervals")
+    doubts = (*leak_notes(federation.cohort), *_doubted(table))
+    for text in doubts:
+        warnings.warn(text, LeakWarning, stacklevel=3)
     repeated = pd.DataFrame(
         [
             (*models[i], where, r, scores[r, i, j, 0])
@@ -662,7 +683,7 @@ def _gather(
         done[0].run,
         penalties,
         repeated,
-        notes,
+        (*doubts, *notes),
         seconds,
         done[0].run.versions | {"lifelines": version("lifelines")},
     )
