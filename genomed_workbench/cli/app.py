@@ -738,7 +738,7 @@ def check(
 # %% ../../nbs/library/cli/07_app.ipynb #1121ff12
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(metavar="engines|cox|forest|scale")],
+    name: Annotated[str, typer.Argument(metavar="engines|cox|forest|ceiling|concordance|scale")],
     quick: Annotated[
         bool, typer.Option("--quick", help="Run a tiny version that shows the form of the result.")
     ] = False,
@@ -746,7 +746,7 @@ def bench(
     quiet: _Quiet = False,
     debug: _Debug = False,
 ) -> None:
-    "Benchmark the engines, the exact Cox model, the forests, or the scaling with size."
+    "Benchmark the engines, the exact Cox model, the forests, what can be reached, the counting of pairs, or the scaling with size."
     with _error_boundary(debug):
         from genomed_workbench.benchmarks.bench import bench as measure
 

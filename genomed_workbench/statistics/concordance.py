@@ -35,9 +35,15 @@ class _Counted:
     start: np.ndarray  # where in `rows` their stretches begin, shape (e,)
     end: np.ndarray  # and where they end, shape (e,)
 
-    def add(self, found: np.ndarray, copies: np.ndarray, upto: np.ndarray, times: int) -> None:
+    def add(
+        self, found: np.ndarray, times: int, copies: np.ndarray | None, upto: np.ndarray
+    ) -> None:
         "Add what is counted here, so many times, to the sums of the events, shape (d, draws)."
-        found[self.asking] += times * _between(copies[self.rows], self.start, self.end, upto)
+        found[self.asking] += times * (
+            (self.end - self.start)[:, None]
+            if copies is None
+            else _between(copies[self.rows], self.start, self.end, upto)
+        )
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #33720998
 def _bit_by_bit(
@@ -47,16 +53,17 @@ def _bit_by_bit(
     end: np.ndarray,  # and where it ends, shape (d,)
 ) -> tuple[list[_Counted], _Counted]:
     "Where those of lower rank in each stretch are counted, and where those of the same rank."
-    own, at, lower = rank[asking], np.arange(len(rank)), []
+    rank, start, end = (a.astype(np.int32) for a in (rank, start, end))
+    own, at, lower = rank[asking], np.arange(len(rank), dtype=np.int32), []
     for bit in range(int(rank.max(initial=0)).bit_length() - 1, -1, -1):
         high, mine = (rank >> bit & 1).astype(bool), (own >> bit & 1).astype(bool)
-        lows = np.append(0, np.cumsum(~high))
+        lows = np.append(np.int32(0), np.cumsum(~high, dtype=np.int32))
         from_, to, low = lows[start], lows[end], np.flatnonzero(~high)
         lower.append(_Counted(at[low], np.flatnonzero(mine), from_[mine], to[mine]))
         sorted_ = np.concatenate([low, np.flatnonzero(high)])
         rank, at = rank[sorted_], at[sorted_]
-        start = np.where(mine, len(low) + start - from_, from_)
-        end = np.where(mine, len(low) + end - to, to)
+        start = np.where(mine, np.int32(len(low)) + start - from_, from_)
+        end = np.where(mine, np.int32(len(low)) + end - to, to)
     return lower, _Counted(at, np.arange(len(asking)), start, end)
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #81311782
@@ -177,13 +184,15 @@ class Ranking:
     ) -> list[tuple[np.ndarray, np.ndarray]]:  # per weight, shapes (groups, draws)
         "Weight of concordant and of all pairs per group; NaN concordant pairs where a risk is NaN."
         n, pairs = len(self.pairs.order), self.pairs
-        often = np.ones((n, 1), np.uint8) if copies is None else copies[pairs.order].reshape(n, -1)
-        most = 2 * int(often.sum(axis=0, dtype=np.int64).max(initial=0))
-        upto = np.zeros((n + 1, often.shape[1]), np.int32 if most < 2**31 else np.int64)
-        lower = np.zeros((len(pairs.events), often.shape[1]), upto.dtype)
+        often = None if copies is None else copies[pairs.order].reshape(n, -1)
+        most = 2 * (n if often is None else int(often.sum(axis=0, dtype=np.int64).max(initial=0)))
+        draws = 1 if often is None else often.shape[1]
+        upto = np.zeros((n + 1, draws), np.int32 if most < 2**31 else np.int64)
+        lower = np.zeros((len(pairs.events), draws), upto.dtype)
         for one in self.lower:
-            one.add(lower, often, upto, times=2)
-        self.same.add(lower, often, upto, times=1)
+            one.add(lower, 2, often, upto)
+        self.same.add(lower, 1, often, upto)
+        often = np.ones((n, 1), np.uint8) if often is None else often
         mine, later = often[pairs.events], _between(often, pairs.start, pairs.end, upto)
         return [
             (self._summed(w, mine, lower, self.unknown) / 2, self._summed(w, mine, later))
