@@ -184,7 +184,7 @@ class Ranking:
     ) -> list[tuple[np.ndarray, np.ndarray]]:  # per weight, shapes (groups, draws)
         "Weight of concordant and of all pairs per group; NaN concordant pairs where a risk is NaN."
         n, pairs = len(self.pairs.order), self.pairs
-        often = None if copies is None else copies[pairs.order].reshape(n, -1)
+        often = None if copies is None else np.ascontiguousarray(copies[pairs.order].reshape(n, -1))
         most = 2 * (n if often is None else int(often.sum(axis=0, dtype=np.int64).max(initial=0)))
         draws = 1 if often is None else often.shape[1]
         upto = np.zeros((n + 1, draws), np.int32 if most < 2**31 else np.int64)
