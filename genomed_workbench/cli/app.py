@@ -746,7 +746,7 @@ def bench(
     quiet: _Quiet = False,
     debug: _Debug = False,
 ) -> None:
-    "Benchmark engines, the exact Cox model, forests, what can be reached, the counting of pairs, or the scaling with size."
+    "Benchmark engines, the exact Cox model, forests, the reachable C-index, the counting of pairs, or scaling."
     with _error_boundary(debug):
         from genomed_workbench.benchmarks.bench import bench as measure
 
