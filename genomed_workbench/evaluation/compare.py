@@ -605,8 +605,9 @@ def _doubted(table: pd.DataFrame) -> tuple[str, ...]:
     high = [row for row in asked.itertuples() if too_good("", "", row.mean)]
     if not high:
         return ()
-    arms = " and ".join(dict.fromkeys(row.arm for row in high))
-    return too_good(f"the {arms} model", METRIC_LABELS[high[0].metric], high[0].mean)
+    *first, last = dict.fromkeys(row.arm for row in high)
+    arms = f"{', '.join(first)} and {last} models" if first else f"{last} model"
+    return too_good(f"the {arms}", METRIC_LABELS[high[0].metric], high[0].mean)
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c
 def _uncounted(done: list[_Repeat], names: list[str]) -> tuple[str, ...]:
