@@ -173,7 +173,7 @@ def few_at_once(
             ", name the penalty instead of tuning it (tune=False or tune=0, penalty=0.1), use fewer folds",
         )
     size = max(1, int(_AT_ONCE // max(8 * q**2, 1)))
-    return [slice(first, first + size) for first in range(0, candidates, size)]
+    return [slice(k, min(k + size, candidates)) for k in range(0, candidates, size)]
 
 # %% ../../nbs/library/learners/05_newton.ipynb #81ed3f53
 class NewtonSearch(FitProtocol):
