@@ -41,6 +41,7 @@ from genomed_workbench.evaluation.comparison import (
 )
 from genomed_workbench.evaluation.metrics import (
     METRIC_LABELS,
+    TO_FIRST_ORDER,
     Predicted,
     Scores,
     TestRows,
@@ -663,6 +664,12 @@ def _gather(
     ).rename_axis("repeat")
     if scores.shape[0] == 1 and draws is None:
         notes = (*notes, "one repeat: no intervals")
+    if draws is not None and len(federation.test_rows) > TO_FIRST_ORDER:
+        notes = (
+            *notes,
+            f"{len(federation.test_rows):,} test patients: concordances of the resamples are computed to "
+            "first order",
+        )
     doubts = (*leak_notes(federation.cohort), *_doubted(table))
     for text in doubts:
         warnings.warn(text, LeakWarning, stacklevel=3)

@@ -48,14 +48,14 @@ class _Counted:
 # %% ../../nbs/library/statistics/02_concordance.ipynb #33720998
 def _bit_by_bit(
     rank: np.ndarray,  # rank of the risk of each patient, whole numbers from 0, shape (n,)
-    asking: np.ndarray,  # places of those who ask, shape (d,)
+    own: np.ndarray,  # rank of each who asks, shape (d,)
     start: np.ndarray,  # where the stretch of each of them begins, shape (d,)
     end: np.ndarray,  # and where it ends, shape (d,)
 ) -> tuple[list[_Counted], _Counted]:
     "Where those of lower rank in each stretch are counted, and where those of the same rank."
     rank, start, end = (a.astype(np.int32) for a in (rank, start, end))
-    own, at, lower = rank[asking], np.arange(len(rank), dtype=np.int32), []
-    for bit in range(int(rank.max(initial=0)).bit_length() - 1, -1, -1):
+    at, lower = np.arange(len(rank), dtype=np.int32), []
+    for bit in range(int(max(rank.max(initial=0), own.max(initial=0))).bit_length() - 1, -1, -1):
         high, mine = (rank >> bit & 1).astype(bool), (own >> bit & 1).astype(bool)
         lows = np.append(np.int32(0), np.cumsum(~high, dtype=np.int32))
         from_, to, low = lows[start], lows[end], np.flatnonzero(~high)
@@ -64,7 +64,7 @@ def _bit_by_bit(
         rank, at = rank[sorted_], at[sorted_]
         start = np.where(mine, np.int32(len(low)) + start - from_, from_)
         end = np.where(mine, np.int32(len(low)) + end - to, to)
-    return lower, _Counted(at, np.arange(len(asking)), start, end)
+    return lower, _Counted(at, np.arange(len(own)), start, end)
 
 # %% ../../nbs/library/statistics/02_concordance.ipynb #81311782
 _MOST_LISTED = 50_000_000  # pairs in a list: 400 MB
@@ -160,6 +160,7 @@ class Ranking:
     "Comparable pairs and one risk: whom each event counts, found once for all weights and resamples."
 
     pairs: Pairs
+    rank: np.ndarray  # of each patient in the group, in the order of `pairs`, shape (n,)
     lower: list[_Counted]  # those of lower risk
     same: _Counted  # those of the same one
     unknown: np.ndarray  # groups with a NaN risk
@@ -173,8 +174,8 @@ class Ranking:
         higher = new | np.append(True, risk[sorted_][1:] != risk[sorted_][:-1])[: len(sorted_)]
         rank, dense = np.empty(len(sorted_), dtype=int), np.cumsum(higher) - 1
         rank[sorted_] = dense - np.maximum.accumulate(np.where(new, dense, 0))
-        lower, same = _bit_by_bit(rank, pairs.events, pairs.start, pairs.end)
-        return cls(pairs, lower, same, np.unique(group[np.isnan(risk)]))
+        lower, same = _bit_by_bit(rank, rank[pairs.events], pairs.start, pairs.end)
+        return cls(pairs, rank, lower, same, np.unique(group[np.isnan(risk)]))
 
     def counts(
         self,
@@ -185,19 +186,71 @@ class Ranking:
         "Weight of concordant and of all pairs per group; NaN concordant pairs where a risk is NaN."
         n, pairs = len(self.pairs.order), self.pairs
         often = None if copies is None else np.ascontiguousarray(copies[pairs.order].reshape(n, -1))
-        most = 2 * (n if often is None else int(often.sum(axis=0, dtype=np.int64).max(initial=0)))
-        draws = 1 if often is None else often.shape[1]
-        upto = np.zeros((n + 1, draws), np.int32 if most < 2**31 else np.int64)
-        lower = np.zeros((len(pairs.events), draws), upto.dtype)
-        for one in self.lower:
-            one.add(lower, 2, often, upto)
-        self.same.add(lower, 1, often, upto)
+        lower = self._lower(often)
         often = np.ones((n, 1), np.uint8) if often is None else often
-        mine, later = often[pairs.events], _between(often, pairs.start, pairs.end, upto)
+        mine, later = (
+            often[pairs.events],
+            _between(often, pairs.start, pairs.end, np.zeros((n + 1, often.shape[1]), lower.dtype)),
+        )
         return [
             (self._summed(w, mine, lower, self.unknown) / 2, self._summed(w, mine, later))
             for w in weights
         ]
+
+    def _lower(self, often: np.ndarray | None) -> np.ndarray:
+        """Twice the number of later patients of lower risk, and once of the same one, for each event and
+        draw, shape (d, draws).
+        """
+        n, draws = len(self.rank), 1 if often is None else often.shape[1]
+        most = 2 * (n if often is None else int(often.sum(axis=0, dtype=np.int64).max(initial=0)))
+        upto = np.zeros((n + 1, draws), np.int32 if most < 2**31 else np.int64)
+        found = np.zeros((len(self.pairs.events), draws), upto.dtype)
+        for one in self.lower:
+            one.add(found, 2, often, upto)
+        self.same.add(found, 1, often, upto)
+        return found
+
+    def pulls(
+        self,
+        weight: np.ndarray,  # of the pairs of each event, shape (d,)
+    ) -> tuple[np.ndarray, np.ndarray]:  # shapes (n,), as the patients came
+        """Weight of the concordant and of all pairs that each patient is in: what the sums of `counts`
+        gain, to first order, where the patient counts once more.
+        """
+        pairs, n = self.pairs, len(self.pairs.order)
+        borders = np.searchsorted(pairs.groups_of[pairs.events], np.arange(pairs.groups + 1))
+        first, last = borders[pairs.groups_of], borders[pairs.groups_of + 1]
+        # events are in the order of their `start`, so those earlier than a patient are a stretch
+        upto = np.clip(np.searchsorted(pairs.start, np.arange(n), side="right"), first, last)
+        lower, same = _bit_by_bit(self.rank[pairs.events], self.rank, first, upto)
+        column, room = weight[:, None], np.zeros((len(weight) + 1, 1))
+        twice, all_ = np.zeros((n, 1)), _between(column, first, upto, room)
+        for one in lower:
+            one.add(twice, 2, column, room)
+        same.add(twice, 1, column, room)
+        right = all_ - twice / 2  # with an earlier patient of higher risk
+        right[pairs.events] += column * self._lower(None) / 2
+        all_[pairs.events] += column * (pairs.end - pairs.start)[:, None]
+        found = np.zeros((2, n))
+        found[:, pairs.order] = right[:, 0], all_[:, 0]
+        return found[0], found[1]
+
+    def first_order(
+        self,
+        weight: np.ndarray,  # of the pairs of each event, shape (d,)
+        copies: np.ndarray,  # how often each patient counts, shape (n, draws)
+    ) -> tuple[np.ndarray, np.ndarray]:  # shapes (groups, draws)
+        """What `counts` gives, without the change of pairs of which both patients count more or less
+        often: for very many patients, where that is little.
+        """
+        (once,), group = self.counts([weight]), np.full(len(copies), -1)
+        group[self.pairs.order] = self.pairs.groups_of
+        rows = [np.flatnonzero(group == g) for g in range(self.pairs.groups)]
+        right, all_ = (
+            all_once + np.array([pull[r] @ copies[r] - pull[r].sum() for r in rows])
+            for all_once, pull in zip(once, self.pulls(weight), strict=True)
+        )
+        return right, all_
 
     def _summed(
         self, weight: np.ndarray, mine: np.ndarray, each: np.ndarray, unknown: Any = ()
