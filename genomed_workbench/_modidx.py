@@ -5132,6 +5132,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                  'genomed_workbench/statistics/concordance.py'),
                                                           'genomed_workbench.statistics.concordance._bit_by_bit': ( 'library/statistics/concordance.html#_bit_by_bit',
                                                                                                                     'genomed_workbench/statistics/concordance.py'),
+                                                          'genomed_workbench.statistics.concordance._stretch': ( 'library/statistics/concordance.html#_stretch',
+                                                                                                                 'genomed_workbench/statistics/concordance.py'),
                                                           'genomed_workbench.statistics.concordance.comparable_pairs': ( 'library/statistics/concordance.html#comparable_pairs',
                                                                                                                          'genomed_workbench/statistics/concordance.py'),
                                                           'genomed_workbench.statistics.concordance.expected_c': ( 'library/statistics/concordance.html#expected_c',

@@ -154,6 +154,13 @@ class Pairs:
         "Position of the other, shape (m,)."
         return self._listed[1]
 
+# %% ../../nbs/library/statistics/02_concordance.ipynb #92489c38
+def _stretch(rows: np.ndarray) -> np.ndarray | slice:
+    "Ascending positions, as a slice where none is left out: that copies nothing."
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
 # %% ../../nbs/library/statistics/02_concordance.ipynb #d308aebc
 @dataclass(frozen=True)
 class Ranking:
@@ -245,9 +252,10 @@ class Ranking:
         """
         (once,), group = self.counts([weight]), np.full(len(copies), -1)
         group[self.pairs.order] = self.pairs.groups_of
-        rows = [np.flatnonzero(group == g) for g in range(self.pairs.groups)]
+        rows = [_stretch(np.flatnonzero(group == g)) for g in range(self.pairs.groups)]
         right, all_ = (
-            all_once + np.array([pull[r] @ copies[r] - pull[r].sum() for r in rows])
+            all_once
+            + np.array([np.einsum("i,ib->b", pull[r], copies[r]) - pull[r].sum() for r in rows])
             for all_once, pull in zip(once, self.pulls(weight), strict=True)
         )
         return right, all_
