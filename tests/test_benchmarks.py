@@ -102,7 +102,7 @@ def test_progress_and_logs_stay_off_stdout(capfd):
 @pytest.mark.parametrize("wrong", [{"name": "speed"}, {"name": "scale", "hospitals": 3}])
 def test_a_wrong_name_or_option_says_what_there_is(wrong):
     with pytest.raises(
-        BenchmarkError, match=r"engines, cox, forest, ceiling, scale|it has .*quick"
+        BenchmarkError, match=r"engines, cox, forest, ceiling, concordance, scale|it has .*quick"
     ):
         bench(**wrong)
 

@@ -1,5 +1,8 @@
 "The comparison of arms: its definitions, checked by hand on small federations and on the real ones."
 
+import gc
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -399,3 +402,29 @@ def test_the_ipssm_study_at_three_hospitals(cohort_of):
     assert abs(pooled - federated) < 0.001 and 0.72 < pooled < 0.77
     small = result.value("isolated", "all", trained_on="hospital-3")["mean"]
     assert 0.69 < small < pooled, "a tuned small hospital is no straw man"
+
+
+_ALIVE: "weakref.WeakSet[gw.CoxPH]" = weakref.WeakSet()
+
+
+class Watched(gw.CoxPH):
+    "A Cox model of which the living copies are counted."
+
+    def learned(self, *args, **options):
+        _ALIVE.add(self)
+        return super().learned(*args, **options)
+
+
+def test_finished_repeats_keep_no_models():
+    "Oracle: the trained models alive after each repeat: that of the first federated run, and the latest one."
+    seen = []
+
+    def look(step):
+        if step.phase == "repeat":
+            gc.collect()
+            seen.append(len(_ALIVE))
+
+    federation = gw.Federation.split(made_up(), (60, 30, 10), test_share=0.2)
+    found = gw.compare(federation, Watched(penalty=0.1), repeats=4, tune=False, progress=look)
+    assert len(seen) == 4 and max(seen) <= 2
+    assert found.run.learner in _ALIVE

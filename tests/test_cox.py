@@ -26,7 +26,16 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 import genomed_workbench as gw
 from genomed_workbench.evaluation.arms import pooled_model
 from genomed_workbench.learners.cox import on_grid
-from genomed_workbench.learners.newton import PENALTIES, UnidentifiedWarning, stratified_folds
+from genomed_workbench.learners.encoding import Encoding, Summary
+from genomed_workbench.learners.learner import ask_blocks
+from genomed_workbench.learners.newton import (
+    PENALTIES,
+    NewtonSearch,
+    UnidentifiedWarning,
+    few_at_once,
+    stratified_folds,
+    tune_penalty,
+)
 from genomed_workbench.statistics.cox import (
     RiskOrder,
     cox_terms,
@@ -856,6 +865,55 @@ def test_silly_arguments_are_refused(asked, said):
 
 
 # Tuning
+
+
+def test_many_features_are_tuned_a_few_candidates_at_a_time_with_the_same_result():
+    """Oracle: each penalty tuned alone, with its five folds in one message. 40 Hessians of 340 features
+    are 37 MB, more than one message holds.
+    """
+    q = 340
+    assert few_at_once(40, 100) == [slice(0, 40)] and len(few_at_once(40, q)) == 2
+    X, y = made_up(90, q, seed=5)
+    encoding = Encoding.of(Summary.of(X), tuple(X))
+    learner, asked = gw.CoxPH(), []
+    fold = np.arange(90) % 5
+    ask_site = ask_blocks(learner, learner.blocks(encoding.transform(X), y, None, fold))
+
+    def ask(question, state):
+        asked.append(len(state["beta"]))
+        return ask_site(question, state)
+
+    together = tune_penalty(learner, encoding, ask, 5)
+    assert max(asked) * 8 * q**2 <= 32e6
+    for penalty in (0.01, 0.3):
+        alone = tune_penalty(learner, encoding, ask_site, 5, penalties=[penalty])
+        measure("tuning in groups - alone", together[[penalty]], alone, 1e-9)
+
+
+def test_too_many_features_are_refused_with_what_to_do():
+    "By hand: 8 bytes for each pair of parameters, from every hospital in every round."
+    with pytest.raises(
+        gw.LearnerError, match="6,000 parameters are too many .* 288 MB .*Choose features"
+    ):
+        NewtonSearch(["f"] * 6000, np.ones(6000), [0.1])
+    with pytest.raises(gw.LearnerError, match=r"40 candidates: .* 5.1 GB .*penalty=0.1"):
+        few_at_once(40, 4000)
+
+
+def test_log_likelihoods_without_hessians_are_those_with_them():
+    "Oracle: the same model's `terms`, which make the Hessians too."
+    X, y = made_up(120, 4, seed=2)
+    encoding, rng = Encoding.of(Summary.of(X), tuple(X)), np.random.default_rng(0)
+    for learner, target in (
+        (gw.CoxPH(), y),
+        (gw.CoxPH(ties="breslow"), y),
+        (gw.LogisticRegression(), y["event"].astype(int)),
+    ):
+        block = learner.prepare(encoding.transform(X), learner.target(target))
+        betas = rng.normal(size=(3, len(learner.parameters(encoding)[0])))
+        np.testing.assert_allclose(
+            learner.logliks(block, betas), learner.terms(block, betas)[0], rtol=1e-12
+        )
 
 
 def test_tuning_chooses_the_same_penalty_federated_and_by_hand():

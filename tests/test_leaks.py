@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 import genomed_workbench as gw
 from genomed_workbench.data.cards import card_of
+from genomed_workbench.data.leaks import LeakWarning, leak_notes
 
 FLAGS = {"strong", "look closer"}
 
@@ -442,3 +443,106 @@ def test_the_sentences_name_the_outcome():
         "patients who died" in died.why["leak"]
         and "patients with 'relapse'" in relapsed.why["leak"]
     )
+
+
+# What reading, a run and a comparison say
+
+
+def numbered(how: str, n: int = 220, seed: int = 3) -> pd.DataFrame:
+    "An export sorted by time, whose first column numbers the rows; a tenth of the rows were dropped later."
+    rng = np.random.default_rng(seed)
+    time = np.sort(rng.exponential(3, n).round(2) + 0.01)
+    frame = pd.DataFrame(
+        {
+            "number": np.arange(n) + 1,
+            "time": time,
+            "event": (rng.random(n) < 0.6).astype(int),
+            "age": rng.integers(20, 90, n),
+            "hospital": rng.choice(["N", "S"], n),
+        }
+    )
+    frame["number"] = {
+        "from 1": frame["number"],
+        "from 0": frame["number"] - 1,
+        "backwards": frame["number"].to_numpy()[::-1],
+        "in thousands": 1000 * frame["number"] + 7,
+        "sorted otherwise since": frame["number"],
+    }[how]
+    frame = frame[rng.random(n) < 0.9]
+    return frame.sample(frac=1, random_state=seed) if how.startswith("sorted") else frame
+
+
+HOW = ("from 1", "from 0", "backwards", "in thousands", "sorted otherwise since")
+
+
+def read(frame: pd.DataFrame) -> gw.Cohort:
+    "The export as a cohort of two hospitals."
+    return gw.Cohort.from_frame(
+        frame.reset_index(drop=True), gw.Survival("time", "event"), site="hospital", categories=()
+    )
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_counter_is_named_also_with_gaps(how):
+    "Oracle: made that way."
+    with pytest.warns(gw.CohortWarning, match="'number' .* leave it out of the features"):
+        read(numbered(how))
+
+
+@pytest.mark.parametrize("what", ["age", "platelets", "year", "a measurement sorted by chance"])
+def test_a_measurement_is_no_counter(what):
+    "Oracle: drawn with repeats, or with decimals."
+    rng, frame = np.random.default_rng(0), numbered("from 1").drop(columns="number")
+    n = len(frame)
+    frame[what] = {
+        "age": rng.integers(20, 90, n),
+        "platelets": rng.integers(5, 500, n),
+        "year": np.sort(rng.integers(2001, 2020, n)),
+        "a measurement sorted by chance": np.sort(rng.normal(10, 2, n)),
+    }[what]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(frame)
+
+
+def test_a_run_and_a_comparison_name_the_leak_and_doubt_the_result():
+    """Oracle: a counter in the order of time ranks all pairs (but for tied times); without it nothing is
+    said, and of a clinical score nothing either way.
+    """
+    frame = numbered("from 1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        leaky = gw.Federation.by_site(read(frame), test_share=0.3)
+    with pytest.warns(LeakWarning, match="'number' may hold the answer"):
+        run = gw.federate(leaky, gw.CoxPH(penalty=0.01), progress=False)
+    assert ["'number'" in note for note in run.notes[:2]] == [True, False]
+    assert "C-index (Harrell) of the model on the test patients is 1.000" in run.notes[1]
+    with pytest.warns(LeakWarning, match="'number' may hold the answer"):
+        found = gw.compare(leaky, gw.CoxPH(penalty=0.01), repeats=2, tune=False, progress=False)
+    assert sum("may hold the answer" in note for note in found.notes) == 1
+    assert sum("hardly any honest model" in note for note in found.notes) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LeakWarning)
+        honest = gw.Federation.by_site(
+            read(frame.rename(columns={"number": "score"})).with_features(["age"]), test_share=0.3
+        )
+        gw.federate(honest, gw.CoxPH(penalty=0.01), progress=False)
+        scored = gw.compare(
+            honest,
+            gw.CoxPH(penalty=0.01),
+            repeats=2,
+            tune=False,
+            scores=["score"],
+            progress=False,
+        )
+    t = scored.table[(scored.table.arm == "clinical score") & (scored.table.metric == "harrell_c")]
+    c = t.set_index("tested_on")["mean"]["within"]
+    assert max(c, 1 - c) > 0.99
+
+
+@pytest.mark.parametrize(
+    "name", ["made-up-aml", "virtual-mds", "virtual-aml", "virtual-mm", "virtual-scd"]
+)
+def test_nothing_is_said_of_honest_cohorts(name):
+    "Oracle: simulated without a leak."
+    assert leak_notes(gw.load_cohort(name)) == ()

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import as_cohort, made_up, measure
+from sksurv.metrics import concordance_index_censored
 
 import genomed_workbench as gw
 from genomed_workbench.analytics.validation import validate
@@ -24,6 +25,8 @@ from genomed_workbench.evaluation.metrics import (
     goodness,
     metrics_for,
     own_survival,
+    redraws,
+    resampled,
     scores_of,
 )
 from genomed_workbench.statistics.brier import integrated_brier_score
@@ -76,6 +79,29 @@ def test_within_and_each_site_equal_the_federated_validation(federation, scored)
         [found.value("intercept", p)["value"] for p in ("A", "B", "C", "within")],
         2e-3,
     )
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["all predicted", "one hospital without"])
+def test_resamples_scored_together_are_those_scored_one_by_one(scored, silent):
+    """Oracle: `scores_of` with each resample's multiplicities, one after the other; the C-index is also
+    that of the repeated rows by scikit-survival.
+    """
+    _, test, p, _ = scored
+    if silent:
+        lost = test.group == 1
+        p = Predicted(np.where(lost, np.nan, p.risk), np.where(lost[:, None], np.nan, p.survival))
+    copies = redraws(test, 4, np.random.default_rng(1))
+    assert copies.shape == (len(test.rows), 4)
+    for g in range(test.sites):
+        assert (copies[test.group == g].sum(axis=0) == (test.group == g).sum()).all()
+    metrics = [*KNOWN["survival"]]
+    for k, found in enumerate(resampled(p, test, metrics, "survival", copies)):
+        for m in metrics:
+            one = scores_of(p, test, m, "survival", copies[:, k]).row()
+            np.testing.assert_allclose(found[m].row(), one, rtol=1e-12, err_msg=m)
+        here = np.repeat(np.flatnonzero(test.group == 0), copies[test.group == 0, k])
+        oracle = concordance_index_censored(test.event[here] > 0, test.time[here], p.risk[here])[0]
+        assert found["harrell_c"].row()[0] == pytest.approx(oracle, abs=1e-12)
 
 
 def test_net_benefit_of_small_hospitals_is_that_of_all_their_patients(federation, scored):

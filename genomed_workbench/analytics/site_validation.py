@@ -23,7 +23,6 @@ from ..learners.newton import from_record, to_record
 from ..protection.release import LOWEST_MIN_CELL, DisclosureError, Released
 from ..statistics.brier import brier_sums, mean_over_times
 from genomed_workbench.statistics.concordance import (
-    Pairs,
     comparable_pairs,
     uno_uncounted,
     uno_weights,
@@ -242,12 +241,12 @@ def _uncounted(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
 def ranking(exam: TestPredictions, plan: Plan) -> dict[str, Released]:
     "Concordant and comparable pairs over all follow-up, and per time for the time-dependent AUC."
     weights = uno_weights(exam.time, exam.event, exam.censoring.before)
-    pairs = comparable_pairs(exam.time, exam.event, groups=1)
-    paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
-    uno = Pairs(pairs.earlier, pairs.later, pairs.group, weights[pairs.earlier], 1)
+    harrell = comparable_pairs(exam.time, exam.event, groups=1)
+    uno = comparable_pairs(exam.time, exam.event, weight=weights, groups=1)
+    paired = harrell.patients
     told = {
         "pairs": _release(
-            [np.ravel(p.counts(exam.risk)) for p in (pairs, uno)], paired, plan.min_cell, exam.n
+            [np.ravel(p.counts(exam.risk)) for p in (harrell, uno)], paired, plan.min_cell, exam.n
         )
     }
     told |= _uncounted(exam, plan)

@@ -814,7 +814,7 @@ def check(
 # %% ../../nbs/library/cli/07_app.ipynb #1121ff12
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(metavar="engines|cox|forest|scale")],
+    name: Annotated[str, typer.Argument(metavar="engines|cox|forest|ceiling|concordance|scale")],
     quick: Annotated[
         bool, typer.Option("--quick", help="Run a tiny version that shows the form of the result.")
     ] = False,
@@ -822,7 +822,7 @@ def bench(
     quiet: _Quiet = False,
     debug: _Debug = False,
 ) -> None:
-    "Benchmark the engines, the exact Cox model, the forests, or the scaling with size."
+    "Benchmark engines, the exact Cox model, forests, the reachable C-index, the counting of pairs, or scaling."
     with _error_boundary(debug):
         from genomed_workbench.benchmarks.bench import bench as measure
 

@@ -678,6 +678,32 @@ def _check_variety(name: str, different: int, example: object, findings: Finding
 # %% ../../nbs/library/data/04_checks.ipynb #0c7046a7
 _EXACT = 2.0**53  # whole numbers above this cannot be told apart as floats
 
+# %% ../../nbs/library/data/04_checks.ipynb #69e62423
+_REPEATS = (
+    10.0  # pairs of patients that would share a whole number, had it been drawn from its range
+)
+
+
+def _counting(values: np.ndarray) -> str:
+    """How a feature numbers the patients; nothing if it does not.
+
+    A counter is whole, known for all and never repeated. Rows that were dropped leave gaps, and a
+    table may have been sorted since. So either the numbers rise (or fall) with the rows, or so many
+    numbers of that range would have to repeat by chance (the birthday problem).
+    """
+    n = len(values)
+    if n <= _ENOUGH_PATIENTS or not np.isfinite(values).all() or (values != np.round(values)).any():
+        return ""
+    sorted_, steps = np.sort(values), np.diff(values)
+    if (sorted_[1:] == sorted_[:-1]).any():
+        return ""
+    span = sorted_[-1] - sorted_[0] + 1
+    if span == n:
+        return "counts the patients"
+    if (steps > 0).all() or (steps < 0).all():
+        return "numbers the rows in their order, with gaps,"
+    return "counts the patients, with gaps," if n * (n - 1) / (2 * span) >= _REPEATS else ""
+
 # %% ../../nbs/library/data/04_checks.ipynb #99834711
 def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
     "Check for numbers that are identifiers or have no information."
@@ -692,14 +718,10 @@ def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
             "This looks like an identifier: leave it out of the features, or pass it as id.",
             column=name,
         )
-    elif (
-        len(values) > _ENOUGH_PATIENTS
-        and high - low == len(values) - 1
-        and np.array_equal(np.sort(values), np.arange(low, high + 1))
-    ):
+    elif how := _counting(values):
         findings.warnings.append(
-            f"feature {name!r} counts the patients from {low:.0f} to {high:.0f}; if it is a "
-            "row number, leave it out of the features"
+            f"feature {name!r} {how} from {low:.0f} to {high:.0f}; if it is a "
+            "row number or a number of patients, leave it out of the features"
         )
 
 # %% ../../nbs/library/data/04_checks.ipynb #64d871b1

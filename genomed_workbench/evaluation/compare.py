@@ -21,6 +21,7 @@ from ..analytics.federation import Federation
 from ..analytics.validation import Validation, validate
 from ..clinic.scores import SYSTEMS
 from ..data.cohort_scores import score_cohort
+from ..data.leaks import LeakWarning, leak_notes, too_good
 from ..data.problems import suggestion
 from genomed_workbench.evaluation.arms import (
     Model,
@@ -39,12 +40,15 @@ from genomed_workbench.evaluation.comparison import (
 )
 from genomed_workbench.evaluation.metrics import (
     METRIC_LABELS,
+    TO_FIRST_ORDER,
     Predicted,
     Scores,
     TestRows,
     goodness,
     metrics_for,
     possible_values,
+    redraws,
+    resampled,
     scores_of,
 )
 from .report import probability_sections, write_report
@@ -58,13 +62,13 @@ from ..output.page import Section
 # %% ../../nbs/library/evaluation/06_compare.ipynb #e6da0a90
 @dataclass
 class _Repeat:
-    "All models of one draw of test rows, and their scores."
+    "What is kept of one draw of test rows: the scores of all models, and what was said of them."
 
-    models: list[Model]
+    models: list[Model]  # without their learners
     scores: np.ndarray  # models x (sites, within, all) x metrics; see `score_table`
-    run: Any  # record of the federated run
-    test: TestRows
-    draws: np.ndarray | None = None  # the same once per bootstrap draw, in front
+    run: Any  # record of the federated run; None where a later draw repeats it
+    uncounted: np.ndarray  # events without a weight in Uno's concordance, shape (sites,)
+    draws: np.ndarray | None = None  # the scores once per bootstrap draw, in front
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #e2b27538
 def _train_arms(
@@ -170,14 +174,6 @@ def _run_repeat(
     tell: Listener | None = None,
 ) -> _Repeat:
     "Train and score one draw; with `bootstrap`, also score that many resamples of the test rows."
-
-    def scored(multiplicity: np.ndarray | None = None) -> np.ndarray:
-        if tell:
-            tell(Step("score"))
-        return _score_table(
-            models, score_models(predicted, test, metrics, kind, multiplicity), names, metrics
-        )
-
     metrics, names, kind = settings["metrics"], list(federation.sites), federation.cohort.kind
     test = TestRows.of(federation, metrics, settings["horizon"])
     models, run = _train_arms(
@@ -191,26 +187,30 @@ def _run_repeat(
         tell,
     )
     predicted = predictions(models, federation, test)
-    table, draws = (
-        scored(),
-        [scored(times) for times in _redraws(test, bootstrap, settings["seed"])],
-    )
-    return _Repeat(models, table, run, test, np.array(draws) if draws else None)
+    models = [replace(m, learner=None) for m in models]  # all that is kept of them are numbers
+    if tell:
+        tell(Step("score"))
+    table = _score_table(models, score_models(predicted, test, metrics, kind), names, metrics)
+    copies = redraws(test, bootstrap, np.random.default_rng([settings["seed"], 99]))
+    draws = [
+        _score_table(models, list(scored), names, metrics)
+        for scored in zip(*(_resampled(p, test, metrics, kind, copies, tell) for p in predicted))
+    ]
+    return _Repeat(models, table, run, test.uncounted, np.array(draws) if draws else None)
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a0fcf0d9
-def _redraws(test: TestRows, draws: int, seed: int) -> list[np.ndarray]:
-    "Counts of each test row in each bootstrap resample, drawn with replacement inside sites."
-    rng = np.random.default_rng([seed, 99])
-    sizes = np.bincount(test.group, minlength=test.sites)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return (
-        [
-            np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
-            for _ in range(draws)
-        ]
-        if len(starts)
-        else []
-    )
+def _resampled(
+    predicted: Predicted,
+    test: TestRows,
+    metrics: Sequence[str],
+    kind: str,
+    copies: np.ndarray,
+    tell: Listener | None,
+) -> list[dict[str, Scores]]:
+    "Scores of one model in all resamples; a listener is told before."
+    if tell:
+        tell(Step("score"))
+    return resampled(predicted, test, metrics, kind, copies)
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #d65a82d9
 class Comparison(ComparisonRecord):
@@ -396,7 +396,8 @@ def compare(
                 else _redraw(federation, r, settings)
             )
             inner = None if tell is None else _in_repeat(tell, r + 1, repeats)
-            done.append(_run_repeat(drawn, learner, settings, settings["bootstrap"], inner))
+            one = _run_repeat(drawn, learner, settings, settings["bootstrap"], inner)
+            done.append(replace(one, run=None) if done else one)
             if inner:
                 inner(Step("repeat", found=_headline_values(done[-1])))
     return _gather(
@@ -567,10 +568,28 @@ def _one_sided(done: list[_Repeat], names: list[str], metrics: Sequence[str]) ->
         if found.any()
     )
 
+# %% ../../nbs/library/evaluation/06_compare.ipynb #0fc7c25f
+_RANKED = ("harrell_c", "uno_c", "auc")  # metrics of which a value near 1 is doubted
+
+
+def _doubted(table: pd.DataFrame) -> tuple[str, ...]:
+    "A note on trained models whose concordance is too high to be believed; none of clinical scores."
+    asked = table[
+        table["tested_on"].isin(["within", "all"])
+        & table["metric"].isin(_RANKED)
+        & (table["arm"] != "clinical score")
+    ]
+    high = [row for row in asked.itertuples() if too_good("", "", row.mean)]
+    if not high:
+        return ()
+    *first, last = dict.fromkeys(row.arm for row in high)
+    arms = f"{', '.join(first)} and {last} models" if first else f"{last} model"
+    return too_good(f"the {arms}", METRIC_LABELS[high[0].metric], high[0].mean)
+
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c
 def _uncounted(done: list[_Repeat], names: list[str]) -> tuple[str, ...]:
     "Notes on events that Uno's concordance has no weight for."
-    late = np.sum([r.test.uncounted for r in done], axis=0)
+    late = np.sum([r.uncounted for r in done], axis=0)
     return tuple(
         f"events that {METRIC_LABELS['uno_c']} leaves out at {site}: {n} in all repeats; after all follow-up of "
         "the site's training patients nothing is known of censoring"
@@ -621,6 +640,15 @@ def _gather(
     ).rename_axis("repeat")
     if scores.shape[0] == 1 and draws is None:
         notes = (*notes, "one repeat: no intervals")
+    if draws is not None and len(federation.test_rows) > TO_FIRST_ORDER:
+        notes = (
+            *notes,
+            f"{len(federation.test_rows):,} test patients: concordances of the resamples are computed to "
+            "first order",
+        )
+    doubts = (*leak_notes(federation.cohort), *_doubted(table))
+    for text in doubts:
+        warnings.warn(text, LeakWarning, stacklevel=3)
     repeated = pd.DataFrame(
         [
             (*models[i], where, r, scores[r, i, j, 0])
@@ -639,7 +667,7 @@ def _gather(
         done[0].run,
         penalties,
         repeated,
-        notes,
+        (*doubts, *notes),
         seconds,
         done[0].run.versions | {"lifelines": version("lifelines")},
     )

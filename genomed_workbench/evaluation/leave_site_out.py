@@ -32,6 +32,8 @@ from genomed_workbench.evaluation.metrics import (
     TestRows,
     metrics_for,
     possible_values,
+    redraws,
+    resampled,
     scores_of,
 )
 from ..federation.engines import Step
@@ -291,35 +293,25 @@ def _away_table(
 ) -> pd.DataFrame:
     "Every metric at every hospital and within, with bootstrap intervals."
     rng, kind = np.random.default_rng([federation.seed, 98]), federation.cohort.kind
-    times = [_drawn_again(test, rng) for _ in range(settings["bootstrap"])]
-    names, n, events = (
-        [*federation.members, "within"],
-        np.bincount(test.group),
-        np.bincount(test.group, test.event).astype(int),
-    )
-    rows, tail = [], (1 - settings["level"]) / 2
-    for m in settings["metrics"]:
-        values = _without_all(scores_of(predicted, test, m, kind))
-        draws = np.array(
-            [_without_all(scores_of(predicted, test, m, kind, t)) for t in times]
-        ).reshape(len(times), len(values))
-        for k, name in enumerate(names):
-            known = draws[np.isfinite(draws[:, k]), k]
-            low, high = (
-                np.quantile(known, [tail, 1 - tail])
-                if len(known) and 2 * len(known) >= len(times)
-                else (np.nan, np.nan)
-            )
-            rows.append(
-                (
-                    name,
-                    m,
-                    float(values[k]),
-                    *cut_to_possible(float(values[k]), low, high, possible_values(m)),
-                    int([*n, n.sum()][k]),
-                    int([*events, events.sum()][k]),
-                )
-            )
+    copies = redraws(test, settings["bootstrap"], rng)
+    drawn = resampled(predicted, test, settings["metrics"], kind, copies)
+    names = [*federation.members, "within"]
+    n, events = np.bincount(test.group), np.bincount(test.group, test.event).astype(int)
+    rows = [
+        (name, m, value, *ends, int(patients), int(with_event))
+        for m in settings["metrics"]
+        for name, (value, *ends), patients, with_event in zip(
+            names,
+            _with_ends(
+                _without_all(scores_of(predicted, test, m, kind)),
+                np.array([_without_all(one[m]) for one in drawn]).reshape(len(drawn), len(names)),
+                m,
+                settings["level"],
+            ),
+            [*n, n.sum()],
+            [*events, events.sum()],
+        )
+    ]
     return pd.DataFrame(
         rows, columns=["tested_on", "metric", "value", "low", "high", "n", "events"]
     )
@@ -330,10 +322,23 @@ def _without_all(scores: Scores) -> np.ndarray:
     return scores.row()[:-1]
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #cb60e8be
-def _drawn_again(test: TestRows, rng: np.random.Generator) -> np.ndarray:
-    "Counts of each patient in one bootstrap resample inside hospitals, shape (n,)."
-    sizes = np.bincount(test.group)
-    return np.concatenate([np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes])
+def _with_ends(
+    values: np.ndarray,  # shape (k,)
+    draws: np.ndarray,  # the same in each resample, shape (draws, k)
+    metric: str,
+    level: float,
+) -> list[tuple[float, float, float]]:  # value, low, high
+    "Values with bootstrap intervals; NaN ends where fewer than half of the resamples have a value."
+    found, tail = [], (1 - level) / 2
+    for value, drawn in zip(map(float, values), draws.T):
+        known = drawn[np.isfinite(drawn)]
+        low, high = (
+            np.quantile(known, [tail, 1 - tail])
+            if len(known) and 2 * len(known) >= len(drawn)
+            else (np.nan, np.nan)
+        )
+        found.append((value, *cut_to_possible(value, low, high, possible_values(metric))))
+    return found
 
 # %% ../../nbs/library/evaluation/10_leave_site_out.ipynb #8c5b93d8
 @dataclass(frozen=True)

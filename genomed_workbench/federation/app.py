@@ -170,7 +170,7 @@ def concordance_released(site: Site, model: Learner) -> dict[str, Released]:
         right, all_ = pairs.counts(
             model.risk_for(X, np.full(len(X), site.name)) if len(X) else np.empty(0)
         )
-    paired = len(np.unique(np.concatenate([pairs.earlier, pairs.later]))) or len(y)
+    paired = pairs.patients or len(y)
     return {"concordant": Released(right, paired), "comparable": Released(all_, paired)}
 
 # %% ../../nbs/library/federation/02_app.ipynb #2fd29fa2

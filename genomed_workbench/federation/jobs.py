@@ -8,6 +8,7 @@ __all__ = ['one_at_a_time', 'listening', 'Job', 'check_engine', 'run_job']
 # %% ../../nbs/library/federation/04_jobs.ipynb #7abd29af
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -48,6 +49,23 @@ def one_at_a_time(tell: Listener | None) -> Iterator[None]:
     finally:
         _TURN.release()
 
+# %% ../../nbs/library/federation/04_jobs.ipynb #40dc3816
+_EVERY = 0.5  # seconds between two changes of the words behind a bar
+
+
+class _Where:
+    "The words behind a bar that say what is being done: none in the first second, and not too often."
+
+    def __init__(self, bar: tqdm):
+        self.bar, self.words, self.next = bar, "", time.time() + 1.0
+
+    def tell(self, step: Step) -> None:
+        "Write where a run stands."
+        words = step.phase + (f", round {step.round}" if step.round else "")
+        if step.phase != "repeat" and words != self.words and time.time() >= self.next:
+            self.words, self.next = words, time.time() + _EVERY
+            self.bar.set_postfix_str(words)
+
 # %% ../../nbs/library/federation/04_jobs.ipynb #177698c5
 @contextmanager
 def listening(
@@ -68,8 +86,10 @@ def listening(
         yield None
     else:
         with tqdm(total=total, desc=doing, unit=unit, delay=1.0, leave=total is not None) as bar:
+            where = _Where(bar)
 
             def move(step: Step) -> None:
+                where.tell(step)
                 if moves(step):
                     bar.update()
 

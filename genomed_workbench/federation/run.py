@@ -31,6 +31,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from sklearn.base import clone
 
+from ..data.leaks import LeakWarning, leak_notes, too_good
 from .app import Query, disclosed_by, summary_received
 from .engines import Listener, Recorder
 from .jobs import check_engine, run_job
@@ -44,6 +45,7 @@ from genomed_workbench.learners.learner import (
     check_trained,
     smaller_steps,
     too_few_in_words,
+    total,
 )
 from ..learners.newton import FitProtocol, SearchStrategy, from_record, to_record
 from ..learners.packing import pack, unpack
@@ -55,6 +57,9 @@ from ..output.renamed import current_path
 # %% ../../nbs/library/federation/05_run.ipynb #655af2da
 class _Enough(Exception):
     "Raised to end a strategy's rounds early."
+
+# %% ../../nbs/library/federation/05_run.ipynb #66d85b8a
+_FEWEST_PAIRS = 100  # of test patients; of fewer, a high concordance says nothing
 
 # %% ../../nbs/library/federation/05_run.ipynb #97a07355
 class TrainingJob:
@@ -110,7 +115,24 @@ class TrainingJob:
         for text in self.risen[False] or self.risen[True] or self.stalled * tells_apart:
             say(text)
         if self.test:
-            self.recorder.ask("query.concordance", self.learner.exported(), encoding=self.text)
+            replies = self.recorder.ask(
+                "query.concordance", self.learner.exported(), encoding=self.text
+            )
+            self._doubt([from_record(m.content["arrays"]) for m in replies])
+
+    def _doubt(self, answers: Answers) -> None:
+        "Say so if a feature may hold the answer, or if the model ranks too well to be believed."
+        for text in leak_notes(self.federation.cohort):
+            say(text, LeakWarning)
+        right, pairs = (total(answers, k).sum() for k in ("concordant", "comparable"))
+        if pairs >= _FEWEST_PAIRS:
+            named = (
+                "C-index (Harrell)"
+                if self.learner.kind == "survival"
+                else "area under the ROC curve"
+            )
+            for text in too_good("the model", named, float(right / pairs)):
+                say(text, LeakWarning)
 
     def _encode(self) -> Encoding:
         "Means, scales and levels of all sites' training rows, from one round of sums and counts."

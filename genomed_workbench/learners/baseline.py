@@ -138,10 +138,9 @@ class ProportionalHazards(SurvivalLearner):
         if names is None:
             S = _survival(risk, np.broadcast_to(self._average(t), (len(risk), len(t))))
         else:
-            S = _survival(
-                self.risk_for(X, np.array(names)),
-                np.array([self._cumulative(s, t) for s in names]).reshape(len(risk), len(t)),
-            )
+            known, which = np.unique(np.array(names, dtype=object), return_inverse=True)
+            hazards = np.array([self._cumulative(s, t) for s in known]).reshape(-1, len(t))
+            S = _survival(self.risk_for(X, np.array(names)), hazards[which])
         return pd.DataFrame(
             S,
             index=X.index if isinstance(X, pd.DataFrame) else None,

@@ -20,6 +20,7 @@ from .newton import NewtonLearner, NewtonSearch, run_search
 from ..protection.release import DisclosureError, Released
 from genomed_workbench.statistics.cox import (
     Increments,
+    cox_logliks,
     cox_slope,
     cox_terms_each,
     shared_curvature,
@@ -217,6 +218,10 @@ class CoxPH(ProportionalHazards, NewtonLearner):
     def slope(self, block: Any, beta: np.ndarray) -> tuple[float, np.ndarray]:
         "Log-likelihood and gradient, without the Hessian."
         return cox_slope(block.X, block.order, beta, self.ties)
+
+    def logliks(self, block: Any, betas: np.ndarray) -> np.ndarray:
+        "Partial log-likelihood of each candidate, shape (K,)."
+        return cox_logliks(block.X, block.order, betas, self.ties)
 
     def behind(self, block: Any) -> int:
         """Patients with an event, or at risk at an event if those are fewer. With a single event

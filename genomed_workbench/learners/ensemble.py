@@ -290,7 +290,7 @@ class Several(SurvivalLearner):
         right, all_ = pairs.counts(
             _risk_of_encoded(model, block.X[rows]) if rows.any() else np.empty(0)
         )
-        behind = len(np.unique(np.concatenate([pairs.earlier, pairs.later])))
+        behind = pairs.patients
         if behind < self.min_cell:
             right, all_ = np.zeros_like(right), np.zeros_like(all_)
         return {
