@@ -119,7 +119,10 @@ def test_a_unit_behind_a_number_must_be_the_right_one():
     assert one("Hb", "9.8 g/dL", "10,2g/dl") == [9.8, 10.2]
     assert one("BM_BLAST", "5 %", "12%", "3") == [5, 12, 3]
     assert one("Hb", "98 g/l", units={"Hb": "g/L"}) == pytest.approx([9.8])
-    (wrong,) = faults("Hb", "98 g/L")
+    assert one("Hb", "98 g/L", "9.8") == [9.8, 9.8] and one("Hb", "6.2 mmol/L") == pytest.approx(
+        [9.99099]
+    )
+    (wrong,) = faults("Hb", "98 mmHg")
     assert "a number in g/dL, without anything else behind it" in wrong.expected
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.canonical import INVISIBLE
 from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.columns import label
@@ -46,7 +47,7 @@ def _cell_text(
         return np.nan if value != value else label(float(f"{value:.15g}"))
     if value is None or value is pd.NaT or value is pd.NA:
         return np.nan
-    return str(value).strip() or np.nan
+    return INVISIBLE.sub("", str(value)).strip() or np.nan
 
 # %% ../../nbs/library/intake/02_tables.ipynb #8a881749
 def as_texts(
