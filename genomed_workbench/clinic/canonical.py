@@ -244,6 +244,7 @@ def _plainly(text: str) -> str:
     return _BLANKS.sub("", _MIDDLE_DOTS.sub(".", text))
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #ea581c1f
+_PLAIN = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+")  # most cells: nothing else needs to be tried
 _WITH_UNIT = re.compile(
     r"(?P<number>[-+]?[\d.,]+)(\s*(?P<unit>(?![eE][-+]?\d)[^\d\s.,].*)|\s+(?P<power>\d+[^\d\s.,].*))"
 )  # 9.8 g/dL, 7%, 217 10^9/L
@@ -253,6 +254,8 @@ def number_and_unit(
     text: str,  # a cell
 ) -> tuple[str, str]:  # the number, and what stands behind it; "" where nothing does
     "Split a cell into its number and the unit behind it, both as written."
+    if _PLAIN.fullmatch(text):
+        return text, ""
     text = _plainly(text)
     found = _WITH_UNIT.fullmatch(text)
     return (found["number"], found["unit"] or found["power"]) if found else (text, "")

@@ -986,6 +986,8 @@ _EARLIEST, _LATEST = np.datetime64("1900-01-01", "ns"), np.datetime64("2100-12-3
 # %% ../../nbs/library/intake/01_mapping.ipynb #c2b8af82
 def says_nothing(text: str) -> bool:
     "True for a cell that means not known."
+    if text[:1].isdigit():  # most cells: no word for it begins with a digit
+        return False
     return text in ("", "?", ".") or (bool(key(text)) and key(text) in MISSING)
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #13850417

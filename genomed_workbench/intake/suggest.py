@@ -42,7 +42,13 @@ from ..data.columns import as_number, distinct
 from ..data.dates import found_date_format
 from ..data.files import found_decimal
 from ..data.problems import CohortError, suggestion
-from .identifiers import identifier_in, named_as, words_in
+from genomed_workbench.intake.identifiers import (
+    DECIMALS,
+    Identifier,
+    identifier_in,
+    named_as,
+    words_in,
+)
 from .mapping import ASK, Applied, Column, Mapping, says_nothing
 from .records import Records, check_disease
 from .sources import records_at
@@ -91,11 +97,6 @@ class ColumnProfile:
     def keys(self) -> dict[str, str]:
         "The words as the dictionary compares them."
         return {word: key(text) for word, text in self.whole.items()}
-
-    @cached_property
-    def plain(self) -> dict[str, str]:
-        "The words without case, accents and blanks."
-        return {word: "".join(words_in(word)) for word in self.words}
 
     @cached_property
     def as_numbers(self) -> dict[str, float]:
@@ -179,6 +180,8 @@ def looks_of(
 # %% ../../nbs/library/intake/10_suggest.ipynb #70d3bfb9
 def _dated(said: Sequence[tuple[str, int]]) -> float:
     "Share of words that read as dates."
+    if sum(DECIMALS.fullmatch(word) is not None for word, _ in said) > 0.5 * len(said):
+        return 0.0
     if not said or sum(len(word) >= 6 for word, _ in said) <= 0.5 * len(said):
         return 0.0
     found = found_date_format([word for word, _ in said], 300)
@@ -926,7 +929,7 @@ def _denied(looks: ColumnProfile) -> dict[str, str] | None:
     "Match a word and its negation, such as mutated and not mutated, in several languages."
     if len(looks.words) != 2:
         return None
-    plain = looks.plain
+    plain = {word: "".join(words_in(word)) for word in looks.words}
     if len(plain) != 2 or any(not one for one in plain.values()):
         return None
     (short, yes), (long, no) = sorted(plain.items(), key=lambda pair: len(pair[1]))
@@ -1048,8 +1051,7 @@ def words_fit(looks: ColumnProfile, variable: Variable) -> _Fit:
         word: found
         for word in looks.words[:60]
         if keys[word] not in held
-        and looks.plain[word].isalnum()
-        and not looks.plain[word].isdigit()
+        and not keys[word].isdigit()
         and (found := _closest_word(word, variable)) is not None
     }
     share = known + looks.share(lambda word: word in near)
@@ -1227,6 +1229,9 @@ class Proposal:
     values: dict[str, str]
     reason: str
 
+# %% ../../nbs/library/intake/10_suggest.ipynb #09cf5da9
+_MOST_CODES = 60  # different numbers of a column that may still be codes of a level
+
 # %% ../../nbs/library/intake/10_suggest.ipynb #97a8c41e
 def _cells_alone_can_tell(looks: ColumnProfile, variable: Variable) -> bool:
     "True where cells may be enough for a proposal without a name that fits: words are, numbers and dates are not."
@@ -1234,7 +1239,7 @@ def _cells_alone_can_tell(looks: ColumnProfile, variable: Variable) -> bool:
         variable.kind == "yes-no" and variable.name != "death"
     ):
         return False
-    return variable.kind == "level" or looks.readable <= 0.9
+    return looks.readable <= 0.9 or (variable.kind == "level" and looks.different <= _MOST_CODES)
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #75bcb46f
 def _weigh(
@@ -1851,6 +1856,15 @@ def _records_of(data: Any, disease: str, kind: str | None, options: dict[str, An
         )
     return records_at(data, disease, kind, **options)
 
+# %% ../../nbs/library/intake/10_suggest.ipynb #5aec55ca
+def _points_to_a_person(looks: ColumnProfile, form: str | None) -> Identifier | None:
+    "The identifier of persons in a column; numbers with decimals are none, whatever their digits."
+    decimals = sum("." in word or "," in word for word in looks.words) > 0.5 * len(looks.words)
+    measured = looks.readable >= _READ and decimals
+    cells = looks.sample.iloc[:0] if measured else looks.sample
+    names = [looks.name, *([form] if form is not None else [])]
+    return next((one for name in names if (one := identifier_in(name, cells)) is not None), None)
+
 # %% ../../nbs/library/intake/10_suggest.ipynb #8f182341
 def _roles(
     records: Records, looks: Sequence[ColumnProfile], id: str | None, forms: Table[str, str]
@@ -1868,16 +1882,9 @@ def _roles(
     }
     book = dictionary(records.disease)
     for one in looks:
-        if (
-            one.name not in columns
-            and one.name != id
-            and book.find(one.name) is None
-            and (
-                found := identifier_in(one.name, one.sample)
-                or identifier_in(forms.get(one.name, one.name), one.sample)
-            )
-            is not None
-        ):
+        if one.name in columns or one.name == id or book.find(one.name) is not None:
+            continue
+        if (found := _points_to_a_person(one, forms.get(one.name))) is not None:
             columns[one.name] = Column(ignore=True, reason=found.reason, confidence=0.9)
     site = _site_column([one for one in looks if one.name not in columns and one.name != id])
     if site is not None and book.find(site) is None:
