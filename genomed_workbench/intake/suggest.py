@@ -1825,12 +1825,14 @@ def _why_not(
 ) -> tuple[str, str | None]:  # and the variable that the name says, where the cells are at fault
     "Why a column is left out."
     heading = taken_apart(looks.name)
-    meant = next((one.variable for one in called if _name_fit(heading, one)[0] >= 0.9), None)
+    named = {one.variable: _name_fit(heading, one)[0] for one in called}
+    meant = next((variable for variable, fit in named.items() if fit >= 0.9), None)
     if meant is None:
         return "no variable of the dictionary fits", None
     fit = _fit_of(looks, meant, heading.unit)
     if fit.never and fit.reason:
-        return f"the name says {meant.label}, but {fit.reason}", meant.name
+        known = named[meant] == 1 or meant.kind in ("number", "count", "date")
+        return f"the name says {meant.label}, but {fit.reason}", meant.name if known else None
     return f"another column is {meant.label} already", None
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #6cece454
