@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'YES', 'NO', 'DEAD', 'ALIVE', 'GROUPED', 'INVISIBLE', 'event_word', 'whole_text', 'Wrong',
-           'number_and_unit', 'decimal_sign', 'sign_in', 'shown_sign', 'number_in', 'date_in', 'Read', 'read_column',
-           'Canonical', 'recognised', 'canonical']
+           'number_and_unit', 'decimal_sign', 'sign_in', 'grouped_sign', 'open_sign', 'shown_sign', 'number_in',
+           'date_in', 'Read', 'read_column', 'Canonical', 'recognised', 'canonical']
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #df979ff4
 import re
@@ -289,6 +289,28 @@ def sign_in(
     groups = [found for text in texts if (found := GROUPED.fullmatch(number_and_unit(text)[0]))]
     other = {found["sign"] for found in groups} == {"," if shown == "." else "."}
     return shown if other and len({found[0] for found in groups}) >= _ENOUGH_GROUPS else ""
+
+# %% ../../nbs/library/clinic/04_canonical.ipynb #5de8f11e
+def grouped_sign(texts: Sequence[str]) -> str:
+    "The sign that stands before three digits in all numbers of a column that have a sign; '' where there is none."
+    if decimal_sign(texts):
+        return ""
+    groups = {
+        found[0]: found["sign"]
+        for text in texts
+        if (found := GROUPED.fullmatch(number_and_unit(text)[0]))
+    }
+    signs = set(groups.values())
+    return signs.pop() if len(signs) == 1 and len(groups) >= _ENOUGH_GROUPS else ""
+
+# %% ../../nbs/library/clinic/04_canonical.ipynb #69798195
+def open_sign(
+    texts: Sequence[str],  # distinct cells of one column
+    shown: str,  # the decimal sign that the other columns of the file show; "" where they show none
+) -> str:  # "," or ".", "" where the column can be read in one way only
+    "The sign of a column whose numbers may be thousands or decimals, such as 217,000 and 45,000 without other columns."
+    sign = grouped_sign(texts)
+    return sign if sign and not sign_in(texts, shown) and shown != sign else ""
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #737e4ffd
 def shown_sign(

@@ -30,6 +30,7 @@ from genomed_workbench.clinic.canonical import (
     event_word,
     number_and_unit,
     number_in,
+    open_sign,
     read_column,
     shown_sign,
     sign_in,
@@ -40,7 +41,6 @@ from ..clinic.problems import ClinicError
 from ..clinic.units import UNITS, factor, unit_of, units_of
 from ..data.columns import as_number, distinct
 from ..data.dates import found_date_format
-from ..data.files import found_decimal
 from ..data.problems import CohortError, suggestion
 from genomed_workbench.intake.identifiers import (
     DECIMALS,
@@ -49,7 +49,14 @@ from genomed_workbench.intake.identifiers import (
     named_as,
     words_in,
 )
-from .mapping import ASK, Applied, Column, Mapping, says_nothing
+from genomed_workbench.intake.mapping import (
+    ASK,
+    Applied,
+    Column,
+    Mapping,
+    says_nothing,
+    sign_of_file,
+)
 from .records import Records, check_disease
 from .sources import records_at
 from .tables import as_texts
@@ -71,6 +78,9 @@ class ColumnProfile:
     unread: frozenset[str] = frozenset()  # words that are no numbers, with or without a unit
     different: int = 0  # distinct cells that say something; `words` may be a sample of them
     known: int = 0  # cells that say something
+    two_ways: str = (
+        ""  # the sign of numbers that may be thousands or decimals; "" where they may not
+    )
 
     @cached_property
     def looked(self) -> int:
@@ -175,6 +185,7 @@ def looks_of(
         frozenset(word for word, (number, _) in read.items() if number is None),
         len(whole),
         sum(count for _, count in whole),
+        open_sign([word for word, _ in said], shown),
     )
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #70d3bfb9
@@ -774,21 +785,39 @@ _READ = 0.97  # share of the cells that must be read before a proposal is sure
 def _unreadable(looks: ColumnProfile) -> str:
     "How many cells cannot be read as numbers, in words."
     none = looks.looked - round(looks.readable * looks.looked)
+    if looks.readable >= _READ:
+        return ""
     if none == looks.looked:
         return "the cells are no numbers"
-    return f"{none:,} of {looks.looked:,} cells are no numbers, or could be read in two ways"
+    return f"{none:,} of {looks.looked:,} cells are no numbers"
+
+
+def _in_two_ways(looks: ColumnProfile) -> str:
+    "Why a column of numbers may be thousands or decimals, in words; empty where it may not."
+    sign = looks.two_ways
+    if not sign:
+        return ""
+    name = "comma" if sign == "," else "point"
+    return (
+        f"numbers such as 999{sign}999 may be thousands or decimals, and no other column tells: "
+        f'decimal = "{sign}" in the mapping makes the {name} a decimal sign, decimal = '
+        f'"{"." if sign == "," else ","}" one between thousands'
+    )
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #b0c36eb8
 def _number_fit(looks: ColumnProfile, variable: Variable, said: str | None) -> _Fit:
     "The fit of numbers to a variable, with a doubt where some of the cells are none."
     if looks.readable < 0.7:
-        return _Fit(0.0, reason=_unreadable(looks), never=True)
+        return (
+            _Fit(0.6, doubt=_in_two_ways(looks))
+            if looks.two_ways
+            else _Fit(0.0, reason=_unreadable(looks), never=True)
+        )
     fit = (
         _measured_fit(looks, variable, said) if looks.measured else _bare_fit(looks, variable, said)
     )
-    if looks.readable >= _READ or fit.never:
-        return fit
-    return replace(fit, doubt="; ".join(part for part in (fit.doubt, _unreadable(looks)) if part))
+    doubts = [fit.doubt, _unreadable(looks), _in_two_ways(looks)]
+    return fit if fit.never else replace(fit, doubt="; ".join(one for one in doubts if one))
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #014477a2
 def _bare_fit(looks: ColumnProfile, variable: Variable, said: str | None) -> _Fit:
@@ -1654,7 +1683,7 @@ def _signs_of(records: Records) -> tuple[str, str]:
         if sum(_NUMERIC.fullmatch(cell) is not None for cell in column) > 0.7 * len(column)
     ]
     said = records.decimal or (records.mapping.decimal if records.mapping else None)
-    return said or found_decimal(written, ";"), said or shown_sign(numbers)
+    return said or sign_of_file(cells), said or shown_sign(numbers)
 
 # %% ../../nbs/library/intake/10_suggest.ipynb #d10d26c1
 def _looked_at(
@@ -1743,7 +1772,7 @@ def _doubted(column: Column, read: Applied, records: Records) -> Column:
         if one.row is not None and read.columns[variable.name] == one.column
     }
     known = int(cells.notna().sum()) + len(wrong - set(np.flatnonzero(cells.notna()).tolist()))
-    if len(wrong) <= (1 - _READ) * known:
+    if len(wrong) <= (1 - _READ) * known or (column.confidence or 0.0) < SURE:
         return column
     said = f"{len(wrong) / known:.0%} of the cells cannot be read"
     return replace(

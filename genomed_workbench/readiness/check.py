@@ -322,7 +322,7 @@ def check_readiness(
             [
                 *(
                     f"{note[0].upper()}{note[1:]}." if not note.endswith(".") else note
-                    for note in records.notes
+                    for note in (*records.notes, *sheet.notes)
                     if note
                 ),
                 _how(records),
