@@ -180,7 +180,7 @@ _NO_EVENTS = _keys(
 
 # %% ../../nbs/library/clinic/04_canonical.ipynb #2b69dd7d
 _OPPOSITE = re.compile(
-    r"(?i)alive|living|lebt|lebend|(?<![a-z])viv[ao](?![a-z])|vivant|en.vie|(?<![a-z])z?cens"
+    r"(?i)alive|living|lebt|lebend|(?<![a-z])viv[ao](?![a-z])|vivant|en.vie|(?<![a-z])[cz]ens"
 )  # yes in a column of such a name is no event, or nobody knows
 
 
