@@ -455,12 +455,23 @@ def test_an_event_is_asked_and_never_guessed(heading, cells, tmp_path):
     assert (answered.frame["death"] == "yes").sum() == frame[heading].eq(cells[-1]).sum()
 
 
-def test_words_for_dead_are_dead_in_every_language():
-    for dead, alive in [("overleden", "levend"), ("zmarł", "żyje"), ("deceduta", "viva")]:
-        cells = [dead if n % 3 else alive for n in range(60)]
-        found = gw.suggest_mapping(_ward(Status=cells), "mds")
-        read = found.mapping("all").apply(_ward(Status=cells)).frame["death"]
-        assert (read == "yes").tolist() == [cell == dead for cell in cells]
+@pytest.mark.parametrize(
+    ("dead", "alive"), [("overleden", "levend"), ("zmarł", "żyje"), ("deceduta", "viva")]
+)
+def test_words_for_dead_are_dead_in_every_language(dead, alive, tmp_path):
+    cells = [dead if n % 3 else alive for n in range(60)]
+    frame, path = _ward(Status=cells), tmp_path / "ward.csv"
+    frame.to_csv(path, index=False)
+    found = gw.suggest_mapping(path, "mds")
+    assert found.columns["Status"].variable == "death"
+    read = gw.read_records(path, "mds", mapping=found.mapping("all")).canonical().frame["death"]
+    assert (read == 1).tolist() == [cell == dead for cell in cells]
+
+
+def test_a_relapse_is_no_death_and_a_death_no_leukemia():
+    for name, cells in [("death", ["relapse", "alive"]), ("aml", ["dead", "no"])]:
+        one = gw.suggest_mapping(_ward(**{name: cells * 30}), "mds").columns[name]
+        assert one.values.get(cells[0]) in (None, "?") and (one.confidence or 0) < SURE
 
 
 def test_not_alive_is_dead():
