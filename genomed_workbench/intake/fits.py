@@ -91,7 +91,7 @@ def _unreadable(looks: ColumnProfile) -> str:
         return "the cells are no numbers"
     return f"{none:,} of {looks.looked:,} cells are no numbers"
 
-
+# %% ../../nbs/library/intake/12_fits.ipynb #9673939d
 def _in_two_ways(looks: ColumnProfile) -> str:
     "Why a column of numbers may be thousands or decimals, in words; empty where it may not."
     sign = looks.two_ways

@@ -483,7 +483,7 @@ _NUMERIC = re.compile(r"[-+]?[\d.,]+")
 def _silent(_: str) -> None:
     "Tell nobody."
 
-
+# %% ../../nbs/library/intake/13_suggest.ipynb #b178d9b7
 def _signs_of(records: Records) -> tuple[str, str]:
     "The decimal sign that a file is read with, and the one that its columns of numbers show."
     cells = [records.raw[name].dropna().astype(str).unique()[:500].tolist() for name in records.raw]
