@@ -744,6 +744,18 @@ def _number_columns(
         found.notes.extend(f"{chosen[variable]}: {note}" for note in notes)
     return found
 
+# %% ../../nbs/library/intake/01_mapping.ipynb #ac060a6f
+def _unread_in(mapping: Mapping, frame: pd.DataFrame) -> tuple[str, ...]:
+    "The columns that a mapping does not name."
+    known = {*mapping.columns, mapping.id}
+    return tuple(str(name) for name in frame.columns if name not in known)
+
+# %% ../../nbs/library/intake/01_mapping.ipynb #4fd1040f
+def _told_of_unread(unread: Sequence[str]) -> list[str]:
+    "A note on the columns that nobody asked for."
+    said = f"columns that the mapping does not name are not read: {', '.join(unread)}"
+    return [said] if unread else []
+
 # %% ../../nbs/library/intake/01_mapping.ipynb #b0954898
 def _applied(
     mapping: Mapping, frame: pd.DataFrame, decimal: str | None, unconfirmed: bool
@@ -766,13 +778,7 @@ def _applied(
         {variable: tidy[variable] for variable in tidy if book[variable].kind == "date"},
         mapping.date_format,
     )
-    known = {*mapping.columns, mapping.id}
-    unread = tuple(str(name) for name in frame.columns if name not in known)
-    notes = (
-        [f"columns that the mapping does not name are not read: {', '.join(unread)}"]
-        if unread
-        else []
-    )
+    unread = _unread_in(mapping, frame)
     table = pd.DataFrame(
         {variable: (tidy | dates)[variable].array for variable in tidy},
         index=_ids_of(frame, mapping.id),
@@ -787,7 +793,7 @@ def _applied(
         chosen,
         site,
         unread,
-        tuple([*notes, *numbers.notes]),
+        (*_told_of_unread(unread), *numbers.notes),
         tuple(
             problem
             for variable, rows, expected, mend in [*numbers.faults, *faults]
