@@ -21,7 +21,7 @@ def good_rows(n: int = 30) -> list[list[str]]:
             "ABC"[i % 3],
             f"{0.5 + i / 7:.2f}",
             str(i % 2),
-            str(40 + (i * 7) % 41),
+            str(40 + (i * 7) % 29),
             f"{1 + (i * 37 % 100) / 10:.1f}",
         ]
         for i in range(1, n + 1)

@@ -1,6 +1,8 @@
 """From a hospital's table to the dictionary's: what is read, converted and refused; nothing is guessed."""
 
+import io
 import random
+import re
 import string
 import time
 
@@ -16,11 +18,13 @@ from genomed_workbench.clinic.canonical import (
     Wrong,
     canonical,
     date_in,
+    event_word,
     number_in,
     read_column,
 )
 from genomed_workbench.clinic.dictionary import DISEASES, dictionary, key
 from genomed_workbench.clinic.problems import ClinicError, Problem
+from genomed_workbench.clinic.units import factor
 
 MDS = dictionary("mds")
 
@@ -119,7 +123,10 @@ def test_a_unit_behind_a_number_must_be_the_right_one():
     assert one("Hb", "9.8 g/dL", "10,2g/dl") == [9.8, 10.2]
     assert one("BM_BLAST", "5 %", "12%", "3") == [5, 12, 3]
     assert one("Hb", "98 g/l", units={"Hb": "g/L"}) == pytest.approx([9.8])
-    (wrong,) = faults("Hb", "98 g/L")
+    assert one("Hb", "98 g/L", "9.8") == [9.8, 9.8] and one("Hb", "6.2 mmol/L") == pytest.approx(
+        [9.99099]
+    )
+    (wrong,) = faults("Hb", "98 mmHg")
     assert "a number in g/dL, without anything else behind it" in wrong.expected
 
 
@@ -652,3 +659,85 @@ def test_the_released_cohort_is_read_without_a_fault():
         read.frame.death.sum() == whole.OS_STATUS.sum()
         and (read.frame.sex == "male").sum() == (whole.SEX == "M").sum()
     )
+
+
+# numbers as exports write them
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("217\u2019000", 217000),  # Swiss
+        ("217\u2009000", 217000),  # thin space
+        ("217\u202f000", 217000),  # narrow no-break space
+        ("9\u00b78", 9.8),  # middle dot
+        ("9.8\u200b", 9.8),  # zero-width space
+        ("\ufeff9.8", 9.8),
+        ("1.234.567,5", 1234567.5),
+    ],
+)
+def test_signs_that_look_like_nothing_or_like_something_else(text, number):
+    "The oracle is the number that a person reads aloud."
+    assert number_in(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("9.8 g/dL", "g/dL"),
+        ("98 g/l", "g/L"),
+        ("98g/L", "g/L"),
+        ("9,8 g/dl", "g/dL"),
+        ("6.08 mmol/L", "mmol/L"),
+    ],
+)
+def test_each_cell_is_converted_by_its_own_unit(text, unit):
+    "The oracle is the conversion factor of the dictionary, which test_units holds against pint."
+    number = float(re.match("[0-9.,]+", text)[0].replace(",", "."))
+    read = one("Hb", text, "10.1")
+    assert read == pytest.approx([number * factor(unit, "g/dL", "hemoglobin"), 10.1])
+
+
+def test_a_column_is_one_of_thousands_where_the_file_shows_its_decimal_sign():
+    "The oracle is pandas with thousands=','; the mirror image is read with thousands='.' and decimal=','."
+    cells = ["217,000", "45,000", "28,000", "912"]
+    frame = pd.DataFrame({"HB": ["9.8", "7.1", "8.8", "10"], "PLT": cells})
+    wanted = pd.read_csv(io.StringIO(frame.to_csv(index=False)), thousands=",")["PLT"].tolist()
+    small = {"PLT": "cells/uL"}
+    assert canonical(frame, "mds", units=small).frame.platelets.tolist() == [
+        number / 1000 for number in wanted
+    ]
+    mirror = frame.map(lambda cell: cell.translate(str.maketrans(".,", ",.")))
+    read = pd.read_csv(
+        io.StringIO(mirror.to_csv(index=False, sep=";")), sep=";", thousands=".", decimal=","
+    )
+    assert (
+        canonical(mirror, "mds", units=small).frame.platelets.tolist()
+        == (read["PLT"] / 1000).tolist()
+    )
+
+
+def test_a_column_that_may_be_both_is_asked_about():
+    for cells in (["217,000", "45,000", "28,000"], ["1,234", "2,345", "3,456"]):
+        told = faults("PLT", *cells)
+        assert [fault.row for fault in told] == [0, 1, 2] and "may be" in told[0].expected
+
+
+@pytest.mark.parametrize(
+    ("word", "seen"),
+    [
+        *((word, True) for word in ("verstorben", "Deceduta", "décédé", "muerto", "óbito")),
+        *((word, True) for word in ("overleden", "zmarła", "Exitus", "1:DECEASED", "Rezidiv")),
+        *((word, False) for word in ("lebt", "am Leben", "viva", "vivant", "levend", "żyje")),
+        *((word, False) for word in ("alive", "zensiert", "event-free", "0:LIVING")),
+        *((word, None) for word in ("transplant", "2", "lost", "x", "unbekannt verzogen")),
+    ],
+)
+def test_words_of_an_event_in_the_languages_of_hospitals(word, seen):
+    "The oracle is the dictionary of each language."
+    assert event_word(word) is seen
+
+
+def test_a_yes_in_a_column_of_the_living_is_no_event():
+    assert event_word("yes", "dead") and event_word("yes", "Patient alive") is None
+    assert event_word("ja", "zensiert") is None and event_word("dead", "alive or dead") is True

@@ -287,3 +287,79 @@ def test_read_cohort_equals_from_frame(tmp_path):
     by_frame = Cohort.from_frame(frame, Survival("os_years", "os_event"), site="center")
     by_file = read_cohort(path, **ASKED)
     pd.testing.assert_frame_equal(by_frame.frame, by_file.frame)
+
+
+# an event is asked, never guessed
+
+
+def _asked_of(values, name="status", **options):
+    "What is said of an event column with these values."
+    n = 60
+    frame = pd.DataFrame(
+        {
+            "time": np.arange(1, n + 1),
+            name: [values[row % len(values)] for row in range(n)],
+            "age": np.arange(n) % 7 + 50,
+        }
+    )
+    with pytest.raises(CohortError) as caught:
+        Cohort.from_frame(frame, Survival("time", name), features=["age"], **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), ("0", "1", "2"), (1.0, 2.0, 3.0), ("0", "1", "3")])
+def test_three_codes_of_an_event_are_asked_about(values):
+    told = _asked_of(values)
+    assert told.count("'?'") >= 3 and ": 0," not in told.split("event_values=")[1]
+    assert ("In R, 2 often is the death" in told) == any(float(value) == 2 for value in values)
+
+
+@pytest.mark.parametrize(
+    ("values", "coding"),
+    [
+        (("lebt", "verstorben"), "{'lebt': 0, 'verstorben': 1}"),
+        (("vivo", "deceduto"), "{'deceduto': 1, 'vivo': 0}"),
+        (("vivant", "décédé"), "{'décédé': 1, 'vivant': 0}"),
+        (("levend", "overleden"), "{'levend': 0, 'overleden': 1}"),
+        (("vivo", "fallecido"), "{'fallecido': 1, 'vivo': 0}"),
+        (("A", "D"), "{'A': 0, 'D': 1}"),
+        (("alive", "dead", "lost"), "{'alive': 0, 'dead': 1, 'lost': '?'}"),
+        (("V", "M"), "{'M': '?', 'V': '?'}"),
+    ],
+)
+def test_words_of_an_event_mean_what_they_say_or_are_asked(values, coding):
+    "The oracle is the language: a word that says neither is '?', never 0."
+    assert f"event_values={coding}" in _asked_of(values)
+
+
+def test_yes_in_a_column_of_the_living_is_asked_about():
+    assert "{'no': 0, 'yes': 1}" in _asked_of(("yes", "no"), "dead")
+    assert "{'no': '?', 'yes': '?'}" in _asked_of(("yes", "no"), "alive")
+
+
+def test_a_question_mark_is_no_coding():
+    with pytest.raises(CohortError, match="expected 1"):
+        Cohort.from_frame(
+            pd.DataFrame({"time": [1, 2], "status": [0, 2]}),
+            Survival("time", "status"),
+            event_values={0: "?", 2: "?"},
+        )
+
+
+def test_a_nought_and_one_under_a_name_that_may_say_the_opposite_is_warned_of():
+    frame = pd.DataFrame({"time": range(1, 41), "censored": [0, 1] * 20, "age": range(40)})
+    with pytest.warns(CohortWarning, match="may say the opposite"):
+        Cohort.from_frame(frame, Survival("time", "censored"))
+    with warnings.catch_warnings(record=True) as told:
+        Cohort.from_frame(frame, Survival("time", "censored"), event_values={0: 1, 1: 0})
+    assert "opposite" not in " ".join(str(one.message) for one in told)
+
+
+def test_signs_without_a_width_spoil_nothing(tmp_path):
+    "Zero-width signs in names and cells, as web pages and PDF copies leave them."
+    path = tmp_path / "patients.csv"
+    text = text_of(good_rows())
+    plain, spoiled = tmp_path / "plain.csv", path
+    plain.write_text(text, encoding="utf-8")
+    spoiled.write_text(text.replace(",", "\u200b,\ufeff"), encoding="utf-8")
+    pd.testing.assert_frame_equal(read_cohort(spoiled, **ASKED).X, read_cohort(plain, **ASKED).X)

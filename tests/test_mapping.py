@@ -512,3 +512,62 @@ def test_only_controls_that_mean_something_are_shown():
     rows["Hb (g/l)"].yes.value = True
     rows["Hb (g/l)"].meaning.value = "variable platelets"
     assert not rows["Hb (g/l)"].yes.value and "g/l" not in rows["Hb (g/l)"].unit.options
+
+
+# numbers as exports write them
+
+
+def test_numbers_carry_their_units_and_the_notes_say_so():
+    "The oracle is the number written, in the unit written: 98 g/l is 9.8 g/dL."
+    frame = pd.DataFrame(
+        {"Hb": ["98 g/l", "9.8 g/dL", "9.8"], "PLT": ["217 G/l", "45000 /\u00b5l", "30"]},
+        dtype=object,
+    )
+    found = Mapping("mds", {"Hb": Column("hemoglobin"), "PLT": Column("platelets")}).apply(frame)
+    assert found.frame["hemoglobin"].tolist() == pytest.approx([9.8, 9.8, 9.8])
+    assert found.frame["platelets"].tolist() == pytest.approx([217, 45, 30])
+    assert (
+        "Hb: 2 cells give their own unit (g/l, g/dL) and are read in it; 1 give none"
+        in " ".join(found.notes)
+    )
+    stated = Mapping("mds", {"Hb": Column("hemoglobin", unit="g/L")}).apply(frame[["Hb"]])
+    assert stated.frame["hemoglobin"].tolist() == pytest.approx([98, 98, 9.8])
+
+
+@pytest.mark.parametrize(("decimal", "other"), [(".", ","), (",", ".")])
+def test_the_file_tells_thousands_from_decimals(decimal, other):
+    frame = pd.DataFrame(
+        {
+            "Hb": [text.replace(".", decimal) for text in ("9.8", "10.1", "7.6", "8")],
+            "PLT": [f"{n}{other}000" for n in (217, 45, 28)] + ["912"],
+        },
+        dtype=object,
+    )
+    columns = {"Hb": Column("hemoglobin"), "PLT": Column("platelets", unit="cells/uL")}
+    found = Mapping("mds", columns).apply(frame)
+    assert found.frame["platelets"].tolist() == [217000, 45000, 28000, 912]
+    assert "between thousands" in " ".join(found.notes) and not found.problems
+    alone = Mapping("mds", {"PLT": columns["PLT"]}).apply(frame[["PLT"]])
+    assert alone.two_ways == ("platelets",)
+    told = Mapping("mds", {"PLT": columns["PLT"]}, decimal=decimal).apply(frame[["PLT"]])
+    assert told.frame["platelets"].tolist() == [217000, 45000, 28000, 912] and not told.two_ways
+
+
+def test_a_question_mark_waits_for_a_person_and_is_never_used(tmp_path):
+    meant = Column("death", values={"0": "?", "1": "?", "2": "?"}, confirmed=False)
+    path = Mapping("mds", {"status": meant}, confirmed=False).write(tmp_path / "m.toml")
+    waits = Mapping.read(path)
+    frame = pd.DataFrame({"status": ["0", "1", "2"]}, dtype=object)
+    assert waits.apply(frame, unconfirmed=True).frame["death"].isna().all()
+    with pytest.raises(gw.CohortError, match="not confirmed"):
+        waits.apply(frame)
+    with pytest.raises(gw.CohortError, match="Only whoever made the file knows"):
+        waits.confirm().apply(frame)
+
+
+def test_the_widget_keeps_what_waits_for_a_person_waiting(tmp_path):
+    frame = pd.DataFrame({"Pat": range(40), "Platelets": ["many", "few"] * 20})
+    form = gw.confirm_mapping(gw.suggest_mapping(frame, "mds"), tmp_path / "m.toml")
+    assert form.mapping.unconfirmed == ["Platelets"] and not form.mapping.confirmed
+    form.rows["Platelets"].yes.value = True
+    assert form.mapping.confirmed and form.mapping.columns["Platelets"].ignore

@@ -2,6 +2,8 @@
 identifiers are left out, and no unit is missed.
 """
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -338,3 +340,183 @@ def test_what_no_model_needs_has_a_meaning_in_the_tests():
     }
     looks = [looks_of(name, column("1"), ".") for name in ("lab_hb", "lab_plt", "lab_wbc")]
     assert shared_beginnings(looks) == {"lab_hb": "hb", "lab_plt": "plt", "lab_wbc": "wbc"}
+
+
+# what nobody could read is not sure
+
+
+def _ward(**columns):
+    hb = np.random.default_rng(3).normal(9.8, 1.4, 60).round(1)
+    return pd.DataFrame(
+        {"Pat": [f"P{n}" for n in range(60)], "Hb": hb.astype(str), **columns}, dtype=object
+    )
+
+
+COUNTS = np.random.default_rng(4).integers(20, 400, 60)
+
+
+@pytest.mark.parametrize(
+    ("heading", "cells", "unit", "read"),
+    [
+        ("Platelets", [f"{n},000" for n in COUNTS], "cells/uL", COUNTS),
+        ("Platelets", [f"{n}'000" for n in COUNTS], "cells/uL", COUNTS),
+        ("Platelets", [f"{n} G/l" for n in COUNTS], None, COUNTS),
+        (
+            "Platelets",
+            [f"{n} G/l" if n % 2 else f"{n}000 /\u00b5l" for n in COUNTS],
+            None,
+            COUNTS,
+        ),
+        ("Platelets", [f"{n}\u200b" for n in COUNTS], None, COUNTS),
+        ("BM blasts", [f"{n % 30} %" for n in COUNTS], None, COUNTS % 30),
+        ("BM blasts", [f"{n % 30}%" for n in COUNTS], None, COUNTS % 30),
+    ],
+)
+def test_numbers_with_signs_and_units_are_proposed_and_read(heading, cells, unit, read):
+    "The oracle is the number that was written into the cell."
+    frame = _ward(**{heading: cells})
+    found = gw.suggest_mapping(frame, "mds")
+    one, own = found.columns[heading], dictionary("mds")
+    assert one.confidence >= SURE and (unit is None or one.unit == unit)
+    check = gw.check_readiness(frame, "mds", found.mapping("all"))
+    assert not {"unreadable-value", "wrong-unit"} & set(check.findings["kind"])
+    values = found.mapping("all").apply(frame).frame[one.variable]
+    target = own[one.variable].unit
+    assert (values * factor(one.unit or target, target)).tolist() == pytest.approx(read.tolist())
+
+
+def test_a_known_name_whose_cells_do_not_read_waits_for_a_person(tmp_path):
+    frame = _ward(Platelets=[f"{n}x?" for n in COUNTS])
+    found = gw.suggest_mapping(frame, "mds")
+    assert (
+        "Platelets" in found.unsure
+        and "the cells are no numbers" in found.columns["Platelets"].reason
+    )
+    again = gw.Mapping.read(found.write(tmp_path / "m.toml"))
+    assert again.unconfirmed == ["Platelets"] and found.mapping().unconfirmed == ["Platelets"]
+    told = gw.check_readiness(frame, "mds", found.mapping("all")).findings
+    assert told[told["column"] == "Platelets"]["kind"].tolist() == ["mapping-problem"]
+
+
+@pytest.mark.parametrize("bad", [4, 6, 20])
+def test_nothing_is_sure_of_which_more_than_a_few_cells_cannot_be_read(bad):
+    cells = ["see letter" if n < bad else str(count) for n, count in enumerate(COUNTS)]
+    one = gw.suggest_mapping(_ward(Platelets=cells), "mds").columns["Platelets"]
+    assert (one.confidence or 0) < SURE and ("cells are no numbers" in one.reason)
+
+
+@pytest.mark.parametrize("sign", [",", "."])
+def test_a_column_that_may_be_thousands_or_decimals_is_asked_about(sign):
+    frame = _ward(Platelets=[f"{n}{sign}000" for n in COUNTS]).drop(columns="Hb")
+    found = gw.suggest_mapping(frame, "mds")
+    assert (
+        found.unsure == ["Platelets"]
+        and "thousands or decimals" in found.columns["Platelets"].reason
+    )
+    told = gw.check_readiness(frame, "mds", found.mapping("all")).findings
+    assert "thousands or decimals" in " ".join(told["what"])
+
+
+def test_one_and_nought_with_a_point_are_one_and_nought():
+    "pandas writes 1.0 where a column has gaps: the proposal is that of 1 and 0."
+    told = {}
+    for end in ("", ".0"):
+        cells = [None if n % 7 == 0 else f"{n % 2}{end}" for n in range(60)]
+        found = gw.suggest_mapping(_ward(TP53=cells, SF3B1=cells[::-1], sex=cells), "mds")
+        told[end] = [
+            (found.columns[name].variable, found.columns[name].confidence)
+            for name in ("TP53", "SF3B1")
+        ]
+        assert set(found.columns["sex"].values.values()) == {"male", "female"}
+    assert told[""] == told[".0"] and [name for name, _ in told[""]] == ["TP53", "SF3B1"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "cells"),
+    [
+        ("death", ["0", "1", "2"]),
+        ("death", ["0.0", "1.0", "2.0"]),
+        ("death", ["1", "2"]),
+        ("death", ["lebt", "verstorben", "transplantiert"]),
+        ("os censor", ["0", "1"]),
+    ],
+)
+def test_an_event_is_asked_and_never_guessed(heading, cells, tmp_path):
+    frame = _ward(**{heading: (cells * 60)[:60]})
+    found = gw.suggest_mapping(frame, "mds")
+    one = found.columns[heading]
+    assert found.unsure == [heading] and "?" in one.values.values()
+    assert {"0", "1", "2", "0.0", "1.0", "2.0"} & set(cells) <= set(one.values)
+    again = gw.Mapping.read(found.write(tmp_path / "m.toml"))
+    with pytest.raises(gw.CohortError, match="Only whoever made the file knows"):
+        again.confirm().apply(frame)
+    meant = dict.fromkeys(cells, "no") | {cells[-1]: "yes"}
+    answered = again.changed(heading, values=meant).confirm().apply(frame)
+    assert (answered.frame["death"] == "yes").sum() == frame[heading].eq(cells[-1]).sum()
+
+
+@pytest.mark.parametrize(
+    ("dead", "alive"), [("overleden", "levend"), ("zmarł", "żyje"), ("deceduta", "viva")]
+)
+def test_words_for_dead_are_dead_in_every_language(dead, alive, tmp_path):
+    cells = [dead if n % 3 else alive for n in range(60)]
+    frame, path = _ward(Status=cells), tmp_path / "ward.csv"
+    frame.to_csv(path, index=False)
+    found = gw.suggest_mapping(path, "mds")
+    assert found.columns["Status"].variable == "death"
+    read = gw.read_records(path, "mds", mapping=found.mapping("all")).canonical().frame["death"]
+    assert (read == 1).tolist() == [cell == dead for cell in cells]
+
+
+def test_a_relapse_is_no_death_and_a_death_no_leukemia():
+    for name, cells in [("death", ["relapse", "alive"]), ("aml", ["dead", "no"])]:
+        one = gw.suggest_mapping(_ward(**{name: cells * 30}), "mds").columns[name]
+        assert one.values.get(cells[0]) in (None, "?") and (one.confidence or 0) < SURE
+
+
+def test_not_alive_is_dead():
+    cells = ["not alive" if n % 3 else "alive" for n in range(60)]
+    found = gw.suggest_mapping(_ward(**{"vital status": cells}), "mds")
+    assert found.columns["vital status"].values == {"alive": "no", "not alive": "yes"}
+
+
+# size
+
+
+def test_a_large_file_is_looked_at_by_a_sample_that_is_said():
+    "The proposal of 40,000 rows is that of their first 2,000, and takes at most three seconds."
+    rng, n = np.random.default_rng(0), 40_000
+    frame = pd.DataFrame(
+        {
+            "patient_id": [f"P{i}" for i in range(n)],
+            "age": rng.integers(18, 90, n).astype(str),
+            "wbc": rng.lognormal(2, 1, n).round(3).astype(str),
+            "death": (rng.random(n) < 0.6).astype(int).astype(str),
+        },
+        dtype=object,
+    )
+    start = time.process_time()
+    found = gw.suggest_mapping(frame, "mds")
+    assert time.process_time() - start < 3
+    few = gw.suggest_mapping(frame.head(2000), "mds")
+    assert found.sampled and "sample" in found.of_what and not few.sampled
+    assert [one.variable for one in found.columns.values()] == [
+        one.variable for one in few.columns.values()
+    ] and found.id == few.id == "patient_id"
+
+
+def test_patients_who_stand_twice_in_a_large_file_are_counted_though_the_sample_may_not_show_it():
+    n = 20_000
+    visits = [f"P{i // 2}" for i in range(n)]
+    found = gw.suggest_mapping(pd.DataFrame({"patient_id": visits, "age": ["61"] * n}), "mds")
+    assert found.id == "patient_id"
+    assert "10,000 of 10,000 patients stand on several rows (20,000 rows)" in found.told[0]
+
+
+def test_hundreds_of_genes_are_weighed_in_seconds_and_progress_is_told():
+    rng, told = np.random.default_rng(0), []
+    genes = {f"GENE{i}": rng.normal(0, 1, 60).round(4).astype(str) for i in range(300)}
+    start = time.process_time()
+    found = gw.suggest_mapping(_ward(**genes), "mds", progress=told.append)
+    assert time.process_time() - start < 4
+    assert found.unsure == [] and any("of 301" in text for text in told)

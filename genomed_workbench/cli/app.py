@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -33,6 +34,22 @@ if TYPE_CHECKING:
 def _say(text: str) -> None:
     "Print a line to stderr."
     typer.echo(text, err=True)
+
+# %% ../../nbs/library/cli/07_app.ipynb #8bb8ff62
+_PATIENCE = 3.0  # seconds between two lines of progress; what is quicker says nothing
+
+
+def _slowly(quiet: bool) -> Callable[[str], None]:
+    "A teller of progress: a line on stderr every few seconds."
+    last = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if not quiet and time.monotonic() - last >= _PATIENCE:
+            last = time.monotonic()
+            _say(text)
+
+    return tell
 
 # %% ../../nbs/library/cli/07_app.ipynb #6eaa87f6
 _OPTIONS = (
@@ -802,6 +819,7 @@ def check(
                 names_of(needs),
                 kind,
                 out,
+                _slowly(quiet),
                 **reading_of(options),
             )
         if json_:
@@ -1258,7 +1276,7 @@ def propose(
 
         with _to_stderr(quiet):
             reading = reading_of(options) | {"data_dictionary": data_dictionary}
-            found = propose_mapping(file, disease, kind, out, **reading)
+            found = propose_mapping(file, disease, kind, out, _slowly(quiet), **reading)
         if json_:
             typer.echo(as_json(record_of(found, file, out)))
         elif not out:

@@ -6,6 +6,7 @@
 __all__ = ['run_check', 'in_lines']
 
 # %% ../../nbs/library/cli/05_check.ipynb #56360a5e
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,14 @@ def run_check(
     needs: list[str] | None = None,
     kind: str | None = None,
     out: Path | None = None,
+    progress: Callable[[str], None] | None = None,  # is told how far it is
     **reading: Any,  # the reading options of `read_records`, where given
 ) -> tuple[Readiness, Path | None]:  # and the report, where one was written
     "Check a file, and write the report if `out` is given."
     _check_out(out, file)
-    found = check_readiness(file, disease, mapping, outcome, needs=needs, kind=kind, **reading)
+    found = check_readiness(
+        file, disease, mapping, outcome, needs=needs, kind=kind, progress=progress, **reading
+    )
     return found, None if out is None else found.report(out / _REPORT)
 
 # %% ../../nbs/library/cli/05_check.ipynb #697badd8

@@ -6,13 +6,11 @@
 __all__ = ['propose_mapping', 'record_of', 'in_lines']
 
 # %% ../../nbs/library/cli/04_map.ipynb #501c2980
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..data.problems import CohortWarning
-from ..intake.records import check_disease
-from ..intake.sources import records_at
+from ..intake.mapping import Column
 from ..intake.suggest import SURE, Suggestion, suggest_mapping
 
 # %% ../../nbs/library/cli/04_map.ipynb #10dcfbb5
@@ -39,16 +37,13 @@ def propose_mapping(
     disease: str,
     kind: str | None = None,
     out: Path | None = None,
+    progress: Callable[[str], None] | None = None,  # is told how far it is
     **options: Any,  # data_dictionary and the reading options of `read_records`, where given
 ) -> Suggestion:
     "Propose a mapping for a file, and write it to `out` if given; warns of what the reader assumed."
     _check_new(out)
-    check_disease(disease)
     given = {name: value for name, value in options.items() if value is not None}
-    records = records_at(file, disease, kind, **given)
-    for note in records.notes:
-        warnings.warn(note, CohortWarning, stacklevel=2)
-    found = suggest_mapping(records, disease)
+    found = suggest_mapping(file, disease, kind, progress, **given)
     if out:
         found.write(out)
     return found
@@ -73,6 +68,7 @@ def record_of(found: Suggestion, file: Path, out: Path | None) -> dict[str, Any]
         "file": str(file),
         "disease": found.disease,
         "rows": found.rows,
+        "sample": found.sampled,
         "id": found.id,
         "visits": found.visits,
         "told": list(found.told),
@@ -83,20 +79,26 @@ def record_of(found: Suggestion, file: Path, out: Path | None) -> dict[str, Any]
         "mapping": None if out is None else str(out),
     }
 
+# %% ../../nbs/library/cli/04_map.ipynb #b55d21b3
+def _to_look_at(name: str, one: Column) -> str:
+    "What a person should look at in a column, as a line of text."
+    if one.variable is None:
+        return f"look at {name!r}: left out; {one.reason}"
+    return f"look at {name!r}: {one.variable}? {one.confidence or 0:.0%} sure; {one.reason}"
+
 # %% ../../nbs/library/cli/04_map.ipynb #c75ad79b
 def in_lines(found: Suggestion, out: Path | None) -> list[str]:
     "The proposal as lines of text, columns that need a look first."
+    told = (
+        f"the patients' id is {found.id!r}" if found.id else "no column looks like a patient's id"
+    )
     lines = [
-        f"{len(found.columns)} columns: {len(found.confident)} sure, "
-        f"{len(found.unsure)} to look at; the patients' id is {found.id!r}"
-        if found.id
-        else f"{len(found.columns)} columns: {len(found.confident)} sure, "
-        f"{len(found.unsure)} to look at; no column looks like a patient's id"
+        f"{len(found.columns)} columns: {len(found.confident)} sure, {len(found.unsure)} to look at; {told}"
     ]
     lines += found.told
-    for name in found.unsure:
-        one = found.columns[name]
-        lines.append(f"look at {name!r}: {one.variable}? {one.confidence:.0%} sure; {one.reason}")
+    if found.sampled:
+        lines.append(found.of_what)
+    lines += [_to_look_at(name, found.columns[name]) for name in found.unsure]
     secret = [
         name for name, one in found.columns.items() if one.ignore and "must not leave" in one.reason
     ]

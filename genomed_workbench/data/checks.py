@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.canonical import event_word
 from ..clinic.problems import Problem
 from genomed_workbench.data.columns import (
     Reading,
@@ -267,6 +268,11 @@ def read_outcome(
             if role == "time"
             else read_event(frame[name], event_values)
         )
+        if role != "time" and event_values is None and event_word("yes", name) is None:
+            findings.warnings.append(
+                f"column {name!r}: 1 is read as the event, and its name may say the opposite; "
+                "event_values={...} says what each value means"
+            )
         _whole_column(reading, name, role, findings)
         findings.stop_cells(name, reading.problems)
         if reading.kind in ("number", "empty"):

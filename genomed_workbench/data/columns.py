@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.canonical import event_word
 from ..clinic.problems import Problem
-from .problems import shown
+from .problems import CohortError, shown
 
 # %% ../../nbs/library/data/03_columns.ipynb #fc482db2
 _NUMBER = re.compile(
@@ -408,6 +409,10 @@ def _code(value: object) -> str:
 # %% ../../nbs/library/data/03_columns.ipynb #d90528db
 def _target(value: object) -> float:
     "What a coding maps to: 0, 1, or missing."
+    if value == "?":
+        raise CohortError(
+            "event_values: found '?'; expected 1 (event), 0 (no event) or None (not known)."
+        )
     return math.nan if value is None else float(value)  # type: ignore[arg-type]
 
 # %% ../../nbs/library/data/03_columns.ipynb #6db28ecc
@@ -427,37 +432,57 @@ def _event_reading(
         else f"one of {', '.join(map(shown, event_values))}"
     )
     held = [value for value, count in zip(cells.values, cells.counts, strict=True) if count]
-    advice = _coding_advice(held)
+    advice = _coding_advice(held, str(column.name))
     problems = [
         cell_problem(row, column.iloc[row], expected, advice) for row in cells.rows_of(unknown)
     ]
     return Reading("number", values, problems)
 
 # %% ../../nbs/library/data/03_columns.ipynb #463fd1dc
-_YES = (
-    "dead",
-    "died",
-    "death",
-    "deceased",
-    "event",
-    "yes",
-    "relapse",
-    "relapsed",
-    "progression",
-    "progressed",
-    "y",
-    "d",
-    "exitus",
-)
+def _event_code(
+    value: Any,  # one value of the column
+    codes: set[str],  # all of them, as `_code` has them
+    name: str,  # of the column
+) -> int | None:  # None: a person has to say
+    "What a value of an event column means, where it says it by itself; three numbers do not."
+    code = _code(value)
+    if as_number(code) is not None:
+        if codes == {"1", "2"}:  # R's own coding
+            return int(code == "2")
+        plain = {one for one in codes if as_number(one) is not None} <= {"0", "1"}
+        return int(code) if plain else None
+    if codes == {"a", "d"}:
+        return int(code == "d")
+    letters = codes == {"y", "n"} or codes == {"t", "f"}
+    meant = event_word(
+        {"y": "yes", "t": "yes", "n": "no", "f": "no"}[code] if letters else code, name
+    )
+    return None if meant is None else int(meant)
+
+# %% ../../nbs/library/data/03_columns.ipynb #d6d9692c
+def _of_numbers(codes: set[str]) -> str:
+    "What a person should know of an event that is coded in three numbers."
+    if "2" not in codes:
+        return " Ask whoever made the file; nothing is guessed."
+    return (
+        " In R, 2 often is the death (0 censored, 1 transplant, 2 dead). "
+        "Ask whoever made the file; nothing is guessed."
+    )
 
 # %% ../../nbs/library/data/03_columns.ipynb #15d28af7
-def _coding_advice(held: list[Any]) -> str:
-    "Advice with an example of event_values for the values of the column."
+def _coding_advice(
+    held: list[Any],  # the different values of the column
+    name: str = "",  # of the column
+) -> str:
+    "Advice with event_values for the values of the column; '?' where only a person can say what it means."
     if not 2 <= len(held) <= 6:
         return "If it is coded differently, pass event_values={...}, such as event_values={'dead': 1, 'alive': 0}."
-    if {_code(value) for value in held} == {"1", "2"}:
-        coding = {value: int(_code(value) == "2") for value in sorted(held, key=str)}
-    else:
-        coding = {value: int(_code(value) in (*_YES, "1")) for value in sorted(held, key=str)}
-    text = ", ".join(f"{shown(value)}: {code}" for value, code in coding.items())
-    return f"If it is coded differently, say what each value means, such as event_values={{{text}}} (please check it)."
+    codes = {_code(value) for value in held}
+    coding = {value: _event_code(value, codes, name) for value in sorted(held, key=str)}
+    text = ", ".join(
+        f"{shown(value)}: {repr('?') if code is None else code}" for value, code in coding.items()
+    )
+    said = f"say what each value means, such as event_values={{{text}}}"
+    if None not in coding.values():
+        return f"If it is coded differently, {said} (please check it)."
+    return f"S{said[1:]}, with 1 (event) or 0 (no event) in place of each '?'.{_of_numbers(codes)}"

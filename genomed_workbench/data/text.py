@@ -9,6 +9,7 @@ __all__ = ['refuse_other_kinds', 'decoded', 'refuse_binary', 'content_of']
 import re
 from pathlib import Path
 
+from ..clinic.canonical import INVISIBLE
 from ..clinic.problems import Problem
 from .checks import Findings
 from .problems import CohortError, suggestion
@@ -80,7 +81,7 @@ def decoded(
     findings: Findings,
     encoding: str | None = None,  # None: found out
 ) -> str:
-    "The text of a file."
+    "The text of a file, without signs that have no width: they look like nothing and spoil numbers and names."
     marked = (
         content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
         content[:2] in (b"\xff\xfe", b"\xfe\xff"),
@@ -114,7 +115,7 @@ def decoded(
             findings.warnings.append(
                 "the text is not UTF-8 and is read as Western European (cp1252); pass encoding=... if names look wrong"
             )
-        return text.removeprefix("\ufeff")
+        return text if text.isascii() else INVISIBLE.sub("", text)
     raise CohortError(
         Problem(
             findings.file,

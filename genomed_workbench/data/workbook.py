@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..clinic.canonical import INVISIBLE
 from ..clinic.problems import Problem
 from .checks import Findings
 from .columns import label
@@ -40,7 +41,7 @@ def cell_text(
         return np.nan if value != value else label(float(f"{value:.15g}"))
     if value is None or value is pd.NaT or value is pd.NA:
         return np.nan
-    return str(value).strip() or np.nan
+    return INVISIBLE.sub("", str(value)).strip() or np.nan
 
 # %% ../../nbs/library/data/09_workbook.ipynb #f982c8c4
 _INSTALL_EXCEL = "Reading Excel needs openpyxl: pip install 'genomed-workbench[hospital]', or save the sheet as CSV."

@@ -6,7 +6,7 @@
 __all__ = ['Readiness', 'check_readiness']
 
 # %% ../../nbs/library/readiness/13_check.ipynb #f4d7d239
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -238,10 +238,47 @@ def _outcome_in_words(found: FollowUp | None) -> str:
 _SURE = 0.6  # confidence from which a proposal is told
 _LOOKED = 2000  # patients whose cells are looked at
 
+# %% ../../nbs/library/readiness/13_check.ipynb #2d96daab
+def _silent(_: str) -> None:
+    "Tell nobody."
+
+# %% ../../nbs/library/readiness/13_check.ipynb #27271f63
+def _left_out_findings(records: Records) -> list[Finding]:
+    """Findings of columns that the mapping leaves out although the dictionary knows their name.
+
+    Where no person gave a reason of their own it is something to mend: the score or the model would miss it.
+    """
+    mapping = records.mapping
+    if mapping is None:
+        return []
+    found = []
+    for name, column in mapping.columns.items():
+        variable = records.dictionary.find(name) if column.ignore and name in records.raw else None
+        if (
+            variable is None
+            or variable.name in mapping.variables
+            or not records.raw[name].notna().any()
+        ):
+            continue
+        proposed = column.reason.startswith(("the name says", "not confirmed"))
+        found.append(
+            Finding(
+                severity="mend" if proposed else "look",
+                kind="mapping-problem",
+                found=f"the mapping leaves the column out, and its name says {variable.label}"
+                f"{f': {column.reason}' if column.reason else ''}.",
+                mend="Say in the mapping what it is, or mend its cells.",
+                variable=None,
+                column=name,
+            )
+        )
+    return found
+
 # %% ../../nbs/library/readiness/13_check.ipynb #903e3289
 def _proposals(
     records: Records,
     sheet: Sheet,
+    progress: Callable[[str], None],
 ) -> dict[str, str]:  # column -> what it may be, in words
     "Proposals for the unknown columns."
     names = [name for name in sheet.unknown if sheet.raw[name].notna().any()]
@@ -251,7 +288,8 @@ def _proposals(
     proposed = suggest_for(
         replace(
             records, raw=part, rows=sheet.rows[: len(part)], mapping=None, visits=None, choices=()
-        )
+        ),
+        progress,
     ).columns
     told = {
         name: column
@@ -310,6 +348,7 @@ def check_readiness(
     needs: Sequence[str] | None = None,
     kind: str | None = None,  # of source; None: found out
     today: date | None = None,  # dates after it lie in the future; None: today
+    progress: Callable[[str], None] | None = None,  # is told how far it is, such as `print`
     **reading: Any,  # how a table is read: the options of `read_records`
 ) -> Readiness:
     """Everything that keeps a hospital's file from taking part in a federation, with rows, reasons and what to do.
@@ -331,7 +370,9 @@ def check_readiness(
     >>> found.findings.iloc[0][["kind", "column", "rows"]].tolist()
     ['impossible-value', 'age', '4']
     """
+    tell = progress or _silent
     records, strangers = _without_strangers(_records_of(source, disease, mapping, kind, **reading))
+    tell(f"read {records.n:,} rows and {records.raw.shape[1]:,} columns")
     whole = sheet_of(records, today)
     odd, positions = rows_that_are_no_patients(whole)
     sheet = whole.without(positions)
@@ -343,7 +384,8 @@ def check_readiness(
         *_mapping_findings(records),
         *_choice_findings(records),
         *odd,
-        *_of_columns(sheet, _proposals(records, sheet)),
+        *_left_out_findings(records),
+        *_of_columns(sheet, _proposals(records, sheet, tell), tell),
         *follow_up_findings(sheet, found),
         *completeness_findings(sheet, table, needs),
     ]
@@ -358,14 +400,18 @@ def check_readiness(
         score_completeness(sheet),
         None if found is None else found.events,
         _outcome_in_words(found),
-        _notes(records),
+        _notes(records, sheet),
         again=records.path if Path(records.path).is_dir() else "",
     )
 
 # %% ../../nbs/library/readiness/13_check.ipynb #0b8e37c4
-def _of_columns(sheet: Sheet, proposed: dict[str, str]) -> list[Finding]:
+def _of_columns(
+    sheet: Sheet, proposed: dict[str, str], tell: Callable[[str], None]
+) -> list[Finding]:
     "All findings except those on the outcome and on missing variables."
+    tell("looking for persons in the cells")
     people = list(people_findings(sheet))
+    tell("checking codes, values and patients")
     damage = spreadsheet_findings(sheet)
     spoken = {one.column for one in (*people, *damage) if one.column}
     return [
@@ -482,7 +528,11 @@ def _how(records: Records) -> str:
     return f"The {records.kind} file was read {meant}."
 
 # %% ../../nbs/library/readiness/13_check.ipynb #107176b9
-def _notes(records: Records) -> tuple[str, ...]:
+def _notes(records: Records, sheet: Sheet) -> tuple[str, ...]:
     "What the reader left out or derived, and how the file was read, in sentences."
-    told = [f"{note[0].upper()}{note[1:]}" for note in (*records.derived, *records.notes) if note]
+    told = [
+        f"{note[0].upper()}{note[1:]}"
+        for note in (*records.derived, *records.notes, *sheet.notes)
+        if note
+    ]
     return (*(note if note.endswith(".") else f"{note}." for note in told), _how(records))

@@ -252,11 +252,27 @@ def _swapped_numbers(sheet: Sheet) -> Iterator[Finding]:
             column=sheet.column_of[a],
         )
 
+# %% ../../nbs/library/readiness/05_codes.ipynb #3a8f8f21
+def _in_two_ways(sheet: Sheet) -> Iterator[Finding]:
+    "Findings of numbers that may be thousands or decimals."
+    for name in sheet.two_ways:
+        yield Finding(
+            severity="mend",
+            kind="unreadable-value",
+            found="the numbers may be thousands or decimals (999,999 or 999.999), and no other column "
+            "tells which sign this file writes its decimals with.",
+            mend='Say it in the mapping (decimal = "." or decimal = ","), or write the numbers '
+            "without a sign between thousands.",
+            variable=name,
+            column=sheet.column_of[name],
+        )
+
 # %% ../../nbs/library/readiness/05_codes.ipynb #383bd0a7
 def coding_findings(sheet: Sheet) -> list[Finding]:
     "All findings about codes, words and swapped columns."
     swapped = [*_swapped_karyotype(sheet), *_swapped_numbers(sheet)]
     return [
         *swapped,
+        *_in_two_ways(sheet),
         *(one for name in sheet.written.columns for one in _code_findings(sheet, name)),
     ]

@@ -362,7 +362,8 @@ def _suspects(sheet: Sheet, found: FollowUp) -> pd.DataFrame:
     strange = {
         name: _as_feature(sheet.raw[name])
         for name in sheet.unknown
-        if not identifiers_in(sheet.raw[name]) and not is_free_text(sheet.raw[name])
+        if not identifiers_in(sheet.raw[name], spread=sheet.different[name])
+        and not is_free_text(sheet.raw[name])
     }
     table = pd.concat(
         [sheet.frame[roles].reset_index(drop=True), pd.DataFrame(strange, index=range(sheet.n))],

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..data.dates import DATE_FORMATS, found_date_format, parsed_dates
 from genomed_workbench.intake.identifiers import (
+    DECIMALS,
     Identifier,
     identifiers_in,
     is_free_text,
@@ -38,6 +39,8 @@ def _years(texts: pd.Series) -> np.ndarray | None:
 def _births(sheet: Sheet, name: str) -> list[Identifier]:
     "Dates of birth in a column of any name."
     cells = sheet.raw[name]
+    if all(map(DECIMALS.fullmatch, sheet.different[name][1])):
+        return []
     if not cells.dropna().head(50).str.contains(r"\d.*[-/. ].*\d|^\d{8}$", regex=True).any():
         return []
     years = _years(cells)

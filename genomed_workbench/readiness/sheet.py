@@ -42,6 +42,8 @@ class Sheet:
     # variable -> positions of cells that are no date
     bad_dates: Mapping[str, np.ndarray] = field(default_factory=dict)
     today: date = field(default_factory=date.today)
+    two_ways: Sequence[str] = ()  # variables whose numbers may be thousands or decimals
+    notes: Sequence[str] = ()  # on how numbers were read
 
     @property
     def disease(self) -> str:
@@ -207,6 +209,8 @@ def sheet_of(
         ignored,
         {variable: np.asarray(positions) for variable, positions in bad.items()},
         today or date.today(),
+        applied.two_ways,
+        applied.notes[bool(applied.unread) :],
     )
 
 # %% ../../nbs/library/readiness/02_sheet.ipynb #800e6449

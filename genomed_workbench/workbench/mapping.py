@@ -107,7 +107,7 @@ class _Row:
             **_wide(),
         )
         self.yes = widgets.Checkbox(
-            value=chosen != f"variable {proposed.variable}",
+            value=chosen != f"variable {proposed.variable}" and proposed.confirmed,
             description="I have checked it",
             tooltip=f"Column {name} is right as it stands here",
             indent=False,
@@ -151,7 +151,8 @@ class _Row:
             and (self.words.value or self.variable.kind not in ("date", "text", "number", "count"))
             else "none"
         )
-        self.yes.layout.display = None if self.variable is not None else "none"
+        waits = self.variable is not None or not self.proposed.confirmed
+        self.yes.layout.display = None if waits else "none"
 
     def _changed(self, change: Any) -> None:
         "After a change of meaning, reset the units and the confirmation."
@@ -171,6 +172,7 @@ class _Row:
             return Column(
                 site=self.meaning.value == _HOSPITAL,
                 ignore=self.meaning.value == _IGNORE,
+                confirmed=self.yes.value,
                 reason=self.proposed.reason if self.proposed.ignore else "left out by hand",
             )
         same = self.variable is not None and self.variable.name == self.proposed.variable
@@ -312,8 +314,8 @@ class MappingForm(widgets.VBox):
         )
         top = widgets.HTML(
             '<div class="gwb-top"><h2>What do the columns '
-            f"mean?</h2><p>{html.escape(self.suggestion.file)}, {self.suggestion.rows:,} "
-            "rows. Nothing is used before you have checked it. No patient is shown: "
+            f"mean?</h2><p>{html.escape(self.suggestion.file)}, {self.suggestion.of_what}. "
+            "Nothing is used before you have checked it. No patient is shown: "
             "quartiles, and words that several share.</p>"
             f"{''.join(f'<p>{html.escape(one)}</p>' for one in self.suggestion.told)}</div>"
         )
@@ -353,7 +355,7 @@ class MappingForm(widgets.VBox):
 
     def _left(self) -> str:
         "How many columns are still to be confirmed, in words."
-        left = sum(row.variable is not None and not row.yes.value for row in self.rows.values())
+        left = sum(not row.yes.value for row in self.rows.values())
         return (
             f"{left} {'columns are' if left != 1 else 'column is'} still to be checked."
             if left

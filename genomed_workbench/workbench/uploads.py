@@ -98,7 +98,7 @@ def _header_of_parquet(path: Path) -> list[str]:
 _LOOKS_LIKE = {
     "time": r"(^|_|\b)(time|futime|followup|follow_up|os|pfs|efs|lfs|survival)?_?"
     r"(time|years|months|days|jahre|anni)(_|$|\b)|^(os|pfs|efs|lfs)$|^time$|^futime$",
-    "event": r"event|status|death|died|dead|fustat|censor|^tod$",
+    "event": r"event|status|death|died|dead|fustat|^tod$",
     "site": r"site|cent(er|re)|hospital|clinic|klinik|district|ospedale",
     "id": r"^(patient|pat|subject|record)?_? ?(id|nr|number)$|^patient$",
 }
