@@ -700,7 +700,8 @@ def test_from_a_real_export_to_a_federated_run(write, name, most, tmp_path):
     truth = write(folder if name is None else folder / name)
     asked, mapping = decisions(folder, name, tmp_path)
     assert 1 <= len(asked) <= most <= 3, asked
-    cohort = gw.read_hospital(folder if name is None else folder / name, "mds", mapping)
+    source = folder if name is None else folder / name
+    cohort = gw.read_hospital(source, "mds", mapping)
     frame = cohort.frame.loc[truth.index]
     assert cohort.n == len(truth) and (frame["death"] == truth["death"]).all()
     np.testing.assert_allclose(frame["os_years"], truth["days"] / 365.25, atol=1e-4)
@@ -720,3 +721,13 @@ def test_from_a_real_export_to_a_federated_run(write, name, most, tmp_path):
     )
     assert len(federation.sites) == 3
     np.testing.assert_allclose(run.learner.summary_["coef"], pooled.params_[X.columns], atol=1e-6)
+    words = ["--features", "age,hemoglobin,TP53", "--penalty", "0", "--repeats", "0", "--json"]
+    mapped = ["--mapping", str(tmp_path / "m.toml")]
+    ran = CliRunner().invoke(app, ["run", str(source), *mapped, *words])
+    told = json.loads(ran.stdout)
+    assert {one["name"]: one["n"] for one in told["sites"]} == truth[
+        "hospital"
+    ].value_counts().to_dict()
+    assert told["coefficients"] == pytest.approx(
+        run.learner.coefficients["coef"].to_dict(), abs=1e-9
+    )

@@ -532,13 +532,14 @@ def _with_last_contact(reading: Reading) -> Iterator[str]:  # what to say of it
     silent = sum(person.cells.get("death") is None for person in derived)
     if derived:
         told = (
-            f"; of {silent:,} of them no death is recorded, and they count as alive on that day"
+            f"; for {silent:,} of them no death is recorded: they count as alive on that day"
             if silent
             else ""
         )
         yield (
-            f"the last contact of {len(derived):,} patients is derived (last_contact_date): the latest "
-            "day of an encounter, observation, procedure, report, vaccination or medication" + told
+            f"the last contact is derived (last_contact_date) for {len(derived):,} of "
+            f"{len(reading.people):,} patients: the latest day of an encounter, observation, procedure, "
+            f"report, vaccination or medication{told}"
         )
 
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #d543f029
@@ -612,7 +613,7 @@ def _notes_of(reading: Reading) -> Iterator[str]:
     if n := reading.counts["diagnoses"]:
         yield f"diagnosis_date: {n:,} further days; the earliest is read"
     if n := reading.counts["zoneless"]:
-        yield f"{n:,} resources hold a time without its zone; the day is read as it is written"
+        yield f"times without a zone, read by their day as it is written: {n:,}"
     if n := reading.counts["copies"]:
         yield f"{n:,} Patient resources stand in the export twice, word for word; one is read"
 
@@ -661,7 +662,7 @@ def read_patients(
     _with_ages(reading)
     faults = _faults_in(reading)
     if faults and leave_out_faulty:
-        derived.append(f"{len(faults):,} faults of the export are left out, as the mapping says")
+        derived.append(f"faults of the export, left out as the mapping says: {len(faults):,}")
     return _records_of(reading, () if leave_out_faulty else faults, derived)
 
 # %% ../../nbs/library/intake/09_fhir_patients.ipynb #065d2056
