@@ -185,6 +185,25 @@ FILES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (("verstorben", "lebt"), "{'lebt': 0, 'verstorben': 1}"),
+        (("deceduto", "vivo"), "{'deceduto': 1, 'vivo': 0}"),
+        (("overleden", "leeft"), "{'leeft': 0, 'overleden': 1}"),
+        (("verstorben", "verzogen"), "{'verstorben': 1, 'verzogen': '?'}"),
+        (("2", "1", "0"), "{'0': '?', '1': '?', '2': '?'}"),
+    ],
+)
+def test_the_panel_guesses_no_event(words, proposed, folder):
+    "What a word of the file means is proposed where a language tells it, and asked for otherwise."
+    bench, file = opened(), register()
+    file["status"] = np.resize(words, len(file))
+    upload(bench, "register.csv", file.to_csv(index=False).encode())
+    assert bench.choices.event == "status" and bench.federation is None
+    assert proposed in text(bench, "patients"), text(bench, "patients")
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_an_uploaded_file_by_its_name(kind, folder):
     "Upload, correct the menus, run; the code reads the file by its name, in a fresh process too."
