@@ -1164,6 +1164,23 @@ def test_what_the_models_say_is_put_into_words(resource, said, tmp_path):
     assert said in str(refused(bundle_of(tmp_path, resource)))
 
 
+def test_one_page_of_a_search_is_not_taken_for_the_hospital(tmp_path):
+    "FHIR R4, 3.1.1.4 Paging: a link `next` says that more entries follow."
+    path = bundle_of(tmp_path, lab("718-7", 9))
+    page = json.loads(path.read_text()) | {
+        "type": "searchset",
+        "total": 500,
+        "link": [{"relation": "next", "url": "http://hospital.example/fhir?page=2"}],
+    }
+    path.write_text(json.dumps(page))
+    [told] = [
+        one for one in gw.check_readiness(path, "mds").all_findings if one.kind == "set-aside"
+    ]
+    assert "the whole answer" in told.what and told.severity == "mend"
+    with pytest.raises(gw.CohortError, match="one page of a search with 500 matches"):
+        gw.read_hospital(path, "mds")
+
+
 # From a bulk export of Synthea to a federated run
 
 

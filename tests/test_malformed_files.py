@@ -363,3 +363,21 @@ def test_signs_without_a_width_spoil_nothing(tmp_path):
     plain.write_text(text, encoding="utf-8")
     spoiled.write_text(text.replace(",", "\u200b,\ufeff"), encoding="utf-8")
     pd.testing.assert_frame_equal(read_cohort(spoiled, **ASKED).X, read_cohort(plain, **ASKED).X)
+
+
+IDS = (
+    "Pat_ID, Pat-Nr, PatNr, Patienten-ID, Patientennummer, case no, Fallnummer, Pseudonym, study_no"
+)
+
+
+@pytest.mark.parametrize("name", [*IDS.split(", "), "hospital_number", "NHS number", "sample_id"])
+def test_visits_under_any_name_of_an_id_are_no_patients(name, tmp_path):
+    "A column that names patients is their id, never a feature; an id that repeats is refused with its rows."
+    rows = [[f"A{i // 2}", 50 + i % 7, 1 + i / 10, i // 2 % 2] for i in range(40)]
+    table = pd.DataFrame(rows, columns=[name, "age", "os_years", "death"])
+    table.drop_duplicates(name).to_csv(tmp_path / "patients.csv", index=False)
+    cohort = read_cohort(tmp_path / "patients.csv", "os_years", "death")
+    assert cohort.features == ("age",) and cohort.frame.index[1] == "A1"
+    table.to_csv(tmp_path / "visits.csv", index=False)
+    with pytest.raises(CohortError, match="id"):
+        read_cohort(tmp_path / "visits.csv", "os_years", "death")

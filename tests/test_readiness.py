@@ -644,3 +644,16 @@ def test_a_number_that_can_be_read_in_two_ways_is_not_called_a_date(tmp_path):
     ]
     assert "date" not in one.what + one.mend and "two ways" in one.what
     assert ", and 2 things" in found.sentence or ", and one thing" in found.sentence
+
+
+def test_survivors_without_a_time_have_no_event(tmp_path):
+    "Of the patients without a usable outcome only those who died have an event and no time."
+    rows = [f"P{i},60,{'' if i in (1, 2, 3) else 2},{int(i in (1, 5, 6))}" for i in range(8)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["id,age,os_years,death", *rows]))
+    [told] = [
+        one for one in gw.check_readiness(path, "mds").all_findings if one.kind == "missing-outcome"
+    ]
+    assert (
+        "3 of 8 patients have no usable outcome; 1 of them have an event and no time" in told.what
+    )

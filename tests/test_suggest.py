@@ -520,3 +520,12 @@ def test_hundreds_of_genes_are_weighed_in_seconds_and_progress_is_told():
     found = gw.suggest_mapping(_ward(**genes), "mds", progress=told.append)
     assert time.process_time() - start < 4
     assert found.unsure == [] and any("of 301" in text for text in told)
+
+
+@pytest.mark.parametrize("name", ["vital status", "vital_status", "Stato vitale", "Statut vital"])
+def test_a_vital_status_in_numbers_is_asked_about(name):
+    "Cancer registries write 1 for alive (NAACCR item 1760), others for dead; words say it themselves."
+    one = gw.suggest_mapping(_ward(**{name: ["0", "1"] * 30}), "mds").columns[name]
+    assert one.values == {"0": "?", "1": "?"} and not one.confirmed
+    words = gw.suggest_mapping(_ward(**{name: ["Alive", "Dead"] * 30}), "mds").columns[name]
+    assert words.variable == "death" and words.values in ({}, {"Alive": "no", "Dead": "yes"})

@@ -187,7 +187,8 @@ def vital_word(word: str) -> bool | None:  # None: it says neither
 # %% ../../nbs/library/clinic/04_canonical.ipynb #2b69dd7d
 _OPPOSITE = re.compile(
     r"(?i)alive|living|lebt|lebend|(?<![a-z])viv[ao](?![a-z])|vivant|en.vie|(?<![a-z])[cz]ens"
-)  # yes in a column of such a name is no event, or nobody knows
+    r"|vital.?status|stato.?vitale|statut.?vital|estado.?vital"
+)  # yes in a column of such a name is no event, or nobody knows: registries write 1 for alive (NAACCR item 1760)
 
 
 def event_word(

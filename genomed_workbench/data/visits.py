@@ -359,7 +359,8 @@ def _main_choice(visits: Visits, answers: Mapping[str, Answer]) -> Choice:
         )
     if late:
         parts.append(
-            f"the latest for {_and_more(late)} (an event counts once any of them says yes)"
+            f"the latest for {_and_more(late)} (an event counts once any of them says yes, "
+            "with the day and the time of the first that does)"
         )
     return Choice(
         "look" if visits.by else "mend",

@@ -80,15 +80,33 @@ def _decoded(part: bytes, path: Path, place: str = "") -> str:
             )
         ) from None
 
+# %% ../../nbs/library/intake/08_fhir_files.ipynb #5e6de5a7
+def _listed(value: Any) -> list[Any]:
+    "An element of a resource that may repeat, as a list."
+    return value if isinstance(value, list) else [] if not value else [value]
+
+# %% ../../nbs/library/intake/08_fhir_files.ipynb #c8978b74
+def _one_page(bundle: dict[str, Any], file: str, before: str) -> Problem:
+    "A bundle that is one page of the answer to a search; the others are not in it."
+    total = bundle.get("total")
+    return Problem(
+        file,
+        f"found one page of a search{f' with {total:,} matches' if isinstance(total, int) else ''}; "
+        "the bundle names a next page",
+        "the whole answer",
+        "Fetch the pages until none is next, and put them into one folder or one bundle without links.",
+        column=f"{before}link",
+    )
+
 # %% ../../nbs/library/intake/08_fhir_files.ipynb #4e15bb10
 def _in_bundle(
     bundle: dict[str, Any], file: str, before: str, faults: list[Problem]
 ) -> Iterator[_Part]:
-    "The resources of a bundle, and of the bundles in it."
-    entries = bundle.get("entry") or []
-    if not isinstance(entries, list):
-        entries = [entries]
-    for i, one in enumerate(entries):
+    "The resources of a bundle, and of the bundles in it; a fault where it is one page of several."
+    links = bundle.get("link")
+    if any(isinstance(one, dict) and one.get("relation") == "next" for one in _listed(links)):
+        faults.append(_one_page(bundle, file, before))
+    for i, one in enumerate(_listed(bundle.get("entry"))):
         resource = one.get("resource") if isinstance(one, dict) else None
         if not isinstance(resource, dict):
             faults.append(

@@ -691,7 +691,7 @@ def _rows_of_a_patient(
     rule = "the earliest row counts for the baseline, the latest for the outcome"
     proposed = f"{found!r} is proposed to order them (visits in the mapping): {rule}"
     nothing = (
-        "rows that say the same are read once; where they differ, "
+        "rows that differ only in columns that are not read are read once; where they differ in others, "
         'name the column that orders them in the mapping: visits = "COLUMN"'
     )
     return found, (f"{said}; {proposed if found else nothing}.",)

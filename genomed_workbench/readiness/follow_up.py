@@ -131,12 +131,10 @@ def _event_findings(sheet: Sheet, found: FollowUp | None) -> Iterator[Finding]:
         )
     missing = ~found.known
     if missing.any():
-        half = np.isfinite(found.event) & missing
+        half = (found.event == 1) & missing
         rows = sheet.rows_at(np.flatnonzero(half)) if half.any() else ()
         yield Finding(
-            severity="mend"
-            if missing.mean() > 0.2 or (half & (found.event == 1)).sum() > 0.02 * sheet.n
-            else "look",
+            severity="mend" if missing.mean() > 0.2 or half.sum() > 0.02 * sheet.n else "look",
             kind="missing-outcome",
             found=f"{missing.sum():,} of {sheet.n:,} patients have no usable outcome; "
             f"{half.sum():,} of them have an event and no time.",
@@ -347,7 +345,7 @@ def _reversed_event(sheet: Sheet, found: FollowUp) -> Iterator[Finding]:
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #6ddeafe6
 _MOST_LEAK = 5_000  # patients that are asked; more would only take longer
-_MOST_RANKED = 1_000  # of them in a ranking, whose pairs grow with their square
+_MOST_RANKED = 1_000  # of them in a ranking, likewise
 
 # %% ../../nbs/library/readiness/08_follow_up.ipynb #f2b194b3
 def _suspects(sheet: Sheet, found: FollowUp) -> pd.DataFrame:
