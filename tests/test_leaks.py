@@ -516,7 +516,7 @@ def test_a_run_and_a_comparison_name_the_leak_and_doubt_the_result():
     with pytest.warns(LeakWarning, match="'number' may hold the answer"):
         run = gw.federate(leaky, gw.CoxPH(penalty=0.01), progress=False)
     assert ["'number'" in note for note in run.notes[:2]] == [True, False]
-    assert "C-index (Harrell) of the model on the test patients is 1.000" in run.notes[1]
+    assert "C-index (Harrell) of the model on the test patients reaches 1.000" in run.notes[1]
     with pytest.warns(LeakWarning, match="'number' may hold the answer"):
         found = gw.compare(leaky, gw.CoxPH(penalty=0.01), repeats=2, tune=False, progress=False)
     assert sum("may hold the answer" in note for note in found.notes) == 1

@@ -731,3 +731,53 @@ def test_from_a_real_export_to_a_federated_run(write, name, most, tmp_path):
     assert told["coefficients"] == pytest.approx(
         run.learner.coefficients["coef"].to_dict(), abs=1e-9
     )
+
+
+# what orders the rows of a patient
+
+
+@pytest.mark.parametrize(
+    ("words", "order"),
+    [
+        (["day -7", "day 0", "day 5"], [-7, 0, 5]),
+        (["week 6", "month 3", "1 year"], [42, 91.3125, 365.25]),
+        (["Baseline", "6 months follow-up", "1 year follow-up"], [0, 182.625, 365.25]),
+        (["Diagnosis", "Relapse 1", "Relapse 2"], [0, 1, 2]),
+        (["V2", "V10", "V1"], [2, 10, 1]),
+        (["visit 2", "cycle 3"], None),
+        (["no relapse", "Diagnosis"], None),
+        (["relapse-free", "Relapse"], None),
+    ],
+)
+def test_visits_are_ordered_by_what_their_words_say(words, order):
+    "Oracle: days by hand; what is counted in different words, or denied, tells no order and is asked about."
+    found = time_order(pd.Series(words))
+    assert order is None if found is None else found.tolist() == order
+
+
+def test_a_death_on_every_row_does_not_shorten_the_follow_up(tmp_path):
+    "A patient's fate repeated on each visit: the last contact is the latest one. Oracle: by hand."
+    rows = ["A,2020-01-01,0,1", "A,2021-01-01,1,1", "A,2022-01-01,2,1"]
+    rows += ["B,2020-01-01,0,0", "B,2021-01-01,1,1", "B,2022-01-01,2,1"]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["pid,visit_date,os_years,death", *rows]))
+    columns = {"os_years": Column("os_years"), "death": Column("death")}
+    mapping = gw.Mapping("mds", columns, id="pid", visits="visit_date", date_format="YYYY-MM-DD")
+    frame = gw.read_records(path, "mds", mapping=mapping).canonical().frame
+    assert frame["os_years"].to_dict() == {"A": 2, "B": 1}
+
+
+def test_ids_that_are_not_known_are_nobody(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("pid,age,os_years,death\nNA,60,1,1\nNA,60,1,1\nB,50,2,0\n")
+    columns = {name: Column(name) for name in ("age", "os_years", "death")}
+    with pytest.raises(gw.CohortError, match="NA|empty|id"):
+        gw.read_hospital(path, "mds", gw.Mapping("mds", columns, id="pid"))
+
+
+def test_a_percentage_orders_nothing():
+    "The word tag, a day in German, stands in percentage and in stage."
+    raw = pd.DataFrame(
+        {"blast_percentage": ["80", "3", "5", "9"], "iss_stage": ["1", "2", "1", "3"]}
+    )
+    assert order_columns(raw, np.array([0, 0, 1, 1])) == []

@@ -166,7 +166,7 @@ DEAD = _keys(
 ALIVE = _keys(
     "alive, living, last seen alive, lebt, lebend, lebendig, am Leben, vivo, viva, vivente, in vita, con "
     "vida, vivant, vivante, en vie, viu, levend, leeft, in leven, żyje, żyjący, żywy, żywa, levande, "
-    "levende, lever, i live, elossa, žije, él, 0:LIVING"
+    "levende, lever, i live, elossa, žije, 0:LIVING"
 )
 _EVENTS = _keys(
     "event, relapse, relapsed, progression, progressed, recurrence, recurred, Rezidiv, Rückfall, Ereignis, "
@@ -368,7 +368,7 @@ def number_in(
 ) -> float | Wrong:
     "The number that a text holds, in the unit of its column; a unit behind the number is converted."
     text, behind = number_and_unit(text)
-    if text[:1] in "<>≤≥~":
+    if text and text[0] in "<>≤≥~":
         return Wrong("a number; a limit is not a value, so say which number should stand for it")
     times = _times(behind, unit, variable) if behind else 1.0
     if times is None:

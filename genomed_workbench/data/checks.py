@@ -705,10 +705,10 @@ def _counting(values: np.ndarray) -> str:
         return ""
     span = sorted_[-1] - sorted_[0] + 1
     if span == n:
-        return "counts the patients"
+        return f"counts the patients from {sorted_[0]:.0f} to {sorted_[-1]:.0f}"
     if (steps > 0).all() or (steps < 0).all():
-        return "numbers the rows in their order, with gaps,"
-    return "counts the patients, with gaps," if n * (n - 1) / (2 * span) >= _REPEATS else ""
+        return "numbers the rows in their order, with gaps"
+    return "counts the patients, with gaps" if n * (n - 1) / (2 * span) >= _REPEATS else ""
 
 # %% ../../nbs/library/data/04_checks.ipynb #99834711
 def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
@@ -726,8 +726,8 @@ def _check_numbers(name: str, values: np.ndarray, findings: Findings) -> None:
         )
     elif how := _counting(values):
         findings.warnings.append(
-            f"feature {name!r} {how} from {low:.0f} to {high:.0f}; if it is a "
-            "row number or a number of patients, leave it out of the features"
+            f"feature {name!r} {how}; if it is a row number or the number of a patient, leave it out of "
+            "the features"
         )
 
 # %% ../../nbs/library/data/04_checks.ipynb #64d871b1

@@ -419,7 +419,7 @@ def too_good(
     if not value > _TOO_GOOD:
         return ()
     return (
-        f"{metric} of {of} on the test patients is {value:.3f}: hardly any honest model of patients "
+        f"{metric} of {of} on the test patients reaches {value:.3f}: hardly any honest model of patients "
         "ranks so well. Look for a feature that is known only after the outcome, or that numbers the "
         "patients: gw.leak_suspects(cohort)",
     )

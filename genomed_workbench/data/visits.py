@@ -15,6 +15,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..clinic.canonical import MISSING
+from ..clinic.dictionary import key
 from .columns import as_number, distinct
 from genomed_workbench.data.dates import (
     DATE_FORMATS,
@@ -75,9 +77,12 @@ class Visits:
 # %% ../../nbs/library/data/15_visits.ipynb #bbe145a1
 def number_patients(
     ids: pd.Series,  # as written
-) -> np.ndarray:  # 0 is the first patient of the file; a row without an id is a patient of its own
+) -> (
+    np.ndarray
+):  # 0 is the first patient of the file; a row without an id, or NA, is a patient of its own
     "The number of the patient on each row."
-    codes = pd.factorize(ids)[0].astype(np.int64)
+    unknown = ids.map(lambda one: isinstance(one, str) and key(one) in MISSING)
+    codes = pd.factorize(ids.mask(unknown.astype(bool)))[0].astype(np.int64)
     missing = np.flatnonzero(codes < 0)
     codes[missing] = codes.max(initial=-1) + 1 + np.arange(len(missing))
     return np.asarray(pd.factorize(codes)[0])
@@ -89,7 +94,7 @@ _STAGES = (  # how far in the course of the disease, by the words of a cell; the
         r"relaps|recurren|refractor|progress|residual|persist|metasta|salvage|rezidiv|recidiv|rechute",
     ),
     (0, r"pre.?treat|untreated|vor.?therapie"),
-    (3, r"remission|follow|post|after|verlauf|kontrolle|on.?(treatment|therapy)|nadir"),
+    (3, r"remission|follow|post(?!al)|after|verlauf|kontrolle|on.?(treatment|therapy)|nadir"),
     (
         0,
         r"diagnos|presentation|baseline|screening|enrol|inclusion|de.?novo|^primary|^initial|^first",
@@ -97,11 +102,49 @@ _STAGES = (  # how far in the course of the disease, by the words of a cell; the
     (1, r"^(unknown|not (known|available|specified)|other|na|n/a|\?)$"),
 )
 
+# %% ../../nbs/library/data/15_visits.ipynb #c356b033
+_DENIED = re.compile(
+    r"\b(no|not|never|non|without|kein\w*|ohne|senza|sin|sans|before|pre)\b|free\b|frei\b"
+)  # no relapse, relapse-free: not what the other word says
+
 # %% ../../nbs/library/data/15_visits.ipynb #8b86ff6f
 def _stage(word: str) -> float:  # NaN: no stage
     "How far in the course of the disease a word speaks of."
     text = word.strip().casefold()
-    return next((float(rank) for rank, said in _STAGES if re.search(said, text)), np.nan)
+    rank = next((float(rank) for rank, said in _STAGES if re.search(said, text)), np.nan)
+    return np.nan if rank >= 3 and _DENIED.search(text) else rank
+
+# %% ../../nbs/library/data/15_visits.ipynb #8eeed3f1
+_VISIT_NUMBER = re.compile(r"([^\d]{0,20}?)((?:(?<=[\s(])|^)[-−])?(\d{1,4})([^\d]{0,20})")
+_DAYS = (  # in a unit of time, by the words of a visit
+    (365.25, r"\b(years?|yrs?|y|jahre?n?|ann[oi]|años?|ans?)\b"),
+    (30.4375, r"\b(months?|mon?s?|m|monate?n?|mes[ei]?s?|mois)\b"),
+    (7.0, r"\b(weeks?|wks?|w|wochen?|settiman[ae]|semanas?|semaines?)\b"),
+    (1.0, r"\b(days?|d|tage?n?|giorn[oi]|d[ií]as?|jours?)\b"),
+)
+
+
+def _counted_visits(words: Sequence[str]) -> list[float] | None:
+    """Numbers of visits such as V2, month 6 or day -7; units of time are converted where they differ, and what is
+    counted in different words tells no order.
+    """
+    begun = [_stage(word) == 0 for word in words]
+    found = [_VISIT_NUMBER.fullmatch(word.replace("_", " ")) for word in words]
+    if not any(found) or not all(one or first for one, first in zip(found, begun)):
+        return None
+    around = [
+        re.sub(r"[^\w]+", " ", f"{m[1]} {m[4]}").strip().casefold() if m else "" for m in found
+    ]
+    units = [next((days for days, said in _DAYS if re.search(said, text)), 0.0) for text in around]
+    counted = {text for text, m in zip(around, found) if m}
+    if len(counted) > 1 and not all(unit for unit, m in zip(units, found) if m):
+        return None
+    if len(counted) <= 1:
+        units = [1.0] * len(words)
+    return [
+        (-1 if m[2] else 1) * float(m[3]) * unit if m else 0.0
+        for m, unit in zip(found, units, strict=True)
+    ]
 
 # %% ../../nbs/library/data/15_visits.ipynb #049a2de5
 def _ranks(
@@ -118,13 +161,10 @@ def _ranks(
     code = code or (DATE_FORMATS[found.formats[0]] if len(found.formats) == 1 else None)
     if code is not None and not np.isnat(dates := parsed_dates(words, code)).any():
         return [float(day) for day in dates.astype("datetime64[D]").astype(int)]
-    stages = [_stage(word) for word in words]
-    if not np.isnan(stages).any():
+    counted, stages = _counted_visits(words), [_stage(word) for word in words]
+    if counted is None and not np.isnan(stages).any():
         return stages
-    visits = [re.fullmatch(r"[^\d]{0,20}?(\d{1,4})[^\d]{0,20}", word) for word in words]
-    begun = [0.0 if _stage(word) == 0 else np.nan for word in words]
-    read = [float(v[1]) if v else b for v, b in zip(visits, begun, strict=True)]
-    return None if np.isnan(read).any() else read
+    return counted
 
 # %% ../../nbs/library/data/15_visits.ipynb #90466299
 def time_order(
@@ -142,7 +182,8 @@ def time_order(
 
 # %% ../../nbs/library/data/15_visits.ipynb #ac5a3aa1
 _TIMED = re.compile(
-    r"date|datum|data|fecha|day|tag|week|month|year|time|visit|visite|cycle|instance|collect"
+    r"(?<!up)date|datum|(?<![a-z])(data|tag|tage)(?![a-z])|fecha|day|week|month|year|time|visit|cycle|instance|"
+    r"collect"
 )
 _STAGED = re.compile(r"stage|status|type|group|class|time|visit|event.?name|sample|disease")
 _NOT_ORDER = re.compile(
@@ -236,7 +277,7 @@ class Answer:
     "The rule for one column."
 
     # "earliest": of the earliest visit; "anywhere": the earliest known; "event": yes if any row
-    # says so; "latest": of the row with the event, else the largest, else the last
+    # says so; "latest": of the first row with the event after one without, else the largest, else the last
     rule: str = "earliest"
     # event: 1 yes, 0 no; latest: a day or a length of time; NaN not known; shape (n,)
     values: np.ndarray | None = None
@@ -298,7 +339,12 @@ def _taken(visits: Visits, name: str, answers: Mapping[str, Answer]) -> np.ndarr
         return _first_of(_earliest(visits, known & (answer.values == 1)), _latest(visits, known))
     event = answers.get(answer.event or "")
     gone = np.zeros(len(known), dtype=bool) if event is None else event.values == 1
-    return _first_of(_earliest(visits, known & gone), _latest(visits, known, answer.values))
+    alive = np.zeros(visits.n_patients, dtype=bool)
+    if event is not None:
+        alive[visits.patients[event.values == 0]] = True
+    first, last = _earliest(visits, known & gone), _latest(visits, known & gone, answer.values)
+    seen = np.where(alive, first, last)  # an event on every row is no news of the first of them
+    return _first_of(seen, _latest(visits, known, answer.values))
 
 # %% ../../nbs/library/data/15_visits.ipynb #64938e98
 def _first_of(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -332,6 +378,18 @@ def _and_more(names: Sequence[str], most: int = 8) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
+# %% ../../nbs/library/data/15_visits.ipynb #02010544
+def _partly_empty(visits: Visits, answers: Mapping[str, Answer]) -> list[str]:
+    "Columns that are read and that some rows of a patient know and others leave empty."
+    found = []
+    for name, answer in answers.items():
+        known = visits.known(name, answer.unknown) if answer.read else np.zeros(0, bool)
+        some = np.zeros(visits.n_patients, bool)
+        some[visits.patients[: len(known)][known]] = True
+        if len(known) and (~known & some[visits.patients]).any():
+            found.append(name)
+    return found
+
 # %% ../../nbs/library/data/15_visits.ipynb #5fb38994
 def _main_choice(visits: Visits, answers: Mapping[str, Answer]) -> Choice:
     "How many patients stand on several rows, what tells the order, and which columns follow which rule."
@@ -341,6 +399,14 @@ def _main_choice(visits: Visits, answers: Mapping[str, Answer]) -> Choice:
         f"({len(visits.raw):,} {visits.noun})"
     )
     unlike = disagreeing(visits, answers)
+    filled = [] if unlike else _partly_empty(visits, answers)
+    if filled and not visits.by:
+        return Choice(
+            "mend",
+            f"{said}, which do not contradict each other; what one leaves empty is taken from another "
+            f"for {_and_more(filled)}.",
+            "See that they are one patient at one time, or name the column that orders them: visits.",
+        )
     if not unlike:
         return Choice(
             "look",

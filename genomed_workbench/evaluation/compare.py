@@ -579,12 +579,17 @@ def _doubted(table: pd.DataFrame) -> tuple[str, ...]:
         & table["metric"].isin(_RANKED)
         & (table["arm"] != "clinical score")
     ]
-    high = [row for row in asked.itertuples() if too_good("", "", row.mean)]
-    if not high:
-        return ()
-    *first, last = dict.fromkeys(row.arm for row in high)
-    arms = f"{', '.join(first)} and {last} models" if first else f"{last} model"
-    return too_good(f"the {arms}", METRIC_LABELS[high[0].metric], high[0].mean)
+    for metric in _RANKED:
+        high = [
+            one
+            for one in asked[asked["metric"] == metric].itertuples()
+            if too_good("", "", one.mean)
+        ]
+        if high:
+            *first, last = dict.fromkeys(one.arm for one in high)
+            arms = f"{', '.join(first)} and {last} models" if first else f"{last} model"
+            return too_good(f"the {arms}", METRIC_LABELS[metric], max(one.mean for one in high))
+    return ()
 
 # %% ../../nbs/library/evaluation/06_compare.ipynb #a7c97f3c
 def _uncounted(done: list[_Repeat], names: list[str]) -> tuple[str, ...]:

@@ -685,7 +685,8 @@ def _both_tables(files: dict[str, Path], folder: Path) -> tuple[_StudyTable, _St
             )
         )
     patients = _read_study_table(files["patients"], ("PATIENT_ID",))
-    again = np.flatnonzero(patients.frame["PATIENT_ID"].dropna().duplicated())
+    ids = patients.frame["PATIENT_ID"]
+    again = np.flatnonzero(ids.notna() & ids.duplicated())
     if len(again):
         rows = ", ".join(map(str, patients.rows[again[:10]]))
         raise CohortError(

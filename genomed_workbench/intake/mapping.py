@@ -831,7 +831,7 @@ def _number_columns(
 # %% ../../nbs/library/intake/01_mapping.ipynb #ac060a6f
 def _unread_in(mapping: Mapping, frame: pd.DataFrame) -> tuple[str, ...]:
     "The columns that a mapping does not name."
-    known = {*mapping.columns, mapping.id}
+    known = {*mapping.columns, mapping.id, mapping.visits}
     return tuple(str(name) for name in frame.columns if name not in known)
 
 # %% ../../nbs/library/intake/01_mapping.ipynb #4fd1040f

@@ -93,11 +93,16 @@ def _choice_findings(records: Records) -> list[Finding]:
         for one in records.choices
     ]
 
+# %% ../../nbs/library/readiness/13_check.ipynb #1c597535
+def _is_folder(records: Records) -> bool:
+    "True for records that come from a folder of several files."
+    return bool(records.path) and Path(records.path).is_dir()
+
 # %% ../../nbs/library/readiness/13_check.ipynb #4d6672e1
 def _placed(findings: list[Finding], records: Records) -> list[Finding]:
     "Findings with the file and the rows of their cells, where these stand elsewhere than the patient's own row."
     position = {int(row): place for place, row in enumerate(records.rows)}
-    named = Path(records.path).is_dir() or any(file for file, _ in records.places.values())
+    named = _is_folder(records) or any(file for file, _ in records.places.values())
 
     def placed(one: Finding) -> Finding:
         if not one.rows or one.column not in records.places:
@@ -401,7 +406,7 @@ def check_readiness(
         None if found is None else found.events,
         _outcome_in_words(found),
         _notes(records, sheet),
-        again=records.path if Path(records.path).is_dir() else "",
+        again=records.path if _is_folder(records) else "",
     )
 
 # %% ../../nbs/library/readiness/13_check.ipynb #0b8e37c4

@@ -192,7 +192,10 @@ class Ranking:
     ) -> list[tuple[np.ndarray, np.ndarray]]:  # per weight, shapes (groups, draws)
         "Weight of concordant and of all pairs per group; NaN concordant pairs where a risk is NaN."
         n, pairs = len(self.pairs.order), self.pairs
-        often = None if copies is None else np.ascontiguousarray(copies[pairs.order].reshape(n, -1))
+        draws = 1 if copies is None or copies.ndim == 1 else copies.shape[1]
+        often = (
+            None if copies is None else np.ascontiguousarray(copies[pairs.order].reshape(n, draws))
+        )
         lower = self._lower(often)
         often = np.ones((n, 1), np.uint8) if often is None else often
         mine, later = (
