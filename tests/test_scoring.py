@@ -797,11 +797,11 @@ def test_a_point_beside_decimal_commas_is_not_guessed(tmp_path):
 
 def test_a_file_without_an_id_says_what_names_the_patients(tmp_path):
     file = tmp_path / "ward.csv"
-    file.write_text("Fallnummer,HB,PLT\nA,9.5,50\n", encoding="utf-8")
+    file.write_text("Aktenzeichen,HB,PLT\nA,9.5,50\n", encoding="utf-8")
     assert any("the row in the file" in note for note in gw.score(file, "ipss-r").attrs["notes"])
     assert not any(
         "the row in the file" in note
-        for note in gw.score(file, "ipss-r", id="Fallnummer").attrs["notes"]
+        for note in gw.score(file, "ipss-r", id="Aktenzeichen").attrs["notes"]
     )
 
 
