@@ -26,9 +26,8 @@ from genomed_workbench.data.layout import (
     FOUND_OUT,
     TableOptions,
     found_id,
-    lines_of_totals,
-    tell_totals,
     with_plain_columns,
+    without_totals,
 )
 from .outcome import Binary, Outcome, Survival
 from .problems import CohortError, CohortWarning, shown, suggestion
@@ -204,17 +203,6 @@ def frame_of_file(
     frame, separator = frame_of_text(content, findings, wanted, options)
     return frame, kind, separator
 
-# %% ../../nbs/library/data/10_files.ipynb #55b00185
-def _without_totals(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    "The table without lines of totals among the last rows."
-    totals = lines_of_totals(frame)
-    if not totals:
-        return frame
-    tell_totals([findings.row(position) for position in totals], findings)
-    rows = np.arange(2, len(frame) + 2) if findings.rows is None else findings.rows
-    findings.rows = np.delete(rows, totals)
-    return frame.drop(index=frame.index[totals]).reset_index(drop=True)
-
 # %% ../../nbs/library/data/10_files.ipynb #ca16d940
 def _read_frame(
     path: Path, findings: Findings, wanted: Sequence[str], options: TableOptions
@@ -225,7 +213,7 @@ def _read_frame(
     names = list(frame.columns)
     tidy = [_tidied(frame.iloc[:, place], missing) for place in range(len(names))]
     frame = pd.concat(tidy, axis=1) if tidy else frame
-    frame = _without_totals(frame.set_axis(names, axis=1), findings)
+    frame = without_totals(frame.set_axis(names, axis=1), findings)
     is_parquet = kind == "parquet"
     found = options.decimal or (
         "." if is_parquet else found_decimal([column.tolist() for column in tidy], separator)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READING', 'FOUND_OUT', 'TableOptions', 'table_options', 'is_value', 'found_id', 'usual_width', 'is_comment',
            'header_place', 'names_stand_at', 'remarks_at_end', 'rows_in_short', 'tell_remarks', 'units_row',
-           'counts_rows', 'each_once', 'with_plain_columns', 'patients_in', 'lines_of_totals', 'tell_totals']
+           'counts_rows', 'each_once', 'with_plain_columns', 'patients_in', 'lines_of_totals', 'without_totals']
 
 # %% ../../nbs/library/data/07_layout.ipynb #6cd9c9ca
 import re
@@ -456,7 +456,7 @@ def lines_of_totals(
     return found
 
 # %% ../../nbs/library/data/07_layout.ipynb #07fcc357
-def tell_totals(rows: Sequence[int], findings: Findings) -> None:
+def _tell_totals(rows: Sequence[int], findings: Findings) -> None:
     "Note lines of totals that are left out."
     holds = (
         "hold totals or means, no patients, and are"
@@ -464,3 +464,14 @@ def tell_totals(rows: Sequence[int], findings: Findings) -> None:
         else "holds a total or a mean, no patient, and is"
     )
     findings.note(f"{rows_in_short(rows)} {holds} left out")
+
+# %% ../../nbs/library/data/07_layout.ipynb #f3c7af9f
+def without_totals(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    "The table without lines of totals among the last rows, which are noted; the rows of findings follow."
+    totals = lines_of_totals(frame)
+    if not totals:
+        return frame
+    _tell_totals([findings.row(position) for position in totals], findings)
+    rows = np.arange(2, len(frame) + 2) if findings.rows is None else findings.rows
+    findings.rows = np.delete(rows, totals)
+    return frame.drop(index=frame.index[totals]).reset_index(drop=True)

@@ -24,7 +24,7 @@ from ..clinic.problems import Problem
 from ..data.checks import Findings
 from ..data.cohort import Cohort
 from ..data.columns import as_number, distinct, mend_number
-from ..data.layout import lines_of_totals, tell_totals
+from ..data.layout import without_totals
 from ..data.outcome import Binary, Outcome, Survival
 from ..data.problems import CohortError, CohortWarning, shown, suggestion
 from genomed_workbench.data.visits import (
@@ -627,15 +627,12 @@ SITE = "hospital"  # the site's column in a cohort read from a hospital's file
 # %% ../../nbs/library/intake/03_records.ipynb #ed2a9358
 def _without_totals(records: Records) -> Records:
     "The records without lines of totals among the last rows."
-    totals = lines_of_totals(records.raw)
-    if not totals:
-        return records
     told = Findings(records.file)
-    tell_totals([int(records.rows[position]) for position in totals], told)
-    kept = np.setdiff1d(np.arange(records.n), totals)
-    raw = records.raw.iloc[kept].reset_index(drop=True)
-    notes = (*records.notes, *told.notes)
-    return replace(records, raw=raw, rows=np.asarray(records.rows)[kept], notes=notes)
+    told.rows = np.asarray(records.rows)
+    raw = without_totals(records.raw, told)
+    if raw is records.raw:
+        return records
+    return replace(records, raw=raw, rows=told.rows, notes=(*records.notes, *told.notes))
 
 # %% ../../nbs/library/intake/03_records.ipynb #007b8223
 def _say_choices(records: Records) -> None:

@@ -35,9 +35,8 @@ from ..data.columns import label
 from genomed_workbench.data.layout import (
     TableOptions,
     found_id,
-    lines_of_totals,
     table_options,
-    tell_totals,
+    without_totals,
 )
 from ..data.problems import CohortError, suggestion
 from .sources import records_at
@@ -49,10 +48,7 @@ def _read_patients(path: Path, book: Dictionary, id: str | None, options: TableO
     "Read a table file; ids stay texts, so that leading zeros are kept."
     findings = Findings(str(path))
     frame, _ = read_table_file(path, findings, options)
-    if totals := lines_of_totals(frame):
-        tell_totals([findings.row(position) for position in totals], findings)
-        findings.rows = np.delete(np.asarray(findings.rows), totals)
-        frame = frame.drop(index=totals).reset_index(drop=True)
+    frame = without_totals(frame, findings)
     name = found_id(list(frame.columns), ()) if id is None else id_column(frame, id, findings.file)
     ids = pd.Index(frame[name], name=name) if name else pd.Index(findings.rows, name="row")
     again = int(ids.dropna().duplicated().sum())

@@ -56,6 +56,7 @@ from .profiles import SAMPLE, ColumnProfile, looks_of, missing_words, spaced
 from .records import Records, check_disease
 from .sources import records_at
 from .tables import as_texts
+from ..output.notices import tell_nobody
 
 # %% ../../nbs/library/intake/16_suggest.ipynb #f90c2c46
 SURE = 0.8  # from here on a proposal is confident
@@ -530,10 +531,6 @@ def _example_of(looks: ColumnProfile, secret: bool) -> str:
 # %% ../../nbs/library/intake/16_suggest.ipynb #60ae84d4
 _NUMERIC = re.compile(r"[-+]?[\d.,]+")
 
-# %% ../../nbs/library/intake/16_suggest.ipynb #ca75e972
-def _silent(_: str) -> None:
-    "Tell nobody."
-
 # %% ../../nbs/library/intake/16_suggest.ipynb #b178d9b7
 def _signs_of(records: Records) -> tuple[str, str]:
     "The decimal sign that a file is read with, and the one that its columns of numbers show."
@@ -703,13 +700,13 @@ def suggest_for(
 ) -> Suggestion:
     "Propose a variable and a unit for each column of records, with the confidence and the reason."
     whole, prior = _every_row(records), records.mapping
-    decimal, looks, missing = _looked_at(whole, progress or _silent)
+    decimal, looks, missing = _looked_at(whole, progress or tell_nobody)
     forms = shared_beginnings(looks)
     id = prior.id if prior is not None else _id_column(looks)
     columns = _roles(records, looks, id, forms)
     visits, told = _rows_of_a_patient(records, id)
     open_columns = [one for one in looks if one.name not in columns and one.name != id]
-    columns |= _proposed(records, open_columns, columns, forms, progress or _silent)
+    columns |= _proposed(records, open_columns, columns, forms, progress or tell_nobody)
     if visits in columns and (columns[visits].confidence or 0) < SURE:
         columns[visits] = Column(
             ignore=True, reason="it is proposed to order the rows of a patient"

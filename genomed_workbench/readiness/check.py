@@ -25,6 +25,7 @@ from ..intake.records import Records, check_disease
 from ..intake.sources import records_at
 from ..intake.suggest import suggest_for
 from ..intake.tables import as_texts
+from ..output.notices import tell_nobody
 from ..output.storage import write_text_atomically
 from .codes import coding_findings
 from genomed_workbench.readiness.completeness import (
@@ -243,10 +244,6 @@ def _outcome_in_words(found: FollowUp | None) -> str:
 _SURE = 0.6  # confidence from which a proposal is told
 _LOOKED = 2000  # patients whose cells are looked at
 
-# %% ../../nbs/library/readiness/13_check.ipynb #2d96daab
-def _silent(_: str) -> None:
-    "Tell nobody."
-
 # %% ../../nbs/library/readiness/13_check.ipynb #27271f63
 def _left_out_findings(records: Records) -> list[Finding]:
     """Findings of columns that the mapping leaves out although the dictionary knows their name.
@@ -375,7 +372,7 @@ def check_readiness(
     >>> found.findings.iloc[0][["kind", "column", "rows"]].tolist()
     ['impossible-value', 'age', '4']
     """
-    tell = progress or _silent
+    tell = progress or tell_nobody
     records, strangers = _without_strangers(_records_of(source, disease, mapping, kind, **reading))
     tell(f"read {records.n:,} rows and {records.raw.shape[1]:,} columns")
     whole = sheet_of(records, today)

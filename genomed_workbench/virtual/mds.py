@@ -182,11 +182,18 @@ def _tp53(columns: Columns, rng: np.random.Generator) -> Columns:
     }
     return columns
 
+# %% ../../nbs/library/virtual/06_mds.ipynb #8d808717
+def _within_white(neutrophils: np.ndarray, white: np.ndarray) -> np.ndarray:
+    "Neutrophils, at most 95 % of the white cells where these are known."
+    return np.where(
+        np.isnan(white), neutrophils, np.minimum(neutrophils, np.round(0.95 * white, 2))
+    )
+
 # %% ../../nbs/library/virtual/06_mds.ipynb #dd8267df
 def _marrow(columns: Columns, rng: np.random.Generator) -> Columns:
     "Blood and marrow counts that are consistent, ring sideroblasts given SF3B1."
     white = columns["white_cells"]
-    columns["neutrophils"] = np.minimum(columns["neutrophils"], np.round(0.95 * white, 2))
+    columns["neutrophils"] = _within_white(columns["neutrophils"], white)
     columns["monocytes"] = np.minimum(
         columns["monocytes"], np.round(np.maximum(white - columns["neutrophils"], 0.02 * white), 2)
     )
@@ -262,11 +269,7 @@ def _agree_mds(
     )
     columns["white_cells"] = white
     columns["platelets"] = np.where(found == "MDS/MPN-RS-T", np.maximum(platelets, 450), platelets)
-    columns["neutrophils"] = np.where(
-        np.isnan(white),
-        columns["neutrophils"],
-        np.minimum(columns["neutrophils"], np.round(0.95 * white, 2)),
-    )
+    columns["neutrophils"] = _within_white(columns["neutrophils"], white)
 
 # %% ../../nbs/library/virtual/06_mds.ipynb #e61ed6fc
 def _risk_group(columns: Columns) -> np.ndarray:
